@@ -1,0 +1,110 @@
+"""What a client may ask of a running engine, over its Unix socket: one JSON object a line, both ways.
+
+A client numbers its requests; each reply carries the number it answers. A request ends with exactly one
+`Done` or `Refused`; a `Generate` streams `Token` replies before that. Results that must last are events.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from engine.spec.events import ExportKind
+from engine.spec.run import GenerationSpec, RunSpec
+from engine.spec.text import Message
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """A turn of a conversation, as chat templates take it."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Command(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, forbid_unknown_fields=True
+):
+    """A request. `id` is the client's own number for it."""
+
+    id: int
+
+
+class Train(Command, frozen=True, kw_only=True):
+    """Train as the spec says. Taken in stage "ready"; its model section must be the one that was loaded."""
+
+    spec: RunSpec
+
+
+class Stop(Command, frozen=True, kw_only=True):
+    """End training after the step in progress and keep the model. Taken while training or preparing."""
+
+
+class Checkpoint(Command, frozen=True, kw_only=True):
+    """Save a checkpoint after the step in progress. Taken while training."""
+
+
+class Generate(Command, frozen=True, kw_only=True):
+    """Answer a conversation, with the adapter or from the base model. Taken in "ready" and "serving"."""
+
+    messages: tuple[ChatMessage, ...]
+    adapter: bool
+    generation: GenerationSpec
+
+
+class Cancel(Command, frozen=True, kw_only=True):
+    """Stop the answer to this client's request number `target`; it ends with finish_reason cancelled."""
+
+    target: int
+
+
+class Export(Command, frozen=True, kw_only=True):
+    """Save the trained model. `path` empty: into the run folder's exports. Taken in "serving"."""
+
+    kind: ExportKind
+    path: str = ""
+
+
+class Shutdown(Command, frozen=True, kw_only=True):
+    """End the engine: at once when idle; while training, after the step and a saved adapter."""
+
+
+AnyCommand = Train | Stop | Checkpoint | Generate | Cancel | Export | Shutdown
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """An answer to request `id`; 0 answers a request too broken to have a number."""
+
+    id: int
+
+
+class Token(Reply, frozen=True, kw_only=True):
+    """The next piece of text of an answer: whole characters, never half of one."""
+
+    text: str
+
+
+class Done(Reply, frozen=True, kw_only=True):
+    """The request was carried out. For `Generate`: the counts; for `Export`: where it was saved."""
+
+    tokens: int = 0
+    seconds: float = 0.0
+    finish_reason: Literal["", "eos", "length", "cancelled"] = ""
+    path: str = ""
+
+
+class Refused(Reply, frozen=True, kw_only=True):
+    """The request was not carried out, and nothing was harmed. `field`: the setting to blame, if one is."""
+
+    code: str
+    message: Message
+    field: str = ""
+
+
+AnyReply = Token | Done | Refused
+
+encode = msgspec.json.Encoder().encode
+decode_command = msgspec.json.Decoder(AnyCommand).decode
+decode_reply = msgspec.json.Decoder(AnyReply).decode

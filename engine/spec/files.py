@@ -1,0 +1,177 @@
+"""Run specs as YAML files: read with file, line and field in every error; written with comments kept."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.scalarstring import LiteralScalarString
+
+from engine.spec.check import build
+from engine.spec.fields import FieldError
+from engine.spec.run import RunSpec
+from engine.spec.text import N_, say
+
+# Fields that may name a place on disk. A relative path that starts with a dot is meant from the spec's own
+# folder, so that a preset can travel together with its data; anything else may be a Hub id.
+PATH_FIELDS = ("model.model_name", "dataset.path", "training.output_dir", "export.copy_to")
+
+
+class SpecError(Exception):
+    """A spec file that cannot be used: `errors` holds one `FieldError` for each thing that is wrong."""
+
+    def __init__(self, path: Path | None, errors: list[FieldError]) -> None:
+        self.path, self.errors = path, errors
+        super().__init__("\n".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """One line an error, as compilers write them: file:line: field: what to do."""
+        name = str(self.path) if self.path else ""
+        return [":".join(filter(None, (name, str(e.line or ""), f" {e}"))).lstrip() for e in self.errors]
+
+
+def _yaml() -> YAML:
+    """A YAML 1.2 reader and writer that keeps comments and line numbers."""
+    yaml = YAML(typ="rt")
+    yaml.width = 4096  # never fold a long text over lines
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _read(path: Path) -> CommentedMap:
+    """Parse a YAML file into a mapping. Raises `SpecError` naming the file and the line."""
+    try:
+        document = _yaml().load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise SpecError(path, [FieldError("", say(N_("There is no such file.")))]) from None
+    except OSError as error:
+        raise SpecError(
+            path, [FieldError("", say(N_("This file cannot be read: {reason}."), reason=error.strerror))]
+        ) from None
+    except UnicodeDecodeError:
+        raise SpecError(path, [FieldError("", say(N_("This file is not UTF-8 text.")))]) from None
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        reason = (error.problem or str(error)).splitlines()[0]
+        raise SpecError(
+            path, [FieldError("", say(N_("This is not valid YAML: {reason}."), reason=reason), line)]
+        ) from None
+    except (YAMLError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(
+            path, [FieldError("", say(N_("This is not valid YAML: {reason}."), reason=reason))]
+        ) from None
+    if document is None:
+        return CommentedMap()
+    if not isinstance(document, CommentedMap):
+        raise SpecError(
+            path,
+            [FieldError("", say(N_("A run spec is a mapping of settings, such as model: and training:.")))],
+        )
+    return document
+
+
+def _builtins(node: Any) -> Any:
+    """The same values in Python's own types: the parser's carry comments and their notation along."""
+    if isinstance(node, Mapping):
+        return {key: _builtins(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_builtins(value) for value in node]
+    for kind in (bool, int, float, str):
+        if isinstance(node, kind):
+            return kind(node)
+    return node
+
+
+def _line(document: CommentedMap, field: str) -> int | None:
+    """The line, from 1, on which a dotted field is written; that of its section when it is not there."""
+    node: Any = document
+    line = None
+    for key in field.split("."):
+        if not isinstance(node, CommentedMap) or key not in node:
+            break
+        line = node.lc.key(key)[0] + 1
+        node = node[key]
+    return line
+
+
+def load_spec(path: Path) -> RunSpec:
+    """Read a run spec or preset. Raises `SpecError` with everything that is wrong, each with its line."""
+    document = _read(path)
+    spec, errors = build(_builtins(document))
+    if errors or spec is None:
+        raise SpecError(path, [FieldError(e.field, e.message, _line(document, e.field)) for e in errors])
+    return _from_here(spec, path.resolve().parent)
+
+
+def _from_here(spec: RunSpec, folder: Path) -> RunSpec:
+    """Make dotted and home-relative paths absolute."""
+    values = to_values(spec)
+    for field in PATH_FIELDS:
+        section, key = field.split(".")
+        value = values[section][key]
+        if value.startswith(("./", "../")) or value in (".", ".."):
+            values[section][key] = os.path.normpath(folder / value)
+        elif value.startswith("~"):
+            values[section][key] = os.path.expanduser(value)
+    return msgspec.convert(values, RunSpec)
+
+
+def to_values(spec: RunSpec) -> dict[str, Any]:
+    """The spec as nested plain dicts and lists, as YAML and JSON write it."""
+    values: dict[str, Any] = msgspec.to_builtins(spec)
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """How a value is written: texts of several lines as a block, so that a prompt can be read and edited."""
+    if isinstance(value, str) and "\n" in value:
+        return LiteralScalarString(value)
+    return value
+
+
+def _update(document: CommentedMap, values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            if not isinstance(document.get(key), CommentedMap):
+                document[key] = CommentedMap()
+            _update(document[key], value)
+        elif key not in document or document[key] != value:
+            document[key] = _plain(value)
+
+
+def save_spec(path: Path, spec: RunSpec) -> None:
+    """Write every setting. A file already there keeps its comments and order. Raises OSError."""
+    document = CommentedMap()
+    if path.exists():
+        try:
+            document = _read(path)
+        except SpecError:
+            pass  # what cannot be read cannot be kept
+    _update(document, to_values(spec))
+    text = io.StringIO()
+    _yaml().dump(document, text)
+    write_atomically(path, text.getvalue())
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a crash, sees the old content or the new and nothing between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,50 @@
+"""Prompt texts for instruction data. The English one is the Alpaca format, as published and widely used."""
+
+from __future__ import annotations
+
+import re
+
+ALPACA = """\
+Below is an instruction that describes a task, paired with an input that provides further context. \
+Write a response that appropriately completes the request.
+
+### Instruction:
+{instruction}
+
+### Input:
+{input}
+
+### Response:
+{output}"""
+
+ALPACA_ZH = """\
+下面是一条描述任务的指令，并附有提供更多背景的输入。请写出恰当完成该请求的回答。
+
+### 指令：
+{instruction}
+
+### 输入：
+{input}
+
+### 回答：
+{output}"""
+
+PROMPT_TEMPLATES = {"alpaca": ALPACA, "alpaca-zh": ALPACA_ZH}
+
+PLACEHOLDERS = ("instruction", "input", "output")
+_PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
+
+
+def placeholders(template: str) -> set[str]:
+    """The names among `PLACEHOLDERS` that a prompt text uses. Other braces are plain text."""
+    return set(_PLACEHOLDER.findall(template))
+
+
+def fill(template: str, **values: str) -> str:
+    """Put values into a prompt text in one pass, so that braces inside a value stay as they are."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], ""), template)
+
+
+def before_answer(template: str) -> str:
+    """The part of a prompt text that comes before the answer: what a model is given to continue."""
+    return template.partition("{output}")[0]

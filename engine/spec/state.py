@@ -1,0 +1,113 @@
+"""What is known of a run: a fold over its events, the same for a live run, a replay and a test."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from engine.spec import events as ev
+
+
+@dataclass
+class Curve:
+    """A series of (step, value), kept in machine numbers: 16 bytes a point."""
+
+    steps: array[float] = field(default_factory=lambda: array("d"))
+    values: array[float] = field(default_factory=lambda: array("d"))
+
+    def add(self, step: float, value: float) -> None:
+        """Append a point. A step that was logged before, as after a resume, starts the tail anew."""
+        while self.steps and self.steps[-1] >= step:
+            self.steps.pop()
+            self.values.pop()
+        self.steps.append(step)
+        self.values.append(value)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@dataclass
+class RunState:
+    """The picture of a run after the events so far. Change it through `apply` alone."""
+
+    stage: ev.Stage = "starting"
+    started: ev.EngineStarted | None = None
+    model: ev.ModelLoaded | None = None
+    adapter: ev.AdapterAdded | None = None
+    dataset: ev.DatasetReady | None = None
+    training: ev.TrainingStarted | None = None
+    step: ev.Step | None = None
+    loss: Curve = field(default_factory=Curve)
+    eval_loss: Curve = field(default_factory=Curve)
+    learning_rate: Curve = field(default_factory=Curve)
+    checkpoint: ev.CheckpointSaved | None = None
+    finished: ev.TrainingFinished | None = None
+    notices: list[ev.Notice] = field(default_factory=list)
+    answers: list[ev.Answered] = field(default_factory=list)
+    exports: list[ev.Exported] = field(default_factory=list)
+    failed: ev.Failed | None = None
+    ended: ev.EngineEnded | None = None
+    last_event: ev.AnyEvent | None = None
+
+    def apply(self, event: ev.AnyEvent) -> None:
+        """Take one more event into account."""
+        self.last_event = event
+        match event:
+            case ev.EngineStarted():
+                # A new engine on the same folder (chat with an earlier run): what it did before stays known.
+                self.started, self.stage, self.failed, self.ended = event, "starting", None, None
+            case ev.StageChanged(stage=stage):
+                self.stage = stage
+            case ev.Notice():
+                self.notices.append(event)
+            case ev.ModelLoaded():
+                self.model = event
+            case ev.AdapterAdded():
+                self.adapter = event
+            case ev.DatasetReady():
+                self.dataset = event
+            case ev.TrainingStarted():
+                self.training, self.finished = event, None
+            case ev.Step(step=step, loss=loss, learning_rate=rate):
+                self.step = event
+                self.loss.add(step, loss)
+                self.learning_rate.add(step, rate)
+            case ev.Evaluated(step=step, eval_loss=loss):
+                self.eval_loss.add(step, loss)
+            case ev.CheckpointSaved():
+                self.checkpoint = event
+            case ev.TrainingFinished():
+                self.finished = event
+            case ev.Answered():
+                self.answers.append(event)
+            case ev.Exported():
+                self.exports.append(event)
+            case ev.Failed():
+                self.failed = event
+            case ev.EngineEnded():
+                self.ended, self.stage = event, "ended"
+
+    @property
+    def trained(self) -> bool:
+        """Whether a complete adapter was saved."""
+        return any(export.kind == "adapter" for export in self.exports)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds of training still to go, from the pace so far; None when there is no pace yet."""
+        if not (self.training and self.step and not self.finished):
+            return None
+        spent = self.step.elapsed - self.training.elapsed
+        return (
+            spent / self.step.step * (self.training.total_steps - self.step.step) if self.step.step else None
+        )
+
+
+def fold(events: Iterable[ev.AnyEvent]) -> RunState:
+    """The state after these events."""
+    state = RunState()
+    for event in events:
+        state.apply(event)
+    return state

@@ -1,0 +1,45 @@
+"""Messages that are written once in English and may be shown in another language.
+
+The engine does not know the user's language. It sends the English template and its values; whoever shows
+the message looks the template up in a catalogue and fills the values in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+Value = str | int | float | bool | None
+
+
+def N_(template: str) -> str:
+    """Mark a literal for extraction into the catalogues; returns it unchanged."""
+    return template
+
+
+def untranslated(template: str) -> str:
+    """The catalogue of English: every template is its own translation."""
+    return template
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A sentence for a person: a `str.format` template in English and the values to fill in."""
+
+    template: str
+    values: dict[str, Value] = {}
+
+    def render(self, translate: Callable[[str], str] = untranslated) -> str:
+        """The sentence in the language of `translate`, a gettext function."""
+        try:
+            return translate(self.template).format(**self.values)
+        except (KeyError, IndexError, ValueError):
+            return self.template  # a template of another version: show it rather than fail
+
+    def __str__(self) -> str:
+        return self.render()
+
+
+def say(template: str, **values: Value) -> Message:
+    """Build a `Message`. Write `say(N_("... {name}"), name=...)` so that the template is extracted."""
+    return Message(template, values)
