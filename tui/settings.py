@@ -1,0 +1,36 @@
+"""What Loris remembers of a user from one login to the next. Not part of any run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from engine.spec.files import write_atomically
+from engine.spec.folder import home
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """`language` is empty until the user has chosen one: then the locale decides."""
+
+    language: str = ""
+
+
+def _path() -> Path:
+    return home()[1] / "settings.json"
+
+
+def load_settings() -> Settings:
+    """The settings, or the defaults where there are none or they cannot be read."""
+    try:
+        return msgspec.json.decode(_path().read_bytes(), type=Settings)
+    except (OSError, msgspec.DecodeError):
+        return Settings()
+
+
+def save_settings(settings: Settings) -> None:
+    """Remember these. A home that cannot be written costs the memory, not the session."""
+    try:
+        write_atomically(_path(), msgspec.json.encode(settings).decode())
+    except OSError:
+        return
