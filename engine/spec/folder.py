@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "lock"
 
     @property
+    def draft(self) -> Path:
+        """There once an engine was made to wait here: until it trains, the run is no more than a try."""
+        return self.path / ".draft"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

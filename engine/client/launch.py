@@ -1,0 +1,116 @@
+"""Makes run folders and starts engines in them, detached: they outlive the terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from engine.preflight.places import absolute_paths
+from engine.spec.fields import FieldError
+from engine.spec.files import SpecError, save_spec
+from engine.spec.folder import RunFolder, runs_folder
+from engine.spec.run import RunSpec
+from engine.spec.text import N_, say
+
+Mode = Literal["train", "wait", "serve"]
+
+# What Python runs. More GPUs: put torch.distributed.run and its --nproc-per-node before the module here.
+ENGINE = ("-m", "engine")
+MODE_ARGUMENTS: dict[Mode, tuple[str, ...]] = {"train": (), "wait": ("--wait",), "serve": ("--serve",)}
+ACCELERATORS = ("nvidia[0-9]*", "dxg", "kfd")  # NVIDIA, a GPU under WSL, AMD
+CPU_NICENESS = 5
+
+
+def run_name(spec: RunSpec, now: float | None = None) -> str:
+    """A name that sorts by time, such as 2026-11-23-1405-demo; `now` in seconds since 1970."""
+    subject = spec.name.strip() or spec.model.model_name.rstrip("/").rpartition("/")[2]
+    slug = re.sub(r"[^\w.-]+", "-", subject).strip("-.")[:40].rstrip("-.") or "run"
+    return f"{time.strftime('%Y-%m-%d-%H%M', time.localtime(now))}-{slug}"
+
+
+def new_run(spec: RunSpec) -> RunFolder:
+    """Make a folder for a run, only its owner's to open, with the spec in it.
+
+    It lies among Loris's runs, or under `training.output_dir` with a link among the runs, so that it is
+    listed. Raises `SpecError` at training.output_dir when it cannot be written.
+    """
+    spec = absolute_paths(spec)
+    listed = runs_folder()
+    parent = Path(spec.training.output_dir) if spec.training.output_dir else listed
+    try:
+        listed.mkdir(parents=True, exist_ok=True, mode=0o700)
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = RunFolder(_claim(run_name(spec), parent, listed))
+        save_spec(folder.spec, spec)
+    except OSError as error:
+        message = say(
+            N_("Loris cannot make a run folder in {folder}: {reason}."),
+            folder=str(parent), reason=error.strerror or str(error),
+        )  # fmt: skip
+        raise SpecError(None, [FieldError("training.output_dir", message)]) from error
+    return folder
+
+
+def _claim(name: str, parent: Path, listed: Path) -> Path:
+    """Make the first folder of this name, or name-2, name-3, that is free both where it lies and in the list."""
+    number = 1
+    while True:
+        path = parent / (name if number == 1 else f"{name}-{number}")
+        link = listed / path.name
+        number += 1
+        if link != path and os.path.lexists(link):
+            continue
+        try:
+            path.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        if os.path.realpath(parent) != os.path.realpath(listed):
+            try:
+                link.symlink_to(path.resolve(), target_is_directory=True)
+            except FileExistsError:  # another Loris took the name this instant
+                path.rmdir()
+                continue
+        return path
+
+
+def has_accelerator(devices: Path = Path("/dev")) -> bool:
+    """Whether this machine shows a GPU that the engine could use, judged by its device files alone."""
+    return any(next(devices.glob(pattern), None) for pattern in ACCELERATORS)
+
+
+def launch(folder: RunFolder, mode: Mode, exit_when_done: bool = False) -> subprocess.Popen[bytes]:
+    """Start an engine on a run folder and return at once. Raises OSError when no process can be made.
+
+    The engine leads its own session, has no standard input, and writes all it prints to `folder.log`, so
+    nothing of it hangs on this terminal. That it runs is known by `is_alive`, what it does by its events.
+    """
+    if mode == "wait":
+        folder.draft.touch()
+    arguments = [*ENGINE, str(folder.path.resolve()), *MODE_ARGUMENTS[mode]]
+    if exit_when_done:
+        arguments.append("--exit")
+    log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder.path,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+            close_fds=True,
+        )
+    finally:
+        os.close(log)
+    if not has_accelerator():
+        # Training on the processor would take the time the screen needs to answer keys.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, CPU_NICENESS)
+    return process

@@ -1,0 +1,217 @@
+"""Lists the runs of this user, tells which are alive, and deletes those that are not."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from engine.client.errors import DiscardRefused
+from engine.spec.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
+from engine.spec.folder import RunFolder, runs_folder
+from engine.spec.state import RunState, fold
+from engine.spec.text import N_, say
+
+# The stages of a live engine, then what is left of one that is gone.
+RunWord = Literal[
+    "starting", "loading", "ready", "preparing", "training", "saving", "serving", "exporting",
+    "completed", "stopped", "failed", "interrupted",
+]  # fmt: skip
+
+HEAD_BYTES = TAIL_BYTES = 64 << 10
+START_SECONDS = 30.0  # how long a new process may take to hold its lock before it counts as lost
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run in the list. `started`: seconds since 1970. `steps`, `total_steps`: 0 where not known.
+
+    `draft`: an engine was made to wait for a training that never began, so there is nothing to come back to.
+    `trained`: there is an adapter to chat with.
+    """
+
+    folder: RunFolder
+    alive: bool
+    state: RunWord
+    title: str
+    model: str
+    dataset: str
+    steps: int
+    total_steps: int
+    loss: float | None
+    started: float
+    trained: bool
+    draft: bool
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+
+def is_alive(folder: RunFolder) -> bool:
+    """Whether an engine runs on this folder: whether its lock is held. The kernel frees that on any death."""
+    try:
+        handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # a file system without locks: no engine can have taken one
+    finally:
+        os.close(handle)
+
+
+def list_runs() -> list[RunSummary]:
+    """All runs, the newest first. Reads a little of each, however long it is."""
+    found = []
+    with suppress(OSError):
+        for entry in os.scandir(runs_folder()):
+            path = Path(os.path.realpath(entry.path))
+            if (path / "spec.yaml").is_file():
+                found.append(summarise(RunFolder(path)))
+    return sorted(found, key=lambda run: (run.started, run.name), reverse=True)
+
+
+def summarise(folder: RunFolder) -> RunSummary:
+    """What the list shows of one run. Never raises for a damaged one."""
+    alive = is_alive(folder)
+    events = list(_head_and_tail(folder.events))
+    state = fold(events)
+    title, model, dataset = _subject(folder)
+    first = next((e for e in events if isinstance(e, EngineStarted)), None)
+    training = next((e for e in reversed(events) if isinstance(e, TrainingStarted)), None)
+    trained = state.trained or folder.adapter.is_dir()
+    return RunSummary(
+        folder=folder,
+        alive=alive,
+        state=_word(state, alive, trained, _age(folder)),
+        title=title or folder.name,
+        model=model,
+        dataset=dataset,
+        steps=state.step.step if state.step else 0,
+        total_steps=training.total_steps if training else 0,
+        loss=state.step.loss if state.step else None,
+        started=first.time if first else time.time() - _age(folder),
+        trained=trained,
+        draft=_waited(folder, events) and not trained and not _began(events),
+    )
+
+
+def _word(state: RunState, alive: bool, trained: bool, age: float) -> RunWord:
+    """The state of a run in a word."""
+    if alive and state.stage != "ended":
+        return state.stage
+    if state.finished and trained:
+        return state.finished.outcome  # whatever happened to an engine that served it afterwards
+    if state.failed:
+        return "failed"
+    if state.started is None and age < START_SECONDS:
+        return "starting"  # Python is still on its way to the lock
+    if trained and state.ended:
+        return "completed"
+    return "interrupted"
+
+
+def _began(events: list[AnyEvent]) -> bool:
+    return any(
+        isinstance(e, Step | TrainingStarted) or (isinstance(e, StageChanged) and e.stage == "preparing")
+        for e in events
+    )
+
+
+def _waited(folder: RunFolder, events: list[AnyEvent]) -> bool:
+    ready = any(isinstance(e, StageChanged) and e.stage == "ready" for e in events)
+    return ready or folder.draft.exists()
+
+
+def _age(folder: RunFolder) -> float:
+    """Seconds since the spec was written."""
+    try:
+        return max(0.0, time.time() - folder.spec.stat().st_mtime)
+    except OSError:
+        return 0.0
+
+
+def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
+    """The first and the last events of a run; those between matter to no list."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(HEAD_BYTES).split(b"\n")
+            rest = os.fstat(file.fileno()).st_size - file.tell()
+            torn = lines.pop()
+            if 0 < rest <= TAIL_BYTES:
+                lines += (torn + file.read()).split(b"\n")[:-1]
+            elif rest:
+                file.seek(-TAIL_BYTES, os.SEEK_END)
+                lines += file.read().split(b"\n")[1:-1]
+    except OSError:
+        return
+    for line in lines:
+        if event := decode(line):
+            yield event
+
+
+def _subject(folder: RunFolder) -> tuple[str, str, str]:
+    """(the run's own name, model, dataset) as the spec has them; empty where it cannot be read."""
+    try:
+        return _read_subject(str(folder.spec), folder.spec.stat().st_mtime_ns)
+    except OSError:
+        return "", "", ""
+
+
+@lru_cache(maxsize=4096)
+def _read_subject(path: str, _changed: int) -> tuple[str, str, str]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        # The quick reader: comments and line numbers are of no use here.
+        values = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8-sig"))
+        return (
+            str(values.get("name") or ""),
+            str(values["model"]["model_name"]),
+            str(values["dataset"]["path"]),
+        )
+    except (YAMLError, ValueError, AttributeError, LookupError, TypeError):
+        return "", "", ""
+
+
+def discard(folder: RunFolder) -> None:
+    """Delete a run's folder with all that is in it, and its link in the list.
+
+    Raises `DiscardRefused` while its engine lives, or for a folder that is not a listed run, and OSError.
+    """
+    path = Path(os.path.realpath(folder.path))
+    links = [Path(e.path) for e in os.scandir(runs_folder()) if os.path.realpath(e.path) == str(path)]
+    if not links or not (path / "spec.yaml").is_file():
+        raise DiscardRefused(say(N_("{folder} is not the folder of a run."), folder=str(path)))
+    with _no_engine(RunFolder(path)):
+        shutil.rmtree(path)
+        for link in links:
+            link.unlink(missing_ok=True)
+
+
+@contextmanager
+def _no_engine(folder: RunFolder) -> Iterator[None]:
+    """Keep engines off this folder. Raises `DiscardRefused` when one is there."""
+    handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = say(N_("{run} is still running: stop it first."), run=folder.name)
+            raise DiscardRefused(message) from None
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,48 @@
+"""Tells files and folders of this machine from names on the Hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.spec.files import to_values
+from engine.spec.run import RunSpec
+
+DATA_SUFFIXES = (".json", ".jsonl")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def is_local(name: str) -> bool:
+    """Whether a model or dataset is meant to lie on this machine rather than on the Hub."""
+    return (
+        name.startswith(("/", "./", "../", "~"))
+        or name in (".", "..")
+        or name.lower().endswith(DATA_SUFFIXES)
+        or os.path.exists(name)
+    )
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the shape of a Hub id: owner/name, or a bare name as a few old ones have."""
+    return bool(_HUB_ID.fullmatch(name)) and ".." not in name and "--" not in name
+
+
+def local_path(name: str) -> Path:
+    """The absolute path that is meant by a local name, as seen from the current folder."""
+    return Path(os.path.abspath(os.path.expanduser(name)))
+
+
+def absolute_paths(spec: RunSpec) -> RunSpec:
+    """The same spec with every local path made absolute, since the engine works from another folder."""
+    values: dict[str, Any] = to_values(spec)
+    for section, key in (("model", "model_name"), ("dataset", "path")):
+        if is_local(values[section][key]):
+            values[section][key] = str(local_path(values[section][key]))
+    for section, key in (("training", "output_dir"), ("export", "copy_to")):
+        if values[section][key]:
+            values[section][key] = str(local_path(values[section][key]))
+    return msgspec.convert(values, RunSpec)
