@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarstring import LiteralScalarString
 
 from engine.spec.check import build
@@ -23,6 +27,9 @@ from engine.spec.text import N_, say
 # Fields that may name a place on disk. A relative path that starts with a dot is meant from the spec's own
 # folder, so that a preset can travel together with its data; anything else may be a Hub id.
 PATH_FIELDS = ("model.model_name", "dataset.path", "training.output_dir", "export.copy_to")
+
+# What a block of text in YAML would lose or not take: such a text is written in quotes, with escapes.
+_NOT_IN_A_BLOCK = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 class SpecError(Exception):
@@ -38,9 +45,25 @@ class SpecError(Exception):
         return [":".join(filter(None, (name, str(e.line or ""), f" {e}"))).lstrip() for e in self.errors]
 
 
+class _Representer(RoundTripRepresenter):
+    """Writes numbers so that every YAML reader takes them as numbers."""
+
+
+def _float_with_point(representer: _Representer, value: float) -> ScalarNode:
+    """1e-05 as 1.0e-05: without the point, YAML 1.1 readers such as PyYAML take it for text."""
+    node: ScalarNode = representer.represent_float(value)
+    if "." not in node.value:
+        node.value = node.value.replace("e", ".0e")
+    return node
+
+
+_Representer.add_representer(float, _float_with_point)
+
+
 def _yaml() -> YAML:
     """A YAML 1.2 reader and writer that keeps comments and line numbers."""
     yaml = YAML(typ="rt")
+    yaml.Representer = _Representer
     yaml.width = 4096  # never fold a long text over lines
     yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml
@@ -133,7 +156,7 @@ def to_values(spec: RunSpec) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """How a value is written: texts of several lines as a block, so that a prompt can be read and edited."""
-    if isinstance(value, str) and "\n" in value:
+    if isinstance(value, str) and "\n" in value and not _NOT_IN_A_BLOCK.search(value):
         return LiteralScalarString(value)
     return value
 
@@ -152,10 +175,8 @@ def save_spec(path: Path, spec: RunSpec) -> None:
     """Write every setting. A file already there keeps its comments and order. Raises OSError."""
     document = CommentedMap()
     if path.exists():
-        try:
+        with suppress(SpecError):  # what cannot be read cannot be kept
             document = _read(path)
-        except SpecError:
-            pass  # what cannot be read cannot be kept
     _update(document, to_values(spec))
     text = io.StringIO()
     _yaml().dump(document, text)
