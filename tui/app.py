@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.message import Message
 
 from engine.spec.presets import find_preset
 from tui.draft import Draft
 from tui.i18n import N_, language, language_of_locale, set_language
 from tui.link import Backend, EngineLink, RealBackend
+from tui.messages import RunChanged
 from tui.safe import VisibleFilter
 from tui.settings import Settings, load_settings, save_settings
 
@@ -36,10 +36,6 @@ SCREENS = {
     "save": "tui.screens.save:SaveScreen",
 }
 POLL_SECONDS = 0.25
-
-
-class RunChanged(Message):
-    """Posted to the screen in front when the attached run's events or log grew."""
 
 
 class LorisApp(App[None]):

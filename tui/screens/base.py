@@ -1,0 +1,52 @@
+"""What all screens share: the app as they know it, and keys whose names follow the language."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Protocol, cast
+
+from textual.binding import ActiveBinding
+from textual.screen import Screen
+
+from engine.spec.run import RunSpec
+from tui.draft import Draft
+from tui.i18n import _
+from tui.link import EngineLink
+
+
+class Loris(Protocol):
+    """The part of the app that screens use. A protocol, since the app stands above its screens."""
+
+    draft: Draft
+    link: EngineLink
+
+    def go(self, name: str) -> None: ...
+    def use_language(self, code: str) -> None: ...
+    def warm_up(self) -> None: ...
+    def drop_warm(self) -> None: ...
+    def start_training(self, spec: RunSpec) -> None: ...
+
+
+class LorisScreen(Screen[None]):
+    """A screen of Loris. Write `N_("...")` in its bindings: they are translated here, each time they are shown."""
+
+    @property
+    def loris(self) -> Loris:
+        return cast(Loris, self.app)
+
+    @property
+    def active_bindings(self) -> dict[str, ActiveBinding]:
+        return translated(super().active_bindings)
+
+
+def translated(bindings: dict[str, ActiveBinding]) -> dict[str, ActiveBinding]:
+    """The same bindings with descriptions and tooltips in the language in use; for screens of other bases."""
+    return {
+        key: active._replace(
+            binding=dataclasses.replace(
+                active.binding, description=_(active.binding.description), tooltip=_(active.binding.tooltip)
+            ),
+            tooltip=_(active.tooltip),
+        )
+        for key, active in bindings.items()
+    }
