@@ -1,0 +1,206 @@
+"""`python -m engine RUN_DIR`: the training process. Quick to start: the heavy import comes last.
+
+The order matters: the lock before anything is written, the log before anything is printed, the first event
+before the slow import, the socket before it too, so that a terminal sees at once that the engine lives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import threading
+import traceback
+from importlib import metadata
+from pathlib import Path
+
+from engine.control import Control
+from engine.failures import RunFailed, explain
+from engine.record import EventWriter
+from engine.serve import Server, UnsafeFolder
+from engine.spec import events as ev
+from engine.spec.files import SpecError, load_spec
+from engine.spec.folder import RunFolder
+from engine.spec.run import RunSpec
+from engine.spec.text import N_, say
+
+PACKAGES = ("loris-tui", "unsloth", "unsloth_zoo", "torch", "transformers", "trl", "peft", "datasets",
+            "bitsandbytes", "xformers", "triton")  # fmt: skip
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m engine", description="The Loris training process.")
+    parser.add_argument("run_dir", type=Path, help="the run folder, with spec.yaml in it")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--wait", action="store_true", help="load the base model, then wait for commands")
+    mode.add_argument("--serve", action="store_true", help="load an earlier run's adapter and answer")
+    parser.add_argument("--exit", action="store_true", help="end when training and exports are done")
+    return parser.parse_args()
+
+
+def take_lock(folder: RunFolder) -> None:
+    """Hold the folder for this process's life, or end with exit code 2."""
+    handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{folder.path}: another engine is running on this folder", file=sys.stderr)
+        sys.exit(2)
+    # The handle stays open: the kernel frees the lock when the process is gone, however it goes.
+
+
+def detach(folder: RunFolder) -> None:
+    """Belong to no terminal: own session, no SIGHUP, no standard input, all output to the log."""
+    if os.getsid(0) != os.getpid():
+        try:
+            os.setsid()
+        except PermissionError:
+            pass  # leads a process group already, as a shell's job does
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    log = os.open(folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    for handle in (nothing, log):
+        if handle > 2:
+            os.close(handle)
+    os.chdir(folder.path)
+
+
+def versions() -> dict[str, str]:
+    """The versions of what matters, read from their metadata: nothing is imported."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def set_environment(installed: dict[str, str]) -> None:
+    """What the libraries read from the environment when they are imported. What the user set is kept."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "loris"
+    compiled = cache / "unsloth-{}-torch-{}".format(
+        installed.get("unsloth", "none"), installed.get("torch", "none")
+    )
+    defaults = {
+        # Unsloth fetches a file from the Hub to count its users, which stalls for minutes without a network.
+        "UNSLOTH_DISABLE_STATISTICS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "DO_NOT_TRACK": "1",
+        "DISABLE_TELEMETRY": "1",
+        # It also writes the modules that it generates into the working directory: keep them for all runs.
+        "UNSLOTH_COMPILE_LOCATION": str(compiled),
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def watch(control: Control, server: Server | None) -> None:
+    """End the process when it is told to while the main thread is deep in an import or a download.
+
+    In training and saving the main thread sees the flags itself, for something would be lost.
+    """
+
+    def leave(exit_code: int) -> None:
+        control.refuse_all()
+        if server:
+            server.close()
+        control.record.close(exit_code)
+        sys.stdout.flush()
+        os._exit(exit_code)
+
+    def on_terminate() -> None:
+        control.terminate.wait()
+        if control.stage not in ("training", "saving"):
+            leave(143)
+        control.stop.set()
+
+    def on_shutdown() -> None:
+        control.shutdown.wait()
+        if control.stage in ("starting", "loading", "preparing"):
+            leave(0)
+        control.stop.set()
+
+    for target in (on_terminate, on_shutdown):
+        threading.Thread(target=target, name=f"loris-{target.__name__}", daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: control.terminate.set())
+        # Workers that datasets forks must die of the signal that ends them.
+        os.register_at_fork(after_in_child=lambda number=number: signal.signal(number, signal.SIG_DFL))
+
+
+def open_server(folder: RunFolder, control: Control) -> Server:
+    """Listen on the control socket. Raises `RunFailed` when that is not possible, or not safe."""
+    try:
+        return Server(folder.socket, control)
+    except (UnsafeFolder, OSError) as error:
+        raise RunFailed(
+            "no_socket",
+            say(N_("The engine cannot open its control socket: {reason}"), reason=str(error)),
+            say(N_("Set TMPDIR to a folder that only you can write to.")),
+        ) from error
+
+
+def read_spec(folder: RunFolder) -> RunSpec:
+    """The run's spec. Raises `RunFailed` naming the first thing that is wrong; all of it is in the log."""
+    try:
+        return load_spec(folder.spec)
+    except SpecError as error:
+        print("\n".join(error.lines()))
+        first = error.errors[0]
+        raise RunFailed(
+            "spec_invalid", first.message, say(N_("Correct spec.yaml in the run folder.")), first.field or "spec"
+        ) from None
+
+
+def main() -> int:
+    """Run the engine; the exit code is that of `EngineEnded`."""
+    options = arguments()
+    folder = RunFolder(options.run_dir.absolute())
+    origin = Path.cwd()
+    if not folder.path.is_dir():
+        print(f"{folder.path}: no such folder", file=sys.stderr)
+        return 2
+    leader = os.environ.get("RANK", "0") == "0"  # of several ranks under torchrun, the one that speaks
+    if leader:
+        take_lock(folder)
+        detach(folder)
+    record = EventWriter(folder.events)
+    installed = versions()
+    record.emit(ev.EngineStarted(pid=os.getpid(), hostname=os.uname().nodename, versions=installed))
+    set_environment(installed)
+    control = Control(record)
+    server: Server | None = None
+    try:
+        server = open_server(folder, control) if leader else None
+        watch(control, server)
+        spec = read_spec(folder)
+
+        from engine.session import Session  # imports unsloth: 15 to 30 seconds
+
+        session = Session(folder, spec, control, origin)
+        exit_code = session.run(wait=options.wait, serve=options.serve, leave=options.exit)
+    except Exception as error:
+        if not isinstance(error, RunFailed):
+            traceback.print_exc()  # into engine.log
+        failure = explain(error)
+        record.emit(failure.event(record.stage))
+        exit_code = failure.exit_code
+    control.refuse_all()
+    if server:
+        server.close()
+    record.close(exit_code)
+    return exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""What can go wrong with a run, and how each cause is put to the user. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import errno
+
+from engine.spec import events as ev
+from engine.spec.text import N_, Message, say
+
+
+class RunFailed(Exception):
+    """The run cannot go on. With a `field` the input is to blame, and the exit code is 2."""
+
+    def __init__(self, code: str, message: Message, hint: Message | None = None, field: str = "") -> None:
+        super().__init__(str(message))
+        self.code, self.message, self.hint, self.field = code, message, hint, field
+
+    def __reduce__(self) -> tuple[type[RunFailed], tuple[str, Message, Message | None, str]]:
+        """How it comes back from a process that prepares data."""
+        return type(self), (self.code, self.message, self.hint, self.field)
+
+    @property
+    def exit_code(self) -> int:
+        return 2 if self.field else 1
+
+    def event(self, stage: ev.Stage) -> ev.Failed:
+        """This failure as an event of `stage`."""
+        return ev.Failed(code=self.code, message=self.message, hint=self.hint, field=self.field, stage=stage)
+
+
+def _causes(error: BaseException | None) -> list[BaseException]:
+    """The exception and what it came from, nearest first."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def last_line(error: BaseException) -> str:
+    """The type of an exception and the last line that it says, 300 characters at most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device's memory or the machine's ran out."""
+    return any(
+        isinstance(cause, MemoryError)
+        or type(cause).__name__ in ("OutOfMemoryError", "AcceleratorError", "RuntimeError")
+        and any(
+            words in str(cause)
+            for words in ("out of memory", "not enough memory", "can't allocate memory", "DefaultCPUAllocator")
+        )
+        for cause in _causes(error)
+    )
+
+
+OUT_OF_MEMORY = say(N_("The memory ran out."))
+OUT_OF_MEMORY_HINT = say(
+    N_("Lower the batch size or the context length, load the model in 4-bit, or choose a smaller model.")
+)
+
+
+def explain(error: BaseException, field: str = "") -> RunFailed:
+    """Put any exception into words. `field` is the setting that names what was being fetched, if one does."""
+    if isinstance(error, RunFailed):
+        return error
+    if is_out_of_memory(error):
+        return RunFailed("out_of_memory", OUT_OF_MEMORY, OUT_OF_MEMORY_HINT)
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return RunFailed(
+                "disk_full",
+                say(N_("The disk is full: {path}."), path=str(cause.filename or "")),
+                say(N_("Free some space, keep fewer checkpoints, or choose another output folder.")),
+            )
+        if isinstance(cause, PermissionError) and cause.filename:
+            return RunFailed(
+                "not_writable",
+                say(N_("No permission: {path}."), path=str(cause.filename)),
+                say(N_("Choose a folder that you may write to.")),
+            )
+    return _explain_hub(error, field) or RunFailed(
+        "crashed",
+        say(N_("The engine failed: {reason}"), reason=last_line(error)),
+        say(N_("The end of engine.log has the details.")),
+    )
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that an exception of a web client carries."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return status if isinstance(status, int) else None
+
+
+def _explain_hub(error: BaseException, field: str) -> RunFailed | None:
+    """The failures of the Hugging Face Hub, told by the names of their types so that none is imported."""
+    causes = _causes(error)
+    names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
+    statuses = {_status(cause) for cause in causes}
+    text = " ".join(str(cause) for cause in causes)
+    if "GatedRepoError" in names or "gated repo" in text or statuses & {401, 403}:
+        return RunFailed(
+            "hub_no_access",
+            say(N_("The Hub does not let you have this repository.")),
+            say(N_("Accept its licence on its page, and log in with a token that may read it: hf auth login.")),
+            field,
+        )
+    offline = names & {"ConnectError", "ConnectionError", "ConnectTimeout", "OfflineModeIsEnabled",
+                       "MaxRetryError", "NameResolutionError", "gaierror", "ReadTimeout"}  # fmt: skip
+    if offline or any(w in text for w in ("Couldn't reach", "couldn't connect", "We couldn't connect")):
+        return RunFailed(
+            "hub_offline",
+            say(N_("The Hugging Face Hub cannot be reached, and nothing of this is in the local cache.")),
+            say(N_("Check the network, or name a folder or file on this machine.")),
+            field,
+        )
+    if (
+        names & {"RepositoryNotFoundError", "DatasetNotFoundError", "HFValidationError"}
+        or 404 in statuses
+        or ("is not a valid model identifier" in text)
+    ):
+        return RunFailed(
+            "hub_not_found",
+            say(N_("There is no such repository on the Hub, or it is private.")),
+            say(N_("Check the spelling: owner/name. For a private one, log in first: hf auth login.")),
+            field,
+        )
+    if "RevisionNotFoundError" in names:
+        return RunFailed(
+            "hub_not_found",
+            say(N_("The repository has no such revision.")),
+            say(N_("Leave the revision empty for the newest.")),
+            "model.revision",
+        )
+    return None

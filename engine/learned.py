@@ -1,0 +1,75 @@
+"""Looks at what the trainer will really learn: its own tokens and labels, after template, mask and cut."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.data import Prepared, eos_missing
+from engine.failures import RunFailed
+from engine.spec import events as ev
+from engine.spec.run import RunSpec
+from engine.spec.text import N_, say
+
+MASKED = -100
+SHOWN_CHARACTERS = 20_000  # of each text of the example, for a terminal shows it
+
+
+def nothing_learned(spec: RunSpec) -> RunFailed:
+    """Every label is masked."""
+    return RunFailed(
+        "nothing_learned",
+        say(N_("Nothing would be learned: no answer is left in any example.")),
+        say(
+            N_("Either the response marker is not in the texts, or the context length of {length} cuts them off."),
+            length=spec.model.max_seq_length,
+        ),
+        "dataset.response_part",
+    )
+
+
+def look(trainer: Any, prepared: Prepared, spec: RunSpec, stop_ids: list[int]) -> ev.DatasetReady:
+    """Count and check the trainer's rows. Raises `RunFailed` if training on them would be in vain."""
+    tokenizer, rows, limit = trainer.processing_class, trainer.train_dataset, spec.model.max_seq_length
+    if not len(rows):
+        raise nothing_learned(spec)
+    labelled = "labels" in rows.column_names
+    stops, tokens, learned, truncated, endless = set(stop_ids), 0, 0, 0, 0
+    for batch in rows.select_columns(["input_ids", "labels"] if labelled else ["input_ids"]).iter(1000):
+        for ids, labels in zip(batch["input_ids"], batch["labels" if labelled else "input_ids"], strict=True):
+            kept = [label for label in labels if label != MASKED]
+            tokens += len(ids)
+            learned += len(kept)
+            # The line end that some templates write after the stop token may count, too.
+            stopped = not stops.isdisjoint(kept[-3:])
+            cut = len(ids) >= limit and not stopped
+            truncated += cut
+            endless += not cut and not stopped and not spec.training.packing
+    if not learned:
+        raise nothing_learned(spec)
+    ids, labels = collated(trainer, rows[0])
+    shown = [label for label in labels if label != MASKED]
+    if endless > len(rows) // 2 or (len(ids) < limit and not endless and stops.isdisjoint(shown)):
+        raise eos_missing(
+            tokenizer, "dataset.chat_template" if prepared.style.format == "messages" else "model.model_name"
+        )
+    return ev.DatasetReady(
+        rows=len(rows),
+        eval_rows=len(trainer.eval_dataset) if trainer.eval_dataset is not None else 0,
+        format=prepared.style.format,
+        columns=prepared.columns,
+        tokens=tokens,
+        learned_tokens=learned,
+        truncated_rows=truncated,
+        instruction_part=prepared.instruction_part,
+        response_part=prepared.response_part,
+        example_raw=prepared.example_raw[:SHOWN_CHARACTERS],
+        example_text=tokenizer.decode(ids)[:SHOWN_CHARACTERS],
+        example_learned=tokenizer.decode(shown)[:SHOWN_CHARACTERS],
+    )
+
+
+def collated(trainer: Any, row: dict[str, Any]) -> tuple[list[int], list[int]]:
+    """(tokens, labels) of a row as the trainer's collator hands them to the model."""
+    names = ("input_ids", "attention_mask", "labels", "seq_lengths")
+    batch = trainer.data_collator([{name: row[name] for name in names if name in row}])
+    return batch["input_ids"][0].tolist(), batch["labels"][0].tolist()

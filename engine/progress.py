@@ -1,0 +1,96 @@
+"""Tells what training does while it does it, and hears what it is asked meanwhile."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from engine import hardware
+from engine.control import Control
+from engine.spec import events as ev
+
+
+class Progress(TrainerCallback):  # type: ignore[misc]
+    """Turns the trainer's callbacks into events, and the control's flags into what the trainer does next."""
+
+    def __init__(self, control: Control, started: ev.TrainingStarted) -> None:
+        self._control, self._started = control, started
+        self._clock, self._tokens, self._saved = time.monotonic(), 0, -1
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Report how much there is to do."""
+        import msgspec
+
+        self._control.record.emit(
+            msgspec.structs.replace(
+                self._started, total_steps=state.max_steps, num_train_epochs=float(state.num_train_epochs)
+            )
+        )
+        self._clock = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Obey stop, checkpoint and terminate once the step is whole."""
+        asked = self._control
+        if asked.checkpoint.is_set():
+            asked.checkpoint.clear()
+            control.should_save = True
+        if asked.terminate.is_set():
+            control.should_save = True
+        if asked.stop.is_set() or asked.ending:
+            control.should_training_stop = control.should_log = True
+        return control
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Report a step; the trainer logs its summary this way, too, which has no learning rate."""
+        if not logs or "loss" not in logs or "learning_rate" not in logs:
+            return
+        now, tokens = time.monotonic(), int(state.num_input_tokens_seen or 0)
+        seconds, new = now - self._clock, tokens - self._tokens
+        self._clock, self._tokens = now, tokens
+        norm = logs.get("grad_norm")
+        self._control.record.emit(
+            ev.Step(
+                step=state.global_step,
+                epoch=float(state.epoch or 0.0),
+                loss=float(logs["loss"]),
+                learning_rate=float(logs["learning_rate"]),
+                grad_norm=float(norm) if norm is not None and math.isfinite(norm) else None,
+                tokens_per_second=new / seconds if new > 0 and seconds > 0 else None,
+                reserved_bytes=hardware.reserved_bytes(),
+                peak_reserved_bytes=hardware.peak_reserved_bytes(),
+            )
+        )
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Report the loss on the rows held out."""
+        if metrics and "eval_loss" in metrics:
+            self._control.record.emit(ev.Evaluated(step=state.global_step, eval_loss=metrics["eval_loss"]))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Report a checkpoint that is whole."""
+        path = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        if state.global_step != self._saved:
+            self._saved = state.global_step
+            self._control.record.emit(ev.CheckpointSaved(step=state.global_step, path=str(path)))

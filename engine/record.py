@@ -1,0 +1,56 @@
+"""Writes the events of a run: the one writer of `events.jsonl`."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from engine.spec import events as ev
+
+
+class EventWriter:
+    """Appends events, one `write` a line, from any thread. Of several ranks only rank 0 writes."""
+
+    def __init__(self, path: Path) -> None:
+        """Open for appending. Raises OSError when the file cannot be written."""
+        self._start = time.monotonic()
+        self._lock = threading.RLock()
+        self._file: int | None = None
+        self.stage: ev.Stage = "starting"
+        if os.environ.get("RANK", "0") != "0":
+            return
+        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        size = os.fstat(self._file).st_size
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            os.write(self._file, b"\n")  # an engine that was killed left a torn line: close it
+
+    def emit(self, event: ev.AnyEvent) -> None:
+        """Stamp and append an event. An event after `close` is dropped."""
+        with self._lock:
+            if isinstance(event, ev.StageChanged):
+                self.stage = event.stage
+            if self._file is None:
+                return
+            stamped = msgspec.structs.replace(
+                event, time=time.time(), elapsed=round(time.monotonic() - self._start, 6)
+            )
+            os.write(self._file, ev.encode(stamped))
+
+    def enter(self, stage: ev.Stage) -> None:
+        """Report that the engine went on to `stage`; silent when it is there already."""
+        with self._lock:
+            if stage != self.stage:
+                self.emit(ev.StageChanged(stage=stage))
+
+    def close(self, exit_code: int) -> None:
+        """Write the last event, and take no more."""
+        with self._lock:
+            self.emit(ev.EngineEnded(exit_code=exit_code))
+            if self._file is not None:
+                os.fsync(self._file)
+                os.close(self._file)
+                self._file = None

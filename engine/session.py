@@ -1,0 +1,252 @@
+"""The engine's main thread: load, train, save, then answer and export until it is no longer needed."""
+
+from __future__ import annotations
+
+import gc
+import os
+import traceback
+from pathlib import Path
+
+import msgspec
+import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
+
+from engine import export, model
+from engine.chat import answer_prompts, generate
+from engine.control import Control, Job
+from engine.failures import OUT_OF_MEMORY, OUT_OF_MEMORY_HINT, RunFailed, explain, is_out_of_memory, last_line
+from engine.spec import events as ev
+from engine.spec.check import check
+from engine.spec.commands import Done, Export, Generate, Refused, Token, Train
+from engine.spec.files import PATH_FIELDS, save_spec, to_values
+from engine.spec.folder import RunFolder
+from engine.spec.run import RunSpec
+from engine.spec.state import fold
+from engine.spec.text import N_, say
+from engine.style import Style, style_for
+from engine.train import train
+
+POLL_SECONDS = 1.0
+IDLE_MINUTES = 30.0
+
+
+def idle_limit() -> float:
+    """Seconds without a client after which the engine ends: it holds a card that costs money."""
+    try:
+        return float(os.environ.get("LORIS_IDLE_MINUTES", IDLE_MINUTES)) * 60
+    except ValueError:
+        return IDLE_MINUTES * 60
+
+
+class Session:
+    """One model in memory, from load to export."""
+
+    def __init__(self, folder: RunFolder, spec: RunSpec, control: Control, origin: Path) -> None:
+        """`origin`: the folder from which relative paths in the spec are meant."""
+        self._folder, self._control, self._record, self._origin = folder, control, control.record, origin
+        self._spec = self._absolute(spec)
+        self._style = Style("plain")
+        self._loaded: model.Loaded
+
+    def run(self, *, wait: bool, serve: bool, leave: bool) -> int:
+        """Do what the process was started for; returns its exit code. Raises `RunFailed` and whatever else."""
+        self._load(self._folder.adapter if serve else None)
+        if serve:
+            self._style = self._earlier_style()
+        elif wait:
+            self._record.enter("ready")
+            self._answer_until(trained=False)
+            if self._record.stage == "ready":
+                return self._code()
+        if not serve:
+            if not wait:
+                self._train()
+            if self._control.terminate.is_set():
+                return 143
+            if leave or self._control.shutdown.is_set():
+                return 0
+        self._record.enter("serving")
+        self._answer_until(trained=True)
+        return self._code()
+
+    def _code(self) -> int:
+        return 143 if self._control.terminate.is_set() else 0
+
+    def _absolute(self, spec: RunSpec) -> RunSpec:
+        """Paths that are there from where the engine was started, made absolute: it works in the run folder."""
+        values = to_values(spec)
+        for field in PATH_FIELDS:
+            section, key = field.split(".")
+            if values[section][key] and (self._origin / values[section][key]).exists():
+                values[section][key] = str(self._origin / values[section][key])
+        return msgspec.convert(values, RunSpec)
+
+    def _load(self, adapter: Path | None) -> None:
+        self._record.enter("loading")
+        if adapter and not (adapter / "adapter_config.json").is_file():
+            raise RunFailed(
+                "adapter_missing",
+                say(N_("This run has no trained adapter.")),
+                say(N_("Train it first, or look in engine.log for why it ended.")),
+                "run",
+            )
+        try:
+            self._loaded = model.load(self._spec.model, self._record, adapter)
+        except RunFailed:
+            raise
+        except Exception as error:
+            raise explain(error, "model.model_name") from error
+        if self._loaded.tokenizer.chat_template:
+            self._style = Style("messages")
+
+    def _earlier_style(self) -> Style:
+        """How the earlier run wrote its questions: the format is in its events."""
+        lines = self._folder.events.read_bytes().splitlines()
+        dataset = fold(event for line in lines if (event := ev.decode(line))).dataset
+        match dataset.format if dataset else "":
+            case "alpaca":
+                return style_for(self._spec.dataset, "alpaca")
+            case "messages":
+                return Style("messages")
+        return self._style
+
+    def _train(self) -> None:
+        """Train, save, answer the test prompts again, export; a save that fails later loses nothing."""
+        spec, record = self._spec, self._record
+
+        def ask(style: Style) -> None:
+            self._style = style
+            answer_prompts(self._loaded, style, spec.generation, record, adapter=False)
+
+        self._style = train(self._loaded, spec, self._folder, self._control, ask)
+        if self._control.terminate.is_set():
+            return  # the checkpoint is on disk: a later engine goes on from it
+        record.enter("saving")
+        export.save(self._loaded, "adapter", self._folder.adapter, record, replace=True)
+        gc.collect()
+        if not self._control.ending:
+            answer_prompts(self._loaded, self._style, spec.generation, record, adapter=True)
+        self._export_as_told()
+
+    def _export_as_told(self) -> None:
+        """The merged model and the copies that the spec asks for. What fails is a warning: the adapter is safe."""
+        spec, record = self._spec.export, self._record
+        saved: list[tuple[ev.ExportKind, Path]] = [("adapter", self._folder.adapter)]
+        if (spec.merged_16bit or spec.copy_to) and not self._control.ending:
+            record.enter("exporting")
+        if spec.merged_16bit and not self._control.ending:
+            try:
+                target = self._folder.exports / "merged_16bit"
+                saved.append(("merged_16bit", export.save(self._loaded, "merged_16bit", target, record)))
+            except Exception as error:
+                self._warn("merge_failed", N_("The merged model was not saved: {reason}"), error)
+        if spec.copy_to and not self._control.ending:
+            for kind, source in saved:
+                try:
+                    target = Path(spec.copy_to).expanduser() / self._folder.name / source.name
+                    export.copy(source, kind, target, record)
+                except Exception as error:
+                    self._warn("copy_failed", N_("The result was not copied: {reason}"), error)
+
+    def _warn(self, code: str, template: str, error: Exception) -> None:
+        """Report a failure that the run survives."""
+        traceback.print_exception(error)
+        reason = str(error.message) if isinstance(error, RunFailed) else last_line(error)
+        self._record.emit(ev.Notice(code=code, message=say(template, reason=reason), level="warning"))
+
+    def _answer_until(self, *, trained: bool) -> None:
+        """Carry out requests until training was done, or the engine shall end, or nobody came for long."""
+        control = self._control
+        control.seen()
+        while not control.ending:
+            job = control.next_job(POLL_SECONDS)
+            if job is None:
+                if control.idle_seconds > idle_limit():
+                    idle = say(N_("Nobody was connected for {minutes} minutes: the engine ends."),
+                               minutes=round(idle_limit() / 60, 1))  # fmt: skip
+                    self._record.emit(ev.Notice(code="idle", message=idle))
+                    control.shutdown.set()
+                continue
+            # The stage may have changed since the request was taken.
+            refused = control.refusal(job.command)
+            if refused:
+                job.reply(refused)
+            elif isinstance(job.command, Train):
+                if self._accept(job, job.command):
+                    control.finished(job)
+                    self._train()
+                    return
+            else:
+                self._carry_out(job)
+            control.finished(job)
+            control.seen()
+
+    def _accept(self, job: Job, command: Train) -> bool:
+        """Take a spec to train on; False, and a refusal sent, when it cannot be used."""
+        spec = self._absolute(command.spec)
+        errors = check(spec)
+        if spec.model != self._spec.model:
+            message = say(N_("Another model is loaded: start a new engine for this one."))
+            job.reply(Refused(id=command.id, code="model_changed", message=message, field="model.model_name"))
+        elif errors:
+            first = errors[0]
+            job.reply(Refused(id=command.id, code="spec_invalid", message=first.message, field=first.field))
+        else:
+            try:
+                save_spec(self._folder.spec, spec)
+            except OSError as error:
+                failure = explain(error)
+                job.reply(Refused(id=command.id, code=failure.code, message=failure.message))
+                return False
+            self._spec = spec
+            # The stage first: a client that has its answer may count on it.
+            self._record.enter("preparing")
+            job.reply(Done(id=command.id))
+            return True
+        return False
+
+    def _carry_out(self, job: Job) -> None:
+        """Answer or export; whatever goes wrong is this request's alone."""
+        command, stage = job.command, self._record.stage
+        try:
+            if isinstance(command, Generate):
+                self._generate(job, command)
+            elif isinstance(command, Export):
+                self._record.enter("exporting")
+                target = Path(command.path).expanduser() if command.path else self._folder.exports / command.kind
+                if not target.is_absolute():
+                    raise RunFailed("path_relative", say(N_("Give the whole path, from / on.")))
+                export.save(self._loaded, command.kind, target, self._record)
+                job.reply(Done(id=command.id, path=str(target)))
+        except RunFailed as failure:
+            job.reply(Refused(id=command.id, code=failure.code, message=failure.message, field=failure.field))
+        except Exception as error:
+            traceback.print_exc()
+            failure = explain(error)
+            job.reply(Refused(id=command.id, code=failure.code, message=failure.message))
+        finally:
+            self._record.enter(stage)
+
+    def _generate(self, job: Job, command: Generate) -> None:
+        if command.adapter and not self._loaded.has_adapter:
+            raise RunFailed("not_trained", say(N_("There is no adapter yet: train first.")))
+        if not command.messages:
+            raise RunFailed("malformed", say(N_("There is nothing to answer.")))
+        if job.cancelled.is_set():
+            job.reply(Done(id=command.id, finish_reason="cancelled"))
+            return
+        answer = generate(
+            self._loaded,
+            self._style,
+            [{"role": message.role, "content": message.content} for message in command.messages],
+            command.generation,
+            adapter=command.adapter,
+            take=lambda text: job.reply(Token(id=command.id, text=text)),
+            cancelled=lambda: job.cancelled.is_set() or self._control.ending,
+        )
+        done = Done(
+            id=command.id,
+            tokens=answer.tokens,
+            seconds=answer.seconds,
+            finish_reason=answer.finish_reason,
+        )
+        job.reply(done)

@@ -1,0 +1,145 @@
+"""Fine-tuning, top to bottom, as the Unsloth notebooks do it: load, adapter, data, trainer, mask, train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trl import SFTConfig, SFTTrainer
+from unsloth.chat_templates import train_on_responses_only
+
+from engine import hardware, learned, model
+from engine.control import Control
+from engine.data import prepare, processes
+from engine.progress import Progress
+from engine.spec import events as ev
+from engine.spec.folder import RunFolder
+from engine.spec.run import RunSpec
+from engine.spec.text import N_, say
+from engine.style import Style
+
+
+def train(
+    loaded: model.Loaded, spec: RunSpec, folder: RunFolder, control: Control, ask: Callable[[Style], None]
+) -> Style:
+    """Fine-tune a loaded model as the spec says; the adapter is then on `loaded.model`.
+
+    `ask` tries the untouched model, once it is known how a question is written. Returns how. Raises
+    `RunFailed` when data or settings are to blame.
+    """
+    record = control.record
+    record.enter("preparing")
+    prepared, loaded.tokenizer = prepare(spec, loaded.tokenizer, model.stop_ids(loaded), record)
+    ask(prepared.style)
+
+    model.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
+    config = arguments(loaded, spec, folder, len(prepared.train), record)
+    trainer = SFTTrainer(
+        model=loaded.model,
+        processing_class=loaded.tokenizer,
+        train_dataset=prepared.train,
+        eval_dataset=prepared.held_out,
+        args=config,
+    )
+    if spec.dataset.train_on_responses_only:
+        mask(trainer, prepared.instruction_part, prepared.response_part, spec)
+    record.emit(learned.look(trainer, prepared, spec, model.stop_ids(loaded)))
+
+    start_bytes = hardware.reserved_bytes()
+    effective = spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps
+    started = ev.TrainingStarted(
+        total_steps=0,
+        num_train_epochs=0.0,
+        effective_batch_size=effective * config.world_size,
+        optim=str(getattr(config.optim, "value", config.optim)),
+        dtype=loaded.dtype,
+        reserved_bytes=start_bytes,
+    )
+    trainer.add_callback(Progress(control, started))
+    record.enter("training")
+    result = trainer.train(resume_from_checkpoint=last_checkpoint(folder, record))
+
+    outcome: ev.Outcome = "completed" if trainer.state.global_step >= trainer.state.max_steps else "stopped"
+    record.emit(
+        ev.TrainingFinished(
+            outcome=outcome,
+            steps=trainer.state.global_step,
+            train_loss=result.training_loss,
+            seconds=result.metrics["train_runtime"],
+            device=hardware.device(),
+            start_reserved_bytes=start_bytes,
+            peak_reserved_bytes=hardware.peak_reserved_bytes(),
+        )
+    )
+    return prepared.style
+
+
+def arguments(loaded: model.Loaded, spec: RunSpec, folder: RunFolder, rows: int, record: Any) -> SFTConfig:
+    """The trainer's settings; what the hardware cannot do is replaced, with a notice."""
+    t = spec.training
+    optim, packing = t.optim, t.packing
+    if hardware.device().kind == "cpu":
+        if optim in ("adamw_8bit", "paged_adamw_8bit"):
+            optim = "adamw_torch_fused"
+            replaced = say(N_("{optim} needs a GPU: using {instead}."), optim=t.optim, instead=optim)
+            record.emit(ev.Notice(code="optim_replaced", message=replaced))
+        if packing:
+            packing = False
+            record.emit(ev.Notice(code="packing_off", message=say(N_("Packing needs a GPU: it is off."))))
+    return SFTConfig(
+        per_device_train_batch_size=t.per_device_train_batch_size,
+        per_device_eval_batch_size=t.per_device_train_batch_size,
+        gradient_accumulation_steps=t.gradient_accumulation_steps,
+        max_steps=t.max_steps,
+        num_train_epochs=t.num_train_epochs,
+        learning_rate=t.learning_rate,
+        warmup_steps=t.warmup_steps,
+        lr_scheduler_type=t.lr_scheduler_type,
+        optim=optim,
+        weight_decay=t.weight_decay,
+        seed=t.seed,
+        fp16=loaded.dtype == "float16",
+        bf16=loaded.dtype == "bfloat16",
+        logging_steps=t.logging_steps,
+        save_strategy="steps" if t.save_steps else "no",
+        save_steps=t.save_steps or 500,
+        save_total_limit=t.save_total_limit,
+        eval_strategy="steps" if spec.dataset.test_size else "no",
+        eval_steps=t.eval_steps,
+        packing=packing,
+        max_length=spec.model.max_seq_length,
+        dataset_text_field="text",
+        dataset_num_proc=processes(spec, rows),
+        output_dir=str(folder.checkpoints),
+        report_to=t.report_to,
+        include_num_input_tokens_seen="non_padding",
+        disable_tqdm=True,
+    )
+
+
+def mask(trainer: Any, instruction_part: str, response_part: str, spec: RunSpec) -> None:
+    """Leave only the answers to be learned. Raises `RunFailed` when none would be left."""
+    try:
+        train_on_responses_only(
+            trainer,
+            instruction_part=instruction_part,
+            response_part=response_part,
+            num_proc=processes(spec, len(trainer.train_dataset)) or 1,
+        )
+    except (ValueError, ZeroDivisionError) as error:
+        raise learned.nothing_learned(spec) from error
+
+
+def last_checkpoint(folder: RunFolder, record: Any) -> str | None:
+    """The newest whole checkpoint of a run that was cut short, to go on from it."""
+    found = [
+        (int(path.parent.name.rpartition("-")[2]), path.parent)
+        for path in folder.checkpoints.glob("checkpoint-*/trainer_state.json")  # written last
+    ]
+    if not found or folder.adapter.exists():
+        return None
+    step, newest = max(found)
+    going_on = say(N_("Going on from the checkpoint at step {step}."), step=step)
+    record.emit(ev.Notice(code="resumed", message=going_on))
+    return str(Path(newest))
