@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Iterable
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
+from engine.client.errors import ClientError
+from engine.client.runs import list_runs
+from engine.spec.commands import Refused
+from engine.spec.files import SpecError
 from engine.spec.presets import find_preset
+from engine.spec.text import Message, say
 from tui.draft import Draft
-from tui.i18n import N_, language, language_of_locale, set_language
+from tui.i18n import LANGUAGES, N_, _, language, language_of_locale, render, set_language
 from tui.link import Backend, EngineLink, RealBackend
 from tui.messages import RunChanged
 from tui.safe import VisibleFilter
@@ -22,6 +28,10 @@ from tui.settings import Settings, load_settings, save_settings
 if TYPE_CHECKING:
     from textual.filter import LineFilter
     from textual.screen import Screen
+
+    from engine.spec.folder import RunFolder
+    from engine.spec.run import RunSpec
+    from tui.screens.base import LorisScreen
 
 # Where each screen lives. Screens are imported when first shown, to keep the first paint quick.
 SCREENS = {
@@ -35,7 +45,17 @@ SCREENS = {
     "chat": "tui.screens.chat:ChatScreen",
     "save": "tui.screens.save:SaveScreen",
 }
+# What the command palette can go to at any time.
+PLACES = {
+    "home": N_("go to: Home"),
+    "model": N_("go to: Model"),
+    "dataset": N_("go to: Dataset"),
+    "lora": N_("go to: LoRA"),
+    "training": N_("go to: Training"),
+    "review": N_("go to: Review"),
+}
 POLL_SECONDS = 0.25
+LEAVE_SECONDS = 10.0
 
 
 class LorisApp(App[None]):
@@ -43,6 +63,8 @@ class LorisApp(App[None]):
 
     TITLE = "Loris"
     CSS_PATH = "app.tcss"
+    COMMAND_PALETTE_DISPLAY = "^p"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 (Textual declares it so)
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "quit", N_("Quit"), id="app.quit", priority=True, tooltip=N_("Leave Loris")),
     ]
@@ -63,15 +85,17 @@ class LorisApp(App[None]):
         self.draft = Draft(found.spec if found else None)
         self.link = EngineLink(backend or RealBackend())
         self._start = start
+        self._place: str = start
+        self._leaving = False
 
     def get_line_filters(self) -> list[LineFilter]:
         """Textual's own, and ours that shows control characters instead of sending them."""
         return [*super().get_line_filters(), VisibleFilter()]
 
     def on_mount(self) -> None:
-        # A terminal that hangs up must end the app cleanly, not leave it spinning; the engine goes on.
+        # A terminal that hangs up must end the app cleanly, not leave it spinning; a run goes on.
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.exit)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
         self.set_interval(POLL_SECONDS, self._poll)
         self.go(self._start)
 
@@ -79,17 +103,136 @@ class LorisApp(App[None]):
         if self.link.poll():
             self.screen.post_message(RunChanged())
 
-    def go(self, name: str) -> None:
-        """Show a screen by its name in `SCREENS`. Its values come from the draft and the link."""
+    def go(self, name: str, field: str = "") -> None:
+        """Show a screen by its name in `SCREENS`, with `field` in focus. It reads the draft and the link."""
         module, _, kind = SCREENS[name].partition(":")
-        screen: Screen[None] = getattr(import_module(module), kind)()
+        screen: LorisScreen = getattr(import_module(module), kind)()
+        screen.wanted_field = field
+        while len(self.screen_stack) > 2:  # dialogs stand above the one screen
+            self.pop_screen()
         if len(self.screen_stack) > 1:
+            cast("LorisScreen", self.screen).leave(name)
             self.switch_screen(screen)
         else:
             self.push_screen(screen)
+        self._place = name
 
     def use_language(self, code: str) -> None:
         """Change the language, remember it, and draw the screen in front again."""
         set_language(code)
         save_settings(Settings(language=language()))
-        self.go("home")
+        self.go(self._place)
+
+    # The engine. These return at once; what they start is one worker at a time, in order.
+
+    def warm_up(self) -> None:
+        """Start loading the draft's model, so that the wait is over when the forms are filled in."""
+        if self.draft.model() is None:
+            self.drop_warm()
+        else:
+            self.run_worker(self._warm_up(), group="engine")
+
+    async def _warm_up(self) -> None:
+        runs = await asyncio.to_thread(list_runs)
+        if any(run.alive and not run.draft for run in runs):
+            return  # two models at once may not fit: this one is loaded when it is to train
+        try:
+            await self.link.warm_up(self.draft.sound_parts())
+        except SpecError as error:
+            self._blame(error)
+        except (ClientError, OSError) as error:
+            self._complain(error)
+        self.screen.post_message(RunChanged())
+
+    def drop_warm(self) -> None:
+        """End the engine that was started early, if there is one."""
+        self.run_worker(self.link.drop_warm(), group="engine")
+
+    def open_run(self, folder: RunFolder, spec: RunSpec) -> None:
+        """Attach to a run, going on or over, and show it."""
+        self.run_worker(self._open_run(folder, spec), group="engine")
+
+    async def _open_run(self, folder: RunFolder, spec: RunSpec) -> None:
+        await self.link.look_at(folder, spec)
+        self.link.poll()
+        self.go("live")
+
+    def start_training(self, spec: RunSpec) -> None:
+        """Train as the spec says and show the run; if the engine refuses, come back to the review."""
+        self.run_worker(self._train(spec), group="engine")
+
+    async def _train(self, spec: RunSpec) -> None:
+        try:
+            replies = await self.link.train(spec)
+            self.go("live")
+            async for reply in replies:
+                if isinstance(reply, Refused):
+                    if reply.field:
+                        self.draft.blamed[reply.field] = reply.message
+                    self._refused(reply.message)
+        except SpecError as error:
+            self._blame(error)
+        except (ClientError, OSError) as error:
+            self._complain(error)
+
+    def _blame(self, error: SpecError) -> None:
+        """Put the errors beside their fields, and show the review, which lists them."""
+        self.draft.blamed.update({one.field: one.message for one in error.errors})
+        self._refused(error.errors[0].message)
+
+    def _refused(self, why: Message) -> None:
+        self.go("review")
+        self.notify(render(why), severity="error", markup=False)
+
+    def _complain(self, error: ClientError | OSError) -> None:
+        if isinstance(error, ClientError):
+            self._refused(error.message)
+        else:
+            reason = error.strerror or str(error)
+            self._refused(say(N_("The engine could not be started: {reason}"), reason=reason))
+
+    # Leaving. An engine that was only kept warm must not go on holding the card.
+
+    async def action_quit(self) -> None:
+        if self._leaving:
+            self.exit()  # asked twice: now
+            return
+        self._leaving = True
+        if self.link.warm:
+            self.notify(_("Ending the engine that was loading the model …"))
+        self.run_worker(self._leave(), group="leave")
+
+    def _hung_up(self) -> None:
+        self._leaving = True
+        self.run_worker(self._leave(), group="leave")
+
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self.link.drop_warm()
+        except (TimeoutError, ClientError, OSError):
+            pass
+        finally:
+            self.exit()
+
+    # The command palette.
+
+    def action_command_palette(self) -> None:
+        from textual.command import CommandPalette
+
+        if self.use_command_palette and not isinstance(self.screen, CommandPalette):
+            self.push_screen(CommandPalette(id="--command-palette", placeholder=_("Type what to do …")))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        for name, title in PLACES.items():
+            yield SystemCommand(_(title), _("Show this screen"), lambda name=name: self.go(name))
+        for code, title in LANGUAGES.items():
+            yield SystemCommand(
+                _("language: {name}").format(name=title),
+                _("Show Loris in this language"),
+                lambda code=code: self.use_language(code),
+            )
+        for command in getattr(screen, "commands", tuple)():
+            yield SystemCommand(*command)
+        yield SystemCommand(_("theme: choose"), _("Change the colours"), self.action_change_theme)
+        yield SystemCommand(_("quit"), _("Leave Loris; a run goes on"), self.action_quit)

@@ -7,40 +7,80 @@ from typing import Any
 from engine.spec.check import build
 from engine.spec.fields import FieldError, field_info, parse_field
 from engine.spec.files import to_values
-from engine.spec.run import ModelSpec, RunSpec
+from engine.spec.run import SECTIONS, ModelSpec, RunSpec
+from engine.spec.text import Message
 
 
 class Draft:
-    """A run spec in the making. It starts from a preset and keeps what differs from it as it was typed."""
+    """A run spec in the making. It starts from a preset and keeps what differs from it as it was typed.
+
+    `blamed` holds what others than the form found wrong with a field: the preflight, or an engine that refused.
+    """
 
     def __init__(self, preset: RunSpec | None = None) -> None:
         self.preset = preset or RunSpec()
+        self.blamed: dict[str, Message] = {}
         self._typed: dict[str, Any] = {}
 
     def __getitem__(self, path: str) -> Any:
-        """The field's value: as typed if the user changed it, else the preset's."""
+        """The field's value: what the user typed if it was changed, else the preset's."""
         if path in self._typed:
-            return self._typed[path]
-        section, _, key = path.rpartition(".")
-        return getattr(getattr(self.preset, section) if section else self.preset, key)
+            return parse_field(field_info(path), self._typed[path])[0]
+        return self._of_preset(path)
 
     def __setitem__(self, path: str, value: Any) -> None:
-        parsed, error = parse_field(field_info(path), value)
-        self._typed[path] = value if error else parsed
+        self._typed[path] = value
+        self.blamed.pop(path, None)
+
+    def as_typed(self, path: str) -> Any:
+        """The field's value in the user's own notation: 2e-4 stays 2e-4."""
+        return self._typed[path] if path in self._typed else self._of_preset(path)
+
+    def differs(self, path: str) -> bool:
+        """Whether the field is not as in the preset."""
+        return path in self._typed and bool(self[path] != self._of_preset(path))
+
+    def reset(self, path: str) -> None:
+        """Take the preset's value again."""
+        self._typed.pop(path, None)
+        self.blamed.pop(path, None)
+
+    @property
+    def touched(self) -> bool:
+        """Whether anything is not as in the preset."""
+        return any(self.differs(path) for path in self._typed)
 
     def values(self) -> dict[str, Any]:
         """Nested plain values, as in YAML, with the typed ones in place."""
         values = to_values(self.preset)
-        for path, value in self._typed.items():
+        for path in self._typed:
             section, _, key = path.rpartition(".")
-            (values[section] if section else values)[key] = value
+            (values[section] if section else values)[key] = self[path]
         return values
 
     def build(self) -> tuple[RunSpec | None, list[FieldError]]:
         """The spec and everything that is wrong with it, as `engine.spec.check.build`."""
         return build(self.values())
 
+    def errors(self) -> dict[str, Message]:
+        """What is wrong, by field: the form's own findings before those of others."""
+        return {**self.blamed, **{error.field: error.message for error in self.build()[1]}}
+
     def model(self) -> ModelSpec | None:
         """The model section alone, or None while it has errors: enough to start an engine with."""
         spec, _ = build({"model": self.values()["model"]})
         return spec.model if spec else None
+
+    def sound_parts(self) -> RunSpec:
+        """A spec of the sections that have no errors, the preset's in place of the others."""
+        values = to_values(self.preset)
+        mine = self.values()
+        for section in SECTIONS:
+            if build({section: mine[section]})[0] is not None:
+                values[section] = mine[section]
+        spec, _ = build(values)
+        return spec or self.preset
+
+    def _of_preset(self, path: str) -> Any:
+        section, _, key = path.rpartition(".")
+        return getattr(getattr(self.preset, section) if section else self.preset, key)

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Protocol
 
 import msgspec
 
 from engine.client.control import Control
+from engine.client.errors import ClientError
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import Mode, launch, new_run
 from engine.client.runs import discard, is_alive
-from engine.spec.commands import AnyReply, ChatMessage, Command, Export, Generate, Shutdown, Stop, Train
+from engine.spec.commands import (
+    AnyReply,
+    ChatMessage,
+    Command,
+    Export,
+    Generate,
+    Refused,
+    Shutdown,
+    Stop,
+    Train,
+)
 from engine.spec.events import AnyEvent
 from engine.spec.folder import RunFolder
 from engine.spec.run import GenerationSpec, ModelSpec, RunSpec
@@ -20,6 +34,8 @@ from engine.spec.state import RunState
 from tui.safe import visible
 
 LOG_LINES = 5000
+START_PATIENCE = 3.0  # seconds for a new engine to open its socket
+END_PATIENCE = 5.0  # seconds for an engine to end before it is killed
 
 
 class EventSource(Protocol):
@@ -38,7 +54,7 @@ class Backend(Protocol):
     def events(self, folder: RunFolder) -> EventSource: ...
     def log(self, folder: RunFolder) -> LogSource: ...
     def is_alive(self, folder: RunFolder) -> bool: ...
-    def discard(self, folder: RunFolder) -> None: ...
+    async def abandon(self, folder: RunFolder) -> None: ...
     def ask(self, folder: RunFolder, command: Command) -> AsyncIterator[AnyReply]: ...
 
 
@@ -46,13 +62,13 @@ class RealBackend:
     """Engines as processes of their own, through `engine.client`."""
 
     def __init__(self) -> None:
-        self._controls: dict[RunFolder, Control] = {}
+        self._processes: dict[RunFolder, subprocess.Popen[bytes]] = {}
 
     def new_run(self, spec: RunSpec) -> RunFolder:
         return new_run(spec)
 
     def launch(self, folder: RunFolder, mode: Mode) -> None:
-        launch(folder, mode)
+        self._processes[folder] = launch(folder, mode)
 
     def events(self, folder: RunFolder) -> EventSource:
         return Follower(folder)
@@ -63,8 +79,23 @@ class RealBackend:
     def is_alive(self, folder: RunFolder) -> bool:
         return is_alive(folder)
 
-    def discard(self, folder: RunFolder) -> None:
-        discard(folder)
+    async def abandon(self, folder: RunFolder) -> None:
+        """End an engine that has nothing to lose, and delete its folder. Takes a few seconds at worst."""
+        process = self._processes.pop(folder, None)
+        if self.is_alive(folder) or (process and process.poll() is None):
+            with suppress(ClientError, OSError):
+                async with Control.connect(folder, START_PATIENCE) as control:
+                    await control.ask(Shutdown(id=0))
+        for _ in range(round(END_PATIENCE / 0.1)):
+            if not self.is_alive(folder) and (process is None or process.poll() is not None):
+                break
+            await asyncio.sleep(0.1)
+        else:
+            if process:
+                process.kill()
+                await asyncio.sleep(0.2)
+        with suppress(ClientError, OSError):
+            await asyncio.to_thread(discard, folder)
 
     async def ask(self, folder: RunFolder, command: Command) -> AsyncIterator[AnyReply]:
         async with Control.connect(folder) as control:
@@ -83,6 +114,7 @@ class EngineLink:
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.log_total = 0
         self._waiting_for: ModelSpec | None = None
+        self._changing = asyncio.Lock()  # starting and ending a warm engine never overlap
         self._events: EventSource | None = None
         self._log: LogSource | None = None
 
@@ -115,39 +147,85 @@ class EngineLink:
         """Whether the engine was started early and has not been told to train yet."""
         return self._waiting_for is not None
 
-    async def warm_up(self, spec: RunSpec) -> None:
-        """Start an engine that loads the spec's model, unless one is doing just that already."""
-        if self._waiting_for == spec.model and not self.state.failed and not self.state.ended:
-            return
-        await self.drop_warm()
-        # The run folder is made anew with the whole spec when training starts; a draft needs no name.
-        folder = self.backend.new_run(spec)
-        self.backend.launch(folder, "wait")
+    @property
+    def lost(self) -> bool:
+        """Whether the engine is gone without having said so: killed, or out of memory."""
+        return self.state.started is not None and self.state.ended is None and not self.alive
+
+    async def look_at(self, folder: RunFolder, spec: RunSpec) -> None:
+        """Attach to another run; an engine that was only kept warm is ended first."""
+        if self.folder != folder:
+            await self.drop_warm()
         self.attach(folder, spec)
-        self._waiting_for = spec.model
+
+    @property
+    def warm_model(self) -> ModelSpec | None:
+        """The model that the warm engine loads or has loaded; None without one."""
+        return self._waiting_for
+
+    async def warm_up(self, spec: RunSpec) -> None:
+        """Start an engine that loads the spec's model, unless one is doing just that already.
+
+        Raises `SpecError` or OSError when no run folder or process can be made.
+        """
+        async with self._changing:
+            broken = self.state.failed or self.state.ended or self.lost
+            if self._waiting_for == spec.model and not broken:
+                return
+            await self._drop()
+            # The engine writes the whole spec into the folder when it is told to train.
+            folder = self.backend.new_run(spec)
+            self.backend.launch(folder, "wait")
+            self.attach(folder, spec)
+            self._waiting_for = spec.model
 
     async def drop_warm(self) -> None:
         """End an engine that was started early and never trained, and remove its folder."""
+        async with self._changing:
+            await self._drop()
+
+    async def _drop(self) -> None:
         if self._waiting_for is None or self.folder is None:
             return
-        folder, self.folder, self._waiting_for = self.folder, None, None
+        folder, self.folder, self.spec, self._waiting_for = self.folder, None, None, None
         self._events = self._log = None
         self.state = RunState()
-        async for _reply in self.backend.ask(folder, Shutdown(id=0)):
-            pass
-        self.backend.discard(folder)
+        self.log.clear()
+        self.log_total = 0
+        await self.backend.abandon(folder)
 
     async def train(self, spec: RunSpec) -> AsyncIterator[AnyReply]:
-        """Train as `spec` says: in the engine that is warm for its model, else in a new one."""
-        if self._waiting_for == spec.model and self.folder is not None and self.alive:
-            self.spec, self._waiting_for = spec, None
-            async for reply in self.backend.ask(self.folder, Train(id=0, spec=spec)):
-                yield reply
-            return
-        await self.drop_warm()
-        folder = self.backend.new_run(spec)
-        self.backend.launch(folder, "train")
-        self.attach(folder, spec)
+        """Train as `spec` says: in the engine that is warm for its model, else in a new one.
+
+        Once this returns, the link looks at the run; iterate over the replies to learn of a refusal. An engine
+        that is still loading is not waited for: if the line dropped meanwhile, nobody would be left to tell it
+        to train. Raises `SpecError`, `ClientError` or OSError.
+        """
+        async with self._changing:
+            if self.folder is not None and self._usable_for(spec):
+                self.spec, self._waiting_for = spec, None
+                return self._told_to_train(self.folder, spec)
+            await self._drop()
+            new = self.backend.new_run(spec)
+            self.backend.launch(new, "train")
+            self.attach(new, spec)
+            return _nothing()
+
+    async def _told_to_train(self, folder: RunFolder, spec: RunSpec) -> AsyncIterator[AnyReply]:
+        async for reply in self.backend.ask(folder, Train(id=0, spec=spec)):
+            if isinstance(reply, Refused) and self.folder == folder:
+                self._waiting_for = spec.model  # it still is what it was: warm
+            yield reply
+
+    def _usable_for(self, spec: RunSpec) -> bool:
+        """Whether the warm engine can take this spec: its model is loaded, and its folder lies where it should."""
+        return (
+            self._waiting_for == spec.model
+            and self.spec is not None
+            and self.spec.training.output_dir == spec.training.output_dir
+            and self.state.stage == "ready"
+            and self.alive
+        )
 
     def serve(self) -> None:
         """Start an engine again on the attached run, to chat with it or export it."""
@@ -173,6 +251,13 @@ class EngineLink:
             return
         async for reply in self.backend.ask(self.folder, command):
             yield reply
+
+
+async def _nothing() -> AsyncIterator[AnyReply]:
+    """The replies of an engine that was asked nothing: it reads what to do in its folder."""
+    none: tuple[AnyReply, ...] = ()
+    for reply in none:
+        yield reply
 
 
 def with_name(spec: RunSpec, name: str) -> RunSpec:

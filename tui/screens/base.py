@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 from textual.binding import ActiveBinding
 from textual.screen import Screen
 
+from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from tui.draft import Draft
 from tui.i18n import _
@@ -20,15 +22,22 @@ class Loris(Protocol):
     draft: Draft
     link: EngineLink
 
-    def go(self, name: str) -> None: ...
+    def go(self, name: str, field: str = "") -> None: ...
     def use_language(self, code: str) -> None: ...
     def warm_up(self) -> None: ...
     def drop_warm(self) -> None: ...
+    def open_run(self, folder: RunFolder, spec: RunSpec) -> None: ...
     def start_training(self, spec: RunSpec) -> None: ...
+
+
+# (what the command palette shows, a sentence on it, what it does)
+PaletteEntry = tuple[str, str, Callable[[], object]]
 
 
 class LorisScreen(Screen[None]):
     """A screen of Loris. Write `N_("...")` in its bindings: they are translated here, each time they are shown."""
+
+    wanted_field = ""  # dotted path of the field to focus first, where the screen has fields
 
     @property
     def loris(self) -> Loris:
@@ -37,6 +46,13 @@ class LorisScreen(Screen[None]):
     @property
     def active_bindings(self) -> dict[str, ActiveBinding]:
         return translated(super().active_bindings)
+
+    def leave(self, to: str) -> None:
+        """Called before the screen named `to` takes this one's place."""
+
+    def commands(self) -> Iterable[PaletteEntry]:
+        """What the command palette offers on this screen besides what it offers everywhere."""
+        return ()
 
 
 def translated(bindings: dict[str, ActiveBinding]) -> dict[str, ActiveBinding]:
