@@ -1,0 +1,79 @@
+"""Everything that can be told to be wrong with a run before an engine is started, in well under a second."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from engine.preflight.data import check_dataset
+from engine.preflight.model import check_model, merged_bytes
+from engine.preflight.places import local_path
+from engine.spec.fields import FieldError
+from engine.spec.folder import runs_folder
+from engine.spec.run import RunSpec
+from engine.spec.text import N_, Message, say
+
+# The packages any one of which a tracker needs. They are not among Loris's own.
+TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "trackio": ("trackio",)}
+
+
+def check_inputs(spec: RunSpec) -> list[FieldError]:
+    """What is wrong with the places and packages that a spec names, in the order of the wizard.
+
+    It looks at this machine alone; whether a Hub id exists is for the engine to find out.
+    """
+    return [*check_model(spec.model), *check_dataset(spec.dataset), *_check_tracker(spec), *_check_folders(spec)]
+
+
+def _check_tracker(spec: RunSpec) -> list[FieldError]:
+    name = spec.training.report_to
+    packages = TRACKER_PACKAGES.get(name, ())
+    if not packages or any(importlib.util.find_spec(package) for package in packages):
+        return []
+    message = say(N_("The package {package} is not installed: install it, or choose none."), package=packages[0])
+    return [FieldError("training.report_to", message)]
+
+
+def _check_folders(spec: RunSpec) -> list[FieldError]:
+    errors = []
+    output = local_path(spec.training.output_dir) if spec.training.output_dir else runs_folder()
+    if message := unwritable(output):
+        errors.append(FieldError("training.output_dir", message))
+    elif spec.export.merged_16bit and (message := _too_small(output, merged_bytes(spec.model))):
+        errors.append(FieldError("export.merged_16bit", message))
+    if spec.export.copy_to and (message := unwritable(local_path(spec.export.copy_to))):
+        errors.append(FieldError("export.copy_to", message))
+    return errors
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next((p for p in (path, *path.parents) if os.path.lexists(p)), Path("/"))
+
+
+def unwritable(folder: Path) -> Message | None:
+    """Why nothing could be written in a folder, which need not exist yet; None when all is well."""
+    place = _existing(folder)
+    if not place.is_dir():
+        return say(N_("{path} is a file, not a folder."), path=str(place))
+    try:
+        # Only trying tells: permission bits say nothing of read-only mounts, quotas and full disks.
+        with tempfile.TemporaryDirectory(dir=place, prefix=".loris-"):
+            return None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return say(N_("Nothing can be written in {folder}: {reason}."), folder=str(place), reason=reason)
+
+
+def _too_small(folder: Path, needed: int) -> Message | None:
+    """Why `needed` bytes do not fit into a folder's disk; None when they do."""
+    free = shutil.disk_usage(_existing(folder)).free
+    if needed <= free:
+        return None
+    return say(
+        N_("The merged model takes about {needed} GB, and the disk of {folder} has {free} GB free."),
+        needed=round(needed / 1e9, 1), free=round(free / 1e9, 1), folder=str(folder),
+    )  # fmt: skip

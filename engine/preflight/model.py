@@ -1,0 +1,93 @@
+"""Looks at a model folder on this machine before an engine does."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.preflight.places import is_hub_id, is_local, local_path
+from engine.spec.fields import FieldError
+from engine.spec.run import ModelSpec
+from engine.spec.text import N_, Message, say
+
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
+_BILLIONS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)[bB](?![A-Za-z0-9])")
+
+
+def check_model(model: ModelSpec) -> list[FieldError]:
+    """What is wrong with the model's name, as far as can be told without the Hub."""
+    message = _wrong(model.model_name)
+    return [FieldError("model.model_name", message)] if message else []
+
+
+def _wrong(name: str) -> Message | None:
+    if not is_local(name):
+        if is_hub_id(name):
+            return None
+        return say(N_("This is neither a folder on this machine nor a Hub id such as owner/name."))
+    path = local_path(name)
+    if not path.exists():
+        return say(N_("There is no such folder."))
+    if not path.is_dir():
+        return say(N_("This is a file: a model is a folder with config.json and its weights."))
+    adapter = path / "adapter_config.json"
+    if adapter.exists():
+        return _wrong_adapter(adapter)
+    if not (path / "config.json").exists():
+        return say(N_("This folder is no model: it has no config.json and no adapter_config.json."))
+    if _object(path / "config.json") is None:
+        return say(N_("The config.json of this folder is not valid JSON."))
+    if not weight_bytes(path):
+        return say(N_("This folder has a config.json and no weights. Was the download cut short?"))
+    return None
+
+
+def _wrong_adapter(config: Path) -> Message | None:
+    """What is wrong with an adapter: above all, a base model that is not where it was."""
+    values = _object(config)
+    if values is None:
+        return say(N_("The adapter_config.json of this folder is not valid JSON."))
+    base = values.get("base_model_name_or_path")
+    if isinstance(base, str) and base.startswith(("/", "~")) and not local_path(base).exists():
+        return say(N_("This adapter belongs to the model in {folder}, which is not there."), folder=base)
+    if not weight_bytes(config.parent):
+        return say(N_("This folder has an adapter_config.json and no weights."))
+    return None
+
+
+def _object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file, or None."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def weight_bytes(folder: Path) -> int:
+    """The size of the weights in a model folder, 0 when there are none."""
+    try:
+        return sum(e.stat().st_size for e in os.scandir(folder) if e.name.endswith(WEIGHT_SUFFIXES))
+    except OSError:
+        return 0
+
+
+def parameters_by_name(name: str) -> float | None:
+    """The number of parameters that a model's name tells, such as 3e9 for Llama-3.2-3B; None if it does not."""
+    found = _BILLIONS.findall(name.rstrip("/").rpartition("/")[2].replace("-", " ").replace("_", " "))
+    return float(found[0]) * 1e9 if found else None
+
+
+def merged_bytes(model: ModelSpec) -> int:
+    """About how much disk the merged 16-bit model takes: two bytes a parameter. 0 where nothing is known."""
+    if parameters := parameters_by_name(model.model_name):
+        return round(2 * parameters)
+    path = local_path(model.model_name)
+    if not is_local(model.model_name) or (path / "adapter_config.json").exists():
+        return 0
+    config = _object(path / "config.json") or {}
+    # Weights kept in 4 bits take about four times as much in 16.
+    return weight_bytes(path) * (4 if config.get("quantization_config") else 1)
