@@ -13,11 +13,14 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+from typing import NoReturn
 
 from engine.control import Control
 from engine.failures import RunFailed, explain
+from engine.preflight.places import absolute_paths
 from engine.record import EventWriter
 from engine.serve import Server, UnsafeFolder
 from engine.spec import events as ev
@@ -41,24 +44,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def refuse(reason: str) -> NoReturn:
+    """End before anything was done, with a line for whoever started the process."""
+    sys.stderr.write(reason + "\n")
+    sys.exit(2)
+
+
 def take_lock(folder: RunFolder) -> None:
     """Hold the folder for this process's life, or end with exit code 2."""
-    handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"{folder.path}: another engine is running on this folder", file=sys.stderr)
-        sys.exit(2)
+        refuse(f"{folder.path}: another engine is running on this folder")
+    except OSError as error:
+        refuse(f"{folder.path}: {error.strerror}")
     # The handle stays open: the kernel frees the lock when the process is gone, however it goes.
 
 
 def detach(folder: RunFolder) -> None:
     """Belong to no terminal: own session, no SIGHUP, no standard input, all output to the log."""
     if os.getsid(0) != os.getpid():
-        try:
+        with suppress(PermissionError):  # leads a process group already, as a shell's job does
             os.setsid()
-        except PermissionError:
-            pass  # leads a process group already, as a shell's job does
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -69,7 +77,6 @@ def detach(folder: RunFolder) -> None:
     for handle in (nothing, log):
         if handle > 2:
             os.close(handle)
-    os.chdir(folder.path)
 
 
 def versions() -> dict[str, str]:
@@ -153,9 +160,9 @@ def open_server(folder: RunFolder, control: Control) -> Server:
 def read_spec(folder: RunFolder) -> RunSpec:
     """The run's spec. Raises `RunFailed` naming the first thing that is wrong; all of it is in the log."""
     try:
-        return load_spec(folder.spec)
+        return absolute_paths(load_spec(folder.spec))
     except SpecError as error:
-        print("\n".join(error.lines()))
+        sys.stderr.write("\n".join([*error.lines(), ""]))
         first = error.errors[0]
         raise RunFailed(
             "spec_invalid", first.message, say(N_("Correct spec.yaml in the run folder.")), first.field or "spec"
@@ -166,10 +173,6 @@ def main() -> int:
     """Run the engine; the exit code is that of `EngineEnded`."""
     options = arguments()
     folder = RunFolder(options.run_dir.absolute())
-    origin = Path.cwd()
-    if not folder.path.is_dir():
-        print(f"{folder.path}: no such folder", file=sys.stderr)
-        return 2
     leader = os.environ.get("RANK", "0") == "0"  # of several ranks under torchrun, the one that speaks
     if leader:
         take_lock(folder)
@@ -184,10 +187,11 @@ def main() -> int:
         server = open_server(folder, control) if leader else None
         watch(control, server)
         spec = read_spec(folder)
+        os.chdir(folder.path)  # whatever a library drops into the working directory lands there
 
         from engine.session import Session  # imports unsloth: 15 to 30 seconds
 
-        session = Session(folder, spec, control, origin)
+        session = Session(folder, spec, control)
         exit_code = session.run(wait=options.wait, serve=options.serve, leave=options.exit)
     except Exception as error:
         if not isinstance(error, RunFailed):

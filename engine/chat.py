@@ -36,7 +36,7 @@ class Answer:
     finish_reason: FinishReason
 
 
-class Pieces(BaseStreamer):  # type: ignore[misc]
+class Pieces(BaseStreamer):
     """Takes tokens one by one and passes text on as soon as its characters are whole."""
 
     def __init__(self, tokenizer: Any, take: Callable[[str], None]) -> None:
@@ -77,7 +77,7 @@ class Pieces(BaseStreamer):  # type: ignore[misc]
             self._take(new)
 
 
-class Cancelled(StoppingCriteria):  # type: ignore[misc]
+class Cancelled(StoppingCriteria):
     """Ends generation when asked to."""
 
     def __init__(self, asked: Callable[[], bool]) -> None:
@@ -181,11 +181,20 @@ def room_for_answer(model: Any, prompt_tokens: int) -> int:
 
 
 def answer_prompts(
-    loaded: Loaded, style: Style, spec: GenerationSpec, record: EventWriter, *, adapter: bool
+    loaded: Loaded,
+    style: Style,
+    spec: GenerationSpec,
+    record: EventWriter,
+    *,
+    adapter: bool,
+    cancelled: Callable[[], bool],
 ) -> None:
     """Ask the spec's test prompts, for the comparison before and after training."""
     for prompt in spec.prompts:
-        answer = generate(loaded, style, [{"role": "user", "content": prompt}], spec, adapter=adapter)
+        if cancelled():
+            return
+        question = [{"role": "user", "content": prompt}]
+        answer = generate(loaded, style, question, spec, adapter=adapter, cancelled=cancelled)
         record.emit(
             ev.Answered(
                 prompt=prompt,

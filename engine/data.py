@@ -13,7 +13,7 @@ from unsloth_zoo.dataset_utils import get_chat_template_parts
 
 from engine import hardware
 from engine.failures import RunFailed, explain, last_line
-from engine.model import is_local
+from engine.preflight.places import is_local
 from engine.record import EventWriter
 from engine.spec import events as ev
 from engine.spec.prompts import PLACEHOLDERS
@@ -77,7 +77,7 @@ def fetch(data: DatasetSpec) -> Dataset:
     """The rows, from this machine or the Hub. Raises `RunFailed` at the setting to blame."""
     path = Path(data.path).expanduser()
     arguments: dict[str, Any] = {"path": data.path, "name": data.name or None}
-    if is_local(data.path) or path.suffix.lower() in LOADERS:
+    if is_local(data.path):
         if not path.exists():
             raise RunFailed(
                 "dataset_missing",

@@ -46,13 +46,10 @@ def last_line(error: BaseException) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device's memory or the machine's ran out."""
+    words = ("out of memory", "not enough memory", "can't allocate memory", "DefaultCPUAllocator")
     return any(
         isinstance(cause, MemoryError)
-        or type(cause).__name__ in ("OutOfMemoryError", "AcceleratorError", "RuntimeError")
-        and any(
-            words in str(cause)
-            for words in ("out of memory", "not enough memory", "can't allocate memory", "DefaultCPUAllocator")
-        )
+        or (isinstance(cause, RuntimeError) and any(word in str(cause) for word in words))
         for cause in _causes(error)
     )
 

@@ -26,10 +26,8 @@ def device() -> Device:
             count=torch.cuda.device_count(),
         )
     if torch.xpu.is_available():
-        properties = torch.xpu.get_device_properties(0)
-        return Device(
-            kind="xpu", name=properties.name, total_bytes=properties.total_memory, count=torch.xpu.device_count()
-        )
+        intel = torch.xpu.get_device_properties(0)
+        return Device(kind="xpu", name=intel.name, total_bytes=intel.total_memory, count=torch.xpu.device_count())
     return Device(kind="cpu", name=_cpu_name(), total_bytes=psutil.virtual_memory().total)
 
 

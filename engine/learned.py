@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.data import Prepared, eos_missing
 from engine.failures import RunFailed
+from engine.record import EventWriter
 from engine.spec import events as ev
 from engine.spec.run import RunSpec
 from engine.spec.text import N_, say
@@ -27,31 +28,36 @@ def nothing_learned(spec: RunSpec) -> RunFailed:
     )
 
 
-def look(trainer: Any, prepared: Prepared, spec: RunSpec, stop_ids: list[int]) -> ev.DatasetReady:
+def look(
+    trainer: Any, prepared: Prepared, spec: RunSpec, stop_ids: list[int], record: EventWriter
+) -> ev.DatasetReady:
     """Count and check the trainer's rows. Raises `RunFailed` if training on them would be in vain."""
     tokenizer, rows, limit = trainer.processing_class, trainer.train_dataset, spec.model.max_seq_length
-    if not len(rows):
-        raise nothing_learned(spec)
-    labelled = "labels" in rows.column_names
+    columns = [name for name in ("input_ids", "labels") if name in rows.column_names]
     stops, tokens, learned, truncated, endless = set(stop_ids), 0, 0, 0, 0
-    for batch in rows.select_columns(["input_ids", "labels"] if labelled else ["input_ids"]).iter(1000):
-        for ids, labels in zip(batch["input_ids"], batch["labels" if labelled else "input_ids"], strict=True):
+    for batch in rows.select_columns(columns).iter(1000):
+        for ids, labels in zip(batch["input_ids"], batch[columns[-1]], strict=True):
             kept = [label for label in labels if label != MASKED]
             tokens += len(ids)
             learned += len(kept)
-            # The line end that some templates write after the stop token may count, too.
-            stopped = not stops.isdisjoint(kept[-3:])
-            cut = len(ids) >= limit and not stopped
-            truncated += cut
-            endless += not cut and not stopped and not spec.training.packing
+            if ends(kept, stops):
+                continue
+            if len(ids) >= limit:
+                truncated += 1
+            else:
+                endless += 1
     if not learned:
         raise nothing_learned(spec)
+    # The collator has the last word: one that takes the stop token for padding masks it.
     ids, labels = collated(trainer, rows[0])
     shown = [label for label in labels if label != MASKED]
-    if endless > len(rows) // 2 or (len(ids) < limit and not endless and stops.isdisjoint(shown)):
-        raise eos_missing(
-            tokenizer, "dataset.chat_template" if prepared.style.format == "messages" else "model.model_name"
-        )
+    masked_late = len(ids) < limit and not ends(shown, stops)
+    if not trainer.args.packing and (masked_late or endless > len(rows) // 2):
+        templated = prepared.style.format == "messages"
+        raise eos_missing(tokenizer, "dataset.chat_template" if templated else "model.model_name")
+    if endless and not trainer.args.packing:
+        message = say(N_("Examples without an end that the model could learn: {count}."), count=endless)
+        record.emit(ev.Notice(code="rows_without_end", message=message, level="warning"))
     return ev.DatasetReady(
         rows=len(rows),
         eval_rows=len(trainer.eval_dataset) if trainer.eval_dataset is not None else 0,
@@ -66,6 +72,11 @@ def look(trainer: Any, prepared: Prepared, spec: RunSpec, stop_ids: list[int]) -
         example_text=tokenizer.decode(ids)[:SHOWN_CHARACTERS],
         example_learned=tokenizer.decode(shown)[:SHOWN_CHARACTERS],
     )
+
+
+def ends(learned: list[int], stops: set[int]) -> bool:
+    """Whether what is learned of a row ends the answer. Some templates write a line end after the stop token."""
+    return not stops.isdisjoint(learned[-3:])
 
 
 def collated(trainer: Any, row: dict[str, Any]) -> tuple[list[int], list[int]]:

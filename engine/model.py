@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from peft import PeftModel
 from unsloth import FastLanguageModel
 
 from engine import hardware
 from engine.failures import RunFailed
+from engine.preflight.places import is_local
 from engine.record import EventWriter
 from engine.spec import events as ev
 from engine.spec.run import LoraSpec, ModelSpec
@@ -37,15 +38,8 @@ class Loaded:
         return isinstance(self.model, PeftModel)
 
 
-def is_local(name: str) -> bool:
-    """Whether a model's or dataset's name can only mean a place on this machine."""
-    return name.startswith(("/", "./", "../", "~")) or name.count("/") > 1 or os.path.exists(name)
-
-
 def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, hardware.DtypeName]:
     """The spec with what this hardware cannot do replaced, and the precision; each change is a notice."""
-    import msgspec
-
     best = hardware.best_dtype()
     dtype = best if spec.dtype == "auto" else spec.dtype
     on_cpu = hardware.device().kind == "cpu"

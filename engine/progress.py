@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import torch
+import torch.distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from engine import hardware
@@ -14,7 +17,7 @@ from engine.control import Control
 from engine.spec import events as ev
 
 
-class Progress(TrainerCallback):  # type: ignore[misc]
+class Progress(TrainerCallback):
     """Turns the trainer's callbacks into events, and the control's flags into what the trainer does next."""
 
     def __init__(self, control: Control, started: ev.TrainingStarted) -> None:
@@ -25,26 +28,31 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Report how much there is to do."""
-        import msgspec
-
         self._control.record.emit(
             msgspec.structs.replace(
                 self._started, total_steps=state.max_steps, num_train_epochs=float(state.num_train_epochs)
             )
         )
-        self._clock = time.monotonic()
+        self._clock, self._tokens = time.monotonic(), int(state.num_input_tokens_seen or 0)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         """Obey stop, checkpoint and terminate once the step is whole."""
         asked = self._control
-        if asked.checkpoint.is_set():
-            asked.checkpoint.clear()
+        save = asked.checkpoint.is_set() or asked.terminate.is_set()
+        stop = asked.stop.is_set() or asked.ending
+        asked.checkpoint.clear()
+        if args.world_size > 1:
+            # Only rank 0 has a socket, and all ranks must stop at the same step.
+            flags = torch.tensor([save, stop], dtype=torch.int32, device=args.device)
+            torch.distributed.broadcast(flags, src=0)
+            save, stop = bool(flags[0]), bool(flags[1])
+            if stop:
+                asked.stop.set()
+        if save:
             control.should_save = True
-        if asked.terminate.is_set():
-            control.should_save = True
-        if asked.stop.is_set() or asked.ending:
+        if stop:
             control.should_training_stop = control.should_log = True
         return control
 

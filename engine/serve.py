@@ -1,4 +1,4 @@
-"""The control socket: takes requests from any number of clients, on threads that the main thread never waits for."""
+"""The control socket: requests of any number of clients, on threads that the main thread never waits for."""
 
 from __future__ import annotations
 

@@ -7,17 +7,18 @@ import os
 import traceback
 from pathlib import Path
 
-import msgspec
 import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
 
 from engine import export, model
 from engine.chat import answer_prompts, generate
 from engine.control import Control, Job
-from engine.failures import OUT_OF_MEMORY, OUT_OF_MEMORY_HINT, RunFailed, explain, is_out_of_memory, last_line
+from engine.failures import RunFailed, explain, last_line
+from engine.preflight import check_inputs
+from engine.preflight.places import absolute_paths
 from engine.spec import events as ev
 from engine.spec.check import check
 from engine.spec.commands import Done, Export, Generate, Refused, Token, Train
-from engine.spec.files import PATH_FIELDS, save_spec, to_values
+from engine.spec.files import save_spec
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from engine.spec.state import fold
@@ -25,6 +26,7 @@ from engine.spec.text import N_, say
 from engine.style import Style, style_for
 from engine.train import train
 
+LEADER = os.environ.get("RANK", "0") == "0"  # under torchrun one rank saves and answers
 POLL_SECONDS = 1.0
 IDLE_MINUTES = 30.0
 
@@ -40,10 +42,9 @@ def idle_limit() -> float:
 class Session:
     """One model in memory, from load to export."""
 
-    def __init__(self, folder: RunFolder, spec: RunSpec, control: Control, origin: Path) -> None:
-        """`origin`: the folder from which relative paths in the spec are meant."""
-        self._folder, self._control, self._record, self._origin = folder, control, control.record, origin
-        self._spec = self._absolute(spec)
+    def __init__(self, folder: RunFolder, spec: RunSpec, control: Control) -> None:
+        self._folder, self._spec = folder, spec
+        self._control, self._record = control, control.record
         self._style = Style("plain")
         self._loaded: model.Loaded
 
@@ -59,10 +60,10 @@ class Session:
                 return self._code()
         if not serve:
             if not wait:
-                self._train()
+                self._train(resume=True)
             if self._control.terminate.is_set():
                 return 143
-            if leave or self._control.shutdown.is_set():
+            if leave or not LEADER or self._control.shutdown.is_set():
                 return 0
         self._record.enter("serving")
         self._answer_until(trained=True)
@@ -70,15 +71,6 @@ class Session:
 
     def _code(self) -> int:
         return 143 if self._control.terminate.is_set() else 0
-
-    def _absolute(self, spec: RunSpec) -> RunSpec:
-        """Paths that are there from where the engine was started, made absolute: it works in the run folder."""
-        values = to_values(spec)
-        for field in PATH_FIELDS:
-            section, key = field.split(".")
-            if values[section][key] and (self._origin / values[section][key]).exists():
-                values[section][key] = str(self._origin / values[section][key])
-        return msgspec.convert(values, RunSpec)
 
     def _load(self, adapter: Path | None) -> None:
         self._record.enter("loading")
@@ -109,23 +101,39 @@ class Session:
                 return Style("messages")
         return self._style
 
-    def _train(self) -> None:
+    def _train(self, resume: bool) -> None:
         """Train, save, answer the test prompts again, export; a save that fails later loses nothing."""
-        spec, record = self._spec, self._record
+        record = self._record
 
         def ask(style: Style) -> None:
             self._style = style
-            answer_prompts(self._loaded, style, spec.generation, record, adapter=False)
+            self._ask_test_prompts(adapter=False)
 
-        self._style = train(self._loaded, spec, self._folder, self._control, ask)
+        self._style = train(self._loaded, spec, self._folder, self._control, ask, resume)
         if self._control.terminate.is_set():
             return  # the checkpoint is on disk: a later engine goes on from it
         record.enter("saving")
-        export.save(self._loaded, "adapter", self._folder.adapter, record, replace=True)
+        if LEADER:
+            export.save(self._loaded, "adapter", self._folder.adapter, record, replace=True)
         gc.collect()
-        if not self._control.ending:
-            answer_prompts(self._loaded, self._style, spec.generation, record, adapter=True)
-        self._export_as_told()
+        self._ask_test_prompts(adapter=True)
+        if LEADER:
+            self._export_as_told()
+
+    def _ask_test_prompts(self, *, adapter: bool) -> None:
+        """Answer the spec's test prompts. They are not worth a run: what fails is a warning."""
+        control = self._control
+        try:
+            answer_prompts(
+                self._loaded,
+                self._style,
+                self._spec.generation,
+                self._record,
+                adapter=adapter,
+                cancelled=lambda: control.ending or (control.stop.is_set() and not adapter),
+            )
+        except Exception as error:
+            self._warn("prompt_failed", N_("A test prompt was not answered: {reason}"), error)
 
     def _export_as_told(self) -> None:
         """The merged model and the copies that the spec asks for. What fails is a warning: the adapter is safe."""
@@ -173,7 +181,7 @@ class Session:
             elif isinstance(job.command, Train):
                 if self._accept(job, job.command):
                     control.finished(job)
-                    self._train()
+                    self._train(resume=False)
                     return
             else:
                 self._carry_out(job)
@@ -182,8 +190,8 @@ class Session:
 
     def _accept(self, job: Job, command: Train) -> bool:
         """Take a spec to train on; False, and a refusal sent, when it cannot be used."""
-        spec = self._absolute(command.spec)
-        errors = check(spec)
+        spec = absolute_paths(command.spec)
+        errors = check(spec) or check_inputs(spec)
         if spec.model != self._spec.model:
             message = say(N_("Another model is loaded: start a new engine for this one."))
             job.reply(Refused(id=command.id, code="model_changed", message=message, field="model.model_name"))
@@ -212,19 +220,26 @@ class Session:
                 self._generate(job, command)
             elif isinstance(command, Export):
                 self._record.enter("exporting")
-                target = Path(command.path).expanduser() if command.path else self._folder.exports / command.kind
-                if not target.is_absolute():
-                    raise RunFailed("path_relative", say(N_("Give the whole path, from / on.")))
+                target = self._target(command)
                 export.save(self._loaded, command.kind, target, self._record)
                 job.reply(Done(id=command.id, path=str(target)))
         except RunFailed as failure:
             job.reply(Refused(id=command.id, code=failure.code, message=failure.message, field=failure.field))
         except Exception as error:
             traceback.print_exc()
-            failure = explain(error)
-            job.reply(Refused(id=command.id, code=failure.code, message=failure.message))
+            why = explain(error)
+            job.reply(Refused(id=command.id, code=why.code, message=why.message))
         finally:
             self._record.enter(stage)
+
+    def _target(self, command: Export) -> Path:
+        """Where an export goes: into a folder that is there already, under this run's name and the kind."""
+        if not command.path:
+            return self._folder.exports / command.kind
+        target = Path(command.path).expanduser()
+        if not target.is_absolute():
+            raise RunFailed("path_relative", say(N_("Give the whole path, from / on.")))
+        return target / self._folder.name / command.kind if target.is_dir() else target
 
     def _generate(self, job: Job, command: Generate) -> None:
         if command.adapter and not self._loaded.has_adapter:

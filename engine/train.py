@@ -21,12 +21,17 @@ from engine.style import Style
 
 
 def train(
-    loaded: model.Loaded, spec: RunSpec, folder: RunFolder, control: Control, ask: Callable[[Style], None]
+    loaded: model.Loaded,
+    spec: RunSpec,
+    folder: RunFolder,
+    control: Control,
+    ask: Callable[[Style], None],
+    resume: bool = False,
 ) -> Style:
     """Fine-tune a loaded model as the spec says; the adapter is then on `loaded.model`.
 
-    `ask` tries the untouched model, once it is known how a question is written. Returns how. Raises
-    `RunFailed` when data or settings are to blame.
+    `ask` tries the untouched model, once it is known how a question is written. `resume`: go on from
+    the newest checkpoint, if there is one. Returns the style. Raises `RunFailed` when the input is to blame.
     """
     record = control.record
     record.enter("preparing")
@@ -44,7 +49,7 @@ def train(
     )
     if spec.dataset.train_on_responses_only:
         mask(trainer, prepared.instruction_part, prepared.response_part, spec)
-    record.emit(learned.look(trainer, prepared, spec, model.stop_ids(loaded)))
+    record.emit(learned.look(trainer, prepared, spec, model.stop_ids(loaded), record))
 
     start_bytes = hardware.reserved_bytes()
     effective = spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps
@@ -58,8 +63,10 @@ def train(
     )
     trainer.add_callback(Progress(control, started))
     record.enter("training")
-    result = trainer.train(resume_from_checkpoint=last_checkpoint(folder, record))
+    result = trainer.train(resume_from_checkpoint=last_checkpoint(folder, record) if resume else None)
 
+    if control.terminate.is_set():
+        return prepared.style  # not finished, but cut short: the checkpoint is there to go on from
     outcome: ev.Outcome = "completed" if trainer.state.global_step >= trainer.state.max_steps else "stopped"
     record.emit(
         ev.TrainingFinished(
