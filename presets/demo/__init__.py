@@ -1,0 +1,1 @@
+"""The demo: a tiny bilingual model and the dataset that gives it a new identity."""
