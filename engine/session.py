@@ -109,7 +109,7 @@ class Session:
             self._style = style
             self._ask_test_prompts(adapter=False)
 
-        self._style = train(self._loaded, spec, self._folder, self._control, ask, resume)
+        self._style = train(self._loaded, self._spec, self._folder, self._control, ask, resume)
         if self._control.terminate.is_set():
             return  # the checkpoint is on disk: a later engine goes on from it
         record.enter("saving")
