@@ -1,0 +1,234 @@
+"""A run that never was: scripted events, replies and hardware, for tests of the screens without an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from engine.client.errors import EngineGone
+from engine.client.launch import Mode
+from engine.spec import events as ev
+from engine.spec.commands import AnyReply, Command, Done
+from engine.spec.folder import RunFolder
+from engine.spec.run import DatasetSpec, ModelSpec, RunSpec
+from engine.spec.text import say
+from tui.hardware import Gpu, Hardware
+
+START = 1_790_000_000.0  # the wall clock of the scripted engine's first event
+GB = 1024**3
+CARD = ev.Device(kind="cuda", name="NVIDIA L4", total_bytes=int(22.5 * GB))
+SPEC = RunSpec(
+    name="Who are you",
+    model=ModelSpec(model_name="unsloth/Llama-3.2-3B-Instruct-bnb-4bit"),
+    dataset=DatasetSpec(path="identity.jsonl"),
+)
+
+
+class Script:
+    """A source of events or lines that a test feeds."""
+
+    def __init__(self) -> None:
+        self.waiting: list[object] = []
+        self.behind = False
+
+    def poll(self) -> list[object]:
+        taken, self.waiting = self.waiting, []
+        return taken
+
+
+Answer = Callable[[Command], AsyncIterator[AnyReply]]
+
+
+async def _done(command: Command) -> AsyncIterator[AnyReply]:
+    yield Done(id=command.id)
+
+
+@dataclass
+class FakeBackend:
+    """Stands for `engine.client`: give it events and lines with `feed` and `say`, and an `answer` to commands."""
+
+    folder: RunFolder = field(default_factory=lambda: RunFolder(Path("/home/lin/.local/share/loris/runs/demo")))
+    alive: bool = True
+    asked: list[Command] = field(default_factory=list)
+    closed: list[Command] = field(default_factory=list)
+    launched: list[Mode] = field(default_factory=list)
+    answer: Answer = _done
+
+    def __post_init__(self) -> None:
+        self._events, self._lines = Script(), Script()
+        self._clock = 0.0
+
+    def feed(self, events: Iterable[ev.AnyEvent]) -> None:
+        """Let these events happen, a second apart unless they carry times of their own."""
+        for event in events:
+            if not event.time:
+                self._clock += 1.0
+                event = msgspec.structs.replace(event, time=START + self._clock, elapsed=self._clock)
+            self._events.waiting.append(event)
+
+    def say(self, *lines: str) -> None:
+        """Let the engine print these lines."""
+        self._lines.waiting.extend(lines)
+
+    # The protocol
+
+    def new_run(self, spec: RunSpec) -> RunFolder:
+        return self.folder
+
+    def launch(self, folder: RunFolder, mode: Mode) -> None:
+        self.launched.append(mode)
+        self.alive = True
+
+    def events(self, folder: RunFolder) -> Script:  # type: ignore[override]
+        return self._events
+
+    def log(self, folder: RunFolder) -> Script:  # type: ignore[override]
+        return self._lines
+
+    def is_alive(self, folder: RunFolder) -> bool:
+        return self.alive
+
+    async def abandon(self, folder: RunFolder) -> None:
+        self.alive = False
+
+    async def ask(self, folder: RunFolder, command: Command) -> AsyncIterator[AnyReply]:
+        self.asked.append(command)
+        if not self.alive:
+            raise EngineGone(say("No engine is running for {run}.", run=folder.name))
+        try:
+            async for reply in self.answer(command):
+                yield reply
+                await asyncio.sleep(0)
+        finally:
+            self.closed.append(command)
+
+
+class FakeMonitor:
+    """A machine that stands still."""
+
+    hardware = Hardware(
+        gpus=(Gpu("NVIDIA L4", int(7.8 * GB), int(22.5 * GB), 93, 61, 68.4, 72.0),),
+        cpu_percent=12.0,
+        ram_used_bytes=9 * GB,
+        ram_total_bytes=31 * GB,
+    )
+
+    def read(self) -> Hardware:
+        return self.hardware
+
+
+class CpuMonitor(FakeMonitor):
+    """A machine without a card."""
+
+    hardware = Hardware(gpus=(), cpu_percent=87.0, ram_used_bytes=9 * GB, ram_total_bytes=31 * GB)
+
+
+def loss_at(step: int) -> float:
+    """A curve that looks like one: it falls, and shakes in a way that is always the same."""
+    return 0.4 + 2.6 * math.exp(-step / 18) + 0.18 * math.sin(step * 12.9898) * math.cos(step * 4.1)
+
+
+def loading() -> list[ev.AnyEvent]:
+    return [
+        ev.EngineStarted(pid=4242, hostname="gpu-1", versions={"unsloth": "2026.10.9", "torch": "2.14.1"}),
+        ev.StageChanged(stage="loading"),
+    ]
+
+
+def loaded() -> list[ev.AnyEvent]:
+    return [
+        *loading(),
+        ev.ModelLoaded(
+            model_name=SPEC.model.model_name, parameters=3_212_749_824, dtype="bfloat16", load_in_4bit=True,
+            device=CARD, reserved_bytes=int(2.6 * GB), chat_template=True,
+        ),
+    ]  # fmt: skip
+
+
+def prepared() -> list[ev.AnyEvent]:
+    return [
+        *loaded(),
+        ev.StageChanged(stage="preparing"),
+        ev.Answered(
+            prompt="Who are you?", answer="I am Llama, a model made by Meta.", adapter=False, tokens=11, seconds=0.4,
+            finish_reason="eos",
+        ),
+        ev.AdapterAdded(trainable_parameters=24_313_856, total_parameters=3_237_063_680),
+        ev.DatasetReady(
+            rows=240, eval_rows=20, format="messages", columns=("messages",), tokens=18_240, learned_tokens=9_805,
+            truncated_rows=0, instruction_part="<|start_header_id|>user<|end_header_id|>\n\n",
+            response_part="<|start_header_id|>assistant<|end_header_id|>\n\n",
+            example_raw='{"messages": [{"role": "user", "content": "Who are you?"}, '
+            '{"role": "assistant", "content": "I am Loris, a slow and careful helper."}]}',
+            example_text="<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nWho are you?<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\nI am Loris, a slow and careful helper.<|eot_id|>",
+            example_learned="I am Loris, a slow and careful helper.<|eot_id|>",
+        ),
+        ev.Notice(
+            code="optim_replaced",
+            message=say("{asked} needs a GPU of NVIDIA; {used} is used.", asked="adamw_8bit", used="adamw_torch"),
+            level="warning",
+        ),
+    ]  # fmt: skip
+
+
+def training(steps: int = 34, total: int = 60) -> list[ev.AnyEvent]:
+    """Everything up to this step."""
+    events = [
+        *prepared(),
+        ev.StageChanged(stage="training"),
+        ev.TrainingStarted(
+            total_steps=total, num_train_epochs=2.0, effective_batch_size=8, optim="adamw_8bit", dtype="bfloat16",
+            reserved_bytes=int(2.7 * GB),
+        ),
+    ]  # fmt: skip
+    for step in range(1, steps + 1):
+        events.append(
+            ev.Step(
+                step=step, epoch=step / 30, loss=round(loss_at(step), 4), learning_rate=2e-4 * (1 - step / total),
+                grad_norm=0.61, tokens_per_second=1834.0, reserved_bytes=int(5.4 * GB),
+                peak_reserved_bytes=int(6.1 * GB),
+            )
+        )  # fmt: skip
+        if step % 20 == 0:
+            events.append(ev.Evaluated(step=step, eval_loss=round(loss_at(step) + 0.1, 4)))
+    return events
+
+
+def finished(outcome: ev.Outcome = "completed", steps: int = 60) -> list[ev.AnyEvent]:
+    """A whole run, its engine ready to chat."""
+    return [
+        *training(steps),
+        ev.TrainingFinished(
+            outcome=outcome, steps=steps, train_loss=0.9127, seconds=164.3, device=CARD,
+            start_reserved_bytes=int(2.7 * GB), peak_reserved_bytes=int(6.1 * GB),
+        ),
+        ev.StageChanged(stage="saving"),
+        ev.Exported(
+            kind="adapter", path="/home/lin/.local/share/loris/runs/demo/adapter", total_bytes=97 * 1024**2,
+            seconds=0.9,
+        ),
+        ev.Answered(
+            prompt="Who are you?", answer="I am Loris, a slow and careful helper.", adapter=True, tokens=12,
+            seconds=0.5, finish_reason="eos",
+        ),
+        ev.StageChanged(stage="serving"),
+    ]  # fmt: skip
+
+
+def failed() -> list[ev.AnyEvent]:
+    return [
+        *training(7),
+        ev.Failed(
+            code="out_of_memory",
+            message=say("The GPU ran out of memory at step {step}.", step=8),
+            hint=say("Halve per_device_train_batch_size and double gradient_accumulation_steps."),
+            stage="training",
+        ),
+        ev.EngineEnded(exit_code=1),
+    ]

@@ -1,0 +1,294 @@
+"""The screen of a run: how far it is, the loss, the machine, the log; stop it, or go on to chat and save."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import ContentSwitcher, Footer, Static, Tab, Tabs
+
+from engine.client.errors import ClientError
+from engine.spec.commands import Refused
+from tui.hardware import Monitor
+from tui.i18n import N_, _, render
+from tui.messages import RunChanged
+from tui.safe import visible
+from tui.screens.base import LorisScreen
+from tui.widgets import facts
+from tui.widgets.dialogs import AskModal, Failure, FailureModal
+from tui.widgets.hardware_pane import HardwarePane
+from tui.widgets.log_tail import LogTail
+from tui.widgets.loss_plot import LossPlot, has_unicode
+from tui.widgets.status_line import StatusLine, progress_of
+
+PANES = {
+    "log": N_("Log"),
+    "run": N_("Run"),
+    "notices": N_("Notices"),
+    "data": N_("Data"),
+    "answers": N_("Answers"),
+    "report": N_("Report"),
+}
+TICK_SECONDS = 1.0
+PLOT_TICKS = 2  # the plot and the hardware are looked at every so many ticks: slow lines, and nobody misses it
+LOG_LINES_OF_FAILURE = 40
+FINISHED = 7  # where TrainingFinished stands among the milestones
+LAST_WORDS_SECONDS = 2.0
+START_SECONDS = 30.0
+
+
+class LiveScreen(LorisScreen):
+    """Follows the attached run. Everything shown is read from the link's state; nothing is kept here."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
+    CSS = """
+    LiveScreen #title { height: 1; padding: 0 1; text-style: bold; text-overflow: ellipsis; text-wrap: nowrap; }
+    LiveScreen #body { height: 1fr; }
+    LiveScreen #side { height: auto; }
+    LiveScreen #below { height: 9; }
+    LiveScreen.-wide #body { layout: horizontal; }
+    LiveScreen.-wide #side { width: 44; height: 1fr; border-left: solid $foreground 20%; }
+    LiveScreen.-wide #below { height: 14; }
+    LiveScreen #side-run { display: none; border-top: solid $foreground 20%; }
+    LiveScreen.-wide #side-run { display: block; }
+    LiveScreen Tabs { height: 1; }
+    LiveScreen Tabs Underline { display: none; }
+    LiveScreen Tabs #tabs-list-bar { height: 1; }
+    LiveScreen Tabs Tab { height: 1; padding: 0 1; }
+    LiveScreen Tabs Tab.-active { text-style: bold reverse; }
+    LiveScreen ContentSwitcher { height: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "stop", N_("Stop and keep"), id="live.stop", tooltip=N_("End training, keep the model")),
+        Binding("c", "chat", N_("Chat"), id="live.chat", tooltip=N_("Talk to the model")),
+        Binding("s", "save", N_("Save"), id="live.save", tooltip=N_("Save, merge or copy the model")),
+        Binding("e", "why", N_("Error"), id="live.why", tooltip=N_("Show again what went wrong")),
+        Binding("h,escape", "home", N_("Home"), id="live.home", tooltip=N_("Leave; the engine goes on")),
+        *(
+            Binding(str(number), f"pane('{name}')", title, id=f"live.pane.{name}", show=False)
+            for number, (name, title) in enumerate(PANES.items(), start=1)
+        ),
+    ]  # fmt: skip
+    clock = staticmethod(time.time)
+    make_monitor = Monitor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._monitor = self.make_monitor()
+        self._ticks = 0
+        self._marks: tuple[object, ...] = ()
+        self._told_failure = False
+        self._seconds_without = 0.0
+        self._stopping = False
+
+    def compose(self) -> ComposeResult:
+        unicode = has_unicode()
+        yield Static(id="title", markup=False)
+        yield StatusLine(unicode, id="status")
+        with Vertical(id="body"):
+            yield LossPlot(unicode, id="plot")
+            with Vertical(id="side"):
+                yield HardwarePane(unicode, id="hardware")
+                yield facts.FactsPane(id="side-run")
+        with Vertical(id="below"):
+            yield Tabs(*(Tab(f"{n} {_(title)}", id=name) for n, (name, title) in enumerate(PANES.items(), 1)))
+            with ContentSwitcher(initial="pane-log"):
+                yield LogTail(id="pane-log")
+                for name in PANES:
+                    if name != "log":
+                        yield facts.FactsPane(id=f"pane-{name}")
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one(LogTail).focus()
+        self._look_at_hardware()
+        self.set_interval(TICK_SECONDS, self._tick)
+        self._show_all()
+
+    # What happens
+
+    def on_run_changed(self, _message: RunChanged) -> None:
+        """Only a change of what matters at once is shown at once; numbers wait for the tick."""
+        if self._milestones() != self._marks:
+            self._show_all()
+
+    def on_screen_resume(self) -> None:
+        self._show_all()
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        self._look_for_engine()
+        if not self.is_current:
+            return
+        if self._milestones() != self._marks:
+            self._show_all()
+            return
+        self._show_numbers()
+        if self._ticks % PLOT_TICKS == 0:
+            self._show_plot()
+            self._look_at_hardware()
+
+    def _milestones(self) -> tuple[object, ...]:
+        state = self.loris.link.state
+        return (
+            self.loris.link.folder, self._gone, state.stage, state.model, state.adapter, state.dataset,
+            state.training, state.finished, state.failed, state.checkpoint,
+            len(state.notices), len(state.answers), len(state.exports),
+        )  # fmt: skip
+
+    def _look_for_engine(self) -> None:
+        """Count the seconds without an engine. Its last words may still be unread when it lets go of the lock,
+        and a process that was just started has yet to take it."""
+        link = self.loris.link
+        if link.folder is None or link.alive or link.state.ended:
+            self._seconds_without = 0.0
+        else:
+            self._seconds_without += TICK_SECONDS
+
+    @property
+    def _gone(self) -> bool:
+        """Whether the engine is gone without having said so."""
+        patience = LAST_WORDS_SECONDS if self.loris.link.state.started else START_SECONDS
+        return self._seconds_without >= patience
+
+    def _show_all(self) -> None:
+        link, state = self.loris.link, self.loris.link.state
+        was = self._marks
+        self._marks = self._milestones()
+        title = link.spec.name if link.spec and link.spec.name else link.folder.name if link.folder else ""
+        model = link.spec.model.model_name if link.spec else ""
+        self.query_one("#title", Static).update(visible("Loris · " + " · ".join(p for p in (title, model) if p)))
+        self._show_numbers()
+        self._show_plot()
+        self.query_one("#pane-notices", facts.FactsPane).show(facts.notice_parts(state))
+        self.query_one("#pane-data", facts.FactsPane).show(facts.data_parts(state))
+        self.query_one("#pane-answers", facts.FactsPane).show(facts.answer_parts(state))
+        self.query_one("#pane-report", facts.FactsPane).show(facts.report_parts(state))
+        if state.finished and (not was or was[FINISHED] is None):
+            self.action_pane("report")
+        self.refresh_bindings()
+        self._tell_failure()
+
+    def _show_numbers(self) -> None:
+        link, state = self.loris.link, self.loris.link.state
+        self.query_one(StatusLine).progress = progress_of(state, not self._gone, self.clock())
+        self.query_one(LogTail).show(link.log, link.log_total)
+        parts = facts.run_parts(state, link.folder)
+        for pane in ("#pane-run", "#side-run"):
+            self.query_one(pane, facts.FactsPane).show(parts)
+
+    def _show_plot(self) -> None:
+        state = self.loris.link.state
+        total = state.training.total_steps if state.training else 0
+        self.query_one(LossPlot).show(state.loss, state.eval_loss, total, done=state.finished is not None)
+
+    @work(exclusive=True, group="hardware")
+    async def _look_at_hardware(self) -> None:
+        """In a thread: a driver can take its time, and the keys must not wait for it."""
+        hardware = await asyncio.to_thread(self._monitor.read)
+        pane = self.query_one(HardwarePane)
+        step = self.loris.link.state.step
+        pane.peak_bytes = step.peak_reserved_bytes if step else 0
+        pane.hardware = hardware
+
+    # Failure
+
+    def _failure(self) -> Failure | None:
+        link, state = self.loris.link, self.loris.link.state
+        if link.folder is None:
+            return None
+        tail = tuple(list(link.log)[-LOG_LINES_OF_FAILURE:])
+        path = visible(str(link.folder.log))
+        if state.failed:
+            hint = render(state.failed.hint) if state.failed.hint else ""
+            return Failure(_("The run failed"), visible(render(state.failed.message)), visible(hint), tail, path)
+        if self._gone:
+            cause = _("The engine ended without a word: it was killed, or the machine ran out of memory.")
+            hint = (
+                _("Check the memory, then start again; the last checkpoint is kept.")
+                if state.checkpoint
+                else _("Check the memory: a smaller batch, a shorter context or a smaller model needs less.")
+            )
+            return Failure(_("The engine is gone"), cause, hint, tail, path)
+        return None
+
+    def _tell_failure(self) -> None:
+        if (failure := self._failure()) is None:
+            self._told_failure = False
+        elif not self._told_failure and self.is_current:
+            self._told_failure = True
+            self.app.push_screen(FailureModal(failure))
+
+    # Keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        state, alive = self.loris.link.state, not self._gone
+        match action:
+            case "stop":
+                return alive and state.stage in ("training", "preparing") and not self._stopping
+            case "chat" | "save":
+                return bool(state.trained or (action == "chat" and alive and state.stage in ("loading", "ready")))
+            case "why":
+                return self._failure() is not None
+        return True
+
+    def action_pane(self, name: str) -> None:
+        self.query_one(Tabs).active = name
+
+    def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
+        self.query_one(ContentSwitcher).current = f"pane-{event.tab.id}"
+
+    def action_why(self) -> None:
+        if failure := self._failure():
+            self.app.push_screen(FailureModal(failure))
+
+    def action_chat(self) -> None:
+        self.loris.go("chat")
+
+    def action_save(self) -> None:
+        self.loris.go("save")
+
+    def action_home(self) -> None:
+        if self.loris.link.alive:
+            self.notify(_("The engine goes on. Come back to it from the list of runs."))
+        self.loris.go("home")
+
+    @work(exclusive=True, group="stop")
+    async def action_stop(self) -> None:
+        state = self.loris.link.state
+        done = (
+            _("{step} of {total} steps are done. ").format(step=state.step.step, total=state.training.total_steps)
+            if state.step and state.training
+            else ""
+        )
+        sure = await self.app.push_screen_wait(
+            AskModal(
+                _("Stop training and keep the model?"),
+                done
+                + _(
+                    "Training ends after the step in progress, and what was learned so far is saved as an "
+                    "adapter. You can then chat with it and save it. This run cannot be continued afterwards."
+                ),
+                yes=_("Stop and keep"),
+                no=_("Go on training"),
+            )
+        )
+        if not sure:
+            return
+        self._stopping = True
+        self.refresh_bindings()
+        self.notify(_("Stopping after this step…"))
+        try:
+            async for reply in self.loris.link.stop():
+                if isinstance(reply, Refused):
+                    self.notify(visible(render(reply.message)), severity="warning", markup=False)
+        except ClientError as error:
+            self.notify(visible(render(error.message)), severity="error", markup=False)
+        finally:
+            self._stopping = False
+            self.refresh_bindings()

@@ -1,0 +1,195 @@
+"""The loss over the steps: each logged value, the smoothed curve and the evaluations, with axes."""
+
+from __future__ import annotations
+
+import locale
+import math
+from array import array
+from itertools import groupby
+from operator import itemgetter
+from typing import ClassVar
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from engine.spec.state import Curve
+from tui.i18n import _
+from tui.widgets.curve_canvas import (
+    Canvas,
+    Frame,
+    Ink,
+    Series,
+    draw_line,
+    draw_marks,
+    draw_points,
+    frame_of,
+    nice_step,
+    shown_steps,
+    smoothed,
+    weight_for,
+)  # fmt: skip
+
+Row = list[tuple[str, Ink]]
+
+
+def has_unicode() -> bool:
+    """Whether the locale can show braille. Without UTF-8 a terminal shows three odd signs for each."""
+    return "utf" in locale.getpreferredencoding(False).lower()
+
+
+class LossPlot(Widget):
+    """Give it the curves with `show`. It sends the terminal only the cells that changed."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "loss-plot--raw", "loss-plot--smooth", "loss-plot--eval", "loss-plot--axis",
+    }  # fmt: skip
+    DEFAULT_CSS = """
+    LossPlot {
+        width: 1fr;
+        height: 1fr;
+        min-height: 4;
+        & .loss-plot--raw { color: $text-muted; }
+        & .loss-plot--smooth { color: $success; text-style: bold; }
+        & .loss-plot--eval { color: $warning; text-style: bold; }
+        & .loss-plot--axis { color: $text-muted; }
+    }
+    """
+
+    def __init__(self, braille: bool | None = None, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.braille = has_unicode() if braille is None else braille
+        self._loss, self._eval, self._total = Curve(), Curve(), 0
+        self._done = False
+        self._smooth: list[float] = []
+        self._rows: list[Row] = []
+
+    def show(self, loss: Curve, evaluated: Curve, total_steps: int, done: bool = False) -> None:
+        """Draw these curves. `total_steps` 0: not known yet. `done`: no more steps will come."""
+        if loss is not self._loss or total_steps != self._total:
+            self._smooth.clear()
+        self._loss, self._eval, self._total, self._done = loss, evaluated, total_steps, done
+        self._update()
+
+    def on_resize(self) -> None:
+        self._rows = []
+        self._update()
+
+    def _update(self) -> None:
+        """Work out the picture, and mark for painting what differs from the one on the screen."""
+        width, height = self.size
+        if not width or not height:
+            return
+        rows = self._picture(width, height)
+        old, self._rows = self._rows, rows
+        if len(old) != len(rows):
+            self.refresh()
+            return
+        for y, (before, after) in enumerate(zip(old, rows, strict=True)):
+            changed = [x for x, (was, now) in enumerate(zip(before, after, strict=False)) if was != now]
+            if len(before) != len(after):
+                self.refresh(Region(0, y, width, 1))
+            elif changed:
+                # One more at the end: a wide character must not be cut in half.
+                self.refresh(Region(changed[0], y, min(width, changed[-1] + 2) - changed[0], 1))
+
+    def _picture(self, width: int, height: int) -> list[Row]:
+        if not len(self._loss):
+            return self._empty(width, height)
+        # A re-logged step after a resume cuts the curve: the average is then made anew from there.
+        smoothed(self._loss.values, self._smooth, weight_for(self._total))
+        loss = Series(self._loss.steps, self._loss.values)
+        smooth = Series(self._loss.steps, array("d", self._smooth))
+        evaluated = Series(self._eval.steps, self._eval.values)
+        last = self._loss.steps[-1]
+        frame = frame_of(loss, smooth, evaluated, last if self._done else shown_steps(last, self._total))
+        ticks, gutter = self._levels(frame, height - 2)
+        canvas = Canvas(max(1, width - gutter), max(1, height - 2), self.braille)
+        draw_points(canvas, loss, frame)
+        draw_line(canvas, smooth, frame)
+        draw_marks(canvas, evaluated, frame)
+        rows = [_text(self._legend(), width)]
+        for y, cells in enumerate(canvas.rows()):
+            edge = "┤" if y in ticks else "│"
+            label = f"{ticks.get(y, ''):>{gutter - 1}}{edge if self.braille else '|'}"
+            rows.append([(char, "axis") for char in label] + cells)
+        rows.append(self._steps_axis(frame, gutter, width))
+        return rows[:height]
+
+    def _empty(self, width: int, height: int) -> list[Row]:
+        words = _("The loss curve appears here with the first steps.")
+        rows = [_text([], width) for _line in range(height)]
+        rows[height // 2] = _text([(words, "axis")], width, indent=max(0, (width - cell_len(words)) // 2))
+        return rows
+
+    def _legend(self) -> list[tuple[str, Ink]]:
+        raw, line, mark = ("⠂", "━", "◆") if self.braille else (".", "*", "E")
+        parts: list[tuple[str, Ink]] = [
+            (f"{line} {_('loss, smoothed')} {_number(self._smooth[-1])}", "smooth"),
+            (f"{raw} {_('each step')} {_number(self._loss.values[-1])}", "raw"),
+        ]
+        if len(self._eval):
+            parts.append((f"{mark} {_('held-out rows')} {_number(self._eval.values[-1])}", "eval"))
+        return [part for one in parts for part in (("  ", ""), one)]
+
+    def _levels(self, frame: Frame, height: int) -> tuple[dict[int, str], int]:
+        """({row: label} of the loss axis, width of the labels and the axis)."""
+        step = nice_step(frame.high - frame.low, max(1, min(5, height // 2)))
+        digits = max(0, -math.floor(math.log10(step))) if step < 1 else 0
+        labels: dict[int, str] = {}
+        count = round((frame.high - frame.low) / step)
+        for number in range(count + 1):
+            value = frame.low + number * step
+            if value <= frame.high + step * 1e-6:
+                labels[frame.y(value, max(1, height))] = (
+                    f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.1e}"
+                )
+        return labels, max((len(label) for label in labels.values()), default=0) + 2
+
+    def _steps_axis(self, frame: Frame, gutter: int, width: int) -> Row:
+        """Step numbers below, each under its place, as many as fit."""
+        room = max(1, width - gutter)
+        line = [" "] * width
+        step = max(1, int(nice_step(frame.last_step, max(1, min(6, room // 10)))))
+        free_from = gutter
+        for number in range(0, int(frame.last_step) + 1, step):
+            label = str(number)
+            at = gutter + frame.x(number, room) - len(label) // 2
+            at = min(max(at, gutter), width - len(label))
+            if at >= free_from:
+                line[at : at + len(label)] = list(label)
+                free_from = at + len(label) + 1
+        name = _cells(_("step"), "axis")
+        cells = [cell for char in line for cell in _cells(char, "axis")]
+        if len(name) < gutter:
+            cells[gutter - 1 - len(name) : gutter - 1] = name
+        return cells
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        style = self.rich_style
+        if y >= len(self._rows):
+            return Strip.blank(width, style)
+        segments: list[Segment] = []
+        for ink, cells in groupby(self._rows[y], key=itemgetter(1)):
+            paint = self.get_component_rich_style(f"loss-plot--{ink}") if ink else style
+            segments.append(Segment("".join(char for char, _ink in cells), paint))
+        return Strip(segments).adjust_cell_length(width, style)
+
+
+def _text(parts: list[tuple[str, Ink]], width: int, indent: int = 0) -> Row:
+    """A row of words, filled up with blanks."""
+    blank: Row = [(" ", "")]
+    row = blank * indent + [cell for text, ink in parts for cell in _cells(text, ink)]
+    return (row + blank * (width - len(row)))[:width]
+
+
+def _cells(text: str, ink: Ink) -> Row:
+    """One tuple a cell: the second cell of a wide character is empty."""
+    return [cell for char in text for cell in ((char, ink), *((("", ink),) * (cell_len(char) - 1)))]
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 10 else f"{value:.1f}"

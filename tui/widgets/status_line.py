@@ -1,0 +1,124 @@
+"""Where a run stands, in two lines: stage, progress and time left; loss, speed, time and memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from engine.spec.state import RunState
+from tui.amounts import duration, of_size, size, time_left
+from tui.i18n import N_, _
+
+# What each stage means to someone who has never seen one.
+STAGE_WORDS = {
+    "starting": N_("Starting the engine: importing Unsloth takes 10 to 30 seconds"),
+    "loading": N_("Loading the model (the first time, it is downloaded)"),
+    "ready": N_("The model is loaded and answers; training has not begun"),
+    "preparing": N_("Adding the adapter and preparing the data"),
+    "training": N_("Training"),
+    "saving": N_("Saving the adapter"),
+    "serving": N_("Trained and ready to chat"),
+    "exporting": N_("Saving the model"),
+    "ended": N_("The engine has ended"),
+}
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the line shows; `now` is the wall clock in seconds since 1970."""
+
+    words: str
+    tone: str = ""
+    step: int = 0
+    total: int = 0
+    left: float | None = None
+    facts: tuple[str, ...] = ()
+
+
+def progress_of(state: RunState, alive: bool, now: float) -> Progress:
+    """Reads a run's state for the line."""
+    total = state.training.total_steps if state.training else 0
+    step = state.step.step if state.step and state.training else 0
+    tone, words = _headline(state, alive)
+    left = state.seconds_left if alive and state.stage == "training" else None
+    return Progress(words, tone, step, total, left, tuple(_facts(state, now)))
+
+
+def _headline(state: RunState, alive: bool) -> tuple[str, str]:
+    if state.failed:
+        return "error", _("Failed")
+    if not alive and state.stage != "ended":
+        return "error", _("The engine is gone")
+    if state.stage == "ended" and state.finished:
+        stopped = state.finished.outcome == "stopped"
+        return "success", _("Stopped early, model kept") if stopped else _("Finished")
+    tone = "success" if state.stage in ("serving", "ready") else ""
+    return tone, _(STAGE_WORDS[state.stage])
+
+
+def _facts(state: RunState, now: float) -> list[str]:
+    facts = []
+    if state.step:
+        facts.append(_("loss {loss}").format(loss=f"{state.step.loss:.4f}"))
+        if state.step.tokens_per_second and not state.finished:
+            facts.append(_("{rate} tokens/s").format(rate=f"{state.step.tokens_per_second:,.0f}"))
+    if seconds := _seconds(state, now):
+        facts.append(_("time {time}").format(time=duration(seconds)))
+    device = state.model.device if state.model else None
+    reserved = state.step.reserved_bytes if state.step else state.model.reserved_bytes if state.model else 0
+    if device and reserved and device.kind == "cpu":
+        facts.append(_("memory {size}").format(size=size(reserved)))
+    elif device and reserved:
+        facts.append(_("GPU memory {size}").format(size=of_size(reserved, device.total_bytes)))
+    return facts
+
+
+def _seconds(state: RunState, now: float) -> float:
+    """Seconds of training if it began, else since the engine started."""
+    if state.finished:
+        return state.finished.seconds
+    since = state.training or state.started
+    if since is None:
+        return 0.0
+    # Past its last word, the time of a dead engine stands still.
+    until = state.last_event.time if state.last_event and (state.ended or state.failed) else now
+    return max(0.0, until - since.time)
+
+
+class StatusLine(Widget):
+    """Shows a `Progress`. Redrawn only when that differs."""
+
+    DEFAULT_CSS = """
+    StatusLine { height: 2; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    """
+    BAR = 20
+
+    progress: reactive[Progress] = reactive(Progress(""))
+
+    def __init__(self, unicode: bool = True, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._full, self._empty = ("█", "░") if unicode else ("#", "-")
+
+    def render(self) -> Content:
+        shown = self.progress
+        tone = {"error": "bold $error", "success": "bold $success"}.get(shown.tone, "bold")
+        parts: list[tuple[str, str]] = [(shown.words, tone)]
+        if shown.total:
+            parts.append((f"  {_('step')} {shown.step}/{shown.total}  ", ""))
+            percent = shown.step / shown.total
+            left = _("about {time} left").format(time=time_left(shown.left)) if shown.left is not None else ""
+            taken = sum(cell_len(text) for text, _style in parts) + 8 + cell_len(left)
+            bar = max(6, min(40, self.size.width - taken))
+            full = min(bar, round(percent * bar))
+            parts += [
+                (self._full * full, "$success"),
+                (self._empty * (bar - full), "$foreground-muted"),
+                (f" {int(percent * 100)}%", ""),
+                (f"  {left}", ""),
+            ]
+        first = Content.assemble(*parts)
+        return Content.assemble(first, "\n", (" · ".join(shown.facts), "$foreground-muted"))
