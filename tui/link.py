@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import subprocess
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -34,16 +35,44 @@ from engine.spec.state import RunState
 from tui.safe import visible
 
 LOG_LINES = 5000
+CONNECT_PATIENCE = 1.0  # seconds for an engine that lives to answer
+POLLS_AT_ONCE = 8  # of an old run: 40,000 steps in about 80 ms, and the keys are answered in between
 START_PATIENCE = 3.0  # seconds for a new engine to open its socket
 END_PATIENCE = 5.0  # seconds for an engine to end before it is killed
 
 
 class EventSource(Protocol):
+    @property
+    def behind(self) -> bool:
+        """Whether more is there to be read at once."""
+
     def poll(self) -> list[AnyEvent]: ...
 
 
 class LogSource(Protocol):
+    @property
+    def partial(self) -> str:
+        """The line being written, such as a progress bar."""
+
     def poll(self) -> list[str]: ...
+
+
+@dataclass
+class Turn:
+    """One turn of a conversation: a question and what each asked model made of it. Text as it was given."""
+
+    question: str
+    answers: list[Answer]
+
+
+@dataclass
+class Answer:
+    """`adapter`: who answered. `note`: what is said of it, such as its speed or why there is none."""
+
+    adapter: bool
+    text: str = ""
+    note: str = ""
+    failed: bool = False
 
 
 class Backend(Protocol):
@@ -55,7 +84,7 @@ class Backend(Protocol):
     def log(self, folder: RunFolder) -> LogSource: ...
     def is_alive(self, folder: RunFolder) -> bool: ...
     async def abandon(self, folder: RunFolder) -> None: ...
-    def ask(self, folder: RunFolder, command: Command) -> AsyncIterator[AnyReply]: ...
+    def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]: ...
 
 
 class RealBackend:
@@ -63,6 +92,9 @@ class RealBackend:
 
     def __init__(self) -> None:
         self._processes: dict[RunFolder, subprocess.Popen[bytes]] = {}
+        self._control: Control | None = None
+        self._control_of: RunFolder | None = None
+        self._connecting = asyncio.Lock()
 
     def new_run(self, spec: RunSpec) -> RunFolder:
         return new_run(spec)
@@ -97,10 +129,29 @@ class RealBackend:
         with suppress(ClientError, OSError):
             await asyncio.to_thread(discard, folder)
 
-    async def ask(self, folder: RunFolder, command: Command) -> AsyncIterator[AnyReply]:
-        async with Control.connect(folder) as control:
-            async for reply in control.request(command):
+    async def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]:
+        control = await self._connected(folder)
+        request = control.request(command)
+        try:
+            async for reply in request:
                 yield reply
+        finally:
+            # Nobody waits for the rest of an answer. What saves or trains goes on all the same.
+            if isinstance(command, Generate):
+                with suppress(ClientError):
+                    request.cancel()
+
+    async def _connected(self, folder: RunFolder) -> Control:
+        """The one connection, to this run's engine. It stays open, so that the engine knows it is looked at."""
+        async with self._connecting:
+            control = self._control
+            if control is None or control.gone or self._control_of != folder:
+                if control is not None:
+                    await control.close()
+                    self._control = None
+                control = await Control.open(folder, CONNECT_PATIENCE)
+                self._control, self._control_of = control, folder
+            return control
 
 
 class EngineLink:
@@ -113,6 +164,8 @@ class EngineLink:
         self.state = RunState()
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.log_total = 0
+        self.doing = ""  # the line that the engine is writing, such as the bar of a download
+        self.turns: list[Turn] = []  # the conversation with this run's model
         self._waiting_for: ModelSpec | None = None
         self._changing = asyncio.Lock()  # starting and ending a warm engine never overlap
         self._events: EventSource | None = None
@@ -120,9 +173,11 @@ class EngineLink:
 
     def attach(self, folder: RunFolder, spec: RunSpec) -> None:
         """Look at this run from its first event on, whether its engine lives or not."""
+        if folder != self.folder:
+            self.turns = []
         self.folder, self.spec, self.state = folder, spec, RunState()
         self.log.clear()
-        self.log_total = 0
+        self.log_total, self.doing = 0, ""
         self._waiting_for = None
         self._events, self._log = self.backend.events(folder), self.backend.log(folder)
 
@@ -130,13 +185,19 @@ class EngineLink:
         """Take in what happened since the last call; whether anything did. Cheap when nothing did."""
         if self._events is None or self._log is None:
             return False
-        events = self._events.poll()
-        for event in events:
-            self.state.apply(event)
+        changed = False
+        for _ in range(POLLS_AT_ONCE):
+            events = self._events.poll()
+            for event in events:
+                self.state.apply(event)
+            changed = changed or bool(events)
+            if not self._events.behind:
+                break
         lines = self._log.poll()
         self.log.extend(visible(line) for line in lines)
         self.log_total += len(lines)
-        return bool(events or lines)
+        doing, self.doing = self.doing, visible(self._log.partial)
+        return changed or bool(lines) or doing != self.doing
 
     @property
     def alive(self) -> bool:
@@ -191,10 +252,10 @@ class EngineLink:
         self._events = self._log = None
         self.state = RunState()
         self.log.clear()
-        self.log_total = 0
+        self.log_total, self.doing, self.turns = 0, "", []
         await self.backend.abandon(folder)
 
-    async def train(self, spec: RunSpec) -> AsyncIterator[AnyReply]:
+    async def train(self, spec: RunSpec) -> AsyncGenerator[AnyReply, None]:
         """Train as `spec` says: in the engine that is warm for its model, else in a new one.
 
         Once this returns, the link looks at the run; iterate over the replies to learn of a refusal. An engine
@@ -211,7 +272,7 @@ class EngineLink:
             self.attach(new, spec)
             return _nothing()
 
-    async def _told_to_train(self, folder: RunFolder, spec: RunSpec) -> AsyncIterator[AnyReply]:
+    async def _told_to_train(self, folder: RunFolder, spec: RunSpec) -> AsyncGenerator[AnyReply, None]:
         async for reply in self.backend.ask(folder, Train(id=0, spec=spec)):
             if isinstance(reply, Refused) and self.folder == folder:
                 self._waiting_for = spec.model  # it still is what it was: warm
@@ -232,28 +293,29 @@ class EngineLink:
         if self.folder is not None and not self.alive:
             self.backend.launch(self.folder, "serve")
 
-    def stop(self) -> AsyncIterator[AnyReply]:
+    def stop(self) -> AsyncGenerator[AnyReply, None]:
         """End training after this step and keep the model."""
         return self._ask(Stop(id=0))
 
     def generate(
         self, messages: tuple[ChatMessage, ...], adapter: bool, generation: GenerationSpec
-    ) -> AsyncIterator[AnyReply]:
-        """Stream an answer. Closing the iterator early cancels it: the engine stops when the client goes."""
+    ) -> AsyncGenerator[AnyReply, None]:
+        """Stream an answer. Close the iterator early, with `aclosing`, and the engine stops within a token."""
         return self._ask(Generate(id=0, messages=messages, adapter=adapter, generation=generation))
 
-    def export(self, command: Export) -> AsyncIterator[AnyReply]:
+    def export(self, command: Export) -> AsyncGenerator[AnyReply, None]:
         """Save the trained model as `command` says."""
         return self._ask(command)
 
-    async def _ask(self, command: Command) -> AsyncIterator[AnyReply]:
+    async def _ask(self, command: Command) -> AsyncGenerator[AnyReply, None]:
         if self.folder is None:
             return
-        async for reply in self.backend.ask(self.folder, command):
-            yield reply
+        async with aclosing(self.backend.ask(self.folder, command)) as replies:
+            async for reply in replies:
+                yield reply
 
 
-async def _nothing() -> AsyncIterator[AnyReply]:
+async def _nothing() -> AsyncGenerator[AnyReply, None]:
     """The replies of an engine that was asked nothing: it reads what to do in its folder."""
     none: tuple[AnyReply, ...] = ()
     for reply in none:
