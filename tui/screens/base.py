@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
@@ -12,7 +11,7 @@ from textual.screen import Screen
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from tui.draft import Draft
-from tui.i18n import _
+from tui.keys import translated
 from tui.link import EngineLink
 
 
@@ -53,16 +52,3 @@ class LorisScreen(Screen[None]):
     def commands(self) -> Iterable[PaletteEntry]:
         """What the command palette offers on this screen besides what it offers everywhere."""
         return ()
-
-
-def translated(bindings: dict[str, ActiveBinding]) -> dict[str, ActiveBinding]:
-    """The same bindings with descriptions and tooltips in the language in use; for screens of other bases."""
-    return {
-        key: active._replace(
-            binding=dataclasses.replace(
-                active.binding, description=_(active.binding.description), tooltip=_(active.binding.tooltip)
-            ),
-            tooltip=_(active.tooltip),
-        )
-        for key, active in bindings.items()
-    }

@@ -1,0 +1,165 @@
+"""One field of a form: its label, its editor, and beneath them what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.cells import cell_len
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Static
+
+from engine.spec.fields import FieldInfo
+from tui.i18n import _
+from tui.safe import visible
+from tui.widgets.editors import (
+    ChoiceEditor,
+    Chosen,
+    Edited,
+    LineEditor,
+    SeveralEditor,
+    SwitchEditor,
+    shown,
+)
+from tui.widgets.text_block import TextBlock
+
+# How a field is edited where its kind alone does not say.
+BLOCKS = ("dataset.prompt_template", "generation.system_prompt")
+ESCAPED = ("dataset.instruction_part", "dataset.response_part")
+# The library's name stands beside short editors only; the help has it for all.
+HINTED = ("int", "float", "bool")
+CHOICE_HINT_CELLS = 40
+
+
+class Field(Widget):
+    """Built from a `FieldInfo`. Posts `Field.Changed` as the user types and `Field.Asked` for suggestions."""
+
+    DEFAULT_CSS = """
+    Field { height: auto; width: 1fr; }
+    Field > Horizontal { height: auto; }
+    Field .mark { width: 2; color: $text-accent; text-style: bold; }
+    Field .label { width: 24; text-wrap: nowrap; text-overflow: ellipsis; padding-right: 1; }
+    Field:focus-within .label { text-style: bold; color: $text-accent; }
+    Field .hint {
+        width: auto; max-width: 50%; padding: 0 1; color: $text-muted; text-style: dim;
+        text-wrap: nowrap; text-overflow: ellipsis;
+    }
+    Field.-number LineEditor { width: 12; }
+    Field.-number .hint, Field.-switch .hint { width: 1fr; max-width: 100%; }
+    Field SwitchEditor { width: 12; padding: 0 1; }
+    Field ChoiceEditor { padding: 0 1 0 0; }
+    Field .error { display: none; margin-left: 26; color: $text-error; height: auto; }
+    Field.-wrong .error { display: block; }
+    Field.-wrong .label { color: $text-error; }
+    """
+
+    class Changed(Message):
+        """`value` is as typed."""
+
+        def __init__(self, field: Field, value: Any) -> None:
+            super().__init__()
+            self.field, self.value = field, value
+
+        @property
+        def control(self) -> Field:
+            return self.field
+
+    class Asked(Message):
+        """Enter was pressed: show the suggestions, or go to the next field where there are none."""
+
+        def __init__(self, field: Field) -> None:
+            super().__init__()
+            self.field = field
+
+        @property
+        def control(self) -> Field:
+            return self.field
+
+    def __init__(self, info: FieldInfo, value: Any, suggestions: Sequence[str] = ()) -> None:
+        super().__init__(id=field_id(info.path))
+        self.info = info
+        self.suggestions = tuple(suggestions)
+        self.editor = _editor(info, value)
+        if info.kind in ("int", "float"):
+            self.add_class("-number")
+        if info.kind == "bool":
+            self.add_class("-switch")
+        self._error = ""
+        self._differs = False
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            yield Static("", markup=False, classes="mark")
+            yield Static(_(self.info.title), markup=False, classes="label")
+            yield self.editor
+            if hint := self._hint():
+                yield Static(hint, markup=False, classes="hint")
+        yield Static(self._error, markup=False, classes="error")
+
+    def _hint(self) -> str:
+        if self.info.kind in HINTED:
+            return self.info.key
+        width = sum(cell_len(shown(choice)) + 3 for choice in self.info.choices) + cell_len(self.info.key)
+        if self.info.kind == "choice" and width < CHOICE_HINT_CELLS:
+            return self.info.key
+        return _("Enter: choose") if self.suggestions else ""
+
+    def show_state(self, error: str, differs: bool) -> None:
+        """Say what is wrong, or nothing; mark whether the value is not the preset's."""
+        if (error, differs) == (self._error, self._differs):
+            return
+        self._error, self._differs = error, differs
+        self.set_class(bool(error), "-wrong")
+        self.query_one(".error", Static).update(f"✗ {visible(error)}")
+        self.query_one(".mark", Static).update("✗" if error else "•" if differs else "")
+
+    def put(self, value: Any) -> None:
+        """Show another value, as if the user had given it."""
+        if isinstance(self.editor, LineEditor | TextBlock):
+            self.editor.put(_as_text(self.info, value))
+        else:
+            self.editor.value = value
+            self.post_message(Field.Changed(self, value))
+
+    def on_edited(self, event: Edited) -> None:
+        event.stop()
+        self.post_message(Field.Changed(self, event.value))
+
+    def on_chosen(self, event: Chosen) -> None:
+        event.stop()
+        self.post_message(Field.Asked(self))
+
+    def on_click(self, event: events.Click) -> None:
+        if event.widget is not self.editor:
+            self.editor.focus()
+
+
+def field_id(path: str) -> str:
+    """The widget id of the field at a dotted path."""
+    return "field-" + path.replace(".", "-")
+
+
+def _as_text(info: FieldInfo, value: Any) -> str:
+    return "\n".join(value) if info.kind == "lines" and not isinstance(value, str) else shown(value)
+
+
+def _editor(info: FieldInfo, value: Any) -> LineEditor | ChoiceEditor | SwitchEditor | SeveralEditor | TextBlock:
+    match info.kind:
+        case "bool":
+            return SwitchEditor(value)
+        case "choice":
+            return ChoiceEditor(info.choices, value)
+        case "choices":
+            return SeveralEditor(info.choices, value)
+        case "lines":
+            return TextBlock(_as_text(info, value), lines=True)
+    if info.path in BLOCKS:
+        block = TextBlock(_as_text(info, value))
+        block.set_class(info.path == "dataset.prompt_template", "-tall")
+        return block
+    empty = _("empty") if not info.required and info.kind == "text" else ""
+    return LineEditor(_as_text(info, value), placeholder=empty, escaped=info.path in ESCAPED)

@@ -1,0 +1,95 @@
+"""Explains the focused field: beside the form where there is room, else in a few lines below it."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from engine.spec.fields import FieldInfo
+from tui.i18n import _
+from tui.safe import visible
+from tui.widgets.editors import escape, shown
+
+LONGEST_VALUE = 60
+
+
+def number(value: float | None) -> str:
+    """A bound as one would write it: no decimals where there are none, thousands apart."""
+    if value is None:
+        return ""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
+
+
+def default_of(info: FieldInfo) -> str:
+    """The default in a few words."""
+    value = info.default
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else escape(shown(value))
+    if text == "":
+        return _("empty")
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"
+
+
+def range_of(info: FieldInfo) -> str:
+    """The values that the field takes, or nothing where that goes without saying."""
+    if info.kind in ("int", "float") and info.high is not None:
+        low = number(info.low)
+        if info.low_excluded:
+            return _("above {low}, {high} at most").format(low=low, high=number(info.high))
+        return _("{low} to {high}").format(low=low, high=number(info.high))
+    if info.kind in ("choice", "choices"):
+        return ", ".join(shown(choice) for choice in info.choices)
+    return ""
+
+
+def help_content(info: FieldInfo) -> Content:
+    """All there is to say on a field."""
+    lines: list[tuple[str, str]] = [
+        (_(info.title) + "\n", "bold"),
+        (info.key + "\n\n", "$text-muted"),
+        (_(info.help) + "\n\n", ""),
+        (_("Default") + "  ", "$text-muted"),
+        (visible(default_of(info)) + "\n", ""),
+    ]
+    if allowed := range_of(info):
+        label = _("Range") if info.kind in ("int", "float") else _("Choices")
+        lines += [(label + "  ", "$text-muted"), (allowed, "")]
+    return Content.assemble(*lines)
+
+
+class HelpPane(VerticalScroll, can_focus=False):
+    """The help on a field, with its library name, default and range."""
+
+    DEFAULT_CSS = """
+    HelpPane { width: 36; padding: 0 1 0 2; border-left: solid $foreground 20%; }
+    HelpPane > Static { height: auto; }
+    """
+
+    def compose(self) -> ComposeResult:
+        yield Static("", markup=False)
+
+    def show(self, content: Content) -> None:
+        self.query_one(Static).update(content)
+        self.scroll_home(animate=False)
+
+
+class HelpLines(Static):
+    """The same in three lines, for narrow terminals."""
+
+    DEFAULT_CSS = """
+    HelpLines { height: 4; padding: 0 1; border-top: solid $foreground 20%; color: $text; text-overflow: ellipsis; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__("", markup=False)
+
+    def show(self, info: FieldInfo | None, otherwise: str = "") -> None:
+        """Explain a field, or say something else where none is in focus."""
+        if info is None:
+            self.update(Content(otherwise))
+            return
+        facts = " · ".join(
+            filter(None, (_("default {value}").format(value=visible(default_of(info))), range_of(info)))
+        )
+        self.update(Content.assemble((info.key, "bold"), (f"  {facts}\n", "$text-muted"), _(info.help)))

@@ -1,0 +1,46 @@
+"""An editor for text of several lines, which lets the arrow keys leave it at its first and last line."""
+
+from __future__ import annotations
+
+from textual.widgets import TextArea
+
+from tui.widgets.editors import Edited
+
+
+class TextBlock(TextArea):
+    """Plain text: a prompt with its placeholders, or several prompts, one a line."""
+
+    DEFAULT_CSS = """
+    TextBlock.-textual-compact { height: 5; padding: 0 1; background: $surface; }
+    TextBlock.-textual-compact:focus { background: $primary 25%; }
+    TextBlock.-tall { height: 12; }
+    TextBlock .text-area--cursor-line { background: transparent; }
+    """
+
+    def __init__(self, value: str, lines: bool = False, id: str | None = None) -> None:
+        """`lines`: the value is a tuple of texts, one a line."""
+        self._lines = lines
+        super().__init__(value, compact=True, tab_behavior="focus", show_line_numbers=False, id=id)
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        event.stop()
+        if self._lines:
+            self.post_message(Edited(self, tuple(line for line in self.text.splitlines() if line.strip())))
+        else:
+            self.post_message(Edited(self, self.text))
+
+    def put(self, value: str) -> None:
+        """Show another text, as if it had been typed."""
+        self.text = value
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        if self.cursor_at_first_line and not select:
+            self.screen.focus_previous()
+        else:
+            super().action_cursor_up(select)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        if self.cursor_at_last_line and not select:
+            self.screen.focus_next()
+        else:
+            super().action_cursor_down(select)

@@ -1,0 +1,38 @@
+"""The line at the top: where one is, and what the engine does meanwhile."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui.i18n import _
+from tui.safe import visible
+
+
+class TopBar(Widget):
+    """`show` it the preset's name and the state of the engine, both in words."""
+
+    DEFAULT_CSS = """
+    TopBar { layout: horizontal; height: 1; background: $panel; padding: 0 1; }
+    TopBar .where { width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; text-style: bold; }
+    TopBar .engine { width: auto; max-width: 60%; text-wrap: nowrap; text-overflow: ellipsis; padding-left: 2; }
+    TopBar .engine.-failed { color: $text-error; text-style: bold; }
+    TopBar .engine.-ready { color: $text-success; }
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._where = Static("", markup=False, classes="where")
+        self._engine = Static("", markup=False, classes="engine")
+
+    def compose(self) -> ComposeResult:
+        yield self._where
+        yield self._engine
+
+    def show(self, where: str, engine: str = "", tone: str = "") -> None:
+        """`tone`: "", "ready" or "failed"."""
+        self._where.update(visible(" · ".join(filter(None, (_("Loris"), where)))))
+        self._engine.update(visible(engine))
+        self._engine.set_class(tone == "failed", "-failed")
+        self._engine.set_class(tone == "ready", "-ready")
