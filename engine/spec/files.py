@@ -131,8 +131,20 @@ def load_spec(path: Path) -> RunSpec:
     document = _read(path)
     spec, errors = build(_builtins(document))
     if errors or spec is None:
-        raise SpecError(path, [FieldError(e.field, e.message, _line(document, e.field)) for e in errors])
+        raise SpecError(path, _located(document, errors))
     return _from_here(spec, path.resolve().parent)
+
+
+def _located(document: CommentedMap, errors: list[FieldError]) -> list[FieldError]:
+    return [FieldError(e.field, e.message, _line(document, e.field)) for e in errors]
+
+
+def locate(path: Path, errors: list[FieldError]) -> list[FieldError]:
+    """The same errors with the lines on which a spec file sets their fields, as far as it can be read."""
+    try:
+        return _located(_read(path), errors)
+    except SpecError:
+        return errors
 
 
 def _from_here(spec: RunSpec, folder: Path) -> RunSpec:

@@ -1,0 +1,195 @@
+"""The command `loris`. Quick to start: the wizard and the training client are imported when they are needed."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+from tui.i18n import LANGUAGES, _, language_of_locale, set_language
+
+BAD_INPUT, BROKEN_PIPE = 2, 141
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The entry point; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? instead of a crash
+    set_language(_language(given))  # before the help texts are made
+    options = parser().parse_args(given)
+    try:
+        return _command(options)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as head does. The engine, if there is one, goes on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return 130
+
+
+def _command(options: argparse.Namespace) -> int:
+    match options.command:
+        case "run":
+            from tui.headless import run_file
+
+            return run_file(options.spec, options.json)
+        case "demo":
+            if _unusable_terminal():
+                from tui.headless import run_demo
+
+                return run_demo()
+            return wizard("demo", options.lang, "review")
+        case "presets":
+            return list_presets()
+        case _:
+            return wizard(options.preset, options.lang, "home")
+
+
+def _language(given: list[str]) -> str:
+    """The language of the help texts: as asked for, as chosen earlier, or the locale's."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--lang", choices=list(LANGUAGES))
+    try:
+        asked = early.parse_known_args(given)[0].lang
+    except SystemExit:
+        raise SystemExit(BAD_INPUT) from None  # argparse has said why
+    if asked:
+        return str(asked)
+    from tui.settings import load_settings
+
+    return load_settings().language or language_of_locale()
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: that takes longer than parsing."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_ignored: object, **_more: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"loris {version('loris-tui')}\n")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, with its help in the language in use."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--lang", choices=list(LANGUAGES), default=argparse.SUPPRESS, help=_("language: English or Chinese")
+    )
+    shared.add_argument("-h", "--help", action="help", help=_("show this help and exit"))
+    top = argparse.ArgumentParser(
+        prog="loris",
+        parents=[shared],
+        add_help=False,
+        description=_(
+            "Fine-tune language models with Unsloth, in the terminal. Without a command, the wizard opens."
+        ),
+    )
+    top.add_argument("--preset", metavar=_("NAME"), help=_("start the wizard from this preset"))
+    top.add_argument("--version", action=_Version, nargs=0, help=_("show the version and exit"))
+    top.set_defaults(lang=None)
+    commands = top.add_subparsers(dest="command", metavar=_("COMMAND"), title=_("commands"))
+
+    def command(name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            parents=[shared],
+            add_help=False,
+            help=summary,
+            description=summary,
+            epilog=more,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    command(
+        "demo",
+        _("try everything with a tiny model that needs no GPU and no network"),
+        _("In a terminal, the wizard opens filled in and ready to start. Elsewhere it trains and prints lines.")
+        + "\n"
+        + _exit_codes(),
+    )
+    run = command("run", _("train as a spec file or preset file says, without the wizard"), _exit_codes())
+    run.add_argument("spec", type=Path, metavar="SPEC.yaml", help=_("the run spec: a preset, or a run's spec.yaml"))
+    run.add_argument("--json", action="store_true", help=_("print the engine's events as JSON lines instead"))
+    command("presets", _("list the presets that come with Loris, and your own"))
+    return top
+
+
+def _exit_codes() -> str:
+    return _(
+        "exit codes:\n"
+        "  0    trained and saved\n"
+        "  1    the run failed, or the engine died\n"
+        "  2    a setting or an input is wrong; nothing was trained\n"
+        "  3    stopped early with Ctrl-C, and the model was kept\n"
+        "  130  left with a second Ctrl-C while the engine goes on, or stopped before training\n"
+        "  143  ended by SIGTERM, with a checkpoint saved"
+    )
+
+
+def _unusable_terminal() -> str:
+    """Why the wizard cannot be shown here; empty when it can."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+        return _("The wizard needs a terminal. Without one, use: loris run SPEC.yaml")
+    if os.environ.get("TERM", "") in ("dumb", "unknown"):
+        return _("This terminal cannot show the wizard (TERM={term}). Use: loris run SPEC.yaml").format(
+            term=os.environ["TERM"]
+        )
+    return ""
+
+
+def wizard(preset: str | None, language: str | None, start: Literal["home", "review"]) -> int:
+    """Open the wizard; returns when the user leaves it."""
+    if why := _unusable_terminal():
+        print(why, file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
+    sys.stderr.write(
+        _("Loris is starting...") + "\r"
+    )  # importing the wizard takes a moment, on a cold disk seconds
+    sys.stderr.flush()
+    if preset and (why := _no_preset(preset)):
+        print(why, file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
+    from tui.app import LorisApp
+
+    app = LorisApp(preset=preset, language=language, start=start)
+    sys.stderr.write("\x1b[2K")  # the line would still be there when the wizard is gone
+    app.run()
+    return app.return_code or 0
+
+
+def _no_preset(name: str) -> str:
+    """Why a preset cannot be used; empty when it can."""
+    from engine.spec.fields import did_you_mean
+    from engine.spec.presets import find_preset
+    from engine.spec.presets import list_presets as all_presets
+    from tui.errors import error_lines
+
+    found = find_preset(name)
+    if found and found.error:
+        return "\n".join(error_lines(found.path, found.error.errors))
+    if found:
+        return ""
+    near = did_you_mean(name, [preset.name for preset in all_presets()])
+    if near:
+        return _('There is no preset "{name}". Did you mean {near}?').format(name=name, near=near)
+    return _('There is no preset "{name}". See: loris presets').format(name=name)
+
+
+def list_presets() -> int:
+    """Print every preset: its name, where it is, what it is for."""
+    from engine.spec.presets import list_presets as all_presets
+    from tui.errors import complain, error_lines
+    from tui.safe import visible
+
+    for preset in all_presets():
+        print(visible(f"{preset.name}  {preset.path}"))  # noqa: T201
+        if preset.error:
+            complain("\n".join(error_lines(preset.path, preset.error.errors)))
+        elif preset.spec and preset.spec.description:
+            description = preset.spec.description
+            print("    " + visible(_(description) if preset.shipped else description))  # noqa: T201
+    return 0

@@ -1,0 +1,25 @@
+"""Errors on the command line: one line each, where and what."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from engine.spec.fields import FieldError
+from tui.i18n import render
+from tui.safe import visible
+
+
+def complain(text: str) -> None:
+    """A line on standard error."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def error_lines(path: Path, errors: list[FieldError]) -> list[str]:
+    """One line an error, as compilers write them: file:line: field: what to do."""
+    found = []
+    for error in errors:
+        place = f"{path}:{error.line}" if error.line else str(path)
+        parts = [place, error.field, " ".join(render(error.message).split())]
+        found.append(visible(": ".join(part for part in parts if part)))
+    return found
