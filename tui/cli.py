@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -51,13 +52,12 @@ def _command(options: argparse.Namespace) -> int:
 
 def _language(given: list[str]) -> str:
     """The language of the help texts: as asked for, as chosen earlier, or the locale's."""
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--lang", choices=list(LANGUAGES))
-    try:
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--lang")
+    asked = None
+    with suppress(argparse.ArgumentError):  # the real parser will say what is wrong
         asked = early.parse_known_args(given)[0].lang
-    except SystemExit:
-        raise SystemExit(BAD_INPUT) from None  # argparse has said why
-    if asked:
+    if asked in LANGUAGES:
         return str(asked)
     from tui.settings import load_settings
 

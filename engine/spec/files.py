@@ -118,8 +118,10 @@ def _line(document: CommentedMap, field: str) -> int | None:
     """The line, from 1, on which a dotted field is written; that of its section when it is not there."""
     node: Any = document
     line = None
-    for key in field.split("."):
-        if not isinstance(node, CommentedMap) or key not in node:
+    for name in field.split("."):
+        # A key that is a number in YAML is a text in the field's name.
+        key = next((key for key in node if str(key) == name), None) if isinstance(node, CommentedMap) else None
+        if key is None:
             break
         line = node.lc.key(key)[0] + 1
         node = node[key]

@@ -1,0 +1,83 @@
+"""Presets: shipped and the user's, saved, found, compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.spec.files import SpecError
+from engine.spec.folder import user_presets_folder
+from engine.spec.presets import Preset, differences, find_preset, list_presets, save_preset
+from engine.spec.run import LoraSpec, RunSpec, TrainingSpec
+
+MINE = RunSpec(training=TrainingSpec(max_steps=9, learning_rate=1e-5))
+
+
+@pytest.mark.parametrize("preset", [p for p in list_presets() if p.shipped], ids=lambda p: p.path.stem)
+def test_shipped_presets_can_be_used(preset: Preset):
+    assert preset.error is None
+    assert preset.spec
+    assert preset.spec.name
+    assert preset.spec.description
+
+
+def test_save_and_find_again():
+    path = save_preset("My 医生 run!", MINE)
+    assert path.parent == user_presets_folder()
+    found = find_preset("My 医生 run!")
+    assert found
+    assert not found.shipped
+    assert found.spec == msgspec.structs.replace(MINE, name="My 医生 run!")
+    assert find_preset(path.stem) == found
+    assert find_preset("nothing") is None
+
+
+@pytest.mark.parametrize("name", ["", "  ", "///", "..", "-"])
+def test_a_name_must_make_a_file(name: str):
+    with pytest.raises(SpecError) as caught:
+        save_preset(name, MINE)
+    assert caught.value.errors[0].field == "name"
+    assert list_presets() == [p for p in list_presets() if p.shipped]
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", ".hidden"])
+def test_a_name_cannot_leave_the_folder(name: str, home: Path):
+    assert save_preset(name, MINE).parent == home / "presets"
+
+
+def test_overwriting_is_asked_for():
+    save_preset("a", MINE)
+    with pytest.raises(SpecError, match="already there"):
+        save_preset("a", RunSpec())
+    save_preset("a", RunSpec(), overwrite=True)
+    found = find_preset("a")
+    assert found
+    assert found.spec
+    assert found.spec.training.max_steps == 60
+
+
+def test_the_users_own_wins():
+    shipped = [p for p in list_presets() if p.shipped]
+    if not shipped:
+        pytest.skip("no preset ships yet")
+    save_preset(shipped[0].name, MINE)
+    found = find_preset(shipped[0].name)
+    assert found
+    assert not found.shipped
+
+
+def test_a_broken_file_is_listed_with_its_error():
+    save_preset("a", MINE).write_text("training:\n  max_steps: x\n")
+    found = find_preset("a")
+    assert found
+    assert found.spec is None
+    assert found.error
+    assert found.error.errors[0].line == 2
+
+
+def test_differences_are_told_setting_by_setting():
+    after = msgspec.structs.replace(MINE, name="other", lora=LoraSpec(r=8))
+    assert [(d.field, d.before, d.after) for d in differences(MINE, after)] == [("lora.r", 16, 8)]
+    assert differences(MINE, MINE) == []

@@ -1,0 +1,154 @@
+"""Spec files: every error with file and line, every value back as it was, comments kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+
+from engine.spec.fields import FieldError
+from engine.spec.files import SpecError, load_spec, locate, save_spec, write_atomically
+from engine.spec.run import DatasetSpec, ExportSpec, GenerationSpec, ModelSpec, RunSpec, TrainingSpec
+from engine.spec.text import say
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "spec.yaml"
+
+
+def errors_of(file: Path, text: str) -> SpecError:
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load_spec(file)
+    return caught.value
+
+
+def test_empty_file_is_all_defaults(file: Path):
+    file.write_text("# nothing yet\n")
+    assert load_spec(file) == RunSpec()
+
+
+@pytest.mark.parametrize("written", ["2e-4", "0.0002", "2.0e-04", "2E-4", "'2e-4'"])
+def test_learning_rate_however_it_is_written(file: Path, written: str):
+    file.write_text(f"training:\n  learning_rate: {written}\n")
+    assert load_spec(file).training.learning_rate == 2e-4
+
+
+def test_byte_order_mark_and_windows_lines(file: Path):
+    file.write_bytes(b"\xef\xbb\xbftraining:\r\n  max_steps: 7\r\n")
+    assert load_spec(file).training.max_steps == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("a: [1\n", 2, "not valid YAML"),
+        ("training:\n  max_steps: 1\n  max_steps: 2\n", 3, "duplicate key"),
+        ("training:\n\tmax_steps: 1\n", 2, "not valid YAML"),
+        ("# hi\ntraining:\n  # more\n  learning_rat: 1\n", 4, "Did you mean learning_rate?"),
+        ("training:\n  max_steps: 3.5\n", 2, "whole number"),
+        ("training:\n  max_steps: 3\n", 1, "warm-up"),  # not in the file: its section
+        ("training: 5\n", 1, "block of settings"),
+        ("- a\n", None, "mapping of settings"),
+        ("just text\n", None, "mapping of settings"),
+        ("1: 2\n", 1, 'Unknown setting "1"'),
+        ("training:\n  2: 2\n", 1, 'Unknown setting "2"'),
+        ("x: !!python/object:os.system {}\n", 1, 'Unknown setting "x"'),
+    ],
+)
+def test_errors_have_lines(file: Path, text: str, line: int | None, words: str):
+    error = errors_of(file, text)
+    assert error.errors[0].line == line
+    assert words in str(error.errors[0].message)
+    assert error.lines()[0].startswith(f"{file}:{line}: " if line else f"{file}: ")
+
+
+def test_missing_unreadable_and_foreign_files(file: Path, tmp_path: Path):
+    for path in (file, tmp_path):
+        with pytest.raises(SpecError):
+            load_spec(path)
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpecError, match="UTF-8"):
+        load_spec(file)
+
+
+def test_all_errors_are_told(file: Path):
+    error = errors_of(file, "training:\n  max_steps: x\n  learning_rate: y\n")
+    assert [e.line for e in error.errors] == [2, 3]
+
+
+AWKWARD = [
+    "a\r\nb", "\n x", "  lead\nx", "x \ny", "a\n\n", "a\n", "\n", "x\x85y\nz", "x\u2028y\nz", "no", "1e-05", "null",
+    "~", "2024-01-01", "# c\nx", "a: b", "'", '"', "\ufeffx", "\x1b[0m\nx", "\x00", "é\n你好\u3000\nb", "---\na",
+    "\tx\ny", "{instruction}\n\n", "<|start|>user\n\n", "😀\nx", "", " ", "true", "12", "%x\ny",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_every_text_comes_back(file: Path, text: str):
+    spec = RunSpec(generation=GenerationSpec(system_prompt=text, prompts=(text, "b")))
+    save_spec(file, spec)
+    assert load_spec(file) == spec
+
+
+@pytest.mark.parametrize("rate", [1e-05, 2e-4, 1.5e-7, 1e-10, 0.1, 1.0])
+def test_numbers_are_numbers_to_every_reader(file: Path, rate: float):
+    save_spec(file, RunSpec(training=TrainingSpec(learning_rate=rate)))
+    assert yaml.safe_load(file.read_text())["training"]["learning_rate"] == rate
+    assert load_spec(file).training.learning_rate == rate
+
+
+def test_comments_and_order_survive_an_edit(file: Path):
+    file.write_text("# ours\ntraining:\n  max_steps: 60  # sixty\n  learning_rate: 2e-4 # as is\n# end\n")
+    save_spec(file, msgspec.structs.replace(RunSpec(), training=TrainingSpec(max_steps=70)))
+    text = file.read_text()
+    assert text.startswith("# ours\n")
+    assert "max_steps: 70" in text
+    assert "# sixty" in text
+    assert "learning_rate: 2e-4 # as is" in text, "an unchanged value keeps its notation"
+    assert load_spec(file).training.max_steps == 70
+
+
+def test_long_prompts_are_blocks_that_can_be_edited(file: Path):
+    save_spec(file, RunSpec())
+    assert "    ### Instruction:\n" in file.read_text()
+
+
+def test_a_broken_file_is_replaced(file: Path):
+    file.write_text("a: [")
+    save_spec(file, RunSpec())
+    assert load_spec(file) == RunSpec()
+
+
+def test_dotted_paths_are_meant_from_the_file(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", "/home/me")
+    save_spec(
+        file,
+        RunSpec(
+            model=ModelSpec(model_name="./demo/model"), dataset=DatasetSpec(path="../data.json"),
+            training=TrainingSpec(output_dir="~/runs"), export=ExportSpec(copy_to="plain/name"),
+        ),
+    )  # fmt: skip
+    spec = load_spec(file)
+    assert spec.model.model_name == str(tmp_path / "demo/model")
+    assert spec.dataset.path == str(tmp_path.parent / "data.json")
+    assert spec.training.output_dir == "/home/me/runs"
+    assert spec.export.copy_to == "plain/name"
+
+
+def test_errors_found_later_get_their_line(file: Path):
+    file.write_text("dataset:\n  path: x.json\n")
+    found = locate(file, [FieldError("dataset.path", say("No.")), FieldError("export.copy_to", say("No."))])
+    assert [e.line for e in found] == [2, None]
+    assert locate(file.with_name("gone"), found[:1])[0].field == "dataset.path"
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_litter(file: Path):
+    file.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(file, "\ud800")
+    assert file.read_text() == "old"
+    assert list(file.parent.glob(".spec*")) == []
