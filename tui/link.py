@@ -166,6 +166,7 @@ class EngineLink:
         self.log_total = 0
         self.doing = ""  # the line that the engine is writing, such as the bar of a download
         self.turns: list[Turn] = []  # the conversation with this run's model
+        self.generation: GenerationSpec | None = None  # how it answers, once the user has changed that
         self._waiting_for: ModelSpec | None = None
         self._changing = asyncio.Lock()  # starting and ending a warm engine never overlap
         self._events: EventSource | None = None
@@ -174,7 +175,7 @@ class EngineLink:
     def attach(self, folder: RunFolder, spec: RunSpec) -> None:
         """Look at this run from its first event on, whether its engine lives or not."""
         if folder != self.folder:
-            self.turns = []
+            self.turns, self.generation = [], None
         self.folder, self.spec, self.state = folder, spec, RunState()
         self.log.clear()
         self.log_total, self.doing = 0, ""

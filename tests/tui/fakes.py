@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,16 +35,17 @@ class Script:
     def __init__(self) -> None:
         self.waiting: list[object] = []
         self.behind = False
+        self.partial = ""
 
     def poll(self) -> list[object]:
         taken, self.waiting = self.waiting, []
         return taken
 
 
-Answer = Callable[[Command], AsyncIterator[AnyReply]]
+Answer = Callable[[Command], AsyncGenerator[AnyReply, None]]
 
 
-async def _done(command: Command) -> AsyncIterator[AnyReply]:
+async def _done(command: Command) -> AsyncGenerator[AnyReply, None]:
     yield Done(id=command.id)
 
 
@@ -96,7 +97,7 @@ class FakeBackend:
     async def abandon(self, folder: RunFolder) -> None:
         self.alive = False
 
-    async def ask(self, folder: RunFolder, command: Command) -> AsyncIterator[AnyReply]:
+    async def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]:
         self.asked.append(command)
         if not self.alive:
             raise EngineGone(say("No engine is running for {run}.", run=folder.name))
@@ -155,8 +156,8 @@ def prepared() -> list[ev.AnyEvent]:
         *loaded(),
         ev.StageChanged(stage="preparing"),
         ev.Answered(
-            prompt="Who are you?", answer="I am Llama, a model made by Meta.", adapter=False, tokens=11, seconds=0.4,
-            finish_reason="eos",
+            prompt="Who are you?", answer="I am Llama, a model made by Meta.", adapter=False, tokens=11,
+            seconds=0.4, finish_reason="eos",
         ),
         ev.AdapterAdded(trainable_parameters=24_313_856, total_parameters=3_237_063_680),
         ev.DatasetReady(

@@ -1,4 +1,4 @@
-"""Dialogs of the run's screens: a question before something that cannot be undone, and the end of a failed run."""
+"""Dialogs of the run's screens: a question before what cannot be undone, and the end of a failed run."""
 
 from __future__ import annotations
 
@@ -8,31 +8,23 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
+from textual.content import Content
 from textual.widgets import Button, Static
 
-from tui.i18n import N_, _
-
-DIALOG_CSS = """
-{name} {{ align: center middle; }}
-{name} > Vertical {{
-    width: 76; max-width: 100%; height: auto; max-height: 100%; padding: 0 2; border: round {tone};
-}}
-{name} Static {{ height: auto; }}
-{name} .title {{ text-style: bold; margin-bottom: 1; }}
-{name} .muted {{ color: $text-muted; }}
-{name} Horizontal {{ height: auto; margin-top: 1; align-horizontal: right; }}
-{name} Button {{ margin-left: 2; }}
-"""
+from tui.i18n import _
+from tui.widgets.modal import Modal
 
 
-class AskModal(ModalScreen[bool]):
-    """Asks once. Escape and the first button mean no."""
+class AskModal(Modal[bool]):
+    """Asks once. Escape and the button in focus mean no."""
 
-    DEFAULT_CSS = DIALOG_CSS.format(name="AskModal", tone="$warning")
+    DEFAULT_CSS = """
+    AskModal > Vertical { border: round $warning; padding: 0 2; }
+    AskModal Static { height: auto; margin-bottom: 1; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(False)", N_("Back"), id="ask.no"),
-        Binding("left,right", "app.focus_next", show=False),
+        Binding("left", "app.focus_previous", show=False),
+        Binding("right", "app.focus_next", show=False),
     ]
 
     def __init__(self, title: str, words: str, yes: str, no: str) -> None:
@@ -44,9 +36,9 @@ class AskModal(ModalScreen[bool]):
         with Vertical():
             yield Static(title, markup=False, classes="title")
             yield Static(words, markup=False)
-            with Horizontal():
-                yield Button(_escaped(no), id="no", compact=False)
-                yield Button(_escaped(yes), id="yes", variant="warning")
+            with Horizontal(classes="buttons"):
+                yield Button(Content(no), id="no", compact=True)
+                yield Button(Content(yes), id="yes", variant="warning", compact=True)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")
@@ -63,23 +55,21 @@ class Failure:
     log_path: str
 
 
-class FailureModal(ModalScreen[None]):
+class FailureModal(Modal[None]):
     """The cause in a sentence, what to try, the end of the log and where the rest of it lies."""
 
-    DEFAULT_CSS = (
-        DIALOG_CSS.format(name="FailureModal", tone="$error")
-        + """
-    FailureModal > Vertical { width: 100; }
-    FailureModal .title { color: $error; }
-    FailureModal .hint { margin-top: 1; }
-    FailureModal .label { color: $text-muted; margin-top: 1; }
-    FailureModal VerticalScroll { height: auto; max-height: 9; background: $surface; padding: 0 1; scrollbar-size-vertical: 1; }
+    DEFAULT_CSS = """
+    FailureModal > Vertical { width: 100; border: round $error; padding: 0 2; }
+    FailureModal Static { height: auto; }
+    FailureModal .title { color: $text-error; margin-bottom: 1; }
+    FailureModal .hint { margin-top: 1; text-style: bold; }
+    FailureModal .label { color: $foreground-muted; margin-top: 1; }
+    FailureModal VerticalScroll {
+        height: auto; max-height: 10; background: $panel; padding: 0 1; scrollbar-size-vertical: 1;
+    }
     FailureModal VerticalScroll Static { text-wrap: nowrap; text-overflow: ellipsis; }
+    FailureModal .muted { color: $foreground-muted; }
     """
-    )
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss", N_("Close"), id="failure.close"),
-    ]
 
     def __init__(self, failure: Failure) -> None:
         super().__init__()
@@ -96,17 +86,12 @@ class FailureModal(ModalScreen[None]):
             with VerticalScroll(id="failure-log"):
                 yield Static("\n".join(shown.log) or _("The log is empty."), markup=False)
             yield Static(_("All of it: {path}").format(path=shown.log_path), markup=False, classes="muted")
-            with Horizontal():
-                yield Button(_escaped(_("Close")), id="close", variant="primary")
+            with Horizontal(classes="buttons"):
+                yield Button(_("Close"), id="close", variant="primary", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#failure-log", VerticalScroll).scroll_end(animate=False)
         self.query_one("#close", Button).focus()
 
     def on_button_pressed(self) -> None:
-        self.dismiss()
-
-
-def _escaped(label: str) -> str:
-    """A button's label is markup: keep brackets in it as they are."""
-    return label.replace("[", r"\[")
+        self.dismiss(None)

@@ -1,0 +1,66 @@
+"""One way to save a model: what it is for, and how large. Whichever has the focus last is the chosen one."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.content import Content
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+
+from engine.spec.events import ExportKind
+from tui.i18n import N_, _
+from tui.safe import visible
+
+TITLES: dict[ExportKind, str] = {
+    "adapter": N_("LoRA adapter"),
+    "merged_16bit": N_("Merged 16-bit model"),
+}
+USES: dict[ExportKind, str] = {
+    "adapter": N_(
+        "Only what was learned: a small file. For transformers with peft, for vLLM beside its base model, and to "
+        "chat or train on later. It was saved in the run's folder when training ended; this copies it elsewhere."
+    ),
+    "merged_16bit": N_(
+        "Adapter and base model in one, in 16 bits. For vLLM, plain transformers, and to convert for other "
+        "programs. Large: as big as the whole model."
+    ),
+}
+
+
+class ExportChoice(Widget, can_focus=True):
+    """`chosen` marks it; `size` is shown beside the title."""
+
+    DEFAULT_CSS = """
+    ExportChoice { height: auto; width: 1fr; padding: 0 1; margin-bottom: 1; border-left: outer $foreground 20%; }
+    ExportChoice.-chosen { border-left: outer $primary; }
+    ExportChoice:focus { background: $primary 20%; }
+    """
+
+    class Chosen(Message):
+        def __init__(self, kind: ExportKind) -> None:
+            super().__init__()
+            self.kind = kind
+
+    chosen: reactive[bool] = reactive(False)
+    size_words: reactive[str] = reactive("")
+
+    def __init__(self, kind: ExportKind) -> None:
+        super().__init__(id=f"choice-{kind}")
+        self.kind = kind
+
+    def watch_chosen(self, chosen: bool) -> None:
+        self.set_class(chosen, "-chosen")
+
+    def render(self) -> Content:
+        mark = "(x) " if self.chosen else "( ) "
+        return Content.assemble(
+            (mark + _(TITLES[self.kind]), "bold"), (f"  {visible(self.size_words)}\n", "$foreground-muted"),
+            _(USES[self.kind]),
+        )  # fmt: skip
+
+    def on_focus(self) -> None:
+        self.post_message(self.Chosen(self.kind))
+
+    def on_click(self, event: events.Click) -> None:
+        self.focus()

@@ -1,0 +1,81 @@
+"""How answers are sampled, as a small form over the chat."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Button, Static
+
+from engine.spec.fields import field_info, parse_field
+from engine.spec.run import GenerationSpec
+from tui.i18n import N_, _, render
+from tui.widgets.field import Field, field_id
+from tui.widgets.modal import Modal
+
+KEYS = (
+    "max_new_tokens", "temperature", "min_p", "top_p", "top_k", "repetition_penalty", "seed", "system_prompt",
+)  # fmt: skip
+
+
+class GenerationDialog(Modal[GenerationSpec]):
+    """The result is the spec with what the user changed; None when left."""
+
+    DEFAULT_CSS = """
+    GenerationDialog VerticalScroll { height: auto; max-height: 16; scrollbar-size-vertical: 1; }
+    GenerationDialog .about { color: $text-muted; height: 2; margin-top: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "take", N_("Use these"), id="generation.take", priority=True),
+    ]
+
+    def __init__(self, generation: GenerationSpec) -> None:
+        super().__init__()
+        self._before = generation
+        self._typed: dict[str, Any] = {key: getattr(generation, key) for key in KEYS}
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(_("How answers are made"), markup=False, classes="title")
+            with VerticalScroll(can_focus=False):
+                for key in KEYS:
+                    yield Field(field_info(f"generation.{key}"), self._typed[key])
+            yield Static("", markup=False, classes="about")
+            with Horizontal(classes="buttons"):
+                yield Button(_("Use these"), id="take", variant="primary", compact=True)
+                yield Button(_("Cancel"), id="cancel", compact=True)
+
+    def on_mount(self) -> None:
+        self.query(Field).first().editor.focus()
+
+    def on_descendant_focus(self) -> None:
+        field = next((f for f in self.query(Field) if f.has_focus_within), None)
+        self.query_one(".about", Static).update(_(field.info.help) if field else "")
+
+    def on_field_changed(self, event: Field.Changed) -> None:
+        self._typed[event.field.info.key] = event.value
+        self._check()
+
+    def on_field_asked(self, event: Field.Asked) -> None:
+        self.focus_next()
+
+    def _check(self) -> dict[str, Any] | None:
+        """The values in their types, or None; each error stands beside its field."""
+        values, sound = {}, True
+        for key in KEYS:
+            info = field_info(f"generation.{key}")
+            values[key], error = parse_field(info, self._typed[key])
+            sound = sound and error is None
+            differs = values[key] != getattr(self._before, key)
+            self.query_one(f"#{field_id(info.path)}", Field).show_state(render(error) if error else "", differs)
+        return values if sound else None
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.action_take() if event.button.id == "take" else self.action_leave()
+
+    def action_take(self) -> None:
+        if (values := self._check()) is not None:
+            self.dismiss(msgspec.structs.replace(self._before, **values))

@@ -1,0 +1,123 @@
+"""A conversation as it is read: questions, and under each what one model said, or two side by side."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from tui.i18n import _
+from tui.link import Answer, Turn
+from tui.safe import visible
+
+
+class AnswerView(Widget):
+    """One answer, with who gave it above and how it went beside that. `refresh_text` after it grew."""
+
+    DEFAULT_CSS = """
+    AnswerView { height: auto; width: 1fr; layout: vertical; }
+    AnswerView Static { height: auto; width: 1fr; }
+    AnswerView .who { text-style: bold; color: $text-warning; }
+    AnswerView.-adapter .who { color: $text-success; }
+    AnswerView .said { padding: 0 0 0 2; }
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(classes="-adapter" if answer.adapter else "")
+        self.answer = answer
+        self._who = Static(markup=False, classes="who")
+        self._said = Static(markup=False, classes="said")
+        self._shown = ("", "")
+
+    def compose(self) -> ComposeResult:
+        yield self._who
+        yield self._said
+
+    def on_mount(self) -> None:
+        self.refresh_text()
+
+    def refresh_text(self) -> None:
+        """Show the answer as it stands, if that is not on the screen already."""
+        answer = self.answer
+        if (answer.text, answer.note) == self._shown:
+            return
+        who = _("with the adapter") if answer.adapter else _("base model")
+        note = visible(answer.note)
+        if answer.note != self._shown[1] or not self._shown[1]:
+            tone = "$text-error" if answer.failed else "not bold $foreground-muted"
+            mark = "✗ " if answer.failed else ""
+            self._who.update(Content.assemble(who, ("  " + mark + note, tone)) if note else Content(who))
+        if answer.text != self._shown[0]:
+            self._said.update(Content(visible(answer.text)))
+        self._shown = answer.text, answer.note
+
+
+class TurnView(Widget):
+    """A question and its answers."""
+
+    DEFAULT_CSS = """
+    TurnView { height: auto; width: 1fr; layout: vertical; margin-bottom: 1; }
+    TurnView .question { height: auto; width: 1fr; }
+    TurnView .answers { height: auto; width: 1fr; }
+    TurnView.-side .answers { layout: horizontal; }
+    TurnView.-side AnswerView { margin-right: 2; }
+    """
+
+    SIDE_BY_SIDE = 90  # cells from which two answers stand beside each other
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__()
+        self.turn = turn
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.width >= self.SIDE_BY_SIDE, "-side")
+
+    def compose(self) -> ComposeResult:
+        question = Content.assemble(("» ", "bold"), (visible(self.turn.question), "bold"))
+        yield Static(question, markup=False, classes="question")
+        with Vertical(classes="answers"):
+            for answer in self.turn.answers:
+                yield AnswerView(answer)
+
+
+class Transcript(VerticalScroll, can_focus=True):
+    """All turns, the newest at the end and in sight."""
+
+    DEFAULT_CSS = """
+    Transcript { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    Transcript > .empty { color: $text-muted; height: auto; }
+    """
+
+    def __init__(self, hint: str, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._hint = hint
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._hint, markup=False, classes="empty")
+
+    async def show(self, turns: list[Turn]) -> None:
+        """Show this conversation from its start."""
+        await self.query(TurnView).remove()
+        await self.mount_all([TurnView(turn) for turn in turns])
+        self._tidy()
+
+    async def add(self, turn: Turn) -> None:
+        """Show one more turn, at the end."""
+        await self.mount(TurnView(turn))
+        self._tidy()
+
+    def refresh_text(self) -> None:
+        """Show what the last turn's answers have become."""
+        if views := list(self.query(TurnView)):
+            at_end = self.max_scroll_y - self.scroll_y < 2
+            for answer in views[-1].query(AnswerView):
+                answer.refresh_text()
+            # Whoever scrolled up to read is left alone.
+            if at_end:
+                self.scroll_end(animate=False)
+
+    def _tidy(self) -> None:
+        self.query_one(".empty").display = not self.query(TurnView)
+        self.scroll_end(animate=False)
