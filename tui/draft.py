@@ -50,6 +50,11 @@ class Draft:
         """Whether anything is not as in the preset."""
         return any(self.differs(path) for path in self._typed)
 
+    def settle(self, preset: RunSpec) -> None:
+        """Count everything as unchanged: these are the values, and they have been saved."""
+        self.preset = preset
+        self._typed.clear()
+
     def values(self) -> dict[str, Any]:
         """Nested plain values, as in YAML, with the typed ones in place."""
         values = to_values(self.preset)

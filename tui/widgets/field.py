@@ -96,8 +96,7 @@ class Field(Widget):
             yield Static("", markup=False, classes="mark")
             yield Static(_(self.info.title), markup=False, classes="label")
             yield self.editor
-            if hint := self._hint():
-                yield Static(hint, markup=False, classes="hint")
+            yield Static(self._hint(), markup=False, classes="hint")
         yield Static(self._error, markup=False, classes="error")
 
     def _hint(self) -> str:
@@ -107,6 +106,12 @@ class Field(Widget):
         if self.info.kind == "choice" and width < CHOICE_HINT_CELLS:
             return self.info.key
         return _("Enter: choose") if self.suggestions else ""
+
+    def offer(self, suggestions: Sequence[str]) -> None:
+        """Offer other suggestions."""
+        self.suggestions = tuple(suggestions)
+        if self.is_mounted:
+            self.query_one(".hint", Static).update(self._hint())
 
     def show_state(self, error: str, differs: bool) -> None:
         """Say what is wrong, or nothing; mark whether the value is not the preset's."""

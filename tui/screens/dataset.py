@@ -1,0 +1,141 @@
+"""The Dataset step: where the examples are, how each becomes text, and a look at the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.timer import Timer
+from textual.widget import Widget
+
+from engine.preflight import Peek, is_local
+from engine.preflight.data import KINDS, check_dataset
+from engine.spec.prompts import PROMPT_TEMPLATES
+from engine.spec.run import DatasetSpec
+from engine.spec.text import Message
+from tui.i18n import N_, _
+from tui.peeks import look
+from tui.screens.base import PaletteEntry
+from tui.screens.wizard import WizardScreen
+from tui.widgets.field import Field
+from tui.widgets.file_picker import FilePicker
+from tui.widgets.fold import Fold
+from tui.widgets.preview import Preview
+from tui.widgets.template_choice import TemplateChoice
+
+PATH = "dataset.path"
+PROMPT = "dataset.prompt_template"
+COLUMNS = ("dataset.instruction_column", "dataset.input_column", "dataset.output_column")
+MESSAGES = "dataset.messages_column"
+QUIET_SECONDS = 0.5
+# Names that Unsloth's get_chat_template knows and that come up in practice.
+CHAT_TEMPLATES = (
+    "auto", "chatml", "llama-3.1", "llama-3", "mistral", "phi-3", "phi-4", "gemma", "gemma-3", "qwen-2.5", "qwen3",
+    "zephyr", "vicuna", "alpaca", "unsloth",
+)  # fmt: skip
+
+
+class DatasetScreen(WizardScreen):
+    """Offers the columns that a file really has, and shows its rows as they are and as they will be learned."""
+
+    STEP = "dataset"
+    INTRO = N_("The examples to learn from: a JSON or JSONL file on this machine, or a dataset on the Hub.")
+    FIELDS = (
+        PATH,
+        "dataset.split",
+        "dataset.format",
+        "dataset.train_on_responses_only",
+        "dataset.test_size",
+    )
+    FOLDS = (
+        (N_("Instruction data: columns and prompt text"), (*COLUMNS, PROMPT)),
+        (
+            N_("Chat data: template and markers"),
+            (MESSAGES, "dataset.chat_template", "dataset.instruction_part", "dataset.response_part"),
+        ),
+        (N_("More dataset settings"), ("dataset.name",)),
+    )
+    DEFAULT_CSS = "DatasetScreen Preview { margin-top: 1; }"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+o", "browse", N_("File"), id="dataset.browse", tooltip=N_("A file on this machine")),
+    ]
+    _seen: Peek | None = None
+    _timer: Timer | None = None
+
+    def form(self) -> Iterable[Widget]:
+        widgets = list(super().form())
+        plain = len(self.FIELDS)
+        yield from widgets[:plain]
+        yield Preview()
+        yield from widgets[plain:]
+
+    def widgets_for(self, path: str) -> Iterable[Widget]:
+        if path == PROMPT:
+            yield TemplateChoice(str(self.loris.draft[PROMPT]))
+        yield self.field(path)
+
+    def begin(self) -> None:
+        self.field_at("dataset.chat_template").offer(CHAT_TEMPLATES)
+        self._look()
+
+    def on_template_choice_chosen(self, event: TemplateChoice.Chosen) -> None:
+        self.field_at(PROMPT).put(PROMPT_TEMPLATES[event.name])
+
+    def edited(self, path: str) -> None:
+        if path == PROMPT:
+            self.query_one(TemplateChoice).show(str(self.loris.draft[PROMPT]))
+        if self._timer:
+            self._timer.stop()
+        self._timer = self.set_timer(QUIET_SECONDS, self._look)
+
+    # The file.
+
+    def _look(self) -> None:
+        self._read(self.loris.draft.sound_parts().dataset)
+
+    @work(thread=True, exclusive=True, group="file")
+    def _read(self, data: DatasetSpec) -> None:
+        if is_local(data.path):
+            seen = look(data.path)
+            found = {error.field: error.message for error in check_dataset(data)}
+        else:
+            seen, found = None, {error.field: error.message for error in check_dataset(data)}
+        self.app.call_from_thread(self._show, data, seen, found)
+
+    def _show(self, data: DatasetSpec, seen: Peek | None, found: dict[str, Message]) -> None:
+        if not self.is_mounted or self.loris.draft.sound_parts().dataset != data:
+            return
+        if seen and seen.error:
+            found.setdefault(PATH, seen.error)
+        columns = seen.columns if seen else ()
+        for path in COLUMNS:
+            self.field_at(path).offer(("", *columns) if columns and path != COLUMNS[2] else columns)
+        self.field_at(MESSAGES).offer(("auto", *columns) if columns else ())
+        self.query_one(Preview).show(seen, data)
+        self._seen = seen
+        self.blame(found, among=(PATH, "dataset.split", MESSAGES, *COLUMNS))
+
+    def checked(self, errors: dict[str, Message]) -> None:
+        kind = self.loris.draft["dataset.format"]
+        if kind == "auto" and self._seen:
+            kind = self._seen.format
+        for number, counts in enumerate(("alpaca", "messages")):
+            fold = self.query_one(f"#fold-{number}", Fold)
+            if kind == counts and not any(field.info.path in errors for field in fold.query(Field)):
+                fold.set_note(_("(these count for this data)"))
+
+    def action_browse(self) -> None:
+        def take(file: str | None) -> None:
+            if file:
+                self.field_at(PATH).put(file)
+
+        current = Path(str(self.loris.draft[PATH])).expanduser()
+        start = current.parent if current.is_absolute() else Path.cwd()
+        self.app.push_screen(FilePicker(_("Choose a data file"), start, tuple(KINDS)), take)
+
+    def commands(self) -> Iterable[PaletteEntry]:
+        yield from super().commands()
+        yield _("dataset: choose a file"), _("A file on this machine"), self.action_browse

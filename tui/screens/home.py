@@ -1,0 +1,244 @@
+"""Home: what is running, what to start from, what was run before."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import set_cell_size
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import Footer, OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.client.runs import RunSummary, list_runs
+from engine.spec.files import SpecError, load_spec
+from engine.spec.presets import Preset, list_presets
+from tui.draft import Draft
+from tui.i18n import LANGUAGES, N_, _, language, render
+from tui.safe import visible
+from tui.screens.base import LorisScreen
+from tui.widgets.list_box import ListBox
+from tui.widgets.top_bar import TopBar
+
+DEMO = "demo"
+REFRESH_SECONDS = 5.0
+MOST_RUNS = 50
+LABEL_CELLS = 30
+STATES = {
+    "starting": N_("starting"),
+    "loading": N_("loading"),
+    "ready": N_("ready"),
+    "preparing": N_("preparing"),
+    "training": N_("training"),
+    "saving": N_("saving"),
+    "serving": N_("trained, ready to chat"),
+    "exporting": N_("exporting"),
+    "completed": N_("completed"),
+    "stopped": N_("stopped early"),
+    "failed": N_("failed"),
+    "interrupted": N_("interrupted"),
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line that can be chosen. `about` explains it; Enter does `open`."""
+
+    id: str
+    label: str
+    note: str
+    about: str
+    open: Callable[[], None]
+
+
+class HomeScreen(LorisScreen):
+    """One list, read again every few seconds in a thread; its entries are found anew by their ids."""
+
+    DEFAULT_CSS = """
+    HomeScreen #welcome { height: auto; padding: 1 2 0 2; }
+    HomeScreen #body { height: 1fr; padding: 0 1; }
+    HomeScreen #places.-textual-compact { width: 1fr; height: 1fr; max-height: 100%; margin-top: 1; }
+    HomeScreen #about { display: none; width: 40; padding: 1 2; border-left: solid $foreground 20%; }
+    HomeScreen.-wide #about { display: block; }
+    HomeScreen #about Static { height: auto; }
+    HomeScreen #below { height: 4; padding: 0 2; border-top: solid $foreground 20%; color: $text-muted; }
+    HomeScreen.-wide #below { display: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "scratch", N_("From scratch"), id="home.new", tooltip=N_("Start with the usual values")),
+        Binding("l", "language", "中文 / English", id="home.language", tooltip="中文 / English"),
+        Binding("q", "app.quit", N_("Quit"), show=False, id="home.quit"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: dict[str, Entry] = {}
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        yield Static(
+            Content.assemble(
+                (_("Teach a language model something new."), "bold"),
+                "\n",
+                _("Choose where to start, with ↑ ↓ and Enter. New here? Take the demo: it needs no GPU."),
+            ),
+            markup=False,
+            id="welcome",
+        )
+        with Horizontal(id="body"):
+            yield ListBox(id="places")
+            with VerticalScroll(id="about", can_focus=False):
+                yield Static("", markup=False)
+        yield Static("", markup=False, id="below")
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(TopBar).show(_("fine-tuning in the terminal"))
+        self.query_one("#places").focus()
+        self._read()
+        self.set_interval(REFRESH_SECONDS, self._read)
+
+    @work(thread=True, exclusive=True)
+    def _read(self) -> None:
+        presets, runs = list_presets(), list_runs()
+        self.app.call_from_thread(self._show, presets, runs)
+
+    def _show(self, presets: list[Preset], runs: list[RunSummary]) -> None:
+        if not self.is_mounted:
+            return
+        listed = [run for run in runs if not run.draft]
+        alive = [self._run_entry(run) for run in listed if run.alive]
+        over = [self._run_entry(run) for run in listed if not run.alive][:MOST_RUNS]
+        start = [self._preset_entry(preset) for preset in sorted(presets, key=_demo_first)]
+        if self.loris.draft.touched:
+            start.insert(0, self._unfinished())
+        start.append(self._scratch())
+        options: list[Option | None] = []
+        for title, entries, empty in (
+            (_("Running now"), alive, ""),
+            (_("Start from"), start, ""),
+            (_("Earlier runs"), over, _("No runs yet: they are listed here, to chat with and to save.")),
+        ):
+            if entries or empty:
+                options += [None] if options else []
+                options.append(Option(Content.styled(title, "bold $text-primary"), disabled=True))
+                options += [Option(_line(entry), id=entry.id) for entry in entries]
+            if empty and not entries:
+                options.append(Option(Content.styled("  " + empty, "$text-muted"), disabled=True))
+        self._fill(options, [*alive, *start, *over])
+
+    def _fill(self, options: list[Option | None], entries: list[Entry]) -> None:
+        """Show these, with the cursor on the same entry as before, or on the first."""
+        box = self.query_one("#places", ListBox)
+        before = self._highlighted()
+        lines = [option.prompt if option else None for option in options]
+        if lines == getattr(self, "_lines", None):
+            self._entries = {entry.id: entry for entry in entries}
+            return
+        self._lines = lines
+        self._entries = {entry.id: entry for entry in entries}
+        box.clear_options()
+        box.add_options(options)
+        wanted = before.id if before and before.id in self._entries else entries[0].id
+        box.highlighted = box.get_option_index(wanted)
+
+    def _highlighted(self) -> Entry | None:
+        box = self.query_one("#places", ListBox)
+        if box.highlighted is None:
+            return None
+        return self._entries.get(box.get_option_at_index(box.highlighted).id or "")
+
+    # The entries.
+
+    def _preset_entry(self, preset: Preset) -> Entry:
+        name = visible(preset.name)
+        whose = "" if preset.shipped else _("yours")
+        identity = f"preset-{preset.path.parent.name}-{preset.path.stem}".encode().hex()
+        if preset.spec is None:
+            lines = preset.error.lines() if preset.error else []
+            about = _("This preset cannot be used:") + "\n" + visible("\n".join(lines))
+            note = _("✗ cannot be used")
+            return Entry(f"p{identity}", name, note, about, lambda: self.notify(about, markup=False))
+        spec = preset.spec
+        described = _(spec.description) if preset.shipped else spec.description
+        about = f"{described}\n\n{spec.model.model_name}\n{spec.dataset.path}"
+        is_demo = preset.shipped and preset.path.stem == DEMO
+
+        def begin() -> None:
+            self._take(Draft(spec), "review" if is_demo else "model")
+
+        note = _("try it here: a few minutes, no GPU") if is_demo else spec.model.model_name.rpartition("/")[2]
+        return Entry(f"p{identity}", name, " · ".join(filter(None, (whose, visible(note)))), visible(about), begin)
+
+    def _scratch(self) -> Entry:
+        about = _("All settings with the usual values: choose the model first.")
+        return Entry("scratch", _("from scratch"), _("the usual values"), about, self.action_scratch)
+
+    def _unfinished(self) -> Entry:
+        name = self.loris.draft.preset.name or _("from scratch")
+        about = _("What you have filled in so far is kept until you leave Loris.")
+        return Entry(
+            "unfinished", _("go on with {name}").format(name=visible(name)), _("not started yet"), about,
+            lambda: self.loris.go("review"),
+        )  # fmt: skip
+
+    def _run_entry(self, run: RunSummary) -> Entry:
+        state = _(STATES[run.state])
+        steps = f"{run.steps}/{run.total_steps}" if run.total_steps else ""
+        loss = _("loss {loss}").format(loss=f"{run.loss:.3f}") if run.loss is not None else ""
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
+        about = "\n".join(
+            (run.name, when, "", run.model, run.dataset, "", " · ".join(filter(None, (state, steps, loss))))
+        )
+        note = " · ".join(filter(None, (state, steps, loss, when)))
+        return Entry(
+            "r" + run.name.encode().hex(), visible(run.title), note, visible(about), lambda: self._open_run(run)
+        )
+
+    def _open_run(self, run: RunSummary) -> None:
+        try:
+            spec = load_spec(run.folder.spec)
+        except SpecError as error:
+            self.notify(visible(render(error.errors[0].message)), severity="error", markup=False)
+            return
+        self.loris.open_run(run.folder, spec)
+
+    def _take(self, draft: Draft, step: str) -> None:
+        self.loris.draft = draft
+        if self.loris.link.warm and self.loris.link.warm_model != draft.model():
+            self.loris.drop_warm()
+        self.loris.go(step)
+
+    # Keys.
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        entry = self._entries.get(event.option_id or "")
+        about = Content(entry.about if entry else "")
+        self.query_one("#about Static", Static).update(about)
+        self.query_one("#below", Static).update(about)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        if entry := self._entries.get(event.option_id or ""):
+            entry.open()
+
+    def action_scratch(self) -> None:
+        self._take(Draft(), "model")
+
+    def action_language(self) -> None:
+        codes = list(LANGUAGES)
+        self.loris.use_language(codes[(codes.index(language()) + 1) % len(codes)])
+
+
+def _demo_first(preset: Preset) -> bool:
+    return not (preset.shipped and preset.path.stem == DEMO)
+
+
+def _line(entry: Entry) -> Content:
+    label = set_cell_size(entry.label, LABEL_CELLS) if len(entry.label) < LABEL_CELLS else entry.label
+    return Content.assemble("  ", label, " ", (entry.note, "$text-muted"))

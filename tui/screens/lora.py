@@ -1,0 +1,50 @@
+"""The LoRA step: the adapter that is trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from textual.widget import Widget
+from textual.widgets import Static
+
+from engine.spec.text import Message
+from tui.i18n import N_, _
+from tui.screens.wizard import WizardScreen
+
+
+class LoraScreen(WizardScreen):
+    """Shows what rank and alpha come to."""
+
+    STEP = "lora"
+    INTRO = N_(
+        "A LoRA adapter is a small set of extra weights: only they are trained, the model itself stays as it is. "
+        "These values suit most runs."
+    )
+    FIELDS = ("lora.r", "lora.lora_alpha", "lora.lora_dropout", "lora.target_modules")
+    FOLDS = (
+        (
+            N_("More LoRA settings"),
+            ("lora.bias", "lora.use_gradient_checkpointing", "lora.use_rslora", "lora.random_state"),
+        ),
+    )
+
+    def form(self) -> Iterable[Widget]:
+        fields = list(super().form())
+        yield from fields[: len(self.FIELDS)]
+        yield Static("", markup=False, id="lora-facts", classes="note")
+        yield from fields[len(self.FIELDS) :]
+
+    def checked(self, errors: dict[str, Message]) -> None:
+        draft = self.loris.draft
+        rank, alpha = draft["lora.r"], draft["lora.lora_alpha"]
+        words = ""
+        if not {"lora.r", "lora.lora_alpha"} & errors.keys():
+            root = draft["lora.use_rslora"] is True
+            scale = alpha / (math.sqrt(rank) if root else rank)
+            words = _("The adapter's update counts {scale} times (alpha {alpha}, rank {rank}).").format(
+                scale=f"{scale:.3g}", alpha=alpha, rank=rank
+            )
+            if scale > 4:
+                words += " " + _("That is much: training may become unstable.")
+        self.query_one("#lora-facts", Static).update(words)

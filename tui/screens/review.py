@@ -1,0 +1,180 @@
+"""The Review step: what will happen, what is still wrong, what differs from the preset, and the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Button, OptionList, Static
+
+from engine.preflight import check_inputs, is_local
+from engine.spec.fields import field_info
+from engine.spec.presets import differences
+from engine.spec.run import RunSpec
+from engine.spec.text import Message
+from tui.i18n import N_, _, render
+from tui.peeks import look
+from tui.run_words import differences_words, run_words
+from tui.safe import visible
+from tui.screens.base import PaletteEntry
+from tui.screens.wizard import STEPS, WizardScreen, step_of
+from tui.widgets.list_box import ListBox
+
+
+class ReviewScreen(WizardScreen):
+    """Starting looks at the disk once more, and refuses with the errors beside their fields."""
+
+    STEP = "review"
+    INTRO = N_("Look it over, then start. Training goes on when you close Loris or lose the connection.")
+    FIELDS = ("name",)
+    FOLDS = (
+        (
+            N_("Test prompts and answers"),
+            (
+                "generation.prompts",
+                "generation.system_prompt",
+                "generation.max_new_tokens",
+                "generation.temperature",
+                "generation.min_p",
+                "generation.top_p",
+                "generation.top_k",
+                "generation.repetition_penalty",
+                "generation.seed",
+            ),
+        ),
+        (
+            N_("Where the results go"),
+            ("export.merged_16bit", "export.copy_to", "training.output_dir"),
+        ),
+    )
+    DEFAULT_CSS = """
+    ReviewScreen #summary { height: auto; margin-bottom: 1; }
+    ReviewScreen #wrong-title { height: auto; color: $text-error; text-style: bold; display: none; }
+    ReviewScreen #wrong.-textual-compact { display: none; margin-bottom: 1; max-height: 8; }
+    ReviewScreen #wrong-title.-shown, ReviewScreen #wrong.-textual-compact.-shown { display: block; }
+    ReviewScreen #buttons { height: auto; margin: 0 0 1 0; }
+    ReviewScreen #buttons Button { margin-right: 2; }
+    ReviewScreen #differences { height: auto; margin: 1 0 0 2; color: $text-muted; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+r", "start", N_("Start training"), id="run.start", tooltip=N_("Start training now")),
+        Binding("ctrl+s", "save_preset", N_("Save preset"), id="review.save", tooltip=N_("Keep these settings")),
+        Binding("ctrl+n", "start", N_("Start training"), show=False, id="review.next"),
+    ]
+    _wrong: tuple[str, ...] = ()
+    _starting = False
+    _rows = 0
+
+    def form(self) -> Iterable[Widget]:
+        yield Static("", markup=False, id="summary")
+        yield Static("", markup=False, id="wrong-title")
+        yield ListBox(id="wrong")
+        with Horizontal(id="buttons") as buttons:
+            buttons.compose_add_child(Button(_("Start training"), id="start", variant="success", compact=True))
+            buttons.compose_add_child(Button(_("Save as preset"), id="save", compact=True))
+        yield buttons
+        yield from super().form()
+        yield Static("", markup=False, id="differences")
+
+    def begin(self) -> None:
+        if not self.wanted_field:
+            self.query_one("#start").focus()
+        self._look_over()
+
+    @work(thread=True, exclusive=True, group="check")
+    def _look_over(self) -> None:
+        spec = self.loris.draft.sound_parts()
+        found = {error.field: error.message for error in check_inputs(spec)}
+        rows = look(spec.dataset.path).total if is_local(spec.dataset.path) else 0
+        self.app.call_from_thread(self._looked_over, found, rows)
+
+    def _looked_over(self, found: dict[str, Message], rows: int) -> None:
+        if self.is_mounted:
+            self._rows = rows
+            self.blame(found, among=tuple(self.loris.draft.blamed))
+
+    def checked(self, errors: dict[str, Message]) -> None:
+        draft = self.loris.draft
+        spec, _errors = draft.build()
+        shown = spec or draft.sound_parts()
+        self.query_one("#summary", Static).update(visible("\n".join(run_words(shown, self._rows))))
+        self.query_one("#differences", Static).update(
+            visible("\n".join(differences_words(differences(draft.preset, shown))))
+        )
+        self._show_wrong(errors)
+
+    def _show_wrong(self, errors: dict[str, Message]) -> None:
+        self._wrong = tuple(errors)
+        title = self.query_one("#wrong-title", Static)
+        title.update(
+            _("✗ {count} to correct before the start; Enter leads to the field:").format(count=len(errors))
+        )
+        title.set_class(bool(errors), "-shown")
+        box = self.query_one("#wrong", ListBox)
+        box.set_class(bool(errors), "-shown")
+        box.clear_options()
+        box.add_options([_error_line(path, render(message)) for path, message in errors.items()])
+        if errors:
+            box.highlighted = 0
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        path = self._wrong[event.option_index]
+        step = step_of(path)
+        if step == self.STEP:
+            self.focus_field(path)
+        else:
+            self.loris.go(step, field=path)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        if event.button.id == "start":
+            self.action_start()
+        else:
+            self.action_save_preset()
+
+    # The start.
+
+    def action_start(self) -> None:
+        spec, errors = self.loris.draft.build()
+        if spec is None or errors:
+            self._refuse()
+        elif not self._starting:
+            self._starting = True
+            self._check_and_start(spec)
+
+    @work(thread=True, exclusive=True, group="check")
+    def _check_and_start(self, spec: RunSpec) -> None:
+        found = {error.field: error.message for error in check_inputs(spec)}
+        self.app.call_from_thread(self._start, spec, found)
+
+    def _start(self, spec: RunSpec, found: dict[str, Message]) -> None:
+        self._starting = False
+        self.blame(found, among=tuple(self.loris.draft.blamed))
+        if found:
+            self._refuse()
+        else:
+            self.loris.start_training(spec)
+
+    def _refuse(self) -> None:
+        self.query_one("#wrong").focus()
+        self.notify(_("Not started: there is something to correct."), severity="error")
+
+    def commands(self) -> Iterable[PaletteEntry]:
+        yield from super().commands()
+        yield _("run: start"), _("Start training now"), self.action_start
+
+
+def _error_line(path: str, words: str) -> Content:
+    step = STEPS[step_of(path)]
+    return Content.assemble((f"{_(step)} · {_(_title(path))}", "bold"), "  ", (visible(words), "$text-error"))
+
+
+def _title(path: str) -> str:
+    try:
+        return field_info(path).title
+    except KeyError:
+        return path  # an engine of another version may blame a field that is unknown here

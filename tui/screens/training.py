@@ -1,0 +1,74 @@
+"""The Training step: how long, how fast, in what portions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual import work
+from textual.widget import Widget
+from textual.widgets import Static
+
+from engine.preflight import is_local
+from engine.spec.text import Message
+from tui.i18n import N_
+from tui.peeks import look
+from tui.screens.wizard import WizardScreen
+from tui.training_words import Amounts, amounts_of, training_words
+
+
+class TrainingScreen(WizardScreen):
+    """Shows what batch, steps and epochs come to for the dataset."""
+
+    STEP = "training"
+    INTRO = N_("How long to train and how large each update is. For a first try keep these values.")
+    FIELDS = (
+        "training.per_device_train_batch_size",
+        "training.gradient_accumulation_steps",
+        "training.max_steps",
+        "training.num_train_epochs",
+        "training.learning_rate",
+        "training.warmup_steps",
+        "training.lr_scheduler_type",
+    )
+    FOLDS = (
+        (
+            N_("More training settings"),
+            (
+                "training.optim",
+                "training.weight_decay",
+                "training.seed",
+                "training.logging_steps",
+                "training.save_steps",
+                "training.save_total_limit",
+                "training.eval_steps",
+                "training.packing",
+                "training.dataset_num_proc",
+                "training.report_to",
+            ),
+        ),
+    )
+    _rows = 0
+
+    def form(self) -> Iterable[Widget]:
+        fields = list(super().form())
+        yield from fields[: len(self.FIELDS)]
+        yield Static("", markup=False, id="training-facts", classes="note")
+        yield from fields[len(self.FIELDS) :]
+
+    def begin(self) -> None:
+        self._count(str(self.loris.draft["dataset.path"]))
+
+    @work(thread=True, exclusive=True)
+    def _count(self, path: str) -> None:
+        rows = look(path).total if is_local(path) else 0
+        self.app.call_from_thread(self._counted, rows)
+
+    def _counted(self, rows: int) -> None:
+        self._rows = rows
+        if self.is_mounted:
+            self.check()
+
+    def checked(self, errors: dict[str, Message]) -> None:
+        amounts: Amounts | None = amounts_of(self.loris.draft, self._rows) if not errors else None
+        words = training_words(amounts) if amounts else ""
+        self.query_one("#training-facts", Static).update(words)

@@ -1,0 +1,269 @@
+"""The frame of the wizard: steps, a form made from the spec's fields, help, and keys that lead through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Footer, Static
+
+from engine.spec.fields import FieldInfo, field_info
+from engine.spec.text import Message
+from tui.engine_words import engine_words
+from tui.i18n import N_, _, render
+from tui.messages import RunChanged
+from tui.screens.base import LorisScreen, PaletteEntry
+from tui.screens.saving import save_dialog
+from tui.widgets.choose_dialog import ChooseDialog
+from tui.widgets.field import Field, field_id
+from tui.widgets.fold import Fold
+from tui.widgets.help_dialog import HelpDialog
+from tui.widgets.help_pane import HelpLines, HelpPane, help_content
+from tui.widgets.steps import Step, StepLine, Steps
+from tui.widgets.top_bar import TopBar
+
+STEPS = {
+    "model": N_("Model"),
+    "dataset": N_("Dataset"),
+    "lora": N_("LoRA"),
+    "training": N_("Training"),
+    "review": N_("Review"),
+}
+FIRST_STEP_KEY = 2  # F2 to F6: over SSH and in tmux they arrive, unlike many Alt and Ctrl keys
+# The fields that stand on another step than the one named like their section.
+MOVED = {"training.output_dir": "review"}
+
+
+def step_of(path: str) -> str:
+    """The step on which a field stands; settings of a run's end, and its name, are on the review."""
+    section = path.partition(".")[0]
+    return MOVED.get(path, section if section in STEPS else "review")
+
+
+class WizardScreen(LorisScreen):
+    """One step. `FIELDS` are shown, `FOLDS` are (title, fields) that open on demand."""
+
+    STEP: ClassVar[str] = ""
+    INTRO: ClassVar[str] = ""
+    FIELDS: ClassVar[tuple[str, ...]] = ()
+    FOLDS: ClassVar[tuple[tuple[str, tuple[str, ...]], ...]] = ()
+
+    DEFAULT_CSS = """
+    WizardScreen #body { height: 1fr; }
+    WizardScreen #form { width: 1fr; height: 1fr; padding: 0 1; }
+    WizardScreen #intro { color: $text-muted; height: auto; margin-bottom: 1; }
+    WizardScreen .note { color: $text-muted; height: auto; margin: 1 0 0 2; }
+    WizardScreen Steps.-column, WizardScreen HelpPane { display: none; }
+    WizardScreen.-wide Steps.-column, WizardScreen.-wide HelpPane { display: block; }
+    WizardScreen.-wide > Steps, WizardScreen.-wide HelpLines { display: none; }
+    WizardScreen.-wide #form { padding: 1 2; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+n", "next", N_("Next"), id="wizard.next", tooltip=N_("Go on to the next step")),
+        Binding("escape", "back", N_("Back"), id="wizard.back", tooltip=N_("The step before; nothing is lost")),
+        Binding("f1", "help", N_("Help"), id="wizard.help", tooltip=N_("All about the field in focus")),
+        Binding(
+            "f2", "step('model')", N_("Steps"), key_display="F2-F6", id="step.model", tooltip=N_("Go to any step")
+        ),
+        Binding("f3", "step('dataset')", N_("Dataset"), show=False, id="step.dataset"),
+        Binding("f4", "step('lora')", N_("LoRA"), show=False, id="step.lora"),
+        Binding("f5", "step('training')", N_("Training"), show=False, id="step.training"),
+        Binding("f6", "step('review')", N_("Review"), show=False, id="step.review"),
+        Binding("ctrl+s", "save_preset", N_("Save preset"), show=False, id="preset.save"),
+        Binding("up", "app.focus_previous", N_("Field before"), show=False),
+        Binding("down", "app.focus_next", N_("Next field"), show=False),
+    ]
+
+    # The frame.
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        yield Steps(self._steps({}), column=False)
+        with Horizontal(id="body"):
+            yield Steps(self._steps({}), column=True)
+            with VerticalScroll(id="form", can_focus=False):
+                yield Static(_(self.INTRO), markup=False, id="intro")
+                yield from self.form()
+            yield HelpPane()
+        yield HelpLines()
+        yield Footer(compact=True)
+
+    def form(self) -> Iterable[Widget]:
+        """The widgets between the introduction and the end of the form."""
+        for path in self.FIELDS:
+            yield from self.widgets_for(path)
+        for number, (title, paths) in enumerate(self.FOLDS):
+            opened = any(self.loris.draft.differs(path) for path in paths)
+            widgets = [widget for path in paths for widget in self.widgets_for(path)]
+            yield Fold(_(title), *widgets, opened=opened, id=f"fold-{number}")
+
+    def widgets_for(self, path: str) -> Iterable[Widget]:
+        """The field, and whatever belongs right before it."""
+        yield self.field(path)
+
+    def field(self, path: str) -> Field:
+        """The field of the draft at a dotted path."""
+        return Field(field_info(path), self.loris.draft.as_typed(path))
+
+    def on_mount(self) -> None:
+        self.check()
+        if self.wanted_field:
+            self.focus_field(self.wanted_field)
+        elif fields := self.query(Field):
+            fields.first().editor.focus()
+        self.begin()
+
+    def begin(self) -> None:
+        """Called once the form is there. (Textual would call every class's own `on_mount`.)"""
+
+    def focus_field(self, path: str) -> None:
+        """Bring a field into focus, opening the fold that hides it."""
+        for field in self.query(Field):
+            if field.info.path == path:
+                for parent in field.ancestors:
+                    if isinstance(parent, Fold):
+                        parent.set_open(True)
+                self.call_after_refresh(field.editor.focus)
+
+    def field_at(self, path: str) -> Field:
+        """The field of this screen at a dotted path."""
+        return self.query_one(f"#{field_id(path)}", Field)
+
+    # The draft.
+
+    def on_field_changed(self, event: Field.Changed) -> None:
+        event.stop()
+        path = event.field.info.path
+        if self.loris.draft.as_typed(path) != event.value:
+            self.loris.draft[path] = event.value
+            self.edited(path)
+            self.check()
+
+    def edited(self, path: str) -> None:
+        """Called after the user changed a field."""
+
+    def check(self) -> None:
+        """Show what is wrong, what differs from the preset, and how the steps stand."""
+        draft = self.loris.draft
+        errors = draft.errors()
+        for field in self.query(Field):
+            path = field.info.path
+            field.show_state(render(errors[path]) if path in errors else "", draft.differs(path))
+        for fold in self.query(Fold):
+            wrong = sum(f.info.path in errors for f in fold.query(Field))
+            fold.set_note(_("({count} to correct)").format(count=wrong) if wrong else "")
+        for steps in self.query(Steps):
+            steps.show(self._steps(errors))
+        self.checked(errors)
+        self._show_engine()
+
+    def checked(self, errors: dict[str, Message]) -> None:
+        """Called after each check, to show what follows from the values."""
+
+    def blame(self, found: dict[str, Message], among: Iterable[str]) -> None:
+        """Show what the preflight found wrong among these fields, and forget what it found before."""
+        blamed = self.loris.draft.blamed
+        for path in among:
+            blamed.pop(path, None)
+        blamed.update(found)
+        self.check()
+
+    def _steps(self, errors: dict[str, Message]) -> list[Step]:
+        wrong = [step_of(path) for path in errors]
+        return [
+            Step(name, title, f"F{number}", name == self.STEP, wrong.count(name))
+            for number, (name, title) in enumerate(STEPS.items(), FIRST_STEP_KEY)
+        ]
+
+    def _show_engine(self) -> None:
+        draft = self.loris.draft
+        where = draft.preset.name or _("from scratch")
+        if draft.touched:
+            where = _("{preset} (changed)").format(preset=where)
+        words, tone = engine_words(self.loris.link, draft.model())
+        self.query_one(TopBar).show(where, words, tone)
+
+    def on_run_changed(self, event: RunChanged) -> None:
+        self._show_engine()
+
+    # Help.
+
+    def _focused_info(self) -> FieldInfo | None:
+        if self.focused is not None:
+            for node in self.focused.ancestors_with_self:
+                if isinstance(node, Field):
+                    return node.info
+        return None
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        info = self._focused_info()
+        intro = _(self.INTRO)
+        self.query_one(HelpPane).show(help_content(info) if info else Content(intro))
+        self.query_one(HelpLines).show(info, intro)
+
+    def action_help(self) -> None:
+        info = self._focused_info()
+        content = help_content(info) if info else Content(_(self.INTRO))
+        keys = [
+            ("↑ ↓ Tab", _("from field to field")),
+            ("← → Space", _("choose a value, switch on or off")),
+            ("Enter", _("open suggestions, or go to the next field")),
+            ("F2-F6", _("go to any step; nothing is lost")),
+            *((self.app.get_key_display(a.binding), a.binding.description)
+              for a in self.active_bindings.values()
+              if a.binding.show and a.binding.description and a.binding.key != "f2"),
+        ]  # fmt: skip
+        self.app.push_screen(HelpDialog(content, keys))
+
+    # Going about.
+
+    def action_next(self) -> None:
+        names = list(STEPS)
+        self.loris.go(names[min(names.index(self.STEP) + 1, len(names) - 1)])
+
+    def action_back(self) -> None:
+        names = ["home", *STEPS]
+        self.loris.go(names[names.index(self.STEP) - 1])
+
+    def action_step(self, name: str) -> None:
+        if name != self.STEP:
+            self.loris.go(name)
+
+    def on_step_line_clicked(self, event: StepLine.Clicked) -> None:
+        self.action_step(event.name)
+
+    def on_field_asked(self, event: Field.Asked) -> None:
+        event.stop()
+        field = event.field
+        if not field.suggestions:
+            self.focus_next()
+            return
+
+        def take(chosen: str | None) -> None:
+            if chosen is not None:
+                field.put(chosen)
+
+        current = str(self.loris.draft.as_typed(field.info.path))
+        self.app.push_screen(ChooseDialog(_(field.info.title), field.suggestions, current), take)
+
+    def action_save_preset(self) -> None:
+        def saved(name: str | None) -> None:
+            if name:
+                self.notify(_('Saved as preset "{name}".').format(name=name), markup=False)
+                self.check()
+
+        dialog = save_dialog(self.loris.draft)
+        if dialog is None:
+            self.notify(_("Correct the fields marked ✗ first."), severity="error")
+        else:
+            self.app.push_screen(dialog, saved)
+
+    def commands(self) -> Iterable[PaletteEntry]:
+        save: Callable[[], object] = self.action_save_preset
+        yield _("preset: save"), _("Keep these settings under a name"), save

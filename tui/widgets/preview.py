@@ -1,0 +1,136 @@
+"""Shows the rows of a data file, as found and as they will be learned: foreign text, shown literally."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.reactive import reactive
+from textual.widgets import Static
+
+from engine.preflight import Peek
+from engine.spec.prompts import fill
+from engine.spec.run import DatasetSpec
+from tui.i18n import N_, _, render
+from tui.safe import visible
+
+LONGEST = 4000  # characters of a row that are shown
+
+Part = tuple[str, str]
+
+
+class Preview(VerticalScroll, can_focus=True):
+    """A box with one row at a time: left and right go through the rows, up and down through a long one."""
+
+    DEFAULT_CSS = """
+    Preview { height: 9; padding: 0 1; background: $surface; }
+    Preview.-empty { height: auto; background: transparent; }
+    Preview Static { height: auto; }
+    Preview:focus .head { text-style: bold; color: $text-accent; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right", "turn(1)", N_("Next row"), show=False),
+        Binding("left", "turn(-1)", N_("Row before"), show=False),
+        Binding("up", "up", show=False),
+        Binding("down", "down", show=False),
+    ]
+    at: reactive[int] = reactive(0, init=False)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._head = Static("", markup=False, classes="head")
+        self._body = Static("", markup=False)
+        self._seen: Peek | None = None
+        self._data = DatasetSpec()
+
+    def compose(self) -> ComposeResult:
+        yield self._head
+        yield self._body
+
+    def show(self, seen: Peek | None, data: DatasetSpec) -> None:
+        """Show what was seen of a file; None for a dataset that is not on this machine."""
+        if seen is None or self._seen is None or seen.path != self._seen.path:
+            self.set_reactive(Preview.at, 0)
+        self._seen, self._data = seen, data
+        self._draw()
+
+    def watch_at(self) -> None:
+        self._draw()
+        self.scroll_home(animate=False)
+
+    def _draw(self) -> None:
+        seen = self._seen
+        self.set_class(seen is None or not seen.rows, "-empty")
+        self.can_focus = bool(seen and seen.rows)
+        if seen is None:
+            self._head.update(_("A dataset on the Hub is shown once training has loaded it."))
+            self._body.update("")
+            return
+        if not seen.rows:
+            self._head.update(render(seen.error) if seen.error else _("There are no rows in this file."))
+            self._body.update("")
+            return
+        at = min(self.at, len(seen.rows) - 1)
+        template = (
+            _("Row {row} of {total} ({format})") if seen.exact else _("Row {row} of about {total} ({format})")
+        )
+        head = template.format(row=at + 1, total=seen.total, format=seen.format)
+        self._head.update(head + "  " + _("← → other rows"))
+        self._body.update(Content.assemble(*row_parts(seen.rows[at], self._data, seen.format)))
+
+    def action_turn(self, by: int) -> None:
+        if self._seen and self._seen.rows:
+            self.at = (self.at + by) % len(self._seen.rows)
+
+    def action_up(self) -> None:
+        if self.scroll_offset.y > 0:
+            self.scroll_up(animate=False)
+        else:
+            self.screen.focus_previous()
+
+    def action_down(self) -> None:
+        if self.scroll_offset.y < self.max_scroll_y:
+            self.scroll_down(animate=False)
+        else:
+            self.screen.focus_next()
+
+
+def row_parts(row: dict[str, Any], data: DatasetSpec, kind: str) -> list[Part]:
+    """A row as found, then as the text that is learned, where that can be told without the model."""
+    parts: list[Part] = []
+    for column, value in row.items():
+        parts += [(f"{visible(str(column))}: ", "$text-muted"), (_short(value) + "\n", "")]
+    if data.format == "alpaca" or (data.format == "auto" and kind == "alpaca"):
+        values = {
+            "instruction": row.get(data.instruction_column),
+            "input": row.get(data.input_column),
+            "output": row.get(data.output_column),
+        }
+        text = fill(data.prompt_template, **{name: _text(value) for name, value in values.items()})
+        parts += [("\n" + _("As it is learned:") + "\n", "bold"), (visible(text[:LONGEST]), "")]
+        parts += [(" " + _("<end of sequence>"), "$text-muted")]
+    return parts
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else str(value)
+
+
+def _short(value: Any) -> str:
+    """A value in a few lines: turns one below the other, text as it is, the rest as JSON."""
+    if isinstance(value, str):
+        return visible(value[:LONGEST])
+    if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):
+        return "".join("\n  " + visible(_turn(turn)[:LONGEST]) for turn in value[:50])
+    return visible(json.dumps(value, ensure_ascii=False, default=str)[:LONGEST])
+
+
+def _turn(turn: dict[str, Any]) -> str:
+    who, what = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
+    if isinstance(who, str) and isinstance(what, str):
+        return f"{who}: {what}"
+    return json.dumps(turn, ensure_ascii=False, default=str)

@@ -1,0 +1,52 @@
+"""Chooses among the prompt texts that come with Loris."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Static
+
+from engine.spec.prompts import PROMPT_TEMPLATES
+from tui.i18n import _
+from tui.widgets.editors import ChoiceEditor, Edited
+
+OWN = "own"
+
+
+class TemplateChoice(Horizontal):
+    """A line like that of a field. Posts `Chosen`; `show` tells it the text in use."""
+
+    DEFAULT_CSS = """
+    TemplateChoice { height: 1; margin-top: 1; }
+    TemplateChoice Static { width: 26; padding-left: 2; }
+    TemplateChoice:focus-within Static { text-style: bold; color: $text-accent; }
+    """
+
+    class Chosen(Message):
+        """`name`: a key of `PROMPT_TEMPLATES`."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self._editor = ChoiceEditor((*PROMPT_TEMPLATES, OWN), _name_of(text))
+
+    def compose(self) -> ComposeResult:
+        yield Static(_("Take a prompt text"), markup=False)
+        yield self._editor
+
+    def show(self, text: str) -> None:
+        """The text is now this one: is it one of ours?"""
+        self._editor.value = _name_of(text)
+
+    def on_edited(self, event: Edited) -> None:
+        event.stop()
+        if event.value != OWN:
+            self.post_message(self.Chosen(event.value))
+
+
+def _name_of(text: str) -> str:
+    return next((name for name, known in PROMPT_TEMPLATES.items() if known == text), OWN)
