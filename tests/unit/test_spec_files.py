@@ -55,7 +55,7 @@ def test_byte_order_mark_and_windows_lines(file: Path):
         ("- a\n", None, "mapping of settings"),
         ("just text\n", None, "mapping of settings"),
         ("1: 2\n", 1, 'Unknown setting "1"'),
-        ("training:\n  2: 2\n", 1, 'Unknown setting "2"'),
+        ("training:\n  2: 2\n", 2, 'Unknown setting "2"'),
         ("x: !!python/object:os.system {}\n", 1, 'Unknown setting "x"'),
     ],
 )

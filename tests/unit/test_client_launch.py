@@ -1,0 +1,116 @@
+"""Run folders and detached engines."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.client import launch as launching
+from engine.client.follow import LogFollower
+from engine.client.launch import has_accelerator, launch, new_run, run_name
+from engine.spec.files import SpecError, load_spec
+from engine.spec.folder import RunFolder, runs_folder
+from engine.spec.run import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
+
+
+def elsewhere(spec: RunSpec, place: Path) -> RunSpec:
+    return msgspec.structs.replace(spec, training=TrainingSpec(output_dir=str(place)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "ending"),
+    [
+        (RunSpec(name="demo"), "-demo"),
+        (RunSpec(name=" My 医生/run! "), "-My-医生-run"),
+        (RunSpec(name="../.."), "-run"),
+        (RunSpec(name="x" * 99), "-" + "x" * 40),
+        (RunSpec(model=ModelSpec(model_name="unsloth/tiny-1B")), "-tiny-1B"),
+        (RunSpec(model=ModelSpec(model_name="/models/tiny/")), "-tiny"),
+    ],
+)
+def test_names(spec: RunSpec, ending: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert run_name(spec, 1795442700) == "2026-11-23-1405" + ending
+
+
+def test_a_run_among_the_others(spec: RunSpec):
+    first, second, third = (new_run(spec) for _ in range(3))
+    assert first.path.parent == runs_folder()
+    assert stat.S_IMODE(first.path.stat().st_mode) == 0o700
+    assert load_spec(first.spec) == spec
+    assert second.name == f"{first.name}-2"
+    assert third.name == f"{first.name}-3"
+
+
+def test_a_run_elsewhere_is_linked(spec: RunSpec, tmp_path: Path):
+    here = new_run(spec)
+    away = new_run(elsewhere(spec, tmp_path / "disk/runs"))
+    assert away.path.parent == tmp_path / "disk/runs"
+    assert away.name == f"{here.name}-2", "a name is given once"
+    assert (runs_folder() / away.name).resolve() == away.path.resolve()
+    again = new_run(elsewhere(spec, runs_folder()))
+    assert not again.path.is_symlink()
+
+
+def test_paths_are_kept_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    spec = RunSpec(
+        model=ModelSpec(model_name="model"), dataset=DatasetSpec(path="data.json"),
+        training=TrainingSpec(output_dir="out"), export=ExportSpec(copy_to="copy"),
+    )  # fmt: skip
+    kept = load_spec(new_run(spec).spec)
+    assert kept.model.model_name == str(tmp_path / "model")
+    assert kept.dataset.path == str(tmp_path / "data.json")
+    assert kept.training.output_dir == str(tmp_path / "out")
+    assert kept.export.copy_to == str(tmp_path / "copy")
+    hub = load_spec(new_run(RunSpec()).spec)
+    assert (hub.model.model_name, hub.dataset.path) == (RunSpec().model.model_name, "yahma/alpaca-cleaned")
+
+
+@pytest.mark.parametrize("place", ["{file}/runs", "{file}", "/proc/runs", "/dev/null/x"])
+def test_where_nothing_can_be_written(spec: RunSpec, good_data: Path, place: str):
+    with pytest.raises(SpecError) as caught:
+        new_run(elsewhere(spec, Path(place.format(file=good_data))))
+    assert [e.field for e in caught.value.errors] == ["training.output_dir"]
+
+
+def test_an_engine_is_detached(folder: RunFolder, fake_engine: pytest.MonkeyPatch):
+    fake_engine.setattr(launching, "has_accelerator", lambda: False)
+    process = launch(folder, "train", exit_when_done=True)
+    # The niceness comes a moment after the start.
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.nice(0) + 5
+    assert os.getsid(process.pid) == process.pid
+    assert os.readlink(f"/proc/{process.pid}/fd/0") == "/dev/null"
+    assert os.readlink(f"/proc/{process.pid}/fd/2") == str(folder.log)
+    assert os.readlink(f"/proc/{process.pid}/cwd") == str(folder.path)
+    assert process.wait(10) == 0
+    assert LogFollower(folder).poll()[0].startswith("arguments ['--exit']")
+
+
+@pytest.mark.parametrize(("mode", "arguments"), [("train", "[]"), ("wait", "['--wait']"), ("serve", "['--serve']")])
+def test_modes(folder: RunFolder, fake_engine: pytest.MonkeyPatch, mode: launching.Mode, arguments: str):
+    fake_engine.setenv("FAKE_PLAY", "crash")
+    fake_engine.setattr(launching, "has_accelerator", lambda: True)
+    folder.log.write_bytes(b"of an earlier engine\n")
+    process = launch(folder, mode)
+    assert process.wait(10) == 1
+    lines = LogFollower(folder).poll()
+    assert lines[0] == "of an earlier engine"
+    assert lines[1].startswith(f"arguments {arguments} niceness {os.nice(0)} leader True")
+    assert lines[-1].startswith("ModuleNotFoundError")
+    assert folder.draft.exists() == (mode == "wait")
+
+
+def test_accelerators_are_seen_by_their_devices(tmp_path: Path):
+    assert not has_accelerator(tmp_path)
+    (tmp_path / "nvidiactl").touch()
+    assert not has_accelerator(tmp_path), "a driver without a card"
+    (tmp_path / "nvidia0").touch()
+    assert has_accelerator(tmp_path)

@@ -1,0 +1,215 @@
+"""The list of runs: what each is in a word, cheaply, and what may be deleted."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from engine.client import runs as listing
+from engine.client.errors import DiscardRefused
+from engine.client.launch import launch, new_run
+from engine.client.runs import discard, is_alive, list_runs, summarise
+from engine.spec import events as ev
+from engine.spec.folder import RunFolder, runs_folder
+from engine.spec.run import RunSpec, TrainingSpec
+from engine.spec.text import say
+
+CARD = ev.Device(kind="cpu", name="c", total_bytes=1)
+STARTED = ev.EngineStarted(pid=1, hostname="h", versions={}, time=1000.0)
+TRAINING = ev.TrainingStarted(total_steps=60, num_train_epochs=1, effective_batch_size=8, optim="o", dtype="d",
+                              reserved_bytes=1)  # fmt: skip
+STEP = ev.Step(step=7, epoch=0.1, loss=1.25, learning_rate=1e-4)
+SAVED = ev.Exported(kind="adapter", path="p", total_bytes=1, seconds=1)
+ENDED = ev.EngineEnded(exit_code=0)
+FAILED = ev.Failed(code="c", message=say("m"))
+
+
+def stage(name: ev.Stage) -> ev.StageChanged:
+    return ev.StageChanged(stage=name)
+
+
+def finished(outcome: ev.Outcome) -> ev.TrainingFinished:
+    return ev.TrainingFinished(outcome=outcome, steps=60, train_loss=1.0, seconds=1, device=CARD,
+                               start_reserved_bytes=1, peak_reserved_bytes=1)  # fmt: skip
+
+
+def write(folder: RunFolder, *events: ev.AnyEvent) -> None:
+    folder.events.write_bytes(b"".join(map(ev.encode, events)))
+
+
+def hold(folder: RunFolder) -> int:
+    handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
+
+
+def test_alive_is_who_holds_the_lock(folder: RunFolder):
+    assert not is_alive(folder)
+    handle = hold(folder)
+    assert is_alive(folder)
+    assert is_alive(folder), "asking does not free it"
+    os.close(handle)
+    assert not is_alive(folder)
+    assert not is_alive(RunFolder(Path("/nowhere")))
+
+
+def test_alive_to_the_last_moment(folder: RunFolder, fake_engine: pytest.MonkeyPatch):
+    fake_engine.setenv("FAKE_PLAY", "until_stop")
+    process = launch(folder, "train")
+    try:
+        patience = time.monotonic() + 10
+        while not is_alive(folder):
+            assert time.monotonic() < patience
+            time.sleep(0.01)
+        assert summarise(folder).alive
+    finally:
+        process.kill()
+        process.wait()
+    assert not is_alive(folder)
+    assert summarise(folder).state == "interrupted"
+
+
+DEAD: list[tuple[str, list[ev.AnyEvent]]] = [
+    ("interrupted", [STARTED]),
+    ("interrupted", [STARTED, stage("training"), TRAINING, STEP]),
+    ("interrupted", [STARTED, stage("training"), TRAINING, STEP, ev.EngineEnded(exit_code=143)]),
+    ("interrupted", [STARTED, TRAINING, STEP, finished("completed"), stage("saving")]),
+    ("failed", [STARTED, stage("loading"), FAILED, ev.EngineEnded(exit_code=1)]),
+    ("failed", [STARTED, TRAINING, finished("completed"), stage("saving"), FAILED, ENDED]),
+    ("completed", [STARTED, TRAINING, STEP, finished("completed"), SAVED, ENDED]),
+    ("stopped", [STARTED, TRAINING, STEP, finished("stopped"), SAVED, ENDED]),
+    ("completed", [STARTED, TRAINING, finished("completed"), SAVED, stage("serving")]),
+    ("completed", [STARTED, TRAINING, finished("completed"), SAVED, ENDED, STARTED, FAILED, ENDED]),
+]
+
+
+@pytest.mark.parametrize(("word", "events"), DEAD)
+def test_what_is_left_of_a_dead_engine(folder: RunFolder, word: str, events: list[ev.AnyEvent]):
+    write(folder, *events)
+    assert summarise(folder).state == word
+
+
+@pytest.mark.parametrize("name", ["loading", "ready", "preparing", "training", "saving", "serving", "exporting"])
+def test_a_live_engine_is_at_its_stage(folder: RunFolder, name: ev.Stage):
+    write(folder, STARTED, stage(name))
+    handle = hold(folder)
+    assert summarise(folder).state == name
+    os.close(handle)
+
+
+def test_a_process_on_its_way_to_the_lock(folder: RunFolder):
+    assert summarise(folder).state == "starting"
+    os.utime(folder.spec, (0, 0))
+    assert summarise(folder).state == "interrupted"
+
+
+def test_what_the_list_shows(folder: RunFolder, spec: RunSpec):
+    write(folder, STARTED, stage("training"), TRAINING, STEP)
+    run = summarise(folder)
+    assert (run.title, run.model, run.dataset) == ("try", spec.model.model_name, spec.dataset.path)
+    assert (run.steps, run.total_steps, run.loss, run.started) == (7, 60, 1.25, 1000.0)
+    assert not run.trained
+    folder.adapter.mkdir()
+    assert summarise(folder).trained
+
+
+DRAFTS: list[tuple[bool, list[ev.AnyEvent]]] = [
+    (True, [STARTED, stage("loading"), stage("ready")]),
+    (True, [STARTED, stage("ready"), ENDED]),
+    (False, [STARTED, stage("ready"), stage("preparing")]),
+    (False, [STARTED, stage("ready"), TRAINING, STEP]),
+    (False, [STARTED, stage("loading"), FAILED]),
+]
+
+
+@pytest.mark.parametrize(("draft", "events"), DRAFTS)
+def test_drafts_are_told_apart(folder: RunFolder, draft: bool, events: list[ev.AnyEvent]):
+    write(folder, *events)
+    assert summarise(folder).draft == draft
+
+
+def test_an_engine_that_waited_and_never_got_ready_is_a_draft(folder: RunFolder):
+    folder.draft.touch()
+    write(folder, STARTED, stage("loading"), FAILED)
+    assert summarise(folder).draft
+
+
+def test_the_newest_first_and_damage_is_no_reason_to_hide(spec: RunSpec, tmp_path: Path):
+    old, new = new_run(spec), new_run(spec)
+    away = new_run(msgspec.structs.replace(spec, training=TrainingSpec(output_dir=str(tmp_path / "disk"))))
+    for folder, when in ((old, 1.0), (new, 3.0), (away, 2.0)):
+        write(folder, msgspec.structs.replace(STARTED, time=when))
+    new.spec.write_text("a: [")
+    (runs_folder() / "dangling").symlink_to("/nowhere")
+    (runs_folder() / "file").touch()
+    (runs_folder() / "no spec").mkdir()
+    found = list_runs()
+    assert [run.folder.path for run in found] == [new.path, away.path, old.path]
+    assert (found[0].title, found[0].model) == (new.name, "")
+
+
+def test_no_runs_at_all():
+    assert list_runs() == []
+
+
+def test_a_long_run_is_read_at_its_ends(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
+    steps = b"".join(
+        ev.encode(ev.Step(step=n, epoch=0.0, loss=float(n), learning_rate=1e-4)) for n in range(1, 30_001)
+    )
+    head = b"".join(map(ev.encode, (STARTED, stage("training"), TRAINING)))
+    folder.events.write_bytes(head + steps + b'{"type":"Step","torn')
+    decoded = []
+    monkeypatch.setattr(listing, "decode", lambda line: decoded.append(line) or ev.decode(line))
+    run = summarise(folder)
+    assert (run.steps, run.loss, run.total_steps, run.started) == (30_000, 30_000.0, 60, 1000.0)
+    assert sum(map(len, decoded)) <= listing.HEAD_BYTES + listing.TAIL_BYTES
+
+
+@pytest.mark.parametrize("extra", range(-3, 4))
+def test_head_and_tail_meet_without_a_gap(folder: RunFolder, extra: int, monkeypatch: pytest.MonkeyPatch):
+    lines = [ev.encode(ev.Step(step=n, epoch=0.0, loss=1.0, learning_rate=1e-4)) for n in range(10, 30)]
+    width = len(lines[0])
+    monkeypatch.setattr(listing, "HEAD_BYTES", 10 * width + extra)
+    monkeypatch.setattr(listing, "TAIL_BYTES", 11 * width)
+    folder.events.write_bytes(b"".join(lines))
+    assert [e.step for e in listing._head_and_tail(folder.events) if isinstance(e, ev.Step)] == list(range(10, 30))
+
+
+def test_discard(folder: RunFolder, spec: RunSpec, tmp_path: Path):
+    away = new_run(msgspec.structs.replace(spec, training=TrainingSpec(output_dir=str(tmp_path / "disk"))))
+    (away.path / "adapter").mkdir()
+    link = runs_folder() / away.name
+    discard(RunFolder(link))
+    assert not away.path.exists()
+    assert not os.path.lexists(link)
+    assert (tmp_path / "disk").exists()
+    discard(folder)
+    assert not folder.path.exists()
+    assert list_runs() == []
+
+
+def test_discard_spares_the_living_and_what_is_no_run(folder: RunFolder, tmp_path: Path):
+    handle = hold(folder)
+    with pytest.raises(DiscardRefused, match="still running"):
+        discard(folder)
+    os.close(handle)
+    foreign = tmp_path / "precious"
+    foreign.mkdir()
+    (foreign / "spec.yaml").touch()
+    (runs_folder() / "no-spec").symlink_to(tmp_path)
+    for path in (foreign, tmp_path, runs_folder(), folder.path / "..", folder.checkpoints):
+        with pytest.raises(DiscardRefused, match="not the folder of a run"):
+            discard(RunFolder(path))
+    assert folder.spec.exists()
+    assert foreign.exists()
+
+
+def test_discard_does_not_follow_links_out(folder: RunFolder, good_data: Path):
+    (folder.path / "data").symlink_to(good_data.parent)
+    discard(folder)
+    assert good_data.exists()
