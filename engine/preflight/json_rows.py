@@ -46,7 +46,7 @@ class JsonFile(RowFile):
             return "document"
         # An object: the first of many, one to a line, or the only one, with the rows under one of its keys.
         with self.path.open("rb") as file:
-            first, second = self._line(file), self._line(file)
+            first, second = self._line(file, HEAD_BYTES), self._line(file, SNIFF_BYTES)
         try:
             msgspec.json.decode(first.removeprefix(codecs.BOM_UTF8))
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -54,9 +54,9 @@ class JsonFile(RowFile):
         return "lines" if second.strip() else "document"
 
     @staticmethod
-    def _line(file: BinaryIO) -> bytes:
-        """The next line that is not blank, or what fits of it."""
-        while line := file.readline(LINE_BYTES):
+    def _line(file: BinaryIO, limit: int) -> bytes:
+        """The next line that is not blank, or the first `limit` bytes of it."""
+        while line := file.readline(limit):
             if line.strip(codecs.BOM_UTF8 + b" \t\r\n"):
                 break
         return line
@@ -122,7 +122,7 @@ def _decode(data: bytes, line: int | None = None) -> Any:
         try:
             json.loads(data)  # slower, and it knows the line
         except json.JSONDecodeError as precise:
-            reason, at = precise.msg, (line or 1) + precise.lineno - 1
+            reason, at = precise.msg, line or precise.lineno
         except UnicodeDecodeError:
             raise DataError(not_utf8()) from None
         except (ValueError, RecursionError):
