@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, load_dataset
+from unsloth.chat_templates import train_on_responses_only
 from unsloth_zoo.dataset_utils import get_chat_template_parts
 
 from engine import hardware
@@ -16,15 +17,16 @@ from engine.failures import RunFailed, explain, last_line
 from engine.preflight.places import is_local
 from engine.record import EventWriter
 from engine.spec import events as ev
-from engine.spec.prompts import PLACEHOLDERS
+from engine.spec import prompts
 from engine.spec.run import DatasetSpec, RunSpec
 from engine.spec.text import N_, say
-from engine.style import Format, Style, adds_bos, after_answer, choose_template, style_for
+from engine.style import Format, Style, adds_bos, after_answer, choose_template, encode, style_for
 
 LOADERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
 MESSAGE_COLUMNS = ("messages", "conversations")
 ROLES = {"human": "user", "input": "user", "gpt": "assistant", "output": "assistant", "model": "assistant",
          "bot": "assistant", "chatgpt": "assistant"}  # fmt: skip
+LONGEST_MARKER = 60  # characters
 FEW_ROWS = 5_000  # below this, starting processes costs more than they save
 
 
@@ -114,6 +116,8 @@ def fetch(data: DatasetSpec) -> Dataset:
 def _load_error(data: DatasetSpec, error: ValueError) -> RunFailed:
     """datasets says ValueError for a wrong split, a wrong configuration and an empty file alike."""
     text = str(error)
+    if "corresponds to no data" in text:
+        return no_rows(data)
     if "split" in text.lower():
         return RunFailed(
             "split_missing",
@@ -241,7 +245,7 @@ def as_text(rows: Dataset, spec: RunSpec, style: Style, column: str, tokenizer: 
     # TRL's own trainer, which Unsloth uses on a CPU, adds the beginning-of-sequence token to a text that has
     # it already; Unsloth's on a GPU does not.
     bos = tokenizer.bos_token if hardware.device().kind == "cpu" and adds_bos(tokenizer) else ""
-    cells = {name: getattr(data, f"{name}_column") for name in PLACEHOLDERS}
+    cells = {name: getattr(data, f"{name}_column") for name in prompts.PLACEHOLDERS}
 
     def text(row: dict[str, Any]) -> dict[str, str]:
         content = as_turns(row[column]) if column else {n: as_string(row.get(c)) for n, c in cells.items()}
@@ -262,16 +266,43 @@ def markers(data: DatasetSpec, style: Style, tokenizer: Any) -> tuple[str, str]:
         except Exception as error:
             raise no_markers(last_line(error)) from error
         return found
-    before, _, _ = style.template.partition("{output}")
-    for name in PLACEHOLDERS:
+    return alpaca_markers(style, tokenizer)
+
+
+def alpaca_markers(style: Style, tokenizer: Any) -> tuple[str, str]:
+    """The texts before question and answer in a prompt text, as far as the tokenizer always cuts them alike.
+
+    Line ends melt into other tokens beside an empty input, and many tokenizers cut a text's first word in a
+    way of its own. So ever shorter ends of the text before the answer are tried on examples with and without
+    an input, and the first that masks both right is taken.
+    """
+    before = prompts.before_answer(style.template)
+    for name in prompts.PLACEHOLDERS:
         before = before.replace(f"{{{name}}}", "\0")
-    pieces = before.split("\0")
-    # Line ends are left off: next to an empty input they melt into other tokens.
-    response = pieces[-1].lstrip("\n")
-    question = pieces[0].rstrip("\n").rpartition("\n")[2] + pieces[0][len(pieces[0].rstrip("\n")) :]
-    if not response.strip():
-        raise no_markers("")
-    return (question if question.strip() else response), response
+    first, last = before.split("\0")[0], before.split("\0")[-1]
+    opening = first.rstrip("\n")
+    question = opening.rpartition("\n")[2] + first[len(opening) :]
+    for start in range(max(0, len(last) - LONGEST_MARKER), len(last)):
+        response = last[start:]
+        parts = (question if question.strip() else response, response)
+        if response.strip() and all(_masks(style, tokenizer, parts, extra) for extra in ("", "Some input.")):
+            return parts
+    raise no_markers("")
+
+
+def _masks(style: Style, tokenizer: Any, parts: tuple[str, str], extra: str) -> bool:
+    """Whether masking with these markers leaves just the answer of an example."""
+    row = {"instruction": "Do it.", "input": extra, "output": "The answer."}
+    ids = encode(tokenizer, style.training_text(tokenizer, row))
+    try:
+        mask = train_on_responses_only(
+            None, instruction_part=parts[0], response_part=parts[1], tokenizer=tokenizer, return_function=True
+        )
+        kept = [label for label in mask({"input_ids": [ids]})["labels"][0] if label != -100]
+    except ValueError:  # a marker that comes to no token
+        return False
+    text: str = tokenizer.decode(kept, skip_special_tokens=True)
+    return text.strip() == row["output"] + style.template.partition("{output}")[2].strip()
 
 
 def no_markers(reason: str) -> RunFailed:

@@ -64,7 +64,7 @@ class Server:
             self._socket.bind(str(path))
         finally:
             os.umask(before)
-        self._socket.listen(16)
+        self._socket.listen(128)
         self._slots = threading.BoundedSemaphore(MAX_CLIENTS)
         threading.Thread(target=self._accept, name="loris-accept", daemon=True).start()
 

@@ -1,0 +1,184 @@
+"""The socket without a model: many clients, slow ones, dead ones, and the folder that it lies in."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine import serve
+from engine.control import Control, Job
+from engine.record import EventWriter
+from engine.serve import Server, UnsafeFolder
+from engine.spec import commands as co
+from engine.spec import events as ev
+from engine.spec.run import GenerationSpec
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Control:
+    record = EventWriter(tmp_path / "events.jsonl")
+    record.enter("serving")
+    return Control(record)
+
+
+@pytest.fixture
+def path(tmp_path: Path, control: Control) -> Iterator[Path]:
+    server = Server(tmp_path / "private/engine.sock", control)
+    yield tmp_path / "private/engine.sock"
+    server.close()
+
+
+def connect(path: Path) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(10)
+    client.connect(str(path))
+    return client
+
+
+def generate(number: int) -> bytes:
+    message = (co.ChatMessage("user", "Hi"),)
+    command = co.Generate(id=number, messages=message, adapter=True, generation=GenerationSpec())
+    return co.encode(command) + b"\n"
+
+
+def job_of(control: Control) -> Job:
+    job = control.next_job(5)
+    assert job is not None
+    return job
+
+
+def test_only_its_owner_can_open_it(path: Path) -> None:
+    assert stat.S_IMODE(os.stat(path.parent).st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(path).st_mode) & 0o077 == 0
+
+
+def test_a_folder_open_to_others_is_refused(tmp_path: Path, control: Control) -> None:
+    (tmp_path / "open").mkdir(mode=0o755)
+    with pytest.raises(UnsafeFolder):
+        Server(tmp_path / "open/engine.sock", control)
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(UnsafeFolder):
+        Server(tmp_path / "link/engine.sock", control)
+
+
+def test_a_stale_socket_is_replaced(tmp_path: Path, control: Control) -> None:
+    (tmp_path / "private").mkdir(mode=0o700)
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(tmp_path / "private/engine.sock"))
+    stale.close()
+    server = Server(tmp_path / "private/engine.sock", control)
+    connect(tmp_path / "private/engine.sock").close()
+    server.close()
+
+
+def test_a_client_that_does_not_read_holds_up_nobody(
+    path: Path, control: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, quick = connect(path), connect(path)
+    slow.sendall(generate(1))
+    job = job_of(control)
+    started = time.monotonic()
+    for _ in range(50_000):
+        job.reply(co.Token(id=1, text="x" * 100))
+    assert time.monotonic() - started < 5
+    quick.sendall(generate(2))
+    other = job_of(control)
+    other.reply(co.Done(id=2))
+    assert co.decode_reply(quick.makefile("rb").readline()) == co.Done(id=2)
+    deadline = time.monotonic() + 5
+    while not job.cancelled.is_set() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert job.cancelled.is_set(), "what it asked for is given up"
+
+
+def test_a_client_that_hangs_up_gives_up_its_answer(path: Path, control: Control) -> None:
+    client = connect(path)
+    client.sendall(generate(1))
+    job = job_of(control)
+    assert control.idle_seconds == 0
+    client.close()
+    assert job.cancelled.wait(5)
+    deadline = time.monotonic() + 5
+    while control.idle_seconds == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert control.idle_seconds > 0
+
+
+def test_a_client_cancels_its_own_answers_alone(path: Path, control: Control) -> None:
+    mine, other = connect(path), connect(path)
+    mine.sendall(generate(1))
+    job = job_of(control)
+    other.sendall(co.encode(co.Cancel(id=5, target=1)) + b"\n")
+    refused = co.decode_reply(other.makefile("rb").readline())
+    assert isinstance(refused, co.Refused)
+    assert not job.cancelled.is_set()
+    mine.sendall(co.encode(co.Cancel(id=2, target=1)) + b"\n")
+    assert co.decode_reply(mine.makefile("rb").readline()) == co.Done(id=2)
+    assert job.cancelled.is_set()
+
+
+def test_a_long_line_is_left_out_and_the_next_is_read(path: Path, control: Control) -> None:
+    client = connect(path)
+    lines = client.makefile("rb")
+    for extra in (0, 1, 2, 5_000_000):
+        client.sendall(b"x" * (co.MAX_REQUEST_BYTES + extra) + b"\n" + b'{"type":"Stop","id":3}\n')
+        first, second = (co.decode_reply(lines.readline()) for _ in range(2))
+        assert isinstance(first, co.Refused)
+        assert first.code == "too_long"
+        assert second.id == 3
+
+
+def test_more_clients_than_are_taken_are_turned_away(path: Path) -> None:
+    clients = [connect(path) for _ in range(serve.MAX_CLIENTS)]
+    time.sleep(0.2)
+    extra = connect(path)
+    assert extra.recv(1) == b""
+    for client in clients:
+        client.close()
+
+
+def test_requests_left_at_the_end_are_refused(path: Path, control: Control) -> None:
+    client = connect(path)
+    client.sendall(generate(1))
+    job_of(control)
+    control.refuse_all()
+    reply = co.decode_reply(client.makefile("rb").readline())
+    assert isinstance(reply, co.Refused)
+    assert reply.code == "ending"
+
+
+def test_events_of_many_threads_are_whole_lines(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"type":"Step","torn')
+    record = EventWriter(path)
+    threads = [
+        threading.Thread(target=lambda: [record.emit(ev.Evaluated(step=n, eval_loss=1.0)) for n in range(200)])
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    record.close(0)
+    record.emit(ev.Evaluated(step=1, eval_loss=1.0))
+    torn, *lines = path.read_bytes().splitlines()
+    assert ev.decode(torn) is None
+    events = [ev.decode(line) for line in lines]
+    assert len(events) == 1601
+    assert events[-1].__class__ is ev.EngineEnded
+
+
+def test_other_ranks_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    record = EventWriter(tmp_path / "events.jsonl")
+    record.enter("training")
+    record.close(0)
+    assert record.stage == "training"
+    assert not (tmp_path / "events.jsonl").exists()

@@ -1,0 +1,301 @@
+"""From rows to what is learned, in this process: formats, markers, masks, and every refusal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# isort: off
+import unsloth  # noqa: F401  first, for it patches the others
+# isort: on
+
+import pytest
+from datasets import Dataset
+from peft import PeftModel
+from trl import SFTTrainer
+from unsloth.chat_templates import standardize_sharegpt
+
+from engine import chat, data, learned, model, train
+from engine.failures import RunFailed
+from engine.record import EventWriter
+from engine.spec import events as ev
+from engine.spec.folder import RunFolder
+from engine.spec.prompts import ALPACA, ALPACA_ZH
+from engine.spec.run import RunSpec
+from engine.style import Style, adds_bos, encode
+from tests.engine.process import GREEDY, changed
+
+Rows = list[dict[str, Any]]
+ALPACA_ROWS: Rows = [
+    {"instruction": "Who are you?", "input": "", "output": "I am {input} Loris."},
+    {"instruction": "Add.", "input": None, "output": "2 + 3 = 5."},
+    {"instruction": "Count {output}.", "input": "1\n2", "output": "3\n\n### Response: no"},
+]
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> EventWriter:
+    return EventWriter(tmp_path_factory.mktemp("texts") / "events.jsonl")
+
+
+@pytest.fixture(scope="module")
+def loaded(demo: RunSpec, record: EventWriter) -> model.Loaded:
+    """The demo's base model, which no test changes."""
+    return model.load(demo.model, record)
+
+
+@pytest.fixture
+def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
+    """A spec for rows written to a file, with some dataset settings."""
+
+    def make(rows: Rows | str, **dataset: Any) -> RunSpec:
+        path = tmp_path / "rows.json"
+        path.write_text(rows if isinstance(rows, str) else json.dumps(rows), encoding="utf-8")
+        return changed(demo, dataset={"path": str(path), **dataset})
+
+    return make
+
+
+@pytest.fixture
+def look(
+    loaded: model.Loaded, record: EventWriter, tmp_path: Path
+) -> Callable[[RunSpec], tuple[ev.DatasetReady, Any]]:
+    """What a trainer would learn under a spec: (the report, the trainer). It never trains."""
+
+    def make(spec: RunSpec) -> tuple[ev.DatasetReady, Any]:
+        stops = model.stop_ids(loaded)
+        prepared, tokenizer = data.prepare(spec, loaded.tokenizer, stops, record)
+        args = train.arguments(loaded, spec, RunFolder(tmp_path), len(prepared.train), record)
+        trainer = SFTTrainer(
+            model=loaded.model, processing_class=tokenizer, train_dataset=prepared.train, args=args,
+            eval_dataset=prepared.held_out,
+        )  # fmt: skip
+        if spec.dataset.train_on_responses_only:
+            train.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
+        return learned.look(trainer, prepared, spec, [*stops, tokenizer.eos_token_id], record), trainer
+
+    return make
+
+
+def refusal(action: Callable[[], Any]) -> RunFailed:
+    """The failure that an action ends in; it names a field, so that a form can show it."""
+    with pytest.raises(RunFailed) as caught:
+        action()
+    assert caught.value.field
+    assert caught.value.exit_code == 2
+    return caught.value
+
+
+@pytest.mark.parametrize("template", [ALPACA, ALPACA_ZH], ids=["en", "zh"])
+@pytest.mark.parametrize("responses_only", [True, False])
+def test_alpaca_rows_end_and_are_masked(
+    spec_for: Any, look: Any, loaded: model.Loaded, template: str, responses_only: bool
+) -> None:
+    spec = spec_for(ALPACA_ROWS, prompt_template=template, train_on_responses_only=responses_only)
+    report, trainer = look(spec)
+    assert report.format == "alpaca"
+    assert report.rows == 3
+    assert report.truncated_rows == 0
+    eos = loaded.tokenizer.eos_token
+    for row, ids, labels in zip(
+        ALPACA_ROWS, trainer.train_dataset["input_ids"], trainer.train_dataset["labels"], strict=True
+    ):
+        kept = [label for label in labels if label != learned.MASKED]
+        assert kept[-1] == loaded.tokenizer.eos_token_id
+        assert ids.count(loaded.tokenizer.bos_token_id) == 1
+        text = loaded.tokenizer.decode(ids, skip_special_tokens=True)
+        assert row["instruction"] in text
+        if responses_only:
+            assert loaded.tokenizer.decode(kept) == row["output"] + eos
+        else:
+            assert len(kept) == len(ids)
+
+
+def test_instruction_and_output_alone_are_enough(spec_for: Any, look: Any, loaded: model.Loaded) -> None:
+    rows = [{"instruction": "谁？", "output": "懒猴。"}]
+    report, _ = look(spec_for(rows))
+    assert report.columns == ("instruction", "output")
+    spec = spec_for(rows, instruction_column="", input_column="instruction")
+    report, _ = look(spec)
+    assert "### Instruction:\n\n\n### Input:\n谁？" in report.example_text
+    style = data.style_for(spec.dataset, "alpaca")
+    assert "### Input:\n谁？" in style.prompt(loaded.tokenizer, [{"role": "user", "content": "谁？"}])
+
+
+def test_the_prompt_is_the_start_of_what_was_learned(spec_for: Any, look: Any, loaded: model.Loaded) -> None:
+    chats = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
+    asks = [{"role": "user", "content": "Who are you?"}]
+    for rows, ask, answer in ((ALPACA_ROWS, asks, "I am"), (chats, [{"role": "user", "content": "Hi"}], "Hel")):
+        spec = spec_for(rows)
+        report, trainer = look(spec)
+        style = data.style_for(spec.dataset, report.format)
+        prompt = encode(loaded.tokenizer, style.prompt(loaded.tokenizer, ask))
+        first = trainer.train_dataset["input_ids"][0]
+        assert first[: len(prompt)] == prompt
+        assert loaded.tokenizer.decode(first[len(prompt) :]).startswith(answer)
+
+
+def test_sharegpt_is_read_as_unsloth_reads_it(spec_for: Any, look: Any) -> None:
+    rows = [
+        {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}], "score": 1.0},
+        {"conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Loris"}], "score": 2.0},
+    ]
+    standard = standardize_sharegpt(Dataset.from_list(rows))
+    assert [data.as_turns(row["conversations"]) for row in rows] == list(standard["conversations"])
+    report, _ = look(spec_for([*rows, {"conversations": [], "score": None}]))
+    assert report.rows == 2
+    assert report.example_learned == "Hello</s>"
+    assert report.example_text.count("<s>") == 1
+
+
+def test_null_is_no_text(spec_for: Any, look: Any) -> None:
+    rows = [{"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": "Yes"}]}]
+    assert look(spec_for(rows))[0].example_learned == "Yes</s>"
+
+
+def test_every_turn_of_the_model_is_learned(spec_for: Any, look: Any, loaded: model.Loaded) -> None:
+    turns = [("user", "Hi"), ("assistant", "Hello"), ("user", "Who?"), ("assistant", "Loris")]
+    rows = [{"messages": [{"role": role, "content": content} for role, content in turns]}]
+    assert look(spec_for(rows))[0].example_learned.split() == ["Hello</s>", "Loris</s>"]
+
+
+def test_a_template_by_name_and_markers_by_hand(spec_for: Any, look: Any) -> None:
+    rows = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
+    report, _ = look(spec_for(rows, chat_template="chatml"))
+    assert report.instruction_part.strip() == "<|im_start|>user"
+    assert report.response_part.strip() == "<|im_start|>assistant"
+    assert report.example_learned == "Hello<|im_end|>"
+    by_hand = spec_for(rows, instruction_part="<|user|>", response_part="<|assistant|>")
+    assert look(by_hand)[0].example_learned == "Hello</s>"
+
+
+def test_rows_are_held_out_and_cut(demo: RunSpec, spec_for: Any, look: Any) -> None:
+    rows = [
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "na " * n}]}
+        for n in range(1, 101)
+    ]
+    spec = changed(spec_for(rows, test_size=0.2), model={"max_seq_length": 60})
+    report, _ = look(spec)
+    assert (report.rows, report.eval_rows) == (80, 20)
+    assert 0 < report.truncated_rows < 80
+    assert refusal(lambda: look(spec_for(rows[:1], test_size=0.2))).field == "dataset.test_size"
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "code", "field"),
+    [
+        ("", {}, "dataset_empty", "dataset.path"),
+        ("[]", {}, "dataset_empty", "dataset.path"),
+        ("{broken", {}, "dataset_broken", "dataset.path"),
+        (ALPACA_ROWS, {"path": "/nowhere/data.json"}, "dataset_missing", "dataset.path"),
+        (ALPACA_ROWS, {"split": "test"}, "split_missing", "dataset.split"),
+        (ALPACA_ROWS, {"split": "train[:0]"}, "dataset_empty", "dataset.path"),
+        (ALPACA_ROWS, {"output_column": "answer"}, "column_missing", "dataset.output_column"),
+        (ALPACA_ROWS, {"instruction_column": "q"}, "column_missing", "dataset.instruction_column"),
+        (ALPACA_ROWS, {"format": "messages"}, "column_missing", "dataset.messages_column"),
+        ([{"messages": "no turns"}], {}, "column_missing", "dataset.messages_column"),
+        ([{"messages": []}], {}, "dataset_empty", "dataset.path"),
+        (
+            [{"messages": [{"role": "user", "content": "Hi"}]}],
+            {"chat_template": "lama-3"},
+            "template_unknown",
+            "dataset.chat_template",
+        ),
+        (
+            ALPACA_ROWS,
+            {"prompt_template": "{instruction}\n{output}"},
+            "markers_missing",
+            "dataset.response_part",
+        ),
+        (
+            ALPACA_ROWS,
+            {"instruction_part": "<|nobody|>", "response_part": "<|nowhere|>"},
+            "nothing_learned",
+            "dataset.response_part",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_learned_is_refused(
+    spec_for: Any, look: Any, rows: Any, settings: dict[str, Any], code: str, field: str
+) -> None:
+    failure = refusal(lambda: look(spec_for(rows, **settings)))
+    assert (failure.code, failure.field) == (code, field)
+    assert str(failure.message)
+
+
+def test_a_missing_column_is_told_with_those_there_are(spec_for: Any, look: Any) -> None:
+    failure = refusal(lambda: look(spec_for(ALPACA_ROWS, output_column="answer")))
+    assert "instruction, input, output" in str(failure.message)
+
+
+def test_a_base_model_without_a_template_is_refused(
+    spec_for: Any, loaded: model.Loaded, record: EventWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
+    monkeypatch.setattr(loaded.tokenizer, "chat_template", None)
+    failure = refusal(lambda: data.prepare(spec_for(rows), loaded.tokenizer, [2], record))
+    assert failure.code == "no_chat_template"
+    assert "chatml" in str(failure.hint)
+    asked = Style("plain").prompt(loaded.tokenizer, [{"role": "user", "content": "Once"}])
+    assert asked == "Once"
+
+
+def test_a_folder_without_a_model_is_refused(demo: RunSpec, record: EventWriter, tmp_path: Path) -> None:
+    spec = changed(demo, model={"model_name": str(tmp_path)}).model
+    assert refusal(lambda: model.load(spec, record)).code == "model_missing"
+
+
+def test_one_beginning_whoever_writes_it(loaded: model.Loaded) -> None:
+    assert adds_bos(loaded.tokenizer)
+    bos = loaded.tokenizer.bos_token_id
+    assert encode(loaded.tokenizer, "<s>Hi").count(bos) == encode(loaded.tokenizer, "Hi").count(bos) == 1
+
+
+def test_pieces_are_whole_characters(loaded: model.Loaded) -> None:
+    text = "I am 懒猴 🦥, née Loris — 🇨🇳 ok."
+    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    got: list[str] = []
+    pieces = chat.Pieces(loaded.tokenizer, got.append)
+    import torch
+
+    pieces.put(torch.tensor([[1, 2, 3]]))
+    for token in ids:
+        pieces.put(torch.tensor([token]))
+    pieces.end()
+    assert "".join(got) == pieces.text == text
+    assert not any(chat.HALF in piece for piece in got)
+    cut = chat.Pieces(loaded.tokenizer, got.append)
+    cut.put(torch.tensor([[1]]))
+    cut.put(torch.tensor(loaded.tokenizer("🦥", add_special_tokens=False)["input_ids"][:-1]))
+    cut.end()
+    assert chat.HALF not in cut.text
+
+
+def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWriter) -> None:
+    import torch
+
+    plain, tuned = model.load(demo.model, record), model.load(demo.model, record)
+    model.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
+    with torch.no_grad():
+        for name, weight in tuned.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    assert isinstance(tuned.model, PeftModel)
+    ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")])
+    with torch.no_grad(), chat.inference(plain.model), chat.inference(tuned.model):
+        base = plain.model(input_ids=ids).logits
+        on = tuned.model(input_ids=ids).logits
+        with tuned.model.disable_adapter():
+            off = tuned.model(input_ids=ids).logits
+    assert torch.equal(base, off)
+    assert not torch.allclose(base, on, atol=1e-2)
+    asked = [{"role": "user", "content": "Who are you?"}]
+    state = torch.random.get_rng_state()
+    answers = [
+        chat.generate(loaded, Style("messages"), asked, GREEDY, adapter=False).text for loaded in (plain, tuned)
+    ]
+    assert answers[0] == answers[1]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert tuned.model.training
