@@ -17,7 +17,9 @@ from engine.spec.commands import AnyReply, Command, Done
 from engine.spec.folder import RunFolder
 from engine.spec.run import DatasetSpec, ModelSpec, RunSpec
 from engine.spec.text import say
+from tui.app import LorisApp
 from tui.hardware import Gpu, Hardware
+from tui.screens.live import LiveScreen
 
 START = 1_790_000_000.0  # the wall clock of the scripted engine's first event
 GB = 1024**3
@@ -233,3 +235,28 @@ def failed() -> list[ev.AnyEvent]:
         ),
         ev.EngineEnded(exit_code=1),
     ]
+
+
+def app_on(
+    screen: str,
+    backend: FakeBackend,
+    events: Iterable[ev.AnyEvent] = (),
+    log: Iterable[str] = (),
+    language: str = "en",
+    spec: RunSpec = SPEC,
+) -> LorisApp:
+    """An app that opens on a screen of a run of which these events and lines are known."""
+    LiveScreen.make_monitor = FakeMonitor  # type: ignore[assignment]
+    LiveScreen.clock = staticmethod(lambda: START + 100)
+    app = LorisApp(backend=backend, language=language)
+    app._start = screen  # type: ignore[assignment]
+    app.link.attach(backend.folder, spec)
+    backend.feed(events)
+    backend.say(*log)
+    app.link.poll()
+    return app
+
+
+def screen_text(app: LorisApp) -> str:
+    """What is on the screen, line by line, as the terminal gets it: after every filter."""
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())

@@ -105,6 +105,7 @@ class LiveScreen(LorisScreen):
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
+        self.query_one(Tabs).can_focus = False  # the numbers and the mouse reach the panes
         self.query_one(LogTail).focus()
         self._look_at_hardware()
         self.set_interval(TICK_SECONDS, self._tick)
@@ -239,6 +240,7 @@ class LiveScreen(LorisScreen):
 
     def action_pane(self, name: str) -> None:
         self.query_one(Tabs).active = name
+        self.query_one(f"#pane-{name}").focus()  # so that the arrows scroll what was asked for
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         self.query_one(ContentSwitcher).current = f"pane-{event.tab.id}"
