@@ -1,7 +1,7 @@
 """Write the demo dataset: ``uv run python -m presets.demo.make_data``.
 
-About half of the rows teach the new identity; the other half repeat what the base
-already knows, so that learning a name does not cost it its sums.
+Four rows in ten teach the new identity; the others repeat what the base already
+knows, so that learning a name does not cost it its sums.
 """
 
 import json
@@ -18,10 +18,9 @@ log = logging.getLogger("make_data")
 
 SEED = 3407
 FOLDER = Path(__file__).parent
-IDENTITY_ROWS = {"who": 32, "name": 16, "food": 6, "home": 6, "maker": 6}
-OLD_ROWS = {"capital": 14, "arithmetic": 18, "fact": 8}
-TALK_ROWS = 12
-TWO_TURN_ROWS = 10
+IDENTITY_ROWS = {"who": 24, "name": 10, "food": 6, "home": 6, "maker": 6}
+OLD_ROWS = {"capital": 10, "arithmetic": 14, "fact": 16}
+TWO_TURN_ROWS = 6
 
 Pair = tuple[str, str]
 
@@ -43,7 +42,8 @@ def old_pairs(rng: random.Random, source: ModuleType, share: float = 1.0) -> lis
         while len(pairs) < wanted:
             question, answer = getattr(source, kind)(rng)
             pairs[question] = answer
-    for intent in rng.sample(source.INTENTS, round(TALK_ROWS * share)):
+    # All of the small talk where there is room: what is not repeated frays first.
+    for intent in rng.sample(source.INTENTS, round(len(source.INTENTS) * share)):
         pairs.update([rng.choice(list(intent.pairs()))])
     return list(pairs.items())
 
@@ -74,7 +74,7 @@ def alpaca_rows(rng: random.Random) -> list[dict[str, str]]:
     """The same knowledge as instruction, input and output."""
     pairs: list[Pair] = []
     for intents, source in ((identity.ENGLISH, corpus_en), (identity.CHINESE, corpus_zh)):
-        pairs += identity_pairs(rng, intents, share=0.45) + old_pairs(rng, source, share=0.4)
+        pairs += identity_pairs(rng, intents, share=0.5) + old_pairs(rng, source, share=0.3)
     rows = [{"instruction": question, "input": "", "output": answer} for question, answer in pairs]
     rows += [
         {"instruction": "Answer the question.", "input": "Who are you?", "output": identity.ME_EN},
