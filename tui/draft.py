@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from engine.spec.check import build
-from engine.spec.fields import FieldError, field_info, parse_field
+from engine.spec.fields import FieldError, field_info, parse_field, section_fields
 from engine.spec.files import to_values
+from engine.spec.presets import Difference
 from engine.spec.run import SECTIONS, ModelSpec, RunSpec
 from engine.spec.text import Message
 
@@ -49,6 +50,11 @@ class Draft:
     def touched(self) -> bool:
         """Whether anything is not as in the preset."""
         return any(self.differs(path) for path in self._typed)
+
+    def changes(self) -> list[Difference]:
+        """What differs from the preset, in the order of the wizard; values that are wrong are among it."""
+        paths = [info.path for section in SECTIONS for info in section_fields(section).values()]
+        return [Difference(path, self._of_preset(path), self[path]) for path in paths if self.differs(path)]
 
     def settle(self, preset: RunSpec) -> None:
         """Count everything as unchanged: these are the values, and they have been saved."""

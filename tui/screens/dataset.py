@@ -42,7 +42,7 @@ class DatasetScreen(WizardScreen):
     """Offers the columns that a file really has, and shows its rows as they are and as they will be learned."""
 
     STEP = "dataset"
-    INTRO = N_("The examples to learn from: a JSON or JSONL file on this machine, or a dataset on the Hub.")
+    INTRO = N_("The examples to learn from: a file on this machine or a Hub dataset.")
     FIELDS = (
         PATH,
         "dataset.split",

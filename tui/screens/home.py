@@ -82,15 +82,7 @@ class HomeScreen(LorisScreen):
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield Static(
-            Content.assemble(
-                (_("Teach a language model something new."), "bold"),
-                "\n",
-                _("Choose where to start, with ↑ ↓ and Enter. New here? Take the demo: it needs no GPU."),
-            ),
-            markup=False,
-            id="welcome",
-        )
+        yield Static("", markup=False, id="welcome")
         with Horizontal(id="body"):
             yield ListBox(id="places")
             with VerticalScroll(id="about", can_focus=False):
@@ -119,6 +111,7 @@ class HomeScreen(LorisScreen):
         if self.loris.draft.touched:
             start.insert(0, self._unfinished())
         start.append(self._scratch())
+        self._welcome(bool(alive))
         options: list[Option | None] = []
         for title, entries, empty in (
             (_("Running now"), alive, ""),
@@ -130,8 +123,19 @@ class HomeScreen(LorisScreen):
                 options.append(Option(Content.styled(title, "bold $text-primary"), disabled=True))
                 options += [Option(_line(entry), id=entry.id) for entry in entries]
             if empty and not entries:
-                options.append(Option(Content.styled("  " + empty, "$text-muted"), disabled=True))
+                options.append(Option(Content.styled("  " + empty, "dim"), disabled=True))
         self._fill(options, [*alive, *start, *over])
+
+    def _welcome(self, running: bool) -> None:
+        """What this is, and what Enter does: the one thing a newcomer should press."""
+        what = (
+            _("A run is going on. Press Enter to watch it.")
+            if running
+            else _("New here? Press Enter for the demo: a few minutes, no GPU needed.")
+        )
+        self.query_one("#welcome", Static).update(
+            Content.assemble((_("Teach a language model something new."), "bold"), "\n", what)
+        )
 
     def _fill(self, options: list[Option | None], entries: list[Entry]) -> None:
         """Show these, with the cursor on the same entry as before, or on the first."""
@@ -173,7 +177,7 @@ class HomeScreen(LorisScreen):
         def begin() -> None:
             self._take(Draft(spec), "review" if is_demo else "model")
 
-        note = _("try it here: a few minutes, no GPU") if is_demo else spec.model.model_name.rpartition("/")[2]
+        note = _("try Loris here and now") if is_demo else spec.model.model_name.rpartition("/")[2]
         return Entry(f"p{identity}", name, " · ".join(filter(None, (whose, visible(note)))), visible(about), begin)
 
     def _scratch(self) -> Entry:
@@ -241,4 +245,4 @@ def _demo_first(preset: Preset) -> bool:
 
 def _line(entry: Entry) -> Content:
     label = set_cell_size(entry.label, LABEL_CELLS) if len(entry.label) < LABEL_CELLS else entry.label
-    return Content.assemble("  ", label, " ", (entry.note, "$text-muted"))
+    return Content.assemble("  ", label, " ", (entry.note, "dim"))

@@ -18,8 +18,7 @@ class LoraScreen(WizardScreen):
 
     STEP = "lora"
     INTRO = N_(
-        "A LoRA adapter is a small set of extra weights: only they are trained, the model itself stays as it is. "
-        "These values suit most runs."
+        "A LoRA adapter is a small set of extra weights; only these are trained. The values below suit most runs."
     )
     FIELDS = ("lora.r", "lora.lora_alpha", "lora.lora_dropout", "lora.target_modules")
     FOLDS = (
@@ -42,7 +41,7 @@ class LoraScreen(WizardScreen):
         if not {"lora.r", "lora.lora_alpha"} & errors.keys():
             root = draft["lora.use_rslora"] is True
             scale = alpha / (math.sqrt(rank) if root else rank)
-            words = _("The adapter's update counts {scale} times (alpha {alpha}, rank {rank}).").format(
+            words = _("The adapter's update is scaled by {scale} (alpha {alpha}, rank {rank}).").format(
                 scale=f"{scale:.3g}", alpha=alpha, rank=rank
             )
             if scale > 4:

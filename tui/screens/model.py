@@ -26,14 +26,14 @@ from tui.widgets.list_box import ListBox
 
 NAME = "model.model_name"
 QUIET_SECONDS = 0.5  # without a keystroke, before the disk is looked at
-NAME_CELLS = 46
+NAME_CELLS = 28
 
 
 class ModelScreen(WizardScreen):
     """Going on from here starts the engine, so that its slow start is over when the forms are filled in."""
 
     STEP = "model"
-    INTRO = N_("Which model to start from? It stays as it is: you train a small adapter on top of it.")
+    INTRO = N_("Which model to start from? You train a small adapter on top of it.")
     FIELDS = (NAME, "model.max_seq_length", "model.load_in_4bit")
     FOLDS = ((N_("More model settings"), ("model.dtype", "model.revision")),)
     DEFAULT_CSS = """
@@ -137,9 +137,7 @@ class ModelScreen(WizardScreen):
 
 
 def _row(model: CatalogueModel, quantised: bool) -> Content:
-    """One line of the list: the name to load, its size, and what it needs."""
+    """One line of the list: the model, its size, and what it needs."""
     size = f"{model.parameters:.3g}B".rjust(6)
     memory = _("about {memory} GB").format(memory=model.memory(quantised))
-    return Content.assemble(
-        set_cell_size(model.hub_id(quantised), NAME_CELLS), (size, ""), "   ", (memory, "$text-muted")
-    )
+    return Content.assemble(set_cell_size(model.title, NAME_CELLS), (size, ""), "   ", (memory, "dim"))

@@ -14,7 +14,6 @@ from textual.widgets import Button, OptionList, Static
 
 from engine.preflight import check_inputs, is_local
 from engine.spec.fields import field_info
-from engine.spec.presets import differences
 from engine.spec.run import RunSpec
 from engine.spec.text import Message
 from tui.i18n import N_, _, render
@@ -30,7 +29,7 @@ class ReviewScreen(WizardScreen):
     """Starting looks at the disk once more, and refuses with the errors beside their fields."""
 
     STEP = "review"
-    INTRO = N_("Look it over, then start. Training goes on when you close Loris or lose the connection.")
+    INTRO = N_("Look it over, then start. Training goes on even if the connection drops.")
     FIELDS = ("name",)
     FOLDS = (
         (
@@ -62,8 +61,8 @@ class ReviewScreen(WizardScreen):
     ReviewScreen #differences { height: auto; margin: 1 0 0 2; color: $text-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+r", "start", N_("Start training"), id="run.start", tooltip=N_("Start training now")),
-        Binding("ctrl+s", "save_preset", N_("Save preset"), id="review.save", tooltip=N_("Keep these settings")),
+        Binding("ctrl+r", "start", N_("Start"), id="run.start", tooltip=N_("Start training now")),
+        Binding("ctrl+s", "save_preset", N_("Save"), id="review.save", tooltip=N_("Keep these settings")),
         Binding("ctrl+n", "start", N_("Start training"), show=False, id="review.next"),
     ]
     _wrong: tuple[str, ...] = ()
@@ -74,16 +73,16 @@ class ReviewScreen(WizardScreen):
         yield Static("", markup=False, id="summary")
         yield Static("", markup=False, id="wrong-title")
         yield ListBox(id="wrong")
-        with Horizontal(id="buttons") as buttons:
-            buttons.compose_add_child(Button(_("Start training"), id="start", variant="success", compact=True))
-            buttons.compose_add_child(Button(_("Save as preset"), id="save", compact=True))
-        yield buttons
+        with Horizontal(id="buttons"):
+            yield Button(_("Start training"), id="start", variant="success", compact=True)
+            yield Button(_("Save as preset"), id="save", compact=True)
         yield from super().form()
         yield Static("", markup=False, id="differences")
 
     def begin(self) -> None:
         if not self.wanted_field:
-            self.query_one("#start").focus()
+            first = "#wrong" if self.loris.draft.errors() else "#start"
+            self.call_after_refresh(self.query_one(first).focus)
         self._look_over()
 
     @work(thread=True, exclusive=True, group="check")
@@ -103,9 +102,7 @@ class ReviewScreen(WizardScreen):
         spec, _errors = draft.build()
         shown = spec or draft.sound_parts()
         self.query_one("#summary", Static).update(visible("\n".join(run_words(shown, self._rows))))
-        self.query_one("#differences", Static).update(
-            visible("\n".join(differences_words(differences(draft.preset, shown))))
-        )
+        self.query_one("#differences", Static).update(visible("\n".join(differences_words(draft.changes()))))
         self._show_wrong(errors)
 
     def _show_wrong(self, errors: dict[str, Message]) -> None:

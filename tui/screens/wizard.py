@@ -54,6 +54,7 @@ class WizardScreen(LorisScreen):
     FIELDS: ClassVar[tuple[str, ...]] = ()
     FOLDS: ClassVar[tuple[tuple[str, tuple[str, ...]], ...]] = ()
 
+    AUTO_FOCUS = ""  # `on_mount` chooses
     DEFAULT_CSS = """
     WizardScreen #body { height: 1fr; }
     WizardScreen #form { width: 1fr; height: 1fr; padding: 0 1; }
@@ -62,7 +63,7 @@ class WizardScreen(LorisScreen):
     WizardScreen Steps.-column, WizardScreen HelpPane { display: none; }
     WizardScreen.-wide Steps.-column, WizardScreen.-wide HelpPane { display: block; }
     WizardScreen.-wide > Steps, WizardScreen.-wide HelpLines { display: none; }
-    WizardScreen.-wide #form { padding: 1 2; }
+    WizardScreen.-wide #form { padding: 1 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+n", "next", N_("Next"), id="wizard.next", tooltip=N_("Go on to the next step")),
@@ -116,7 +117,7 @@ class WizardScreen(LorisScreen):
         if self.wanted_field:
             self.focus_field(self.wanted_field)
         elif fields := self.query(Field):
-            fields.first().editor.focus()
+            self.call_after_refresh(fields.first().editor.focus)
         self.begin()
 
     def begin(self) -> None:
@@ -203,9 +204,9 @@ class WizardScreen(LorisScreen):
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         info = self._focused_info()
-        intro = _(self.INTRO)
-        self.query_one(HelpPane).show(help_content(info) if info else Content(intro))
-        self.query_one(HelpLines).show(info, intro)
+        moving = _("↑ ↓ or Tab moves, Enter opens or presses, F2 to F6 go to a step. Nothing is lost on the way.")
+        self.query_one(HelpPane).show(help_content(info) if info else Content.styled(moving, "dim"))
+        self.query_one(HelpLines).show(info, moving)
 
     def action_help(self) -> None:
         info = self._focused_info()
@@ -215,10 +216,12 @@ class WizardScreen(LorisScreen):
             ("← → Space", _("choose a value, switch on or off")),
             ("Enter", _("open suggestions, or go to the next field")),
             ("F2-F6", _("go to any step; nothing is lost")),
-            *((self.app.get_key_display(a.binding), a.binding.description)
-              for a in self.active_bindings.values()
-              if a.binding.show and a.binding.description and a.binding.key != "f2"),
-        ]  # fmt: skip
+            *(
+                (self.app.get_key_display(active.binding), active.tooltip)
+                for active in self.active_bindings.values()
+                if active.binding.show and active.tooltip and active.binding.key not in ("f1", "f2")
+            ),
+        ]
         self.app.push_screen(HelpDialog(content, keys))
 
     # Going about.

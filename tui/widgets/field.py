@@ -43,14 +43,14 @@ class Field(Widget):
     Field > Horizontal { height: auto; }
     Field .mark { width: 2; color: $text-accent; text-style: bold; }
     Field .label { width: 24; text-wrap: nowrap; text-overflow: ellipsis; padding-right: 1; }
-    Field:focus-within .label { text-style: bold; color: $text-accent; }
+    Field.-active .label { text-style: bold; color: $text-accent; }
     Field .hint {
         width: auto; max-width: 50%; padding: 0 1; color: $text-muted; text-style: dim;
         text-wrap: nowrap; text-overflow: ellipsis;
     }
-    Field.-number LineEditor { width: 12; }
+    Field.-number LineEditor { width: 10; }
     Field.-number .hint, Field.-switch .hint { width: 1fr; max-width: 100%; }
-    Field SwitchEditor { width: 12; padding: 0 1; }
+    Field SwitchEditor { width: 10; padding: 0 1; }
     Field ChoiceEditor { padding: 0 1 0 0; }
     Field .error { display: none; margin-left: 26; color: $text-error; height: auto; }
     Field.-wrong .error { display: block; }
@@ -120,7 +120,20 @@ class Field(Widget):
         self._error, self._differs = error, differs
         self.set_class(bool(error), "-wrong")
         self.query_one(".error", Static).update(f"✗ {visible(error)}")
-        self.query_one(".mark", Static).update("✗" if error else "•" if differs else "")
+        self._show_mark()
+
+    def _show_mark(self) -> None:
+        """The field in focus is marked by a sign too, for terminals without colour."""
+        active = "›" if self.has_class("-active") else ""
+        self.query_one(".mark", Static).update("✗" if self._error else "•" if self._differs else active)
+
+    def on_descendant_focus(self) -> None:
+        self.add_class("-active")
+        self._show_mark()
+
+    def on_descendant_blur(self) -> None:
+        self.remove_class("-active")
+        self._show_mark()
 
     def put(self, value: Any) -> None:
         """Show another value, as if the user had given it."""

@@ -47,22 +47,22 @@ def help_content(info: FieldInfo) -> Content:
     """All there is to say on a field."""
     lines: list[tuple[str, str]] = [
         (_(info.title) + "\n", "bold"),
-        (info.key + "\n\n", "$text-muted"),
+        (info.key + "\n\n", "dim"),
         (_(info.help) + "\n\n", ""),
-        (_("Default") + "  ", "$text-muted"),
+        (_("Default") + "  ", "dim"),
         (visible(default_of(info)) + "\n", ""),
     ]
     if allowed := range_of(info):
         label = _("Range") if info.kind in ("int", "float") else _("Choices")
-        lines += [(label + "  ", "$text-muted"), (allowed, "")]
-    return Content.assemble(*lines)
+        lines += [(label + "  ", "dim"), (allowed, "")]
+    return Content.assemble(*lines).rstrip()
 
 
 class HelpPane(VerticalScroll, can_focus=False):
     """The help on a field, with its library name, default and range."""
 
     DEFAULT_CSS = """
-    HelpPane { width: 36; padding: 0 1 0 2; border-left: solid $foreground 20%; }
+    HelpPane { width: 35; padding: 1 1 0 2; border-left: solid $foreground 20%; }
     HelpPane > Static { height: auto; }
     """
 
@@ -92,4 +92,4 @@ class HelpLines(Static):
         facts = " · ".join(
             filter(None, (_("default {value}").format(value=visible(default_of(info))), range_of(info)))
         )
-        self.update(Content.assemble((info.key, "bold"), (f"  {facts}\n", "$text-muted"), _(info.help)))
+        self.update(Content.assemble((info.key, "bold"), (f"  {facts}\n", "dim"), _(info.help)))

@@ -103,7 +103,7 @@ def row_parts(row: dict[str, Any], data: DatasetSpec, kind: str) -> list[Part]:
     """A row as found, then as the text that is learned, where that can be told without the model."""
     parts: list[Part] = []
     for column, value in row.items():
-        parts += [(f"{visible(str(column))}: ", "$text-muted"), (_short(value) + "\n", "")]
+        parts += [(f"{visible(str(column))}: ", "dim"), (_short(value) + "\n", "")]
     if data.format == "alpaca" or (data.format == "auto" and kind == "alpaca"):
         values = {
             "instruction": row.get(data.instruction_column),
@@ -112,7 +112,7 @@ def row_parts(row: dict[str, Any], data: DatasetSpec, kind: str) -> list[Part]:
         }
         text = fill(data.prompt_template, **{name: _text(value) for name, value in values.items()})
         parts += [("\n" + _("As it is learned:") + "\n", "bold"), (visible(text[:LONGEST]), "")]
-        parts += [(" " + _("<end of sequence>"), "$text-muted")]
+        parts += [(" " + _("<end of sequence>"), "dim")]
     return parts
 
 

@@ -59,7 +59,7 @@ class Steps(Widget):
 
     DEFAULT_CSS = """
     Steps { layout: horizontal; height: 1; width: 1fr; background: $surface; }
-    Steps.-column { layout: vertical; height: 1fr; width: 20; padding-top: 1; border-right: solid $foreground 20%; }
+    Steps.-column { layout: vertical; height: 1fr; width: 17; padding-top: 1; border-right: solid $foreground 20%; }
     Steps.-column StepLine { width: 1fr; margin-bottom: 1; }
     """
 
