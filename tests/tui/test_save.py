@@ -1,0 +1,148 @@
+"""Saving: what each choice is for, where it goes, what stands in the way, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+
+from engine.spec import events as ev
+from engine.spec.commands import AnyReply, Command, Done, Export, Refused
+from engine.spec.folder import RunFolder
+from engine.spec.text import say
+from tests.tui import fakes
+from tests.tui.fakes import FakeBackend, app_on, screen_text
+from tests.tui.test_chat import until
+from tui import exporting
+from tui.link import EngineLink
+from tui.screens.live import LiveScreen
+from tui.screens.save import SaveScreen
+
+SIZES = [(80, 24), (120, 36)]
+
+
+@pytest.fixture
+def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
+    monkeypatch.setenv("LORIS_HOME", str(tmp_path))
+    (tmp_path / "run").mkdir()
+    return FakeBackend(folder=RunFolder(tmp_path / "run"), answer=saves)
+
+
+async def saves(command: Command) -> AsyncGenerator[AnyReply, None]:
+    assert isinstance(command, Export)
+    yield Done(id=1, path=command.path)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_each_choice_says_what_it_is_for_and_how_large(size: tuple[int, int], backend: FakeBackend) -> None:
+    app = app_on("save", backend, fakes.finished())
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "It will be at" in screen_text(app))
+        text = screen_text(app)
+        assert "LoRA adapter  about 97.0 MB" in text
+        assert "Merged 16-bit model  about 6.0 GB" in text
+        assert "vLLM" in text
+        assert "peft" in text
+        assert "Free there:" in text
+        assert "Saved so far" in text
+        assert "/runs/demo/adapter" in text
+
+
+async def test_merged_model_is_saved_into_the_run_by_default(backend: FakeBackend) -> None:
+    app = app_on("save", backend, fakes.finished())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        target = backend.folder.exports / "merged_16bit"
+        assert backend.asked == [Export(id=0, kind="merged_16bit", path=str(target))]
+        backend.feed([ev.Exported(kind="merged_16bit", path=str(target), total_bytes=6 * fakes.GB, seconds=9)])
+        await until(pilot, lambda: "6.0 GB" in screen_text(app).split("Saved so far")[1])
+
+
+async def test_adapter_is_copied_to_a_folder_of_the_users(backend: FakeBackend, tmp_path: Path) -> None:
+    drive = tmp_path / "drive"
+    drive.mkdir()
+    app = app_on("save", backend, fakes.finished())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("up", "down", "down")  # the adapter, then past both to the folder
+        app.screen.query_one("#choice-adapter").focus()
+        await pilot.pause(0.2)
+        app.screen.query_one("#folder").focus()
+        await pilot.press(*str(drive))
+        await until(pilot, lambda: str(drive / "run" / "adapter") in screen_text(app).replace("\n", ""))
+        await pilot.press("enter")
+        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        assert backend.asked == [Export(id=0, kind="adapter", path=str(drive / "run" / "adapter"))]
+
+
+async def test_what_stands_in_the_way_is_said_beside_the_field(backend: FakeBackend, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    app = app_on("save", backend, fakes.finished())
+    async with app.run_test(size=(120, 36)) as pilot:
+        app.screen.query_one("#folder").focus()
+        await pilot.press(*str(tmp_path / "file"))
+        await until(pilot, lambda: "and nothing is" in screen_text(app))
+        await pilot.press("enter")
+        await pilot.pause(0.3)
+        assert backend.asked == []
+        await pilot.press(*"/below")
+        await until(pilot, lambda: "is a file, not a folder" in screen_text(app))
+
+
+async def test_progress_counts_and_a_refusal_is_shown(backend: FakeBackend) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(command: Command) -> AsyncGenerator[AnyReply, None]:
+        await go_on.wait()
+        yield Refused(id=1, code="disk", message=say("The disk is full."))
+
+    backend.answer = slow
+    app = app_on("save", backend, fakes.finished())
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Saving: Merged 16-bit model" in screen_text(app))
+        await until(pilot, lambda: "0:01" in screen_text(app))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "Something is being saved already" in screen_text(app))
+        assert len(backend.asked) == 1
+        go_on.set()
+        await until(pilot, lambda: "✗ The disk is full." in screen_text(app))
+        backend.answer = saves
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+
+
+async def test_earlier_run_is_loaded_first_and_that_can_be_given_up(backend: FakeBackend) -> None:
+    backend.alive = False
+    app = app_on("save", backend, [*fakes.finished(), ev.EngineEnded(exit_code=0)])
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: backend.launched == ["serve"])
+        backend.feed(fakes.loading())
+        await until(pilot, lambda: "the model is loading" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "Stopped before anything was saved" in screen_text(app))
+        assert isinstance(app.screen, SaveScreen)
+        backend.feed([ev.StageChanged(stage="serving")])
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        await pilot.press("escape")
+        await pilot.pause(0.2)
+        assert isinstance(app.screen, LiveScreen)
+
+
+def test_plan_knows_size_and_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = FakeBackend(folder=RunFolder(tmp_path))
+    link = EngineLink(backend)
+    link.attach(backend.folder, fakes.SPEC)
+    backend.feed(fakes.finished())
+    link.poll()
+    plan = exporting.plan("merged_16bit", "", backend.folder, link.state)
+    assert plan.target == tmp_path / "exports" / "merged_16bit"
+    assert plan.needed_bytes == 2 * 3_212_749_824
+    monkeypatch.setattr(exporting.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10**9}))
+    short = exporting.plan("merged_16bit", "", backend.folder, link.state)
+    assert "It takes about 6.0 GB, and this disk has 0.9 GB free." in str(short.error)
+    assert exporting.plan("merged_16bit", "~/x", backend.folder, link.state).target == Path.home() / "x"
