@@ -70,7 +70,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_ignored: object, **_more: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(message=f"loris {version('loris-tui')}\n")
+        print("loris", version("loris-tui"))  # noqa: T201
+        parser.exit()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -130,9 +131,14 @@ def _exit_codes() -> str:
     )
 
 
+def _all_terminals() -> bool:
+    """Whether keys can be read and the screen drawn; the wizard draws on standard error."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
 def _unusable_terminal() -> str:
     """Why the wizard cannot be shown here; empty when it can."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
+    if not _all_terminals():
         return _("The wizard needs a terminal. Without one, use: loris run SPEC.yaml")
     if os.environ.get("TERM", "") in ("dumb", "unknown"):
         return _("This terminal cannot show the wizard (TERM={term}). Use: loris run SPEC.yaml").format(

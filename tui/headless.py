@@ -28,6 +28,7 @@ from tui.safe import visible
 
 COMPLETED, FAILED, BAD_INPUT, STOPPED, LEFT, TERMINATED = 0, 1, 2, 3, 130, 143
 POLL_SECONDS = 0.2
+ANSWER_SECONDS = 2.0  # for the engine's socket, which answers at once; meanwhile no key is seen
 LEAVE_SECONDS = 20.0  # how long an engine that has written its last event may take to be gone
 LOG_LINES = 15
 
@@ -46,15 +47,16 @@ def run_file(path: Path, as_json: bool = False) -> int:
         for line in error_lines(path, error.errors):
             complain(line)
         return BAD_INPUT
-    printer = choose_printer(as_json)
     try:
-        printer.say(_("Run folder: {path}").format(path=visible(str(folder.path))))
         # The engine exits by itself when all is done: nobody is here to chat with it.
         process = launch(folder, "train", exit_when_done=True)
-        return Watch(folder, process, printer, path).run()
     except OSError as error:
         complain(_("The engine could not be started: {reason}").format(reason=visible(str(error))))
         return FAILED
+    printer = choose_printer(as_json)
+    try:
+        printer.say(_("Run folder: {path}").format(path=visible(str(folder.path))))
+        return Watch(folder, process, printer, path).run()
     finally:
         printer.close()
 
@@ -161,7 +163,7 @@ class Watch:
 
         async def ask() -> None:
             async with Control.connect(self._folder) as control:
-                await asyncio.wait_for(control.ask(command), timeout=10)
+                await asyncio.wait_for(control.ask(command), ANSWER_SECONDS)
 
         try:
             asyncio.run(ask())

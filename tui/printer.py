@@ -67,11 +67,17 @@ class JsonPrinter:
     def close(self) -> None: ...
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command, which knows that the engine goes on. Rich would end with exit code 1."""
+        raise BrokenPipeError
+
+
 class LinePrinter:
     """Plain lines, each when it is due."""
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console = console or Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self.console = console or _Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._clock = clock
         self._next_step = 0.0
         self._unsaid: ev.Step | None = None  # the newest step that no line told yet
@@ -84,9 +90,9 @@ class LinePrinter:
             self._unsaid = event
             if event.step == 1 or self._clock() >= self._next_step:
                 self._say_step(state)
+        elif isinstance(event, ev.TrainingFinished):
+            self._say_step(state)  # the last step is told however soon it came
         elif line := line_of(event):
-            if isinstance(event, ev.TrainingFinished):
-                self._say_step(state)
             self.say(line)
 
     def _say_step(self, state: RunState) -> None:
