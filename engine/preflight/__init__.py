@@ -2,6 +2,7 @@
 
 from engine.preflight.check import check_inputs
 from engine.preflight.data import Peek, peek
+from engine.preflight.json_rows import rows_key
 from engine.preflight.places import is_hub_id, is_local, local_path
 
-__all__ = ["Peek", "check_inputs", "is_hub_id", "is_local", "local_path", "peek"]
+__all__ = ["Peek", "check_inputs", "is_hub_id", "is_local", "local_path", "peek", "rows_key"]

@@ -67,7 +67,7 @@ class JsonFile(RowFile):
             yield from self._lines()
         elif self.size <= WHOLE_BYTES:
             data = self.path.read_bytes()
-            values = _list_in(_decode(data.removeprefix(codecs.BOM_UTF8)))
+            _, values = _list_in(_decode(data.removeprefix(codecs.BOM_UTF8)))
             for number, value in enumerate(values, 1):
                 self.bytes_read = self.size * number // len(values)
                 yield None, value
@@ -132,22 +132,38 @@ def _decode(data: bytes, line: int | None = None) -> Any:
         raise DataError(say(N_("Line {line} is not valid JSON: {reason}."), line=at, reason=reason)) from None
 
 
-def _list_in(document: Any) -> list[Any]:
-    """The rows of a JSON document: the list that it is, or the one that it has under a key."""
+def _list_in(document: Any) -> tuple[str, list[Any]]:
+    """(key, rows) of a JSON document: it is the list of rows, with no key, or has that under one of its keys."""
     if isinstance(document, list):
-        return document
+        return "", document
     if not isinstance(document, dict):
-        return [document]
+        return "", [document]
     lists = {
         key: value
         for key, value in document.items()
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
     }
-    if len(lists) == 1 and not is_turns(next(iter(lists.values()))):
-        return next(iter(lists.values()))
     if len(lists) > 1:
         raise DataError(say(N_("This file has several lists of rows: {keys}. Keep one."), keys=", ".join(lists)))
-    return [document]
+    # A lone object with a conversation in it is a row, the only one.
+    return next(((key, rows) for key, rows in lists.items() if not is_turns(rows)), ("", [document]))
+
+
+def rows_key(path: Path) -> str:
+    """The key under which a .json file has its rows, for whoever loads it; empty when it needs none.
+
+    Raises `DataError` for a file that cannot be used.
+    """
+    file = JsonFile(path)
+    if file.shape == "lines":
+        return ""
+    small = file.size <= WHOLE_BYTES
+    with path.open("rb") as opened:
+        data = opened.read(WHOLE_BYTES if small else SNIFF_BYTES).removeprefix(codecs.BOM_UTF8)
+    if small:
+        return _list_in(_decode(data))[0]
+    under_key = _LIST_UNDER_KEY.match(data.decode("utf-8", "replace"))
+    return str(json.loads(f'"{under_key[1]}"')) if under_key else ""
 
 
 def is_turns(value: Any) -> bool:

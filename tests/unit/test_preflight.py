@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.preflight import check_inputs, is_hub_id, is_local, json_rows, peek
+from engine.preflight import check_inputs, is_hub_id, is_local, json_rows, peek, rows_key
 from engine.preflight import data as data_module
 from engine.spec.run import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
 
@@ -289,3 +289,22 @@ def test_large_files_are_not_read_whole(spec: RunSpec, tmp_path: Path, kind: str
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 15_000  # KiB
     assert (len(seen.rows), seen.exact, seen.format, seen.error) == (5, False, "alpaca", None)
     assert 19_000 < seen.total < 21_000
+    assert rows_key(path) == ("data" if kind == "key" else "")
+
+
+@pytest.mark.parametrize(
+    ("document", "key"),
+    [
+        (ROWS, ""),
+        ({"data": ROWS}, "data"),
+        ({"n": 1, "a b": ROWS, "tags": ["x"]}, "a b"),
+        (CHAT[0], ""),
+        (ROWS[0], ""),
+    ],
+)
+def test_the_key_of_the_rows(tmp_path: Path, document: object, key: str):
+    path = tmp_path / "d.json"
+    path.write_text("\ufeff" + json.dumps(document, indent=1))
+    assert rows_key(path) == key
+    path.write_text(lines(ROWS))
+    assert rows_key(path) == ""
