@@ -40,6 +40,12 @@ class Terminal:
             pass
         return self.output[before:]
 
+    def read_some(self, seconds: float) -> bytes:
+        """The next piece it writes, as soon as it comes; empty after so many seconds."""
+        before = len(self.output)
+        self._take(seconds)
+        return self.output[before:]
+
     def wait_for(self, text: bytes, seconds: float = 30.0) -> float:
         """Read until the output from now on has `text`; the seconds that took. Raises TimeoutError."""
         start, before = time.perf_counter(), len(self.output)

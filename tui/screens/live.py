@@ -35,7 +35,7 @@ PANES = {
     "report": N_("Report"),
 }
 TICK_SECONDS = 1.0
-PLOT_TICKS = 2  # the plot and the hardware are looked at every so many ticks: slow lines, and nobody misses it
+SLOW_TICKS = 2  # all but the progress is drawn every so many ticks: that halves what crosses a slow line
 LOG_LINES_OF_FAILURE = 40
 FINISHED = 7  # where TrainingFinished stands among the milestones
 LAST_WORDS_SECONDS = 2.0
@@ -129,9 +129,10 @@ class LiveScreen(LorisScreen):
         if self._milestones() != self._marks:
             self._show_all()
             return
-        self._show_numbers()
-        if self._ticks % PLOT_TICKS == 0:
+        self._show_progress()
+        if self._ticks % SLOW_TICKS == 0:
             self._show_plot()
+            self._show_texts()
             self._look_at_hardware()
 
     def _milestones(self) -> tuple[object, ...]:
@@ -164,8 +165,9 @@ class LiveScreen(LorisScreen):
         title = link.spec.name if link.spec and link.spec.name else link.folder.name if link.folder else ""
         model = link.spec.model.model_name if link.spec else ""
         self.query_one("#title", Static).update(visible("Loris · " + " · ".join(p for p in (title, model) if p)))
-        self._show_numbers()
+        self._show_progress()
         self._show_plot()
+        self._show_texts()
         self.query_one("#pane-notices", facts.FactsPane).show(facts.notice_parts(state))
         self.query_one("#pane-data", facts.FactsPane).show(facts.data_parts(state))
         self.query_one("#pane-answers", facts.FactsPane).show(facts.answer_parts(state))
@@ -175,9 +177,13 @@ class LiveScreen(LorisScreen):
         self.refresh_bindings()
         self._tell_failure()
 
-    def _show_numbers(self) -> None:
-        link, state = self.loris.link, self.loris.link.state
+    def _show_progress(self) -> None:
+        state = self.loris.link.state
         self.query_one(StatusLine).progress = progress_of(state, not self._gone, self.clock())
+
+    def _show_texts(self) -> None:
+        """The log and the run's numbers: whole blocks that move with every step."""
+        link, state = self.loris.link, self.loris.link.state
         self.query_one(LogTail).show(link.log, link.log_total)
         parts = facts.run_parts(state, link.folder)
         for pane in ("#pane-run", "#side-run"):
