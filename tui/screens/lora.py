@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable
 
 from textual.widget import Widget
-from textual.widgets import Static
 
 from engine.spec.text import Message
 from tui.i18n import N_, _
 from tui.screens.wizard import WizardScreen
+from tui.widgets.words import Words
 
 
 class LoraScreen(WizardScreen):
@@ -31,7 +31,7 @@ class LoraScreen(WizardScreen):
     def form(self) -> Iterable[Widget]:
         fields = list(super().form())
         yield from fields[: len(self.FIELDS)]
-        yield Static("", markup=False, id="lora-facts", classes="note")
+        yield Words(id="lora-facts", classes="note")
         yield from fields[len(self.FIELDS) :]
 
     def checked(self, errors: dict[str, Message]) -> None:
@@ -46,4 +46,4 @@ class LoraScreen(WizardScreen):
             )
             if scale > 4:
                 words += " " + _("That is much: training may become unstable.")
-        self.query_one("#lora-facts", Static).update(words)
+        self.query_one("#lora-facts", Words).say(words)

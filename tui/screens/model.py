@@ -117,6 +117,7 @@ class ModelScreen(WizardScreen):
         )
 
     def action_try_model(self) -> None:
+        self.take_over()
         if any(path.startswith("model.") for path in self.loris.draft.errors()):
             self.notify(_("Correct the fields marked ✗ first."), severity="error")
             return
@@ -124,6 +125,7 @@ class ModelScreen(WizardScreen):
         self.loris.go("chat")
 
     def leave(self, to: str) -> None:
+        super().leave(to)
         if to in STEPS:
             if any(path.startswith("model.") for path in self.loris.draft.errors()):
                 self.loris.drop_warm()

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Button, OptionList, Static
+from textual.widgets import Button, OptionList
 
 from engine.preflight import check_inputs, is_local
 from engine.spec.fields import field_info
@@ -23,6 +23,7 @@ from tui.safe import visible
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import STEPS, WizardScreen, step_of
 from tui.widgets.list_box import ListBox
+from tui.widgets.words import Words
 
 
 class ReviewScreen(WizardScreen):
@@ -70,14 +71,14 @@ class ReviewScreen(WizardScreen):
     _rows = 0
 
     def form(self) -> Iterable[Widget]:
-        yield Static("", markup=False, id="summary")
-        yield Static("", markup=False, id="wrong-title")
+        yield Words(id="summary")
+        yield Words(id="wrong-title")
         yield ListBox(id="wrong")
         with Horizontal(id="buttons"):
             yield Button(_("Start training"), id="start", variant="success", compact=True)
             yield Button(_("Save as preset"), id="save", compact=True)
         yield from super().form()
-        yield Static("", markup=False, id="differences")
+        yield Words(id="differences")
 
     def begin(self) -> None:
         if not self.wanted_field:
@@ -101,16 +102,14 @@ class ReviewScreen(WizardScreen):
         draft = self.loris.draft
         spec, _errors = draft.build()
         shown = spec or draft.sound_parts()
-        self.query_one("#summary", Static).update(visible("\n".join(run_words(shown, self._rows))))
-        self.query_one("#differences", Static).update(visible("\n".join(differences_words(draft.changes()))))
+        self.query_one("#summary", Words).say(visible("\n".join(run_words(shown, self._rows))))
+        self.query_one("#differences", Words).say(visible("\n".join(differences_words(draft.changes()))))
         self._show_wrong(errors)
 
     def _show_wrong(self, errors: dict[str, Message]) -> None:
         self._wrong = tuple(errors)
-        title = self.query_one("#wrong-title", Static)
-        title.update(
-            _("✗ {count} to correct before the start; Enter leads to the field:").format(count=len(errors))
-        )
+        title = self.query_one("#wrong-title", Words)
+        title.say(_("✗ {count} to correct before the start; Enter leads to the field:").format(count=len(errors)))
         title.set_class(bool(errors), "-shown")
         box = self.query_one("#wrong", ListBox)
         box.set_class(bool(errors), "-shown")
@@ -136,6 +135,7 @@ class ReviewScreen(WizardScreen):
     # The start.
 
     def action_start(self) -> None:
+        self.take_over()
         spec, errors = self.loris.draft.build()
         if spec is None or errors:
             self._refuse()

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from textual import work
 from textual.widget import Widget
-from textual.widgets import Static
 
 from engine.preflight import is_local
 from engine.spec.text import Message
@@ -14,6 +13,7 @@ from tui.i18n import N_
 from tui.peeks import look
 from tui.screens.wizard import WizardScreen
 from tui.training_words import Amounts, amounts_of, training_words
+from tui.widgets.words import Words
 
 
 class TrainingScreen(WizardScreen):
@@ -52,7 +52,7 @@ class TrainingScreen(WizardScreen):
     def form(self) -> Iterable[Widget]:
         fields = list(super().form())
         yield from fields[: len(self.FIELDS)]
-        yield Static("", markup=False, id="training-facts", classes="note")
+        yield Words(id="training-facts", classes="note")
         yield from fields[len(self.FIELDS) :]
 
     def begin(self) -> None:
@@ -71,4 +71,4 @@ class TrainingScreen(WizardScreen):
     def checked(self, errors: dict[str, Message]) -> None:
         amounts: Amounts | None = amounts_of(self.loris.draft, self._rows) if not errors else None
         words = training_words(amounts) if amounts else ""
-        self.query_one("#training-facts", Static).update(words)
+        self.query_one("#training-facts", Words).say(words)

@@ -146,6 +146,15 @@ class WizardScreen(LorisScreen):
             self.edited(path)
             self.check()
 
+    def leave(self, to: str) -> None:
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Put what was typed last into the draft: its message may still be on its way."""
+        for field in self.query(Field):
+            if field.value != field.told:
+                self.loris.draft[field.info.path] = field.value
+
     def edited(self, path: str) -> None:
         """Called after the user changed a field."""
 
@@ -256,6 +265,8 @@ class WizardScreen(LorisScreen):
         self.app.push_screen(ChooseDialog(_(field.info.title), field.suggestions, current), take)
 
     def action_save_preset(self) -> None:
+        self.take_over()
+
         def saved(name: str | None) -> None:
             if name:
                 self.notify(_('Saved as preset "{name}".').format(name=name), markup=False)

@@ -61,7 +61,12 @@ class LineEditor(Input):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
-        self.post_message(Edited(self, unescape(event.value) if self._escaped else event.value))
+        self.post_message(Edited(self, self.typed))
+
+    @property
+    def typed(self) -> str:
+        """The text that was typed, without the escapes."""
+        return unescape(self.value) if self._escaped else self.value
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()

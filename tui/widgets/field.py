@@ -88,6 +88,7 @@ class Field(Widget):
             self.add_class("-number")
         if info.kind == "bool":
             self.add_class("-switch")
+        self.told = self.value  # the value that was last reported
         self._error = ""
         self._differs = False
 
@@ -135,6 +136,13 @@ class Field(Widget):
         self.remove_class("-active")
         self._show_mark()
 
+    @property
+    def value(self) -> Any:
+        """What is in the editor now, as typed."""
+        if isinstance(self.editor, LineEditor | TextBlock):
+            return self.editor.typed
+        return self.editor.value
+
     def put(self, value: Any) -> None:
         """Show another value, as if the user had given it."""
         if isinstance(self.editor, LineEditor | TextBlock):
@@ -145,6 +153,7 @@ class Field(Widget):
 
     def on_edited(self, event: Edited) -> None:
         event.stop()
+        self.told = event.value
         self.post_message(Field.Changed(self, event.value))
 
     def on_chosen(self, event: Chosen) -> None:

@@ -24,10 +24,14 @@ class TextBlock(TextArea):
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
         event.stop()
+        self.post_message(Edited(self, self.typed))
+
+    @property
+    def typed(self) -> str | tuple[str, ...]:
+        """The value as it stands in the editor."""
         if self._lines:
-            self.post_message(Edited(self, tuple(line for line in self.text.splitlines() if line.strip())))
-        else:
-            self.post_message(Edited(self, self.text))
+            return tuple(line for line in self.text.splitlines() if line.strip())
+        return self.text
 
     def put(self, value: str) -> None:
         """Show another text, as if it had been typed."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.widget import Widget
-from textual.widgets import Static
 
 from tui.i18n import _
 from tui.safe import visible
+from tui.widgets.words import Words
 
 
 class TopBar(Widget):
@@ -23,8 +23,8 @@ class TopBar(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._where = Static("", markup=False, classes="where")
-        self._engine = Static("", markup=False, classes="engine")
+        self._where = Words(classes="where")
+        self._engine = Words(classes="engine")
 
     def compose(self) -> ComposeResult:
         yield self._where
@@ -32,7 +32,7 @@ class TopBar(Widget):
 
     def show(self, where: str, engine: str = "", tone: str = "") -> None:
         """`tone`: "", "ready" or "failed"."""
-        self._where.update(visible(" · ".join(filter(None, (_("Loris"), where)))))
-        self._engine.update(visible(engine))
+        self._where.say(visible(" · ".join(filter(None, (_("Loris"), where)))))
+        self._engine.say(visible(engine))
         self._engine.set_class(tone == "failed", "-failed")
         self._engine.set_class(tone == "ready", "-ready")

@@ -1,0 +1,452 @@
+"""The wizard by keys alone: from the first screen to the spec that the engine is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from textual.widgets import Button, Input
+
+from engine.spec import events as ev
+from engine.spec.commands import Refused, Train
+from engine.spec.files import load_spec
+from engine.spec.prompts import ALPACA, ALPACA_ZH
+from engine.spec.text import say
+from tests.tui.fakes import screen_text
+from tests.tui.wizard_fakes import (
+    NASTY,
+    SHOWN_NASTY,
+    RecordingBackend,
+    error_of,
+    loris,
+    open_step,
+    settle,
+    type_into,
+    wizard,
+)
+from tui.app import LorisApp
+from tui.screens.home import HomeScreen
+from tui.screens.live import LiveScreen
+from tui.widgets.choose_dialog import ChooseDialog
+from tui.widgets.field import Field
+from tui.widgets.help_dialog import HelpDialog
+from tui.widgets.preview import Preview
+from tui.widgets.save_dialog import SaveDialog
+
+SIZES = [(80, 24), (120, 36)]
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """An Alpaca file of three rows."""
+    path = tmp_path / "rows.jsonl"
+    lines = [{"question": f"What is {n}?", "answer": f"It is {n}. {NASTY}"} for n in range(3)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def chat(tmp_path: Path) -> Path:
+    path = tmp_path / "chat.jsonl"
+    turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi!"}]
+    path.write_text((json.dumps({"messages": turns}) + "\n") * 40, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_from_home_to_training_by_keys(size: tuple[int, int], chat: Path) -> None:
+    backend = RecordingBackend()
+    app = LorisApp(language="en", backend=backend)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("n")  # from scratch
+        await settle(pilot)
+        await type_into(pilot, "model.model_name", "unsloth/Qwen2-1.5B-Instruct")
+        await pilot.press("tab", "tab")  # over the list of suggestions
+        await pilot.press("end", "ctrl+u", *"1024", "down", "space")
+        assert wizard(pilot).STEP == "model"
+        await pilot.press("ctrl+n")
+        await settle(pilot)
+        assert wizard(pilot).STEP == "dataset"
+        await type_into(pilot, "dataset.path", str(chat))
+        await pilot.press("down", *"[:30]", "down", "right", "right")
+        await pilot.press("ctrl+n")
+        await settle(pilot)
+        await pilot.press("end", "ctrl+u", *"32", "down", "down", "down", "right", "space")
+        await pilot.press("ctrl+n")
+        await settle(pilot)
+        await type_into(pilot, "training.learning_rate", "5e-5")
+        await type_into(pilot, "training.max_steps", "20")
+        await pilot.press("ctrl+n")
+        await settle(pilot)
+        assert "Each step learns from 8 examples" in screen_text(app)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.pause(0.3)
+        spec = backend.specs[-1]
+        assert spec.model.model_name == "unsloth/Qwen2-1.5B-Instruct"
+        assert spec.model.max_seq_length == 1024
+        assert spec.model.load_in_4bit is False
+        assert spec.dataset.path == str(chat)
+        assert spec.dataset.split == "train[:30]"
+        assert spec.dataset.format == "messages"
+        assert spec.lora.r == 32
+        assert spec.lora.target_modules == ("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+        assert spec.training.learning_rate == 5e-5
+        assert spec.training.max_steps == 20
+        assert backend.launched[-1] == "train"
+        assert isinstance(app.screen, LiveScreen)
+
+
+async def test_errors_stand_beside_their_fields_and_start_is_refused() -> None:
+    backend = RecordingBackend()
+    app = LorisApp(language="en", preset="demo", start="review", backend=backend)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await open_step(pilot, "f5")
+        field = await type_into(pilot, "training.per_device_train_batch_size", "lots")
+        assert "Give a whole number from 1 to 4096." in error_of(field)
+        other = await type_into(pilot, "training.max_steps", "3")
+        assert error_of(other) == ""
+        await open_step(pilot, "f6")
+        assert "Batch size" in screen_text(app)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert backend.specs == []
+        assert wizard(pilot).STEP == "review"
+        await pilot.press("enter")  # the list of errors is in focus: jump
+        await settle(pilot)
+        assert wizard(pilot).STEP == "training"
+        assert app.focused is wizard(pilot).field_at("training.per_device_train_batch_size").editor
+        # Corrected, the rule across fields turns up: it could not be checked before.
+        field = await type_into(pilot, "training.per_device_train_batch_size", "4")
+        assert error_of(field) == ""
+        warmup = wizard(pilot).field_at("training.warmup_steps")
+        assert "The warm-up must be shorter than the 3 steps" in error_of(warmup)
+
+
+async def test_errors_of_the_disk_stand_beside_their_fields(tmp_path: Path) -> None:
+    app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await open_step(pilot, "f3")
+        field = await type_into(pilot, "dataset.path", str(tmp_path / "none.jsonl"))
+        await pilot.pause(0.7)
+        await settle(pilot)
+        assert "There is no such file." in error_of(field)
+
+
+async def test_going_about_and_changing_the_language_lose_nothing() -> None:
+    app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.go("training")
+        await settle(pilot)
+        await type_into(pilot, "training.learning_rate", "2e-x")
+        await type_into(pilot, "training.weight_decay", "1e-2")
+        await type_into(pilot, "training.seed", "12")
+        await open_step(pilot, "f2")
+        await open_step(pilot, "f4")
+        await pilot.press("escape")
+        await settle(pilot)
+        assert wizard(pilot).STEP == "dataset"
+        await open_step(pilot, "f5")
+        app.use_language("zh")
+        await settle(pilot)
+        for path, typed in (("learning_rate", "2e-x"), ("weight_decay", "1e-2"), ("seed", "12")):
+            editor = wizard(pilot).field_at(f"training.{path}").editor
+            assert isinstance(editor, Input)
+            assert editor.value == typed
+        error = error_of(wizard(pilot).field_at("training.learning_rate"))
+        assert error
+        assert "Give a number" not in error  # it is Chinese now
+        app.use_language("en")
+        await settle(pilot)
+        assert "Give a number" in error_of(wizard(pilot).field_at("training.learning_rate"))
+
+
+async def test_values_that_differ_from_the_preset_are_marked() -> None:
+    app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert "All settings are as in the preset." in screen_text(app)
+        await open_step(pilot, "f4")
+        field = await type_into(pilot, "lora.r", "64")
+        assert str(field.query_one(".mark").render()) == "•"
+        await open_step(pilot, "f6")
+        assert "Rank (lora.r): 16 → 64" in screen_text(app)
+        assert "demo (changed)" in screen_text(app)
+        await open_step(pilot, "f4")
+        field = await type_into(pilot, "lora.r", "16")
+        assert str(field.query_one(".mark").render()) == "›"
+
+
+async def test_an_alpaca_file_offers_its_columns_and_shows_its_rows_literally(rows: Path) -> None:
+    app = LorisApp(language="en", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.go("dataset")
+        await settle(pilot)
+        await type_into(pilot, "dataset.path", str(rows))
+        wizard(pilot).field_at("dataset.format").put("alpaca")
+        await pilot.pause(0.7)
+        await settle(pilot)
+        column = wizard(pilot).field_at("dataset.instruction_column")
+        assert 'There is no column "instruction"' in error_of(column)
+        wizard(pilot).focus_field("dataset.instruction_column")
+        await pilot.pause()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, ChooseDialog)
+        await pilot.press("down", "enter")
+        await settle(pilot)
+        await type_into(pilot, "dataset.output_column", "answer")
+        await pilot.pause(0.7)
+        await settle(pilot)
+        assert app.draft["dataset.instruction_column"] == "question"
+        assert error_of(column) == ""
+        preview = app.screen.query_one(Preview)
+        shown = str(preview._body.render())
+        assert SHOWN_NASTY in shown
+        assert "### Instruction:\nWhat is 0?" in shown
+        preview.focus()
+        await pilot.press("right")
+        assert "What is 1?" in str(preview._body.render())
+        app.export_screenshot()  # markup that crashes would do so here
+        assert "\x1b]0" not in screen_text(app)
+
+
+async def test_prompt_texts_can_be_chosen_and_changed() -> None:
+    app = LorisApp(language="en", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.go("dataset")
+        await settle(pilot)
+        wizard(pilot).focus_field("dataset.prompt_template")
+        await pilot.pause()
+        assert app.draft["dataset.prompt_template"] == ALPACA
+        await pilot.press("shift+tab", "right")
+        await settle(pilot)
+        assert app.draft["dataset.prompt_template"] == ALPACA_ZH
+        wizard(pilot).field_at("dataset.prompt_template").put("{instruction}")
+        await settle(pilot)
+        assert "The prompt text needs {output}." in error_of(wizard(pilot).field_at("dataset.prompt_template"))
+
+
+async def test_markers_keep_their_newlines() -> None:
+    app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.go("dataset")
+        await settle(pilot)
+        wizard(pilot).field_at("dataset.instruction_part").put("<|user|>\n")
+        field = await type_into(pilot, "dataset.response_part", r"<|bot|>\n\\")
+        assert app.draft["dataset.instruction_part"] == "<|user|>\n"
+        assert app.draft["dataset.response_part"] == "<|bot|>\n\\"
+        assert error_of(field) == ""
+
+
+async def test_presets_are_saved_and_only_overwritten_when_asked(loris_home: Path) -> None:
+    app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await open_step(pilot, "f4")
+        await type_into(pilot, "lora.r", "8")
+        for expected in ("", "is already there"):
+            await pilot.press("ctrl+s")
+            await pilot.pause()
+            assert isinstance(app.screen, SaveDialog)
+            await pilot.press("end", "ctrl+u", *"mine", "enter")
+            await settle(pilot)
+            if expected:
+                assert expected in str(app.screen.query_one(".error").render())
+                assert app.focused is app.screen.query_one("#overwrite", Button)
+                await pilot.press("enter")
+                await settle(pilot)
+            assert wizard(pilot).STEP == "lora"
+        assert load_spec(loris_home / "presets" / "mine.yaml").lora.r == 8
+        assert not app.draft.touched
+        await pilot.press("ctrl+s")
+        await pilot.press("end", "ctrl+u", "enter")
+        await settle(pilot)
+        assert "Give the preset a name." in str(app.screen.query_one(".error").render())
+
+
+async def test_help_says_all_about_a_field() -> None:
+    app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.go("training")
+        await settle(pilot)
+        assert "How many examples go through the card at once" in screen_text(app)
+        await pilot.press("f1")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpDialog)
+        assert "1 to 4,096" in screen_text(app)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert wizard(pilot).STEP == "training"
+
+
+async def test_every_field_of_the_spec_is_on_some_step() -> None:
+    from engine.spec.fields import section_fields
+    from engine.spec.run import SECTIONS
+
+    app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        found = set()
+        for step in ("model", "dataset", "lora", "training", "review"):
+            app.go(step)
+            await settle(pilot)
+            found |= {field.info.path for field in app.screen.query(Field)}
+    wanted = {info.path for section in SECTIONS for info in section_fields(section).values()}
+    assert wanted - found == {"lora.loftq_config"}  # None is its only value
+
+
+# The engine that starts early.
+
+
+async def test_leaving_the_model_step_starts_the_engine_and_training_uses_it(chat: Path) -> None:
+    backend = RecordingBackend()
+    app = LorisApp(language="en", preset="demo", backend=backend)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.go("model")
+        await settle(pilot)
+        await pilot.press("ctrl+n")
+        await pilot.pause(0.3)
+        assert backend.launched == ["wait"]
+        backend.feed([ev.EngineStarted(pid=1, hostname="h", versions={}), ev.StageChanged(stage="loading")])
+        await pilot.pause(0.6)
+        assert "engine: loading the model" in screen_text(app)
+        backend.feed([ev.StageChanged(stage="ready")])
+        await pilot.pause(0.6)
+        assert "engine: ready" in screen_text(app)
+        await open_step(pilot, "f6")
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.pause(0.3)
+        assert backend.launched == ["wait"]
+        assert [type(command) for command in backend.asked] == [Train]
+        assert isinstance(app.screen, LiveScreen)
+        assert backend.abandoned == []
+
+
+async def test_an_engine_that_refuses_brings_the_review_back() -> None:
+    backend = RecordingBackend()
+
+    async def refuse(command):  # type: ignore[no-untyped-def]
+        yield Refused(id=0, code="x", message=say("The file has gone."), field="dataset.path")
+
+    backend.answer = refuse
+    app = LorisApp(language="en", preset="demo", backend=backend)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.go("model")
+        await settle(pilot)
+        await pilot.press("f6")
+        await pilot.pause(0.3)
+        backend.feed([ev.EngineStarted(pid=1, hostname="h", versions={}), ev.StageChanged(stage="ready")])
+        await pilot.pause(0.6)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.pause(0.3)
+        assert wizard(pilot).STEP == "review"
+        assert app.link.warm
+
+
+async def test_another_model_ends_the_warm_engine_and_so_does_quitting() -> None:
+    backend = RecordingBackend()
+    app = LorisApp(language="en", preset="demo", backend=backend)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.go("model")
+        await settle(pilot)
+        await pilot.press("ctrl+n")
+        await pilot.pause(0.3)
+        await open_step(pilot, "f2")
+        await type_into(pilot, "model.max_seq_length", "128")
+        await pilot.press("ctrl+n")
+        await pilot.pause(0.3)
+        assert [folder.name for folder in backend.abandoned] == ["1"]
+        assert backend.launched == ["wait", "wait"]
+        assert backend.specs[-1].model.max_seq_length == 128
+        await pilot.press("ctrl+q")
+        await pilot.pause(0.3)
+    assert [folder.name for folder in backend.abandoned] == ["1", "2"]
+    assert loris(pilot).link.folder is None
+
+
+async def test_an_engine_that_still_loads_is_replaced_by_one_that_needs_nobody() -> None:
+    backend = RecordingBackend()
+    app = LorisApp(language="en", preset="demo", backend=backend)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.go("model")
+        await settle(pilot)
+        await pilot.press("f6")
+        await pilot.pause(0.3)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.pause(0.3)
+        assert backend.launched == ["wait", "train"]
+        assert [folder.name for folder in backend.abandoned] == ["1"]
+
+
+# Home.
+
+
+async def test_home_suggests_the_demo_first_and_lists_broken_presets(loris_home: Path) -> None:
+    presets = loris_home / "presets"
+    presets.mkdir()
+    (presets / "broken.yaml").write_text("lora:\n  r: many\n", encoding="utf-8")
+    (presets / "odd.yaml").write_text(json.dumps({"name": NASTY, "description": NASTY}), encoding="utf-8")
+    app = LorisApp(language="en", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        text = screen_text(app)
+        assert "Press Enter for the demo" in text
+        assert "No runs yet" in text
+        assert "✗ cannot be used" in text
+        assert SHOWN_NASTY[:20] in text
+        assert "\x1b]0" not in text
+        await pilot.press(*["down"] * 4)
+        await settle(pilot)
+        assert "broken.yaml:2: lora.r" in screen_text(app)
+        await pilot.press("home", "enter")
+        await settle(pilot)
+        assert wizard(pilot).STEP == "review"
+        assert app.draft.preset.name == "demo"
+        await pilot.press(*["escape"] * 5)
+        await settle(pilot)
+        assert isinstance(app.screen, HomeScreen)
+
+
+async def test_home_goes_on_with_what_was_not_finished() -> None:
+    app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.go("lora")
+        await settle(pilot)
+        await type_into(pilot, "lora.r", "8")
+        app.go("home")
+        await settle(pilot)
+        assert "go on with demo" in screen_text(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert app.draft["lora.r"] == 8
+
+
+async def test_language_is_switched_and_remembered() -> None:
+    app = LorisApp(language="en", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("l")
+        await settle(pilot)
+        assert "退出" in screen_text(app)
+    again = LorisApp(backend=RecordingBackend())
+    async with again.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert "退出" in screen_text(again)

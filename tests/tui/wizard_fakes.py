@@ -1,0 +1,89 @@
+"""What tests of the wizard share: a backend that remembers what it was given, and steps through the forms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from textual import events
+from textual.pilot import Pilot
+
+from engine.client.launch import Mode
+from engine.spec.folder import RunFolder
+from engine.spec.run import RunSpec
+from tests.tui.fakes import FakeBackend
+from tui.app import LorisApp
+from tui.screens.wizard import WizardScreen
+from tui.widgets.field import Field
+
+NASTY = "[red]x[/] [/nope] \x1b]0;pwned\x07 \u202eabc"
+SHOWN_NASTY = "[red]x[/] [/nope] ␛]0;pwned␇ �abc"
+
+
+@dataclass
+class RecordingBackend(FakeBackend):
+    """Remembers specs and launches, and hands out a folder a run."""
+
+    alive: bool = False
+    specs: list[RunSpec] = field(default_factory=list)
+    abandoned: list[RunFolder] = field(default_factory=list)
+
+    def new_run(self, spec: RunSpec) -> RunFolder:
+        self.specs.append(spec)
+        return RunFolder(Path(f"/runs/{len(self.specs)}"))
+
+    def launch(self, folder: RunFolder, mode: Mode) -> None:
+        super().launch(folder, mode)
+
+    async def abandon(self, folder: RunFolder) -> None:
+        self.abandoned.append(folder)
+        await super().abandon(folder)
+
+
+def wizard(pilot: Pilot[None]) -> WizardScreen:
+    """The wizard's screen in front."""
+    screen = pilot.app.screen
+    assert isinstance(screen, WizardScreen)
+    return screen
+
+
+def loris(pilot: Pilot[None]) -> LorisApp:
+    app = pilot.app
+    assert isinstance(app, LorisApp)
+    return app
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    """Wait for threads and for what they post."""
+    for _ in range(3):
+        await pilot.pause()
+        await pilot.app.workers.wait_for_complete(
+            [w for w in pilot.app.workers if w.group in ("default", "file", "folder", "check")]
+        )
+    await pilot.pause()
+
+
+async def open_step(pilot: Pilot[None], key: str) -> WizardScreen:
+    """Go to a step by its key."""
+    await pilot.press(key)
+    await settle(pilot)
+    return wizard(pilot)
+
+
+async def type_into(pilot: Pilot[None], path: str, text: str) -> Field:
+    """Replace the content of a text field by typing."""
+    wizard(pilot).focus_field(path)
+    await pilot.pause()
+    await pilot.press("end", "ctrl+u")
+    if len(text) > 8 and pilot.app.focused is not None:
+        pilot.app.focused.post_message(events.Paste(text))  # as terminals do, and quicker than keys
+    else:
+        await pilot.press(*text)
+    await settle(pilot)
+    return wizard(pilot).field_at(path)
+
+
+def error_of(field: Field) -> str:
+    """The error beneath a field, empty when it is not shown."""
+    shown = field.query_one(".error")
+    return str(shown.render()) if shown.display else ""

@@ -1,0 +1,22 @@
+"""A text that may be set as often as one likes: the screen is laid out again only when it changes."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+
+class Words(Static):
+    """Shows text literally."""
+
+    DEFAULT_CSS = "Words { height: auto; }"
+
+    def __init__(self, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__("", markup=False, id=id, classes=classes)
+        self._said: str | Content = ""
+
+    def say(self, words: str | Content) -> None:
+        """Show these words."""
+        if words != self._said:
+            self._said = words
+            self.update(words)
