@@ -10,6 +10,7 @@ import argparse
 import fcntl
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -17,10 +18,11 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 from engine.control import Control
 from engine.failures import RunFailed, explain
-from engine.preflight.places import absolute_paths
+from engine.preflight.places import absolute_paths, is_local
 from engine.record import EventWriter
 from engine.serve import Server, UnsafeFolder
 from engine.spec import events as ev
@@ -31,6 +33,7 @@ from engine.spec.text import N_, say
 
 PACKAGES = ("loris-tui", "unsloth", "unsloth_zoo", "torch", "transformers", "trl", "peft", "datasets",
             "bitsandbytes", "xformers", "triton")  # fmt: skip
+HUB_SECONDS = 4.0
 
 
 def arguments() -> argparse.Namespace:
@@ -111,6 +114,37 @@ def set_environment(installed: dict[str, str]) -> None:
         os.environ.setdefault(name, value)
 
 
+def hub_is_near() -> bool:
+    """Whether the Hub answers within a few seconds. Its library tries for a minute and a half, per file."""
+    proxies = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+    if os.environ.get("HF_HUB_OFFLINE") or any(os.environ.get(name) for name in proxies):
+        return True  # decided already, or not to be told from here
+    endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
+    answered = threading.Event()
+
+    def knock() -> None:
+        with suppress(OSError), socket.create_connection((endpoint.hostname or "", port), HUB_SECONDS):
+            answered.set()
+
+    # A thread, for looking up a name takes as long as the resolver likes.
+    thread = threading.Thread(target=knock, daemon=True)
+    thread.start()
+    thread.join(HUB_SECONDS)
+    return answered.is_set()
+
+
+def stay_off_the_hub(spec: RunSpec, waiting: bool, record: EventWriter) -> None:
+    """Without a way to the Hub, have the libraries look in its local cache alone, and say so if it matters."""
+    if hub_is_near():
+        return
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    wanted = [spec.model.model_name] if waiting else [spec.model.model_name, spec.dataset.path]
+    if not all(is_local(name) for name in wanted):
+        message = say(N_("The Hugging Face Hub cannot be reached: only what is on this machine is used."))
+        record.emit(ev.Notice(code="hub_offline", message=message, level="warning"))
+
+
 def watch(control: Control, server: Server | None) -> None:
     """End the process when it is told to while the main thread is deep in an import or a download.
 
@@ -188,6 +222,7 @@ def main() -> int:
         watch(control, server)
         spec = read_spec(folder)
         os.chdir(folder.path)  # whatever a library drops into the working directory lands there
+        stay_off_the_hub(spec, options.wait, record)
 
         from engine.session import Session  # imports unsloth: 15 to 30 seconds
 
