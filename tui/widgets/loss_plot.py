@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import locale
 import math
+import os
 from array import array
 from itertools import groupby
 from operator import itemgetter
@@ -36,8 +36,15 @@ Row = list[tuple[str, Ink]]
 
 
 def has_unicode() -> bool:
-    """Whether the locale can show braille. Without UTF-8 a terminal shows three odd signs for each."""
-    return "utf" in locale.getpreferredencoding(False).lower()
+    """Whether to draw in braille: unless the locale names another character set.
+
+    Python cannot be asked, it takes C for UTF-8; and on rented machines the locale is often not set at all,
+    while the terminal at the other end of the line has long been UTF-8.
+    """
+    for variable in ("LC_ALL", "LC_CTYPE", "LANG"):
+        if value := os.environ.get(variable):
+            return "utf" in value.lower()
+    return True
 
 
 class LossPlot(Widget):
