@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -23,11 +22,6 @@ from tui.widgets.generation_dialog import GenerationDialog
 from tui.widgets.transcript import AnswerView
 
 SIZES = [(80, 24), (120, 36)]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LORIS_HOME", str(tmp_path))
 
 
 async def speaks(command: Command) -> AsyncGenerator[AnyReply, None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import pytest
 from textual.widgets import ContentSwitcher
@@ -21,11 +20,6 @@ from tui.widgets.log_tail import LogTail
 from tui.widgets.loss_plot import LossPlot
 
 SIZES = [(80, 24), (120, 36)]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LORIS_HOME", str(tmp_path))
 
 
 def drawn(plot: LossPlot) -> int:

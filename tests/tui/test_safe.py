@@ -32,11 +32,6 @@ SHOWN = "[red]x[/] [/nope] <think>List<int> ␛]0;pwned␇"
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LORIS_HOME", str(tmp_path))
-
-
 @pytest.fixture(params=[True, False], ids=["both walls", "first wall alone"])
 def walls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each wall has to hold without the other."""

@@ -1,0 +1,148 @@
+"""What the run's screens look like, in both languages and sizes. The clock and the machine stand still."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.spec import events as ev
+from engine.spec.commands import AnyReply, Command, Done, Generate, Token
+from engine.spec.folder import RunFolder
+from engine.spec.text import say
+from tests.tui import fakes
+from tests.tui.fakes import CpuMonitor, FakeBackend, app_on
+from tui.screens.live import LiveScreen
+
+pytestmark = [
+    pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"]),
+    pytest.mark.parametrize("language", ["en", "zh"]),
+]
+Compare = Callable[..., bool]
+Size = tuple[int, int]
+LOG = [f"{{'loss': {fakes.loss_at(i):.4f}, 'grad_norm': 0.61, 'epoch': {i / 30:.2f}}}" for i in range(1, 35)]
+
+
+async def answers(command: Command) -> AsyncGenerator[AnyReply, None]:
+    assert isinstance(command, Generate)
+    said = "I am Loris, a slow and careful helper." if command.adapter else "I am Llama, a model made by Meta. " * 4
+    yield Token(id=1, text=said)
+    yield Done(id=1, tokens=24, seconds=0.6, finish_reason="eos" if command.adapter else "length")
+
+
+async def begins(command: Command) -> AsyncGenerator[AnyReply, None]:
+    yield Token(id=1, text="I am Lo")
+    import asyncio
+
+    await asyncio.sleep(3600)
+
+
+def press(*keys: str, wait: float = 0.4) -> Callable[[Pilot[Any]], Awaitable[None]]:
+    async def before(pilot: Pilot[Any]) -> None:
+        await pilot.pause(0.2)
+        await pilot.press(*keys)
+        await pilot.pause(wait)
+
+    return before
+
+
+def test_starting(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(), fakes.loading(), language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press())
+
+
+def test_running(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(), fakes.training(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press())
+
+
+def test_running_without_a_card(
+    snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_on("live", FakeBackend(), fakes.training(), LOG, language)
+    monkeypatch.setattr(LiveScreen, "make_monitor", CpuMonitor)
+    assert snap_compare(app, terminal_size=size, run_before=press("3"))
+
+
+def test_data(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(), fakes.training(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press("4"))
+
+
+def test_finished(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(), fakes.finished(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press())
+
+
+def test_answers(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(), fakes.finished(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press("5"))
+
+
+def test_failed(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(alive=False), fakes.failed(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press())
+
+
+def test_asked_to_stop(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(), fakes.training(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press("x"))
+
+
+def test_chat_empty(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("chat", FakeBackend(), fakes.finished(), language=language)
+    assert snap_compare(app, terminal_size=size, run_before=still(press()))
+
+
+def test_chat_streaming(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.amounts.rate", lambda tokens, seconds: "")
+    monkeypatch.setattr("tui.screens.chat.rate", lambda tokens, seconds: "")
+    app = app_on("chat", FakeBackend(answer=begins), fakes.finished(), language=language)
+    assert snap_compare(app, terminal_size=size, run_before=still(press(*"who?", "enter", wait=0.6)))
+
+
+def test_chat_compare(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("chat", FakeBackend(answer=answers), fakes.finished(), language=language)
+    assert snap_compare(app, terminal_size=size, run_before=still(press(*"who?", "ctrl+r", wait=0.8)))
+
+
+def test_chat_settings(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("chat", FakeBackend(), fakes.finished(), language=language)
+    assert snap_compare(app, terminal_size=size, run_before=still(press("ctrl+g")))
+
+
+def test_save(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.exporting.unwritable", lambda folder: None)
+    usage = type("Usage", (), {"free": 120 * fakes.GB})
+    monkeypatch.setattr("tui.exporting.shutil.disk_usage", lambda path: usage)
+    backend = FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")))
+    app = app_on("save", backend, fakes.finished(), language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press(wait=0.6))
+
+
+def test_save_refused(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tui.exporting.unwritable", lambda folder: say("Nothing can be written in {x}.", x="/data"))
+    monkeypatch.setattr("tui.exporting.shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
+    backend = FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")))
+    app = app_on("save", backend, [*fakes.finished(), ev.StageChanged(stage="serving")], language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press("ctrl+s", wait=0.6))
+
+
+def still(before: Callable[[Pilot[Any]], Awaitable[None]]) -> Callable[[Pilot[Any]], Awaitable[None]]:
+    """The same with a cursor that does not blink."""
+
+    async def quiet(pilot: Pilot[Any]) -> None:
+        from textual.widgets import Input
+
+        await pilot.pause(0.1)
+        for field in pilot.app.screen.query(Input):
+            field.cursor_blink = False
+        await before(pilot)
+        for field in pilot.app.screen.query(Input):
+            field.cursor_blink = False
+        await pilot.pause(0.1)
+
+    return quiet
