@@ -132,17 +132,31 @@ class LorisApp(App[None]):
         else:
             self.run_worker(self._warm_up(), group="engine")
 
-    async def _warm_up(self) -> None:
+    def try_model(self) -> None:
+        """Chat with the draft's model as it is."""
+        self.run_worker(self._try_model(), group="engine")
+
+    async def _try_model(self) -> None:
+        if await self._warm_up():
+            self.go("chat")
+
+    async def _warm_up(self) -> bool:
+        """Whether an engine for the draft's model is up. Says why where it is not; stays on this screen."""
+        await self.link.let_go()
         runs = await asyncio.to_thread(list_runs)
         if any(run.alive and not run.draft for run in runs):
-            return  # two models at once may not fit: this one is loaded when it is to train
+            # Two models at once may not fit: this one is loaded when it is to train.
+            self.notify(_("Another run is using this machine: the model is loaded when training starts."))
+            return False
         try:
             await self.link.warm_up(self.draft.sound_parts())
         except SpecError as error:
-            self._blame(error)
+            self.draft.blamed.update({one.field: one.message for one in error.errors})
+            self.notify(render(error.errors[0].message), severity="error", markup=False)
         except (ClientError, OSError) as error:
-            self._complain(error)
+            self.notify(render(_said(error)), severity="error", markup=False)
         self.screen.post_message(RunChanged())
+        return self.link.warm
 
     def drop_warm(self) -> None:
         """End the engine that was started early, if there is one."""
@@ -163,6 +177,7 @@ class LorisApp(App[None]):
 
     async def _train(self, spec: RunSpec) -> None:
         try:
+            await self.link.let_go()
             replies = await self.link.train(spec)
             self.go("live")
             async for reply in replies:
@@ -171,25 +186,15 @@ class LorisApp(App[None]):
                         self.draft.blamed[reply.field] = reply.message
                     self._refused(reply.message)
         except SpecError as error:
-            self._blame(error)
+            self.draft.blamed.update({one.field: one.message for one in error.errors})
+            self._refused(error.errors[0].message)
         except (ClientError, OSError) as error:
-            self._complain(error)
-
-    def _blame(self, error: SpecError) -> None:
-        """Put the errors beside their fields, and show the review, which lists them."""
-        self.draft.blamed.update({one.field: one.message for one in error.errors})
-        self._refused(error.errors[0].message)
+            self._refused(_said(error))
 
     def _refused(self, why: Message) -> None:
+        """Back to the review, which lists what is wrong."""
         self.go("review")
         self.notify(render(why), severity="error", markup=False)
-
-    def _complain(self, error: ClientError | OSError) -> None:
-        if isinstance(error, ClientError):
-            self._refused(error.message)
-        else:
-            reason = error.strerror or str(error)
-            self._refused(say(N_("The engine could not be started: {reason}"), reason=reason))
 
     # Leaving. An engine that was only kept warm must not go on holding the card.
 
@@ -236,3 +241,10 @@ class LorisApp(App[None]):
             yield SystemCommand(*command)
         yield SystemCommand(_("theme: choose"), _("Change the colours"), self.action_change_theme)
         yield SystemCommand(_("quit"), _("Leave Loris; a run goes on"), self.action_quit)
+
+
+def _said(error: ClientError | OSError) -> Message:
+    """Why something failed, in a sentence."""
+    if isinstance(error, ClientError):
+        return error.message
+    return say(N_("The engine could not be started: {reason}"), reason=error.strerror or str(error))

@@ -214,6 +214,18 @@ class EngineLink:
         """Whether the engine is gone without having said so: killed, or out of memory."""
         return self.state.started is not None and self.state.ended is None and not self.alive
 
+    async def let_go(self) -> None:
+        """End the attached run's engine if it only answers questions: its card is wanted, and all is saved."""
+        if self.folder is None or self.warm or self.state.stage != "serving" or not self.alive:
+            return
+        with suppress(ClientError, OSError):
+            async for _reply in self.backend.ask(self.folder, Shutdown(id=0)):
+                pass
+        for _ in range(round(END_PATIENCE / 0.1)):
+            if not self.alive:
+                return
+            await asyncio.sleep(0.1)
+
     async def look_at(self, folder: RunFolder, spec: RunSpec) -> None:
         """Attach to another run; an engine that was only kept warm is ended first."""
         if self.folder != folder:

@@ -45,7 +45,7 @@ def run_words(spec: RunSpec, rows: int) -> list[str]:
         then.append(_("The results are copied to {folder}.").format(folder=spec.export.copy_to))
     if spec.generation.prompts:
         then.append(
-            _("{count} test prompts are answered before and after.").format(count=len(spec.generation.prompts))
+            _("Test prompts answered before and after: {count}.").format(count=len(spec.generation.prompts))
         )
     return [*lines, " ".join(then)]
 

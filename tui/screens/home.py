@@ -185,10 +185,11 @@ class HomeScreen(LorisScreen):
         return Entry("scratch", _("from scratch"), _("the usual values"), about, self.action_scratch)
 
     def _unfinished(self) -> Entry:
-        name = self.loris.draft.preset.name or _("from scratch")
+        name = self.loris.draft.preset.name
+        label = _("go on with {name}").format(name=visible(name)) if name else _("go on where you were")
         about = _("What you have filled in so far is kept until you leave Loris.")
         return Entry(
-            "unfinished", _("go on with {name}").format(name=visible(name)), _("not started yet"), about,
+            "unfinished", label, _("not started yet"), about,
             lambda: self.loris.go("review"),
         )  # fmt: skip
 
@@ -200,7 +201,8 @@ class HomeScreen(LorisScreen):
         about = "\n".join(
             (run.name, when, "", run.model, run.dataset, "", " · ".join(filter(None, (state, steps, loss))))
         )
-        note = " · ".join(filter(None, (state, steps, loss, when)))
+        # A line of 80 columns has room for three of these.
+        note = " · ".join(filter(None, (state, steps, loss) if run.alive else (state, loss, when[5:])))
         return Entry(
             "r" + run.name.encode().hex(), visible(run.title), note, visible(about), lambda: self._open_run(run)
         )

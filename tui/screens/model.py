@@ -121,8 +121,7 @@ class ModelScreen(WizardScreen):
         if any(path.startswith("model.") for path in self.loris.draft.errors()):
             self.notify(_("Correct the fields marked ✗ first."), severity="error")
             return
-        self.loris.warm_up()
-        self.loris.go("chat")
+        self.loris.try_model()
 
     def leave(self, to: str) -> None:
         super().leave(to)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual import work
@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, OptionList
 
+from engine.client.runs import list_runs
 from engine.preflight import check_inputs, is_local
 from engine.spec.fields import field_info
 from engine.spec.run import RunSpec
@@ -69,6 +70,7 @@ class ReviewScreen(WizardScreen):
     _wrong: tuple[str, ...] = ()
     _starting = False
     _rows = 0
+    _others: Sequence[str] = ()
 
     def form(self) -> Iterable[Widget]:
         yield Words(id="summary")
@@ -88,21 +90,27 @@ class ReviewScreen(WizardScreen):
 
     @work(thread=True, exclusive=True, group="check")
     def _look_over(self) -> None:
+        mine = self.loris.link.folder
+        others = [run for run in list_runs() if run.alive and not run.draft and run.folder != mine]
         spec = self.loris.draft.sound_parts()
         found = {error.field: error.message for error in check_inputs(spec)}
         rows = look(spec.dataset.path).total if is_local(spec.dataset.path) else 0
-        self.app.call_from_thread(self._looked_over, found, rows)
+        self.app.call_from_thread(self._looked_over, found, rows, [run.title for run in others])
 
-    def _looked_over(self, found: dict[str, Message], rows: int) -> None:
+    def _looked_over(self, found: dict[str, Message], rows: int, others: list[str]) -> None:
         if self.is_mounted:
-            self._rows = rows
+            self._rows, self._others = rows, others
             self.blame(found, among=tuple(self.loris.draft.blamed))
 
     def checked(self, errors: dict[str, Message]) -> None:
         draft = self.loris.draft
         spec, _errors = draft.build()
         shown = spec or draft.sound_parts()
-        self.query_one("#summary", Words).say(visible("\n".join(run_words(shown, self._rows))))
+        lines = run_words(shown, self._rows)
+        if self._others:
+            running = ", ".join(self._others)
+            lines.append(_("! Also running: {runs}. Two at once may not fit the card.").format(runs=running))
+        self.query_one("#summary", Words).say(visible("\n".join(lines)))
         self.query_one("#differences", Words).say(visible("\n".join(differences_words(draft.changes()))))
         self._show_wrong(errors)
 
