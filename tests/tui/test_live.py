@@ -284,3 +284,25 @@ async def test_keys_are_answered_while_a_driver_hangs() -> None:
         await pilot.pause()
         assert asyncio.get_running_loop().time() - start < 0.5
         assert app.screen.query_one(ContentSwitcher).current == "pane-notices"
+
+
+async def test_notices_are_counted_and_new_ones_told() -> None:
+    backend = FakeBackend()
+    app = app_on("live", backend, fakes.training())
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.pause(0.2)
+        assert "Notices (1)" in screen_text(app)
+        assert "adamw_torch is used" not in screen_text(app)  # an old one is not told again
+        backend.feed([ev.Notice(code="x", message=say("Something [/new] came up."))])
+        await pilot.pause(0.6)
+        assert "Notices (2)" in screen_text(app)
+        assert "Something [/new] came up." in screen_text(app)
+
+
+async def test_download_is_shown_while_the_model_loads() -> None:
+    backend = FakeBackend()
+    backend._lines.partial = "model.safetensors:  45%|####"
+    app = app_on("live", backend, fakes.loading())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        assert "model.safetensors:  45%|####" in screen_text(app)

@@ -10,7 +10,8 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import ContentSwitcher, Footer, Static, Tab, Tabs
+from textual.notifications import SeverityLevel
+from textual.widgets import ContentSwitcher, Footer, Tab, Tabs
 
 from engine.client.errors import ClientError
 from engine.spec.commands import Refused
@@ -25,6 +26,7 @@ from tui.widgets.hardware_pane import HardwarePane
 from tui.widgets.log_tail import LogTail
 from tui.widgets.loss_plot import LossPlot, has_unicode
 from tui.widgets.status_line import StatusLine, progress_of
+from tui.widgets.top_bar import TopBar
 
 PANES = {
     "log": N_("Log"),
@@ -47,7 +49,6 @@ class LiveScreen(LorisScreen):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     CSS = """
-    LiveScreen #title { height: 1; padding: 0 1; text-style: bold; text-overflow: ellipsis; text-wrap: nowrap; }
     LiveScreen #body { height: 1fr; }
     LiveScreen #side { height: auto; }
     LiveScreen #below { height: 9; }
@@ -85,10 +86,11 @@ class LiveScreen(LorisScreen):
         self._told_failure = False
         self._seconds_without = 0.0
         self._stopping = False
+        self._notices_told = 0
 
     def compose(self) -> ComposeResult:
         unicode = has_unicode()
-        yield Static(id="title", markup=False)
+        yield TopBar()
         yield StatusLine(unicode, id="status")
         with Vertical(id="body"):
             yield LossPlot(unicode, id="plot")
@@ -164,7 +166,7 @@ class LiveScreen(LorisScreen):
         self._marks = self._milestones()
         title = link.spec.name if link.spec and link.spec.name else link.folder.name if link.folder else ""
         model = link.spec.model.model_name if link.spec else ""
-        self.query_one("#title", Static).update(visible("Loris · " + " · ".join(p for p in (title, model) if p)))
+        self.query_one(TopBar).show(" · ".join(filter(None, (title, model))))
         self._show_progress()
         self._show_plot()
         self._show_texts()
@@ -174,12 +176,24 @@ class LiveScreen(LorisScreen):
         self.query_one("#pane-report", facts.FactsPane).show(facts.report_parts(state))
         if state.finished and (not was or was[FINISHED] is None):
             self.action_pane("report")
+        self._tell_notices(first=not was)
         self.refresh_bindings()
         self._tell_failure()
 
+    def _tell_notices(self, first: bool) -> None:
+        """Count the notices at their pane, and tell those that come while one looks."""
+        notices = self.loris.link.state.notices
+        title = f"{list(PANES).index('notices') + 1} {_(PANES['notices'])}"
+        self.query_one("#notices", Tab).label = f"{title} ({len(notices)})" if notices else title
+        if not first:
+            for notice in notices[self._notices_told :]:
+                severity: SeverityLevel = "warning" if notice.level == "warning" else "information"
+                self.notify(visible(render(notice.message)), severity=severity, markup=False)
+        self._notices_told = len(notices)
+
     def _show_progress(self) -> None:
-        state = self.loris.link.state
-        self.query_one(StatusLine).progress = progress_of(state, not self._gone, self.clock())
+        link = self.loris.link
+        self.query_one(StatusLine).progress = progress_of(link.state, not self._gone, self.clock(), link.doing)
 
     def _show_texts(self) -> None:
         """The log and the run's numbers: whole blocks that move with every step."""

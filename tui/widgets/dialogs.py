@@ -65,7 +65,7 @@ class FailureModal(Modal[None]):
     FailureModal .hint { margin-top: 1; text-style: bold; }
     FailureModal .label { color: $foreground-muted; margin-top: 1; }
     FailureModal VerticalScroll {
-        height: auto; max-height: 10; background: $panel; padding: 0 1; scrollbar-size-vertical: 1;
+        height: auto; max-height: 28vh; background: $panel; padding: 0 1; scrollbar-size-vertical: 1;
     }
     FailureModal VerticalScroll Static { text-wrap: nowrap; text-overflow: ellipsis; }
     FailureModal .muted { color: $foreground-muted; }

@@ -39,13 +39,16 @@ class Progress:
     facts: tuple[str, ...] = ()
 
 
-def progress_of(state: RunState, alive: bool, now: float) -> Progress:
-    """Reads a run's state for the line."""
+def progress_of(state: RunState, alive: bool, now: float, doing: str = "") -> Progress:
+    """Reads a run's state for the line. `doing`: what the engine's log is at, such as a download."""
     total = state.training.total_steps if state.training else 0
     step = state.step.step if state.step and state.training else 0
     tone, words = _headline(state, alive)
     left = state.seconds_left if alive and state.stage == "training" else None
-    return Progress(words, tone, step, total, left, tuple(_facts(state, now)))
+    facts = _facts(state, now)
+    if doing and alive and state.stage in ("starting", "loading", "preparing"):
+        facts.append(doing.strip())
+    return Progress(words, tone, step, total, left, tuple(facts))
 
 
 def _headline(state: RunState, alive: bool) -> tuple[str, str]:
