@@ -22,7 +22,7 @@ from tui.draft import Draft
 from tui.i18n import LANGUAGES, N_, _, language, language_of_locale, render, set_language
 from tui.link import Backend, EngineLink, RealBackend
 from tui.messages import RunChanged
-from tui.safe import VisibleFilter
+from tui.safe import VisibleFilter, visible
 from tui.settings import Settings, load_settings, save_settings
 
 if TYPE_CHECKING:
@@ -142,9 +142,7 @@ class LorisApp(App[None]):
 
     async def _warm_up(self) -> bool:
         """Whether an engine for the draft's model is up. Says why where it is not; stays on this screen."""
-        await self.link.let_go()
-        runs = await asyncio.to_thread(list_runs)
-        if any(run.alive and not run.draft for run in runs):
+        if await self._free_the_card():
             # Two models at once may not fit: this one is loaded when it is to train.
             self.notify(_("Another run is using this machine: the model is loaded when training starts."))
             return False
@@ -157,6 +155,16 @@ class LorisApp(App[None]):
             self.notify(render(_said(error)), severity="error", markup=False)
         self.screen.post_message(RunChanged())
         return self.link.warm
+
+    async def _free_the_card(self) -> bool:
+        """End engines that only wait to chat about their runs; whether others are at work."""
+        runs = [run for run in await asyncio.to_thread(list_runs) if run.alive and not run.draft]
+        idle = [run for run in runs if run.state == "serving"]
+        for run in idle:
+            await self.link.let_go(run.folder)
+            told = _("The engine of {run} gave way. Open that run to start it again.")
+            self.notify(told.format(run=visible(run.title)), markup=False)
+        return len(idle) < len(runs)
 
     def drop_warm(self) -> None:
         """End the engine that was started early, if there is one."""
@@ -177,7 +185,7 @@ class LorisApp(App[None]):
 
     async def _train(self, spec: RunSpec) -> None:
         try:
-            await self.link.let_go()
+            await self._free_the_card()
             replies = await self.link.train(spec)
             self.go("live")
             async for reply in replies:

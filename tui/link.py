@@ -214,15 +214,13 @@ class EngineLink:
         """Whether the engine is gone without having said so: killed, or out of memory."""
         return self.state.started is not None and self.state.ended is None and not self.alive
 
-    async def let_go(self) -> None:
-        """End the attached run's engine if it only answers questions: its card is wanted, and all is saved."""
-        if self.folder is None or self.warm or self.state.stage != "serving" or not self.alive:
-            return
+    async def let_go(self, folder: RunFolder) -> None:
+        """End an engine that only waits for questions, so that its card is free: all it has is saved."""
         with suppress(ClientError, OSError):
-            async for _reply in self.backend.ask(self.folder, Shutdown(id=0)):
+            async for _reply in self.backend.ask(folder, Shutdown(id=0)):
                 pass
         for _ in range(round(END_PATIENCE / 0.1)):
-            if not self.alive:
+            if not self.backend.is_alive(folder):
                 return
             await asyncio.sleep(0.1)
 

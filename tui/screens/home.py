@@ -116,7 +116,11 @@ class HomeScreen(LorisScreen):
         for title, entries, empty in (
             (_("Running now"), alive, ""),
             (_("Start from"), start, ""),
-            (_("Earlier runs"), over, _("No runs yet: they are listed here, to chat with and to save.")),
+            (
+                _("Earlier runs"),
+                over,
+                _("No runs yet: they are listed here, to chat with and to save.") if not listed else "",
+            ),
         ):
             if entries or empty:
                 options += [None] if options else []

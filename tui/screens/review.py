@@ -90,8 +90,7 @@ class ReviewScreen(WizardScreen):
 
     @work(thread=True, exclusive=True, group="check")
     def _look_over(self) -> None:
-        mine = self.loris.link.folder
-        others = [run for run in list_runs() if run.alive and not run.draft and run.folder != mine]
+        others = [run for run in list_runs() if run.alive and not run.draft and run.state != "serving"]
         spec = self.loris.draft.sound_parts()
         found = {error.field: error.message for error in check_inputs(spec)}
         rows = look(spec.dataset.path).total if is_local(spec.dataset.path) else 0
