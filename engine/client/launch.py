@@ -64,8 +64,6 @@ def _claim(name: str, parent: Path, listed: Path) -> Path:
         path = parent / (name if number == 1 else f"{name}-{number}")
         link = listed / path.name
         number += 1
-        if link != path and os.path.lexists(link):
-            continue
         try:
             path.mkdir(mode=0o700)
         except FileExistsError:
@@ -73,7 +71,7 @@ def _claim(name: str, parent: Path, listed: Path) -> Path:
         if os.path.realpath(parent) != os.path.realpath(listed):
             try:
                 link.symlink_to(path.resolve(), target_is_directory=True)
-            except FileExistsError:  # another Loris took the name this instant
+            except FileExistsError:  # a run that lies elsewhere has this name
                 path.rmdir()
                 continue
         return path

@@ -49,6 +49,8 @@ async def test_an_answer_is_streamed(folder: RunFolder, process: subprocess.Pope
     assert isinstance(replies[-1], Done)
     assert {r.id for r in replies} == {request.id}
     assert [r async for r in request] == [], "it is over"
+    with pytest.raises(EngineGone):
+        control.request(Stop(id=0))  # leaving the block hung up
 
 
 async def test_requests_share_a_connection(folder: RunFolder, process: subprocess.Popen[bytes]):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from engine.client.follow import EVENT_BYTES
 from engine.client.launch import new_run
 from engine.client.runs import is_alive, list_runs
 from engine.spec import events as ev
@@ -24,6 +25,7 @@ from engine.spec.run import RunSpec
 from engine.spec.state import RunState
 from tests.unit.conftest import FAKE_ENGINE
 from tui.cli import main
+from tui.headless import Watch
 from tui.printer import LinePrinter, LivePrinter
 
 PROGRAM = f"""
@@ -148,7 +150,7 @@ def start(file: Path, play: str, log: Path) -> subprocess.Popen[bytes]:
     """`loris run` as a process of its own, its output in `log`."""
     with log.open("wb") as out:
         return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, "run", str(file)], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
+            [sys.executable, "-c", PROGRAM, "run", str(file)], stdout=out, stderr=out, stdin=subprocess.PIPE,
             env={**os.environ, "FAKE_PLAY": play, "PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
 
@@ -206,6 +208,7 @@ def test_a_line_that_drops_does_not_stop_the_engine(file: Path, tmp_path: Path, 
     try:
         process.send_signal(number)
         assert process.wait(20) == -number
+        assert os.readlink(f"/proc/{engine}/fd/0") == "/dev/null", "nothing of it hangs on this terminal"
         size = run.folder.events.stat().st_size
         time.sleep(0.3)
         assert is_alive(run.folder)
@@ -289,6 +292,18 @@ def test_text_from_a_model_is_shown_never_obeyed():
     printer.finish(state)
     assert not set("\x1b\x9b\u202e") & set(out.getvalue())
     assert "[red]q[/red]" in out.getvalue()
+
+
+def test_nothing_of_a_long_story_is_lost_when_the_engine_is_gone(spec: RunSpec, file: Path):
+    folder, out = new_run(spec), io.StringIO()
+    steps = (ev.Step(step=n, epoch=0.1, loss=1.0, learning_rate=1e-4) for n in range(1, 30_001))
+    folder.events.write_bytes(b"".join(map(ev.encode, (TRAINING, *steps, ev.EngineEnded(exit_code=0)))))
+    assert folder.events.stat().st_size > 2 * EVENT_BYTES
+    process = subprocess.Popen(["true"])
+    process.wait()
+    watch = Watch(folder, process, LinePrinter(Console(file=out)), file)
+    watch.run()
+    assert watch._state.ended
 
 
 def test_an_old_run_is_not_mistaken_for_this_one(file: Path, spec: RunSpec, fake_engine: object):
