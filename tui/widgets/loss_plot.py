@@ -132,13 +132,14 @@ class LossPlot(Widget):
         return rows
 
     def _legend(self) -> list[tuple[str, Ink]]:
+        smooth, each, held_out = _("loss, smoothed"), _("each step"), _("held-out rows")
         raw, line, mark = ("⠂", "━", "◆") if self.braille else (".", "*", "E")
         parts: list[tuple[str, Ink]] = [
-            (f"{line} {_('loss, smoothed')} {_number(self._smooth[-1])}", "smooth"),
-            (f"{raw} {_('each step')} {_number(self._loss.values[-1])}", "raw"),
+            (f"{line} {smooth} {_number(self._smooth[-1])}", "smooth"),
+            (f"{raw} {each} {_number(self._loss.values[-1])}", "raw"),
         ]
         if len(self._eval):
-            parts.append((f"{mark} {_('held-out rows')} {_number(self._eval.values[-1])}", "eval"))
+            parts.append((f"{mark} {held_out} {_number(self._eval.values[-1])}", "eval"))
         return [part for one in parts for part in (("  ", ""), one)]
 
     def _levels(self, frame: Frame, height: int) -> tuple[dict[int, str], int]:

@@ -111,7 +111,7 @@ class StatusLine(Widget):
         tone = {"error": "bold $error", "success": "bold $success"}.get(shown.tone, "bold")
         parts: list[tuple[str, str]] = [(shown.words, tone)]
         if shown.total:
-            parts.append((f"  {_('step')} {shown.step}/{shown.total}  ", ""))
+            parts.append((_("  step {step}/{total}  ").format(step=shown.step, total=shown.total), ""))
             percent = shown.step / shown.total
             left = _("about {time} left").format(time=time_left(shown.left)) if shown.left is not None else ""
             taken = sum(cell_len(text) for text, _style in parts) + 8 + cell_len(left)
