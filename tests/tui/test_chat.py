@@ -314,3 +314,17 @@ def test_each_model_sees_its_own_answers() -> None:
     )
     assert [m.content for m in messages_for(turns, "d", True)] == ["a", "mine", "c", "only base", "d"]
     assert [m.content for m in messages_for(turns, "d", False)] == ["a", "base", "c", "only base", "d"]
+
+
+async def test_escape_a_moment_too_late_does_not_leave() -> None:
+    app = app_on("chat", FakeBackend(answer=speaks), fakes.finished())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("a", "enter")
+        await until(pilot, idle(pilot))
+        await pilot.press("escape")
+        await pilot.pause(0.1)
+        assert isinstance(app.screen, ChatScreen)
+        await pilot.pause(0.8)
+        await pilot.press("escape")
+        await pilot.pause(0.2)
+        assert isinstance(app.screen, LiveScreen)

@@ -306,3 +306,14 @@ async def test_download_is_shown_while_the_model_loads() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause(0.2)
         assert "model.safetensors:  45%|####" in screen_text(app)
+
+
+async def test_trained_run_whose_engine_was_killed_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(live, "LAST_WORDS_SECONDS", 0.1)
+    app = app_on("live", FakeBackend(alive=False), fakes.finished())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.5)
+        assert isinstance(app.screen, LiveScreen)
+        assert "Finished" in screen_text(app)
+        assert app.screen.check_action("chat", ()) is True

@@ -29,6 +29,7 @@ from tui.widgets.top_bar import TopBar
 from tui.widgets.transcript import Transcript
 
 BATCH_SECONDS = 0.12  # text is drawn in batches: one drawing a token costs the processor and the line
+TOO_LATE_SECONDS = 0.7  # an Escape so soon after an answer was meant to stop it, not to leave
 WHO = {
     (True,): N_("with the adapter"),
     (False,): N_("base model"),
@@ -61,6 +62,7 @@ class ChatScreen(LorisScreen):
         super().__init__()
         self._who: tuple[bool, ...] = (False,)
         self._asking: Worker[None] | None = None
+        self._answered = 0.0
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -152,7 +154,7 @@ class ChatScreen(LorisScreen):
                 await self._answer(before, question, answer)
         finally:
             # However it ended, the next question can be asked.
-            self._asking = None
+            self._asking, self._answered = None, time.monotonic()
             for answer in turn.answers:
                 answer.note = answer.note or _("stopped")
             if self.is_attached:
@@ -200,7 +202,7 @@ class ChatScreen(LorisScreen):
     def action_stop_or_back(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
-        else:
+        elif time.monotonic() - self._answered > TOO_LATE_SECONDS:
             self.loris.go("model" if self.loris.link.warm else "live")
 
     def action_who(self) -> None:

@@ -228,7 +228,7 @@ class LiveScreen(LorisScreen):
         if state.failed:
             hint = render(state.failed.hint) if state.failed.hint else ""
             return Failure(_("The run failed"), visible(render(state.failed.message)), visible(hint), tail, path)
-        if self._gone:
+        if self._gone and not state.trained:  # a trained run lacks nothing: chat starts the engine again
             cause = _("The engine ended without a word: it was killed, or the machine ran out of memory.")
             hint = (
                 _("Check the memory, then start again; the last checkpoint is kept.")

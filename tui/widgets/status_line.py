@@ -54,11 +54,13 @@ def progress_of(state: RunState, alive: bool, now: float, doing: str = "") -> Pr
 def _headline(state: RunState, alive: bool) -> tuple[str, str]:
     if state.failed:
         return "error", _("Failed")
-    if not alive and state.stage != "ended":
-        return "error", _("The engine is gone")
-    if state.stage == "ended" and state.finished:
-        stopped = state.finished.outcome == "stopped"
+    over = state.stage == "ended" or not alive
+    if over and state.trained:
+        # However the engine went: what it was there for is done and saved.
+        stopped = state.finished is not None and state.finished.outcome == "stopped"
         return "success", _("Stopped early, model kept") if stopped else _("Finished")
+    if over and state.stage != "ended":
+        return "error", _("The engine is gone")
     tone = "success" if state.stage in ("serving", "ready") else ""
     return tone, _(STAGE_WORDS[state.stage])
 
