@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from typing import ClassVar
 
@@ -22,7 +23,7 @@ from tui.i18n import N_, _, render
 from tui.link import Answer, Turn
 from tui.messages import RunChanged
 from tui.safe import visible
-from tui.screens.base import LorisScreen
+from tui.screens.base import LorisScreen, PaletteEntry
 from tui.serving import NotServing, until_it_answers, why
 from tui.widgets.generation_dialog import GenerationDialog
 from tui.widgets.top_bar import TopBar
@@ -244,6 +245,14 @@ class ChatScreen(LorisScreen):
     def action_scroll(self, pages: int) -> None:
         transcript = self.query_one(Transcript)
         transcript.scroll_relative(y=pages * max(1, transcript.size.height - 2), animate=False)
+
+    def commands(self) -> Iterable[PaletteEntry]:
+        yield from super().commands()
+        settings: Callable[[], object] = self.action_generation
+        yield _("chat: who answers"), _("Adapter, base model or both"), self.action_who
+        yield _("chat: compare"), _("Ask both the same question"), self.action_compare
+        yield _("chat: settings"), _("How answers are made"), settings
+        yield _("chat: clear"), _("Start a new conversation"), self.action_clear
 
 
 def messages_for(before: tuple[Turn, ...], question: str, adapter: bool) -> tuple[ChatMessage, ...]:

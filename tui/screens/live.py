@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from textual import work
@@ -19,7 +20,7 @@ from tui.hardware import Monitor
 from tui.i18n import N_, _, render
 from tui.messages import RunChanged
 from tui.safe import visible
-from tui.screens.base import LorisScreen
+from tui.screens.base import LorisScreen, PaletteEntry
 from tui.widgets import facts
 from tui.widgets.dialogs import AskModal, Failure, FailureModal
 from tui.widgets.hardware_pane import HardwarePane
@@ -314,3 +315,13 @@ class LiveScreen(LorisScreen):
         finally:
             self._stopping = False
             self.refresh_bindings()
+
+    def commands(self) -> Iterable[PaletteEntry]:
+        yield from super().commands()
+        stop: Callable[[], object] = self.action_stop
+        if self.check_action("stop", ()):
+            yield _("run: stop"), _("End training, keep the model"), stop
+        if self.check_action("chat", ()):
+            yield _("run: chat"), _("Talk to the model"), self.action_chat
+        if self.check_action("save", ()):
+            yield _("run: save"), _("Save, merge or copy the model"), self.action_save
