@@ -55,7 +55,7 @@ class Session:
             self._style = self._earlier_style()
         elif wait:
             self._record.enter("ready")
-            self._answer_until(trained=False)
+            self._answer_until()
             if self._record.stage == "ready":
                 return self._code()
         if not serve:
@@ -66,7 +66,7 @@ class Session:
             if leave or not LEADER or self._control.shutdown.is_set():
                 return 0
         self._record.enter("serving")
-        self._answer_until(trained=True)
+        self._answer_until()
         return self._code()
 
     def _code(self) -> int:
@@ -161,7 +161,7 @@ class Session:
         reason = str(error.message) if isinstance(error, RunFailed) else last_line(error)
         self._record.emit(ev.Notice(code=code, message=say(template, reason=reason), level="warning"))
 
-    def _answer_until(self, *, trained: bool) -> None:
+    def _answer_until(self) -> None:
         """Carry out requests until training was done, or the engine shall end, or nobody came for long."""
         control = self._control
         control.seen()

@@ -18,10 +18,14 @@ from trl import SFTConfig, SFTTrainer
 from engine.spec.files import load_spec
 
 spec = load_spec(Path(sys.argv[1]))
+GPU = torch.cuda.is_available()  # from Ampere on
 m, lora, t = spec.model, spec.lora, spec.training
 
 model, tokenizer = FastLanguageModel.from_pretrained(
-    model_name=m.model_name, max_seq_length=m.max_seq_length, dtype=torch.float32, load_in_4bit=False
+    model_name=m.model_name,
+    max_seq_length=m.max_seq_length,
+    dtype=None if GPU else torch.float32,
+    load_in_4bit=m.load_in_4bit and GPU,
 )
 model = FastLanguageModel.get_peft_model(
     model,
@@ -57,9 +61,9 @@ trainer = SFTTrainer(
         num_train_epochs=t.num_train_epochs,
         learning_rate=t.learning_rate,
         fp16=False,
-        bf16=False,
+        bf16=GPU,
         logging_steps=1,
-        optim="adamw_torch_fused",
+        optim=t.optim if GPU else "adamw_torch_fused",
         weight_decay=t.weight_decay,
         lr_scheduler_type=t.lr_scheduler_type,
         seed=t.seed,

@@ -21,7 +21,12 @@ from engine.spec.run import GenerationSpec, RunSpec
 
 ROOT = Path(__file__).parents[2]
 # One thread: the losses are compared to the last digits, and the two cores are shared with the notebook.
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+ENVIRONMENT = {
+    **os.environ,
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
+}
 GREEDY = GenerationSpec(temperature=0, max_new_tokens=48)
 PATIENCE = 240.0  # seconds; other work may be using the cores
 

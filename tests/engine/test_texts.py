@@ -42,8 +42,10 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> EventWriter:
 
 @pytest.fixture(scope="module")
 def loaded(demo: RunSpec, record: EventWriter) -> model.Loaded:
-    """The demo's base model, which no test changes."""
-    return model.load(demo.model, record)
+    """The demo's model with a fresh adapter, which no test trains."""
+    found = model.load(demo.model, record)
+    model.add_adapter(found, demo.lora, demo.model.max_seq_length, record)
+    return found
 
 
 @pytest.fixture
@@ -283,7 +285,7 @@ def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWrit
             if "lora_B" in name:
                 weight.normal_(std=0.1)
     assert isinstance(tuned.model, PeftModel)
-    ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")])
+    ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
     with torch.no_grad(), chat.inference(plain.model), chat.inference(tuned.model):
         base = plain.model(input_ids=ids).logits
         on = tuned.model(input_ids=ids).logits

@@ -1,0 +1,27 @@
+"""Training may be asked for while the engine is still importing, and the line may drop right after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.spec import commands as co
+from engine.spec import events as ev
+from engine.spec.run import RunSpec
+from tests.engine.process import Client, Engine, changed
+
+
+def test_a_request_to_train_outlives_its_client(demo: RunSpec, tmp_path: Path) -> None:
+    spec = changed(demo, training={"max_steps": 2, "warmup_steps": 1}, generation={"prompts": ()})
+    engine = Engine(tmp_path / "run", spec, "--wait", "--exit")
+    try:
+        engine.wait_for(engine.folder.socket.exists)
+        client = Client(engine.folder)
+        client.send(co.Train, spec=changed(spec, training={"max_steps": 3}))
+        client.socket.close()
+        assert not engine.of(ev.ModelLoaded)
+        assert engine.finish() == 0
+        (finished,) = engine.of(ev.TrainingFinished)
+        assert (finished.steps, finished.outcome) == (3, "completed")
+        assert (engine.folder.adapter / "adapter_model.safetensors").is_file()
+    finally:
+        engine.kill()
