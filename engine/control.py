@@ -17,7 +17,7 @@ Reply = Callable[[AnyReply], None]
 
 # The stages in which a command is taken. What is not named here, such as Cancel, is taken in any.
 TAKEN_IN: dict[str, tuple[Stage, ...]] = {
-    "Train": ("ready",),
+    "Train": ("starting", "loading", "ready"),  # it waits for the model: the line may drop meanwhile
     "Generate": ("ready", "serving"),
     "Export": ("serving",),
     "Stop": ("preparing", "training"),
@@ -138,8 +138,6 @@ def _not_now(name: str, stage: Stage) -> tuple[str, Message]:
     if name in ("Stop", "Checkpoint"):
         return "not_training", say(N_("Nothing is being trained."))
     if name == "Train":
-        if stage in ("starting", "loading"):
-            return "not_ready", say(N_("The model is still loading."))
         return "busy", say(N_("This engine has trained already, or is training: start a new run."))
     if stage in ("starting", "loading"):
         return "not_ready", say(N_("The model is still loading."))

@@ -270,8 +270,8 @@ class EngineLink:
         """Train as `spec` says: in the engine that is warm for its model, else in a new one.
 
         Once this returns, the link looks at the run; iterate over the replies to learn of a refusal. An engine
-        that is still loading is not waited for: if the line dropped meanwhile, nobody would be left to tell it
-        to train. Raises `SpecError`, `ClientError` or OSError.
+        that is still loading keeps the request, and trains even if this terminal is gone by then. Raises
+        `SpecError`, `ClientError` or OSError.
         """
         async with self._changing:
             if self.folder is not None and self._usable_for(spec):
@@ -290,12 +290,12 @@ class EngineLink:
             yield reply
 
     def _usable_for(self, spec: RunSpec) -> bool:
-        """Whether the warm engine can take this spec: its model is loaded, and its folder lies where it should."""
+        """Whether the warm engine can take this spec: it has its model, and its folder lies where it should."""
         return (
             self._waiting_for == spec.model
             and self.spec is not None
             and self.spec.training.output_dir == spec.training.output_dir
-            and self.state.stage == "ready"
+            and self.state.stage in ("starting", "loading", "ready")
             and self.alive
         )
 

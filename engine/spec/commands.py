@@ -33,7 +33,7 @@ class Command(
 
 
 class Train(Command, frozen=True, kw_only=True):
-    """Train as the spec says. Taken in stage "ready"; its model section must be the one that was loaded."""
+    """Train as the spec says, once the model is loaded; the model section must be the one that was asked for."""
 
     spec: RunSpec
 
