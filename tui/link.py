@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import time
 from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -28,7 +29,7 @@ from engine.spec.commands import (
     Stop,
     Train,
 )
-from engine.spec.events import AnyEvent
+from engine.spec.events import AnyEvent, EngineStarted
 from engine.spec.folder import RunFolder
 from engine.spec.run import GenerationSpec, ModelSpec, RunSpec
 from engine.spec.state import RunState
@@ -38,6 +39,7 @@ LOG_LINES = 5000
 CONNECT_PATIENCE = 1.0  # seconds for an engine that lives to answer
 POLLS_AT_ONCE = 8  # of an old run: 40,000 steps in about 80 ms, and the keys are answered in between
 START_PATIENCE = 3.0  # seconds for a new engine to open its socket
+FIRST_WORD_SECONDS = 30.0  # how long a new engine may take to say that it is there
 END_PATIENCE = 5.0  # seconds for an engine to end before it is killed
 
 
@@ -167,6 +169,8 @@ class EngineLink:
         self.doing = ""  # the line that the engine is writing, such as the bar of a download
         self.turns: list[Turn] = []  # the conversation with this run's model
         self.generation: GenerationSpec | None = None  # how it answers, once the user has changed that
+        self._served_over: EngineStarted | None = None  # the engine before the one that was started again
+        self._served_at = 0.0
         self._waiting_for: ModelSpec | None = None
         self._changing = asyncio.Lock()  # starting and ending a warm engine never overlap
         self._events: EventSource | None = None
@@ -176,6 +180,7 @@ class EngineLink:
         """Look at this run from its first event on, whether its engine lives or not."""
         if folder != self.folder:
             self.turns, self.generation = [], None
+            self._served_at = 0.0
         self.folder, self.spec, self.state = folder, spec, RunState()
         self.log.clear()
         self.log_total, self.doing = 0, ""
@@ -301,8 +306,18 @@ class EngineLink:
 
     def serve(self) -> None:
         """Start an engine again on the attached run, to chat with it or export it."""
-        if self.folder is not None and not self.alive:
+        if self.folder is not None and not self.alive and not self.being_served:
             self.backend.launch(self.folder, "serve")
+            self._served_over, self._served_at = self.state.started, time.monotonic()
+
+    @property
+    def being_served(self) -> bool:
+        """Whether an engine was started again and has not said a word yet: what is known is of the one before."""
+        return (
+            self._served_at > 0
+            and self.state.started == self._served_over
+            and time.monotonic() - self._served_at < FIRST_WORD_SECONDS
+        )
 
     def stop(self) -> AsyncGenerator[AnyReply, None]:
         """End training after this step and keep the model."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from engine.spec.text import N_, Message, say
@@ -12,7 +11,6 @@ from tui.link import EngineLink
 from tui.safe import visible
 
 POLL_SECONDS = 0.1
-START_SECONDS = 30.0  # how long a process may take to hold its lock
 WAITING = {
     "starting": N_("the engine is starting: importing Unsloth takes 10 to 30 seconds"),
     "loading": N_("the model is loading"),
@@ -32,34 +30,30 @@ async def until_it_answers(link: EngineLink, tell: Callable[[str], None]) -> Non
 
     `tell` is given what is waited for, in words, as often as that changes.
     """
-    launched = 0.0
-    told = ""
+    launched, told = False, ""
     while True:
         state = link.state
         if link.folder is None:
             raise NotServing(say(N_("No run is open.")))
-        if link.alive:
+        if link.being_served:
+            launched = True  # by this call, or by one that was given up
+        elif link.alive:
             if not state.ended and not state.failed and state.stage not in WAITING:
                 return
         elif launched:
-            if state.failed and state.failed.time:
-                raise NotServing(state.failed.message)
-            if time.monotonic() - launched > START_SECONDS:
-                raise NotServing(
-                    say(N_("The engine did not start. Its log says why: {path}"), path=str(link.folder.log))
-                )
+            failed = say(N_("The engine did not start. Its log says why: {path}"), path=str(link.folder.log))
+            raise NotServing(state.failed.message if state.failed else failed)
         elif state.trained:
             try:
                 link.serve()
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise NotServing(say(N_("The engine could not be started: {reason}"), reason=reason)) from error
-            launched = time.monotonic()
         elif state.failed:
             raise NotServing(state.failed.message)
         elif state.started or not link.warm:
             raise NotServing(say(N_("No engine is running, and this run has no adapter to load.")))
-        words = _(WAITING.get(state.stage, WAITING["starting"]))
+        words = _(WAITING["starting"] if link.being_served else WAITING.get(state.stage, WAITING["starting"]))
         if state.stage in ("starting", "loading") and link.doing:
             words += " · " + link.doing
         if words != told:

@@ -328,3 +328,22 @@ async def test_escape_a_moment_too_late_does_not_leave() -> None:
         await pilot.press("escape")
         await pilot.pause(0.2)
         assert isinstance(app.screen, LiveScreen)
+
+
+async def test_question_waits_for_the_new_engine_where_the_old_one_was_killed() -> None:
+    backend = FakeBackend(answer=speaks, alive=False)
+    app = app_on("chat", backend, fakes.finished())  # its last word was that it serves
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(*"who?", "enter")
+        await until(pilot, lambda: backend.launched == ["serve"])
+        await pilot.pause(0.5)
+        assert backend.asked == []
+        assert "the engine is starting" in screen_text(app)
+        await pilot.press("escape")  # given up, and asked again: no second engine
+        await until(pilot, idle(pilot))
+        await pilot.press(*"who?", "enter")
+        await pilot.pause(0.3)
+        assert backend.launched == ["serve"]
+        backend.feed([*fakes.loading(), ev.StageChanged(stage="serving")])
+        await until(pilot, idle(pilot))
+        assert "I am Loris." in screen_text(app)

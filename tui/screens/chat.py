@@ -109,6 +109,8 @@ class ChatScreen(LorisScreen):
 
     def _engine_words(self) -> str:
         link = self.loris.link
+        if link.being_served:
+            return _("loading the model …")
         if not link.alive:
             return _("starts with your first question") if link.state.trained else _("no engine")
         return {
