@@ -51,7 +51,7 @@ PLACES = {
     "model": N_("go to: Model"),
     "dataset": N_("go to: Dataset"),
     "lora": N_("go to: LoRA"),
-    "training": N_("go to: Training"),
+    "training": N_("go to: Train"),
     "review": N_("go to: Review"),
 }
 POLL_SECONDS = 0.25

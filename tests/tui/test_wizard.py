@@ -18,11 +18,13 @@ from tests.tui.wizard_fakes import (
     NASTY,
     SHOWN_NASTY,
     RecordingBackend,
+    at_step,
     error_of,
     loris,
     open_step,
     settle,
     type_into,
+    until,
     wizard,
 )
 from tui.app import LorisApp
@@ -59,32 +61,34 @@ async def test_from_home_to_training_by_keys(size: tuple[int, int], chat: Path) 
     backend = RecordingBackend()
     app = LorisApp(language="en", backend=backend)
     async with app.run_test(size=size) as pilot:
-        await settle(pilot)
+        await until(pilot, lambda: app.focused is not None)
         await pilot.press("n")  # from scratch
-        await settle(pilot)
+        await until(pilot, at_step(pilot, "model"))
         await type_into(pilot, "model.model_name", "unsloth/Qwen2-1.5B-Instruct")
         await pilot.press("tab", "tab")  # over the list of suggestions
         await pilot.press("end", "ctrl+u", *"1024", "down", "space")
         assert wizard(pilot).STEP == "model"
         await pilot.press("ctrl+n")
-        await settle(pilot)
-        assert wizard(pilot).STEP == "dataset"
+        await until(pilot, at_step(pilot, "dataset"))
         await type_into(pilot, "dataset.path", str(chat))
         await pilot.press("down", *"[:30]", "down", "right", "right")
         await pilot.press("ctrl+n")
-        await settle(pilot)
+        await until(pilot, at_step(pilot, "lora"))
         await pilot.press("end", "ctrl+u", *"32", "down", "down", "down", "right", "space")
         await pilot.press("ctrl+n")
-        await settle(pilot)
+        await until(pilot, at_step(pilot, "training"))
         await type_into(pilot, "training.learning_rate", "5e-5")
         await type_into(pilot, "training.max_steps", "20")
         await pilot.press("ctrl+n")
+        await until(pilot, at_step(pilot, "review"))
         await settle(pilot)
         assert "Each step learns from 8 examples" in screen_text(app)
         await pilot.press("ctrl+r")
-        await settle(pilot)
-        await pilot.pause(0.3)
-        spec = backend.specs[-1]
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: bool(backend.asked))
+        order = backend.asked[-1]  # to the engine that has been loading since the model step
+        assert isinstance(order, Train)
+        spec = order.spec
         assert spec.model.model_name == "unsloth/Qwen2-1.5B-Instruct"
         assert spec.model.max_seq_length == 1024
         assert spec.model.load_in_4bit is False
@@ -95,7 +99,7 @@ async def test_from_home_to_training_by_keys(size: tuple[int, int], chat: Path) 
         assert spec.lora.target_modules == ("q_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
         assert spec.training.learning_rate == 5e-5
         assert spec.training.max_steps == 20
-        assert backend.launched[-1] == "train"
+        assert backend.launched == ["wait"]
         assert isinstance(app.screen, LiveScreen)
 
 
@@ -132,9 +136,7 @@ async def test_errors_of_the_disk_stand_beside_their_fields(tmp_path: Path) -> N
         await settle(pilot)
         await open_step(pilot, "f3")
         field = await type_into(pilot, "dataset.path", str(tmp_path / "none.jsonl"))
-        await pilot.pause(0.7)
-        await settle(pilot)
-        assert "There is no such file." in error_of(field)
+        await until(pilot, lambda: "There is no such file." in error_of(field))
 
 
 async def test_going_about_and_changing_the_language_lose_nothing() -> None:
@@ -190,10 +192,8 @@ async def test_an_alpaca_file_offers_its_columns_and_shows_its_rows_literally(ro
         await settle(pilot)
         await type_into(pilot, "dataset.path", str(rows))
         wizard(pilot).field_at("dataset.format").put("alpaca")
-        await pilot.pause(0.7)
-        await settle(pilot)
         column = wizard(pilot).field_at("dataset.instruction_column")
-        assert 'There is no column "instruction"' in error_of(column)
+        await until(pilot, lambda: 'There is no column "instruction"' in error_of(column))
         wizard(pilot).focus_field("dataset.instruction_column")
         await pilot.pause()
         await pilot.press("enter")
@@ -202,8 +202,7 @@ async def test_an_alpaca_file_offers_its_columns_and_shows_its_rows_literally(ro
         await pilot.press("down", "enter")
         await settle(pilot)
         await type_into(pilot, "dataset.output_column", "answer")
-        await pilot.pause(0.7)
-        await settle(pilot)
+        await until(pilot, lambda: not app.draft.errors())
         assert app.draft["dataset.instruction_column"] == "question"
         assert error_of(column) == ""
         preview = app.screen.query_one(Preview)
@@ -316,18 +315,14 @@ async def test_leaving_the_model_step_starts_the_engine_and_training_uses_it(cha
         app.go("model")
         await settle(pilot)
         await pilot.press("ctrl+n")
-        await pilot.pause(0.3)
-        assert backend.launched == ["wait"]
+        await until(pilot, lambda: backend.launched == ["wait"])
         backend.feed([ev.EngineStarted(pid=1, hostname="h", versions={}), ev.StageChanged(stage="loading")])
-        await pilot.pause(0.6)
-        assert "engine: loading the model" in screen_text(app)
+        await until(pilot, lambda: "engine: loading the model" in screen_text(app))
         backend.feed([ev.StageChanged(stage="ready")])
-        await pilot.pause(0.6)
-        assert "engine: ready" in screen_text(app)
+        await until(pilot, lambda: "engine: ready" in screen_text(app))
         await open_step(pilot, "f6")
         await pilot.press("ctrl+r")
-        await settle(pilot)
-        await pilot.pause(0.3)
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
         assert backend.launched == ["wait"]
         assert [type(command) for command in backend.asked] == [Train]
         assert isinstance(app.screen, LiveScreen)
@@ -347,13 +342,12 @@ async def test_an_engine_that_refuses_brings_the_review_back() -> None:
         app.go("model")
         await settle(pilot)
         await pilot.press("f6")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: backend.launched == ["wait"])
         backend.feed([ev.EngineStarted(pid=1, hostname="h", versions={}), ev.StageChanged(stage="ready")])
-        await pilot.pause(0.6)
-        await pilot.press("ctrl+r")
+        await until(pilot, lambda: "engine: ready" in screen_text(app))
         await settle(pilot)
-        await pilot.pause(0.3)
-        assert wizard(pilot).STEP == "review"
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: bool(backend.asked) and at_step(pilot, "review")())
         assert app.link.warm
 
 
@@ -365,21 +359,21 @@ async def test_another_model_ends_the_warm_engine_and_so_does_quitting() -> None
         app.go("model")
         await settle(pilot)
         await pilot.press("ctrl+n")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: backend.launched == ["wait"])
         await open_step(pilot, "f2")
         await type_into(pilot, "model.max_seq_length", "128")
         await pilot.press("ctrl+n")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: len(backend.launched) == 2)
         assert [folder.name for folder in backend.abandoned] == ["1"]
         assert backend.launched == ["wait", "wait"]
         assert backend.specs[-1].model.max_seq_length == 128
         await pilot.press("ctrl+q")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: len(backend.abandoned) == 2)
     assert [folder.name for folder in backend.abandoned] == ["1", "2"]
     assert loris(pilot).link.folder is None
 
 
-async def test_an_engine_that_still_loads_is_replaced_by_one_that_needs_nobody() -> None:
+async def test_the_order_to_train_need_not_wait_for_the_model() -> None:
     backend = RecordingBackend()
     app = LorisApp(language="en", preset="demo", backend=backend)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -387,12 +381,13 @@ async def test_an_engine_that_still_loads_is_replaced_by_one_that_needs_nobody()
         app.go("model")
         await settle(pilot)
         await pilot.press("f6")
-        await pilot.pause(0.3)
-        await pilot.press("ctrl+r")
+        await until(pilot, lambda: backend.launched == ["wait"])
         await settle(pilot)
-        await pilot.pause(0.3)
-        assert backend.launched == ["wait", "train"]
-        assert [folder.name for folder in backend.abandoned] == ["1"]
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: [type(command) for command in backend.asked] == [Train])
+        assert backend.launched == ["wait"]
+        assert backend.abandoned == []
 
 
 # Home.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from tests.tui.fakes import FakeBackend
 from tui.app import LorisApp
-from tui.screens.wizard import WizardScreen
+from tui.screens.wizard import STEPS, WizardScreen
 from tui.widgets.field import Field
 
 NASTY = "[red]x[/] [/nope] \x1b]0;pwned\x07 \u202eabc"
@@ -53,6 +55,14 @@ def loris(pilot: Pilot[None]) -> LorisApp:
     return app
 
 
+async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Wait until something is so: machines that run tests may be slow."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        await pilot.pause(0.05)
+    assert condition()
+
+
 async def settle(pilot: Pilot[None]) -> None:
     """Wait for threads and for what they post."""
     for _ in range(3):
@@ -63,24 +73,32 @@ async def settle(pilot: Pilot[None]) -> None:
     await pilot.pause()
 
 
+def at_step(pilot: Pilot[None], name: str) -> Callable[[], bool]:
+    """Whether this step is in front, with something in focus."""
+    return lambda: getattr(pilot.app.screen, "STEP", "") == name and pilot.app.focused is not None
+
+
 async def open_step(pilot: Pilot[None], key: str) -> WizardScreen:
     """Go to a step by its key."""
     await pilot.press(key)
+    await until(pilot, at_step(pilot, list(STEPS)[int(key[1:]) - 2]))
     await settle(pilot)
     return wizard(pilot)
 
 
 async def type_into(pilot: Pilot[None], path: str, text: str) -> Field:
     """Replace the content of a text field by typing."""
+    field = wizard(pilot).field_at(path)
     wizard(pilot).focus_field(path)
-    await pilot.pause()
+    await until(pilot, lambda: pilot.app.focused is field.editor)
     await pilot.press("end", "ctrl+u")
-    if len(text) > 8 and pilot.app.focused is not None:
-        pilot.app.focused.post_message(events.Paste(text))  # as terminals do, and quicker than keys
+    if len(text) > 8:
+        field.editor.post_message(events.Paste(text))  # as terminals do, and quicker than keys
     else:
         await pilot.press(*text)
+    await until(pilot, lambda: getattr(field.editor, "value", "") == text and field.told == field.value)
     await settle(pilot)
-    return wizard(pilot).field_at(path)
+    return field
 
 
 def error_of(field: Field) -> str:

@@ -175,8 +175,8 @@ class HomeScreen(LorisScreen):
             return Entry(f"p{identity}", name, note, about, lambda: self.notify(about, markup=False))
         spec = preset.spec
         described = _(spec.description) if preset.shipped else spec.description
-        about = f"{described}\n\n{spec.model.model_name}\n{spec.dataset.path}"
         is_demo = preset.shipped and preset.path.stem == DEMO
+        about = described if is_demo else f"{described}\n\n{spec.model.model_name}\n{spec.dataset.path}"
 
         def begin() -> None:
             self._take(Draft(spec), "review" if is_demo else "model")

@@ -31,7 +31,7 @@ class ReviewScreen(WizardScreen):
     """Starting looks at the disk once more, and refuses with the errors beside their fields."""
 
     STEP = "review"
-    INTRO = N_("Look it over, then start. Training goes on even if the connection drops.")
+    INTRO = N_("Look it over, then start. It goes on if the connection drops.")
     FIELDS = ("name",)
     FOLDS = (
         (
@@ -116,7 +116,8 @@ class ReviewScreen(WizardScreen):
     def _show_wrong(self, errors: dict[str, Message]) -> None:
         self._wrong = tuple(errors)
         title = self.query_one("#wrong-title", Words)
-        title.say(_("✗ {count} to correct before the start; Enter leads to the field:").format(count=len(errors)))
+        words = _("{count} to correct before the start; Enter leads to the field:").format(count=len(errors))
+        title.say(Content.assemble(("✗", "not bold"), " ", words))
         title.set_class(bool(errors), "-shown")
         box = self.query_one("#wrong", ListBox)
         box.set_class(bool(errors), "-shown")

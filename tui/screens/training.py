@@ -20,7 +20,7 @@ class TrainingScreen(WizardScreen):
     """Shows what batch, steps and epochs come to for the dataset."""
 
     STEP = "training"
-    INTRO = N_("How long to train, and in what portions. For a first try, keep these.")
+    INTRO = N_("How long to train, and in what portions.")
     FIELDS = (
         "training.per_device_train_batch_size",
         "training.gradient_accumulation_steps",

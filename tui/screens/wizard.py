@@ -32,7 +32,7 @@ STEPS = {
     "model": N_("Model"),
     "dataset": N_("Dataset"),
     "lora": N_("LoRA"),
-    "training": N_("Training"),
+    "training": N_("Train"),
     "review": N_("Review"),
 }
 FIRST_STEP_KEY = 2  # F2 to F6: over SSH and in tmux they arrive, unlike many Alt and Ctrl keys
@@ -70,11 +70,16 @@ class WizardScreen(LorisScreen):
         Binding("escape", "back", N_("Back"), id="wizard.back", tooltip=N_("The step before; nothing is lost")),
         Binding("f1", "help", N_("Help"), id="wizard.help", tooltip=N_("All about the field in focus")),
         Binding(
-            "f2", "step('model')", N_("Steps"), key_display="F2-F6", id="step.model", tooltip=N_("Go to any step")
+            "f2",
+            "step('model')",
+            N_("Any step"),
+            key_display="F2-F6",
+            id="step.model",
+            tooltip=N_("Go to any step"),
         ),
         Binding("f3", "step('dataset')", N_("Dataset"), show=False, id="step.dataset"),
         Binding("f4", "step('lora')", N_("LoRA"), show=False, id="step.lora"),
-        Binding("f5", "step('training')", N_("Training"), show=False, id="step.training"),
+        Binding("f5", "step('training')", N_("Train"), show=False, id="step.training"),
         Binding("f6", "step('review')", N_("Review"), show=False, id="step.review"),
         Binding("ctrl+s", "save_preset", N_("Save preset"), show=False, id="preset.save"),
         Binding("up", "app.focus_previous", N_("Field before"), show=False),

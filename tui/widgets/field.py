@@ -9,6 +9,7 @@ from rich.cells import cell_len
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
@@ -48,6 +49,7 @@ class Field(Widget):
         width: auto; max-width: 50%; padding: 0 1; color: $text-muted; text-style: dim;
         text-wrap: nowrap; text-overflow: ellipsis;
     }
+    Field .hint.-none { display: none; }
     Field.-number LineEditor { width: 10; }
     Field.-number .hint, Field.-switch .hint { width: 1fr; max-width: 100%; }
     Field SwitchEditor { width: 10; padding: 0 1; }
@@ -97,7 +99,8 @@ class Field(Widget):
             yield Static("", markup=False, classes="mark")
             yield Static(_(self.info.title), markup=False, classes="label")
             yield self.editor
-            yield Static(self._hint(), markup=False, classes="hint")
+            hint = self._hint()
+            yield Static(hint, markup=False, classes="hint" if hint else "hint -none")
         yield Static(self._error, markup=False, classes="error")
 
     def _hint(self) -> str:
@@ -112,7 +115,9 @@ class Field(Widget):
         """Offer other suggestions."""
         self.suggestions = tuple(suggestions)
         if self.is_mounted:
-            self.query_one(".hint", Static).update(self._hint())
+            hint = self._hint()
+            self.query_one(".hint", Static).update(hint)
+            self.query_one(".hint").set_class(not hint, "-none")
 
     def show_state(self, error: str, differs: bool) -> None:
         """Say what is wrong, or nothing; mark whether the value is not the preset's."""
@@ -120,7 +125,7 @@ class Field(Widget):
             return
         self._error, self._differs = error, differs
         self.set_class(bool(error), "-wrong")
-        self.query_one(".error", Static).update(f"✗ {visible(error)}")
+        self.query_one(".error", Static).update(Content.assemble(("✗", "bold"), f" {visible(error)}"))
         self._show_mark()
 
     def _show_mark(self) -> None:

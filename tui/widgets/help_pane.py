@@ -12,7 +12,7 @@ from tui.i18n import _
 from tui.safe import visible
 from tui.widgets.editors import escape, shown
 
-LONGEST_VALUE = 60
+LONGEST_VALUE = 40
 
 
 def number(value: float | None) -> str:

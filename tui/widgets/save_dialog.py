@@ -8,6 +8,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widgets import Button, Static
 
 from tui.i18n import N_, _
@@ -78,6 +79,6 @@ class SaveDialog(Modal[str]):
         self.query_one("#overwrite" if may_overwrite else "#preset-name").focus()
 
     def _say(self, wrong: str, may_overwrite: bool) -> None:
-        self.query_one(".error", Static).update(f"✗ {visible(wrong)}")
+        self.query_one(".error", Static).update(Content.assemble(("✗", "bold"), f" {visible(wrong)}"))
         self.query_one(".error").set_class(bool(wrong), "-shown")
         self.query_one("#overwrite").set_class(may_overwrite, "-shown")

@@ -29,7 +29,7 @@ class StepLine(Static):
 
     DEFAULT_CSS = """
     StepLine { height: 1; width: auto; text-wrap: nowrap; }
-    StepLine.-current { text-style: bold; background: $primary-muted; color: $text-primary; }
+    StepLine.-current { background: $primary-muted; color: $text-primary; }
     StepLine.-wrong { color: $text-error; }
     """
 
@@ -48,7 +48,7 @@ class StepLine(Static):
         self.set_class(step.current, "-current")
         self.set_class(bool(step.errors), "-wrong")
         sign = "▸" if step.current else " "
-        self.update(Content.assemble(sign, (f"{step.key} ", "dim"), _(step.title), f" {mark} "))
+        self.update(Content.assemble(sign, (f"{step.key} ", "dim"), _(step.title), " ", (mark, "bold"), " "))
 
     def on_click(self) -> None:
         self.post_message(self.Clicked(self._step_name))

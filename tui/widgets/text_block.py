@@ -11,7 +11,7 @@ class TextBlock(TextArea):
     """Plain text: a prompt with its placeholders, or several prompts, one a line."""
 
     DEFAULT_CSS = """
-    TextBlock.-textual-compact { height: 5; padding: 0 1; background: $surface; }
+    TextBlock.-textual-compact { height: 4; padding: 0 1; background: $surface; }
     TextBlock.-textual-compact:focus { background: $primary 25%; }
     TextBlock.-tall { height: 12; }
     TextBlock .text-area--cursor-line { background: transparent; }
