@@ -13,7 +13,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from engine.spec.text import Message, N_
+from engine.spec.text import N_, Message
 
 __all__ = ["LANGUAGES", "N_", "_", "language", "language_of_locale", "render", "set_language"]
 
