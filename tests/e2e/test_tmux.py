@@ -1,0 +1,91 @@
+"""The whole way in a terminal, through the installed command and the real engine, with a crash in the middle.
+
+`loris demo` is started, trains, and is killed with SIGKILL; the training ends all the same, and a new `loris`
+shows the run with its full curve, chats with it and saves it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.client.runs import is_alive, list_runs
+from engine.spec.events import decode
+from engine.spec.folder import RunFolder
+from engine.spec.state import RunState, fold
+from tests.e2e.tmux import Tmux
+
+pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+LORIS = Path(sys.executable).with_name("loris")
+
+
+@pytest.fixture
+def tmux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tmux]:
+    monkeypatch.setenv("LORIS_HOME", str(tmp_path / "home"))
+    env = {"LORIS_HOME": str(tmp_path / "home"), "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1"}
+    terminal = Tmux(tmp_path / "tmux.sock", 100, 30, env)
+    yield terminal
+    terminal.close()
+    for run in list_runs():
+        if run.alive and (started := state_of(run.folder).started):
+            os.kill(started.pid, signal.SIGKILL)
+
+
+def state_of(folder: RunFolder) -> RunState:
+    lines = folder.events.read_bytes().splitlines() if folder.events.exists() else []
+    return fold(event for line in lines if (event := decode(line)))
+
+
+def loris_process() -> int:
+    """The wizard's process: the newest that runs the command."""
+    found = subprocess.run(["pgrep", "-n", "-f", str(LORIS)], capture_output=True, text=True, check=True)
+    return int(found.stdout)
+
+
+def until(condition: object, seconds: float, what: str) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not come in {seconds} s"
+        time.sleep(0.2)
+
+
+@pytest.mark.timeout(480)
+def test_the_whole_way_survives_a_kill(tmux: Tmux, tmp_path: Path) -> None:
+    tmux.type(f"{LORIS} demo --lang en\n")
+    tmux.wait_for("Start training", "7 of 7")
+    tmux.keys("C-r")
+    tmux.wait_for("step", "/80", seconds=180)
+
+    (run,) = [run for run in list_runs() if not run.draft]
+    until(lambda: len(state_of(run.folder).loss) > 5, 60, "a few steps")
+    os.kill(loris_process(), signal.SIGKILL)
+    seen = len(state_of(run.folder).loss)
+    assert seen < 80, "the training was over before the kill: this proves nothing"
+    tmux.wait_for("Killed")
+    assert is_alive(run.folder)
+
+    until(lambda: state_of(run.folder).stage == "serving", 240, "the end of training")
+    assert len(state_of(run.folder).loss) == 80
+    assert (run.folder.adapter / "adapter_model.safetensors").is_file()
+
+    tmux.type("reset\n")  # a killed program leaves the terminal as it was drawing
+    tmux.type(f"{LORIS} --lang en\n")
+    tmux.wait_for("Running now", "demo")
+    tmux.keys("Enter")
+    screen = tmux.wait_for("80/80")
+    assert "loss" in screen
+
+    tmux.keys("c")
+    tmux.wait_for("Your question")
+    tmux.type("Who exactly are you?")
+    tmux.keys("Enter")
+    tmux.wait_for("Loris", "tokens/s", seconds=60)
