@@ -7,7 +7,6 @@ before the slow import, the socket before it too, so that a terminal sees at onc
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import signal
 import socket
@@ -28,6 +27,7 @@ from engine.serve import Server, UnsafeFolder
 from engine.spec import events as ev
 from engine.spec.files import SpecError, load_spec
 from engine.spec.folder import RunFolder
+from engine.spec.lock import hold
 from engine.spec.run import RunSpec
 from engine.spec.text import N_, say
 
@@ -56,13 +56,14 @@ def refuse(reason: str) -> NoReturn:
 def take_lock(folder: RunFolder) -> None:
     """Hold the folder for this process's life, or end with exit code 2."""
     try:
-        handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        handle = hold(folder.lock)
     except BlockingIOError:
         refuse(f"{folder.path}: another engine is running on this folder")
     except OSError as error:
         refuse(f"{folder.path}: {error.strerror}")
-    # The handle stays open: the kernel frees the lock when the process is gone, however it goes.
+    # The handle stays open: the kernel frees the lock when the process is gone, however it goes. A worker that
+    # datasets forks must not keep it, or a killed engine would seem to live for as long as the worker does.
+    os.register_at_fork(after_in_child=lambda: os.close(handle))
 
 
 def detach(folder: RunFolder) -> None:

@@ -16,6 +16,7 @@ from typing import Literal
 from engine.client.errors import DiscardRefused
 from engine.spec.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.spec.folder import RunFolder, runs_folder
+from engine.spec.lock import hold
 from engine.spec.state import RunState, fold
 from engine.spec.text import N_, say
 
@@ -205,13 +206,12 @@ def discard(folder: RunFolder) -> None:
 @contextmanager
 def _no_engine(folder: RunFolder) -> Iterator[None]:
     """Keep engines off this folder. Raises `DiscardRefused` when one is there."""
-    handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = say(N_("{run} is still running: stop it first."), run=folder.name)
-            raise DiscardRefused(message) from None
+        handle = hold(folder.lock)
+    except BlockingIOError:
+        message = say(N_("{run} is still running: stop it first."), run=folder.name)
+        raise DiscardRefused(message) from None
+    try:
         yield
     finally:
         os.close(handle)
