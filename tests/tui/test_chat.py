@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -347,3 +348,14 @@ async def test_question_waits_for_the_new_engine_where_the_old_one_was_killed() 
         backend.feed([*fakes.loading(), ev.StageChanged(stage="serving")])
         await until(pilot, idle(pilot))
         assert "I am Loris." in screen_text(app)
+
+
+async def test_settings_typed_in_one_burst_are_taken() -> None:
+    app = app_on("chat", FakeBackend(answer=speaks), fakes.finished())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+g")
+        await pilot.pause(0.2)
+        for key in ("9", "9", "ctrl+s"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await pilot.pause(0.5)
+        assert "max_new_tokens 12899" in screen_text(app)

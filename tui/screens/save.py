@@ -48,7 +48,7 @@ class SaveScreen(LorisScreen):
     SaveScreen #saved { color: $foreground-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "save", N_("Save"), id="save.save", tooltip=N_("Save as chosen"), priority=True),
+        Binding("ctrl+s", "save", N_("Save"), id="save.save", tooltip=N_("Save as chosen")),
         Binding("escape", "back", N_("Back"), id="save.back", tooltip=N_("Back to the run; saving goes on")),
         Binding("ctrl+t", "chat", N_("Chat"), id="save.chat", tooltip=N_("Talk to the model")),
         Binding("up", "app.focus_previous", show=False),

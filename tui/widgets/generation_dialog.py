@@ -15,6 +15,7 @@ from engine.spec.run import GenerationSpec
 from tui.i18n import N_, _, render
 from tui.widgets.field import Field, field_id
 from tui.widgets.modal import Modal
+from tui.widgets.text_block import TextBlock
 
 KEYS = (
     "max_new_tokens", "temperature", "min_p", "top_p", "top_k", "repetition_penalty", "seed", "system_prompt",
@@ -29,20 +30,19 @@ class GenerationDialog(Modal[GenerationSpec]):
     GenerationDialog .about { color: $text-muted; height: 2; margin-top: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "take", N_("Use these"), id="generation.take", priority=True),
+        Binding("ctrl+s", "take", N_("Use these"), id="generation.take"),
     ]
 
     def __init__(self, generation: GenerationSpec) -> None:
         super().__init__()
         self._before = generation
-        self._typed: dict[str, Any] = {key: getattr(generation, key) for key in KEYS}
 
     def compose(self) -> ComposeResult:
         with Vertical():
             yield Static(_("How answers are made"), markup=False, classes="title")
             with VerticalScroll(can_focus=False):
                 for key in KEYS:
-                    yield Field(field_info(f"generation.{key}"), self._typed[key])
+                    yield Field(field_info(f"generation.{key}"), getattr(self._before, key))
             yield Static("", markup=False, classes="about")
             with Horizontal(classes="buttons"):
                 yield Button(_("Use these"), id="take", variant="primary", compact=True)
@@ -56,7 +56,6 @@ class GenerationDialog(Modal[GenerationSpec]):
         self.query_one(".about", Static).update(_(field.info.help) if field else "")
 
     def on_field_changed(self, event: Field.Changed) -> None:
-        self._typed[event.field.info.key] = event.value
         self._check()
 
     def on_field_asked(self, event: Field.Asked) -> None:
@@ -67,7 +66,10 @@ class GenerationDialog(Modal[GenerationSpec]):
         values, sound = {}, True
         for key in KEYS:
             info = field_info(f"generation.{key}")
-            values[key], error = parse_field(info, self._typed[key])
+            # From the editors: over a slow line keys come in bursts, and messages on them may still be under way.
+            editor = self.query_one(f"#{field_id(info.path)}", Field).editor
+            typed = editor.text if isinstance(editor, TextBlock) else editor.value
+            values[key], error = parse_field(info, typed)
             sound = sound and error is None
             differs = values[key] != getattr(self._before, key)
             self.query_one(f"#{field_id(info.path)}", Field).show_state(render(error) if error else "", differs)
