@@ -184,7 +184,7 @@ def _read_subject(path: str, _changed: int) -> tuple[str, str, str]:
             str(values["model"]["model_name"]),
             str(values["dataset"]["path"]),
         )
-    except (YAMLError, ValueError, AttributeError, LookupError, TypeError):
+    except (YAMLError, ValueError, AttributeError, LookupError, TypeError, RecursionError):
         return "", "", ""
 
 

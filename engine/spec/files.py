@@ -28,6 +28,9 @@ from engine.spec.text import N_, say
 # folder, so that a preset can travel together with its data; anything else may be a Hub id.
 PATH_FIELDS = ("model.model_name", "dataset.path", "training.output_dir", "export.copy_to")
 
+LARGEST = 4 << 20  # bytes of a spec file: reading YAML takes a second for every two million
+MOST_VALUES = 2000  # in a spec: aliases of aliases come to billions
+
 # What a block of text in YAML would lose or not take: such a text is written in quotes, with escapes.
 _NOT_IN_A_BLOCK = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
@@ -72,7 +75,12 @@ def _yaml() -> YAML:
 def _read(path: Path) -> CommentedMap:
     """Parse a YAML file into a mapping. Raises `SpecError` naming the file and the line."""
     try:
-        document = _yaml().load(path.read_text(encoding="utf-8-sig"))
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise SpecError(path, [FieldError("", say(N_("This file is too large for a run spec.")))])
+        document = _yaml().load(data.decode("utf-8-sig"))
+        _count(document)
     except FileNotFoundError:
         raise SpecError(path, [FieldError("", say(N_("There is no such file.")))]) from None
     except OSError as error:
@@ -87,6 +95,8 @@ def _read(path: Path) -> CommentedMap:
         raise SpecError(
             path, [FieldError("", say(N_("This is not valid YAML: {reason}."), reason=reason), line)]
         ) from None
+    except RecursionError:
+        raise SpecError(path, [FieldError("", say(N_("This file is nested too deep for a run spec.")))]) from None
     except (YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise SpecError(
@@ -100,6 +110,18 @@ def _read(path: Path) -> CommentedMap:
             [FieldError("", say(N_("A run spec is a mapping of settings, such as model: and training:.")))],
         )
     return document
+
+
+def _count(document: Any) -> None:
+    """Raises `ValueError` for what is no spec by far: too many values, counted as often as aliases repeat them."""
+    open_nodes, values = [document], 0
+    while open_nodes:
+        node = open_nodes.pop()
+        parts = list(node.values()) if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+        values += len(parts)
+        if values > MOST_VALUES:
+            raise ValueError("too many values")
+        open_nodes.extend(parts)
 
 
 def _builtins(node: Any) -> Any:

@@ -152,3 +152,22 @@ def test_a_failed_write_leaves_the_old_file_and_no_litter(file: Path):
         write_atomically(file, "\ud800")
     assert file.read_text() == "old"
     assert list(file.parent.glob(".spec*")) == []
+
+
+ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (ALIASES, "too many values"),
+        ("&all\nmodel: *all\n", "too many values"),
+        ("a: " + "[" * 3000 + "]" * 3000, "nested too deep"),
+        ("name: " + "x" * (5 << 20), "too large"),
+    ],
+)
+def test_what_is_no_spec_by_far_is_refused_before_long(file: Path, text: str, words: str):
+    assert words in str(errors_of(file, text))
