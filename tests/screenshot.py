@@ -15,11 +15,16 @@ FONTS = ("Noto Sans Mono CJK SC", "WenQuanYi Micro Hei Mono", "DejaVu Sans Mono"
 _TEXT = re.compile(r'textLength="([\d.]+)"([^>]*)>([^<]*)</text>')
 
 
-def _widen(match: re.Match[str]) -> str:
+def _wide(match: re.Match[str]) -> str:
     """Rich gives each character one column; a Chinese one takes two."""
     text = html.unescape(match[3])
     length = float(match[1]) / max(1, len(text)) * cell_len(text)
     return f'textLength="{length:.1f}"{match[2]}>{match[3]}</text>'
+
+
+def widen(svg: str) -> str:
+    """Give Chinese glyphs the two columns that a terminal gives them."""
+    return _TEXT.sub(_wide, svg)
 
 
 def to_png(svg: str, path: Path, scale: float = 1.0, font: str = FONTS[0]) -> Path:
@@ -28,7 +33,7 @@ def to_png(svg: str, path: Path, scale: float = 1.0, font: str = FONTS[0]) -> Pa
 
     svg = re.sub(r"@font-face\s*{.*?}", "", svg, flags=re.DOTALL)
     svg = re.sub(r"font-family:\s*[^;]+;", f"font-family: '{font}';", svg)
-    svg = _TEXT.sub(_widen, svg)
+    svg = widen(svg)
     picture = resvg_py.svg_to_bytes(
         svg_string=svg, zoom=max(1, round(scale)), font_family=font, monospace_family=font
     )
