@@ -25,7 +25,8 @@ from engine.preflight.places import absolute_paths, is_local
 from engine.record import EventWriter
 from engine.serve import Server, UnsafeFolder
 from engine.spec import events as ev
-from engine.spec.files import SpecError, load_spec
+from engine.spec.errors import SpecError
+from engine.spec.files import load_spec
 from engine.spec.folder import RunFolder
 from engine.spec.lock import hold
 from engine.spec.run import RunSpec

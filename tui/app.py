@@ -15,7 +15,7 @@ from textual.binding import Binding, BindingType
 from engine.client.errors import ClientError
 from engine.client.runs import list_runs
 from engine.spec.commands import Refused
-from engine.spec.files import SpecError
+from engine.spec.errors import SpecError
 from engine.spec.presets import find_preset
 from engine.spec.text import Message, say
 from tui.draft import Draft

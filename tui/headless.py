@@ -16,8 +16,9 @@ from engine.client.follow import Follower, LogFollower
 from engine.client.launch import launch, new_run
 from engine.preflight import check_inputs
 from engine.spec.commands import Command, Shutdown, Stop
+from engine.spec.errors import SpecError
 from engine.spec.fields import FieldError
-from engine.spec.files import SpecError, load_spec, locate
+from engine.spec.files import load_spec, locate
 from engine.spec.folder import RunFolder
 from engine.spec.presets import shipped_folder
 from engine.spec.state import RunState

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from engine.preflight.places import absolute_paths
+from engine.spec.errors import SpecError
 from engine.spec.fields import FieldError
-from engine.spec.files import SpecError, save_spec
+from engine.spec.files import save_spec
 from engine.spec.folder import RunFolder, runs_folder
 from engine.spec.run import RunSpec
 from engine.spec.text import N_, say

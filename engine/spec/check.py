@@ -76,9 +76,7 @@ def check(spec: RunSpec) -> list[FieldError]:
     data, training = spec.dataset, spec.training
 
     if training.max_steps == 0:
-        errors.append(
-            FieldError("training.max_steps", say(N_("Give at least 1 step, or -1 to count in epochs.")))
-        )
+        errors.append(FieldError("training.max_steps", say(N_("Give at least 1 step, or -1 to count in epochs."))))
     elif 0 < training.max_steps <= training.warmup_steps:
         errors.append(
             FieldError(

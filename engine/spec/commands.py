@@ -24,9 +24,7 @@ class ChatMessage(msgspec.Struct, frozen=True):
     content: str
 
 
-class Command(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, forbid_unknown_fields=True
-):
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, forbid_unknown_fields=True):
     """A request. `id` is the client's own number for it."""
 
     id: int

@@ -116,9 +116,7 @@ def section_fields(section: str) -> dict[str, FieldInfo]:
     prefix = f"{section}." if section else ""
     hints = get_type_hints(owner, include_extras=True)
     return {
-        f.name: _describe(prefix, f, hints[f.name])
-        for f in described.fields
-        if section or f.name not in SECTIONS
+        f.name: _describe(prefix, f, hints[f.name]) for f in described.fields if section or f.name not in SECTIONS
     }
 
 
@@ -165,9 +163,7 @@ def _words(info: FieldInfo, value: Any) -> Message:
                     N_('"{value}" is not one of {choices}. Did you mean {near}?'),
                     value=_shown(value), choices=", ".join(choices), near=near,
                 )  # fmt: skip
-            return say(
-                N_('"{value}" is not one of {choices}.'), value=_shown(value), choices=", ".join(choices)
-            )
+            return say(N_('"{value}" is not one of {choices}.'), value=_shown(value), choices=", ".join(choices))
         case "choices":
             if value in ((), []):
                 return say(N_("Choose at least one."))

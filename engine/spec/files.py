@@ -2,171 +2,50 @@
 
 from __future__ import annotations
 
-import io
 import os
-import re
 import tempfile
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import RoundTripRepresenter
-from ruamel.yaml.scalarstring import LiteralScalarString
 
 from engine.spec.check import build
+from engine.spec.errors import SpecError
 from engine.spec.fields import FieldError
 from engine.spec.run import RunSpec
-from engine.spec.text import N_, say
+
+if TYPE_CHECKING:
+    from ruamel.yaml.comments import CommentedMap
 
 # Fields that may name a place on disk. A relative path that starts with a dot is meant from the spec's own
 # folder, so that a preset can travel together with its data; anything else may be a Hub id.
 PATH_FIELDS = ("model.model_name", "dataset.path", "training.output_dir", "export.copy_to")
 
-LARGEST = 4 << 20  # bytes of a spec file: reading YAML takes a second for every two million
-MOST_VALUES = 2000  # in a spec: aliases of aliases come to billions
-
-# What a block of text in YAML would lose or not take: such a text is written in quotes, with escapes.
-_NOT_IN_A_BLOCK = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
-
-
-class SpecError(Exception):
-    """A spec file that cannot be used: `errors` holds one `FieldError` for each thing that is wrong."""
-
-    def __init__(self, path: Path | None, errors: list[FieldError]) -> None:
-        self.path, self.errors = path, errors
-        super().__init__("\n".join(self.lines()))
-
-    def lines(self) -> list[str]:
-        """One line an error, as compilers write them: file:line: field: what to do."""
-        name = str(self.path) if self.path else ""
-        return [":".join(filter(None, (name, str(e.line or ""), f" {e}"))).lstrip() for e in self.errors]
-
-
-class _Representer(RoundTripRepresenter):
-    """Writes numbers so that every YAML reader takes them as numbers."""
-
-
-def _float_with_point(representer: _Representer, value: float) -> ScalarNode:
-    """1e-05 as 1.0e-05: without the point, YAML 1.1 readers such as PyYAML take it for text."""
-    node: ScalarNode = representer.represent_float(value)
-    if "." not in node.value:
-        node.value = node.value.replace("e", ".0e")
-    return node
-
-
-_Representer.add_representer(float, _float_with_point)
-
-
-def _yaml() -> YAML:
-    """A YAML 1.2 reader and writer that keeps comments and line numbers."""
-    yaml = YAML(typ="rt")
-    yaml.Representer = _Representer
-    yaml.width = 4096  # never fold a long text over lines
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
-
-
-def _read(path: Path) -> CommentedMap:
-    """Parse a YAML file into a mapping. Raises `SpecError` naming the file and the line."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise SpecError(path, [FieldError("", say(N_("This file is too large for a run spec.")))])
-        document = _yaml().load(data.decode("utf-8-sig"))
-        _count(document)
-    except FileNotFoundError:
-        raise SpecError(path, [FieldError("", say(N_("There is no such file.")))]) from None
-    except OSError as error:
-        raise SpecError(
-            path, [FieldError("", say(N_("This file cannot be read: {reason}."), reason=error.strerror))]
-        ) from None
-    except UnicodeDecodeError:
-        raise SpecError(path, [FieldError("", say(N_("This file is not UTF-8 text.")))]) from None
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        reason = (error.problem or str(error)).splitlines()[0]
-        raise SpecError(
-            path, [FieldError("", say(N_("This is not valid YAML: {reason}."), reason=reason), line)]
-        ) from None
-    except RecursionError:
-        raise SpecError(path, [FieldError("", say(N_("This file is nested too deep for a run spec.")))]) from None
-    except (YAMLError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise SpecError(
-            path, [FieldError("", say(N_("This is not valid YAML: {reason}."), reason=reason))]
-        ) from None
-    if document is None:
-        return CommentedMap()
-    if not isinstance(document, CommentedMap):
-        raise SpecError(
-            path,
-            [FieldError("", say(N_("A run spec is a mapping of settings, such as model: and training:.")))],
-        )
-    return document
-
-
-def _count(document: Any) -> None:
-    """Raises `ValueError` for what is no spec by far: too many values, counted as often as aliases repeat them."""
-    open_nodes, values = [document], 0
-    while open_nodes:
-        node = open_nodes.pop()
-        parts = list(node.values()) if isinstance(node, Mapping) else node if isinstance(node, list) else ()
-        values += len(parts)
-        if values > MOST_VALUES:
-            raise ValueError("too many values")
-        open_nodes.extend(parts)
-
-
-def _builtins(node: Any) -> Any:
-    """The same values in Python's own types: the parser's carry comments and their notation along."""
-    if isinstance(node, Mapping):
-        return {key: _builtins(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_builtins(value) for value in node]
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
-
-
-def _line(document: CommentedMap, field: str) -> int | None:
-    """The line, from 1, on which a dotted field is written; that of its section when it is not there."""
-    node: Any = document
-    line = None
-    for name in field.split("."):
-        # A key that is a number in YAML is a text in the field's name.
-        key = next((key for key in node if str(key) == name), None) if isinstance(node, CommentedMap) else None
-        if key is None:
-            break
-        line = node.lc.key(key)[0] + 1
-        node = node[key]
-    return line
-
 
 def load_spec(path: Path) -> RunSpec:
     """Read a run spec or preset. Raises `SpecError` with everything that is wrong, each with its line."""
-    document = _read(path)
-    spec, errors = build(_builtins(document))
+    from engine.spec.document import builtins, read
+
+    document = read(path)
+    spec, errors = build(builtins(document))
     if errors or spec is None:
         raise SpecError(path, _located(document, errors))
     return _from_here(spec, path.resolve().parent)
 
 
 def _located(document: CommentedMap, errors: list[FieldError]) -> list[FieldError]:
-    return [FieldError(e.field, e.message, _line(document, e.field)) for e in errors]
+    from engine.spec.document import line_of
+
+    return [FieldError(e.field, e.message, line_of(document, e.field)) for e in errors]
 
 
 def locate(path: Path, errors: list[FieldError]) -> list[FieldError]:
     """The same errors with the lines on which a spec file sets their fields, as far as it can be read."""
+    from engine.spec.document import read
+
     try:
-        return _located(_read(path), errors)
+        return _located(read(path), errors)
     except SpecError:
         return errors
 
@@ -190,33 +69,16 @@ def to_values(spec: RunSpec) -> dict[str, Any]:
     return values
 
 
-def _plain(value: Any) -> Any:
-    """How a value is written: texts of several lines as a block, so that a prompt can be read and edited."""
-    if isinstance(value, str) and "\n" in value and not _NOT_IN_A_BLOCK.search(value):
-        return LiteralScalarString(value)
-    return value
-
-
-def _update(document: CommentedMap, values: Mapping[str, Any]) -> None:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            if not isinstance(document.get(key), CommentedMap):
-                document[key] = CommentedMap()
-            _update(document[key], value)
-        elif key not in document or document[key] != value:
-            document[key] = _plain(value)
-
-
 def save_spec(path: Path, spec: RunSpec) -> None:
     """Write every setting. A file already there keeps its comments and order. Raises OSError."""
-    document = CommentedMap()
+    from engine.spec.document import dump, empty, read, update
+
+    document = empty()
     if path.exists():
         with suppress(SpecError):  # what cannot be read cannot be kept
-            document = _read(path)
-    _update(document, to_values(spec))
-    text = io.StringIO()
-    _yaml().dump(document, text)
-    write_atomically(path, text.getvalue())
+            document = read(path)
+    update(document, to_values(spec))
+    write_atomically(path, dump(document))
 
 
 def write_atomically(path: Path, text: str) -> None:

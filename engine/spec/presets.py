@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from engine.spec.errors import SpecError
 from engine.spec.fields import FieldError, section_fields
-from engine.spec.files import SpecError, load_spec, save_spec
+from engine.spec.files import load_spec, save_spec
 from engine.spec.folder import user_presets_folder
 from engine.spec.run import SECTIONS, RunSpec
 from engine.spec.text import N_, say
@@ -57,9 +58,7 @@ def save_preset(name: str, spec: RunSpec, overwrite: bool = False) -> Path:
         raise SpecError(None, [FieldError("name", say(N_("Give the preset a name.")))])
     path = user_presets_folder() / f"{stem}.yaml"
     if path.exists() and not overwrite:
-        raise SpecError(
-            None, [FieldError("name", say(N_('A preset named "{name}" is already there.'), name=name))]
-        )
+        raise SpecError(None, [FieldError("name", say(N_('A preset named "{name}" is already there.'), name=name))])
     save_spec(path, msgspec.structs.replace(spec, name=name.strip()))
     return path
 

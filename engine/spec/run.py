@@ -158,9 +158,7 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
         str,
         about(
             N_("Messages column"),
-            N_(
-                "The column with the list of turns. auto takes messages or conversations, whichever is there."
-            ),
+            N_("The column with the list of turns. auto takes messages or conversations, whichever is there."),
         ),
     ] = "auto"
     prompt_template: Annotated[
@@ -278,9 +276,7 @@ class LoraSpec(Section, frozen=True, kw_only=True):
     ] = TARGET_MODULES
     bias: Annotated[
         Literal["none", "all", "lora_only"],
-        about(
-            N_("Bias"), N_("Whether bias terms are trained too. none is the fastest and the usual choice.")
-        ),
+        about(N_("Bias"), N_("Whether bias terms are trained too. none is the fastest and the usual choice.")),
     ] = "none"
     use_gradient_checkpointing: Annotated[
         Literal["unsloth"] | bool,
@@ -434,9 +430,7 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
         int,
         about(
             N_("Checkpoint every"),
-            N_(
-                "Save a checkpoint every so many steps, so that a crash costs little. 0 saves only at the end."
-            ),
+            N_("Save a checkpoint every so many steps, so that a crash costs little. 0 saves only at the end."),
             ge=0,
             le=10_000_000,
         ),
@@ -454,9 +448,7 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
         int,
         about(
             N_("Evaluate every"),
-            N_(
-                "Measure the loss on the held-out rows every so many steps. Counts only if rows are held out."
-            ),
+            N_("Measure the loss on the held-out rows every so many steps. Counts only if rows are held out."),
             ge=1,
             le=10_000_000,
         ),
@@ -506,9 +498,7 @@ class GenerationSpec(Section, frozen=True, kw_only=True):
         int,
         about(
             N_("Longest answer"),
-            N_(
-                "The answer is cut after this many tokens. A token is about three quarters of an English word."
-            ),
+            N_("The answer is cut after this many tokens. A token is about three quarters of an English word."),
             ge=1,
             le=131_072,
         ),
@@ -526,9 +516,7 @@ class GenerationSpec(Section, frozen=True, kw_only=True):
         float,
         about(
             N_("Min-p"),
-            N_(
-                "Drops words less likely than this share of the likeliest one. 0.1 keeps high temperatures sane."
-            ),
+            N_("Drops words less likely than this share of the likeliest one. 0.1 keeps high temperatures sane."),
             ge=0,
             le=1,
         ),
@@ -544,9 +532,7 @@ class GenerationSpec(Section, frozen=True, kw_only=True):
     ] = 1.0
     top_k: Annotated[
         int,
-        about(
-            N_("Top-k"), N_("Samples among this many likeliest words. 0 switches it off."), ge=0, le=1_000_000
-        ),
+        about(N_("Top-k"), N_("Samples among this many likeliest words. 0 switches it off."), ge=0, le=1_000_000),
     ] = 0
     repetition_penalty: Annotated[
         float,

@@ -100,9 +100,7 @@ class RunState:
         if not (self.training and self.step and not self.finished):
             return None
         spent = self.step.elapsed - self.training.elapsed
-        return (
-            spent / self.step.step * (self.training.total_steps - self.step.step) if self.step.step else None
-        )
+        return spent / self.step.step * (self.training.total_steps - self.step.step) if self.step.step else None
 
 
 def fold(events: Iterable[ev.AnyEvent]) -> RunState:

@@ -13,7 +13,8 @@ import pytest
 from engine.client import launch as launching
 from engine.client.follow import LogFollower
 from engine.client.launch import has_accelerator, launch, new_run, run_name
-from engine.spec.files import SpecError, load_spec
+from engine.spec.errors import SpecError
+from engine.spec.files import load_spec
 from engine.spec.folder import RunFolder, runs_folder
 from engine.spec.run import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
 

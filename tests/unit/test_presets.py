@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.spec.files import SpecError
+from engine.spec.errors import SpecError
 from engine.spec.folder import user_presets_folder
 from engine.spec.presets import Preset, differences, find_preset, list_presets, save_preset
 from engine.spec.run import LoraSpec, RunSpec, TrainingSpec

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 import yaml
 
+from engine.spec.errors import SpecError
 from engine.spec.fields import FieldError
-from engine.spec.files import SpecError, load_spec, locate, save_spec, write_atomically
+from engine.spec.files import load_spec, locate, save_spec, write_atomically
 from engine.spec.run import DatasetSpec, ExportSpec, GenerationSpec, ModelSpec, RunSpec, TrainingSpec
 from engine.spec.text import say
 

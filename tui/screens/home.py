@@ -17,7 +17,8 @@ from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.client.runs import RunSummary, list_runs
-from engine.spec.files import SpecError, load_spec
+from engine.spec.errors import SpecError
+from engine.spec.files import load_spec
 from engine.spec.presets import Preset, list_presets
 from tui.draft import Draft
 from tui.i18n import LANGUAGES, N_, _, language, render

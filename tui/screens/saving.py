@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.spec.files import SpecError
+from engine.spec.errors import SpecError
 from engine.spec.presets import save_preset
 from engine.spec.run import RunSpec
 from tui.draft import Draft

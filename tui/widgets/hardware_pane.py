@@ -66,7 +66,7 @@ class HardwarePane(Widget):
             Content.assemble((_("No GPU: training on the CPU"), "bold")),
             Content.assemble(
                 words + " " * (width - cell_len(words)),
-                self._bar(hardware.cpu_percent / 100), f" {hardware.cpu_percent:.0f}%",
+                self._bar(hardware.cpu_percent / 100, warn=False), f" {hardware.cpu_percent:.0f}%",
             ),
             Content.assemble(
                 ram + " " * (width - cell_len(ram)),
@@ -74,9 +74,9 @@ class HardwarePane(Widget):
             ),
         ])  # fmt: skip
 
-    def _bar(self, share: float) -> tuple[str, str]:
-        """A bar, in a colour that warns when little is left; the numbers beside it say the same."""
+    def _bar(self, share: float, warn: bool = True) -> tuple[str, str]:
+        """A bar, in a colour that warns when little memory is left; the numbers beside it say the same."""
         room = 12
         full = min(room, max(0, round(share * room)))
-        tone = "$error" if share > 0.95 else "$warning" if share > 0.85 else "$success"
+        tone = "$error" if warn and share > 0.95 else "$warning" if warn and share > 0.85 else "$success"
         return self._full * full + self._empty * (room - full), tone
