@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+import glob
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,9 @@ from unsloth_zoo.dataset_utils import get_chat_template_parts
 
 from engine import hardware
 from engine.failures import RunFailed, explain, last_line
+from engine.preflight import rows_key
 from engine.preflight.places import is_local
+from engine.preflight.rows import DataError
 from engine.record import EventWriter
 from engine.spec import events as ev
 from engine.spec import prompts
@@ -28,6 +33,8 @@ ROLES = {"human": "user", "input": "user", "gpt": "assistant", "output": "assist
          "bot": "assistant", "chatgpt": "assistant"}  # fmt: skip
 LONGEST_MARKER = 60  # characters
 FEW_ROWS = 5_000  # below this, starting processes costs more than they save
+
+BROKEN_HINT = say(N_("JSON: one list of objects. JSONL: one object a line, all with the same columns."))
 
 
 @dataclass
@@ -58,7 +65,7 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
     if kind == "messages":
         tokenizer = choose_template(tokenizer, data.chat_template)
         check_ending(tokenizer, [*stop_ids, tokenizer.eos_token_id])
-    rows = without_empty(rows, column, record)
+    rows = without_empty(rows, column, data, record)
     held_out = None
     if data.test_size:
         rows, held_out = hold_out(rows, data.test_size, spec.training.seed)
@@ -98,7 +105,9 @@ def fetch(data: DatasetSpec) -> Dataset:
                 )
             if not path.stat().st_size:
                 raise no_rows(data)
-            arguments = {"path": loader, "data_files": str(path)}
+            arguments = {"path": loader, "data_files": glob.escape(str(path))}
+            if loader == "json":
+                arguments |= json_arguments(path)
     try:
         rows = load_dataset(split=data.split, **arguments)
     except ValueError as error:
@@ -111,6 +120,20 @@ def fetch(data: DatasetSpec) -> Dataset:
     if not len(rows):
         raise no_rows(data)
     return rows
+
+
+def json_arguments(path: Path) -> dict[str, Any]:
+    """What the loader of a JSON file must be told: the key of its rows, and of a byte order mark."""
+    found: dict[str, Any] = {}
+    try:
+        if key := rows_key(path):
+            found["field"] = key
+    except DataError as error:
+        raise RunFailed("dataset_broken", error.message, BROKEN_HINT, "dataset.path") from error
+    with path.open("rb") as file:
+        if file.read(3) == codecs.BOM_UTF8:
+            found["encoding"] = "utf-8-sig"
+    return found
 
 
 def _load_error(data: DatasetSpec, error: ValueError) -> RunFailed:
@@ -142,7 +165,7 @@ def broken(error: BaseException) -> RunFailed:
     return RunFailed(
         "dataset_broken",
         say(N_("The dataset cannot be read: {reason}"), reason=last_line(cause)),
-        say(N_("JSON: one list of objects. JSONL: one object a line, all with the same columns.")),
+        BROKEN_HINT,
         "dataset.path",
     )
 
@@ -192,17 +215,22 @@ def detect(data: DatasetSpec, rows: Dataset) -> tuple[Format, str]:
     return "alpaca", ""
 
 
-def without_empty(rows: Dataset, column: str, record: EventWriter) -> Dataset:
-    """The rows that hold a conversation at all; the others are left out with a notice."""
-    if not column:
-        return rows
-    kept = [index for index, turns in enumerate(rows[column]) if turns]
+def without_empty(rows: Dataset, column: str, data: DatasetSpec, record: EventWriter) -> Dataset:
+    """The rows with an answer: nothing can be learned of the others, which are left out with a notice."""
+    cells = rows[column or data.output_column]
+    if column:
+        kept = [index for index, turns in enumerate(cells) if turns and through_answer(as_turns(turns))]
+    else:
+        kept = [index for index, cell in enumerate(cells) if as_string(cell).strip()]
     if not kept:
         raise RunFailed(
-            "dataset_empty", say(N_("Every conversation in the dataset is empty.")), None, "dataset.path"
+            "dataset_empty",
+            say(N_("No row of the dataset has an answer.")),
+            say(N_("A conversation needs a turn of the assistant; other rows need text in the output column.")),
+            "dataset.path",
         )
     if len(kept) < len(rows):
-        left_out = say(N_("Empty conversations left out: {count}."), count=len(rows) - len(kept))
+        left_out = say(N_("Rows without an answer left out: {count}."), count=len(rows) - len(kept))
         record.emit(ev.Notice(code="rows_left_out", message=left_out, level="warning"))
         return rows.select(kept)
     return rows
@@ -226,6 +254,8 @@ def as_string(value: Any) -> str:
     """A cell as text: nothing for null, JSON for what is no text."""
     if value is None:
         return ""
+    if isinstance(value, datetime):  # a text that its loader took for a date
+        return str(value).removesuffix(" 00:00:00")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -235,8 +265,21 @@ def as_turns(turns: list[Mapping[str, Any]]) -> list[dict[str, str]]:
     for turn in turns:
         role = as_string(turn.get("role") or turn.get("from")).strip().lower()
         content = turn["content"] if turn.get("content") is not None else turn.get("value")
-        found.append({"role": ROLES.get(role, role), "content": as_string(content)})
+        found.append({"role": ROLES.get(role, role), "content": as_string(_text_of(content))})
     return found
+
+
+def _text_of(content: Any) -> Any:
+    """The text of a content in parts, as OpenAI's format has them; any other content as it is."""
+    if isinstance(content, list) and content and all(isinstance(p, Mapping) and p.get("text") for p in content):
+        return "".join(as_string(part["text"]) for part in content)
+    return content
+
+
+def through_answer(turns: list[dict[str, str]]) -> list[dict[str, str]]:
+    """A conversation up to its last answer: a question after it, or without one, teaches nothing."""
+    answers = [n for n, turn in enumerate(turns, 1) if turn["role"] == "assistant" and turn["content"].strip()]
+    return turns[: answers[-1]] if answers else []
 
 
 def as_text(rows: Dataset, spec: RunSpec, style: Style, column: str, tokenizer: Any) -> Dataset:
@@ -248,7 +291,9 @@ def as_text(rows: Dataset, spec: RunSpec, style: Style, column: str, tokenizer: 
     cells = {name: getattr(data, f"{name}_column") for name in prompts.PLACEHOLDERS}
 
     def text(row: dict[str, Any]) -> dict[str, str]:
-        content = as_turns(row[column]) if column else {n: as_string(row.get(c)) for n, c in cells.items()}
+        if column:
+            return {"text": style.training_text(tokenizer, through_answer(as_turns(row[column]))).removeprefix(bos)}
+        content = {n: as_string(row.get(c)) for n, c in cells.items()}
         return {"text": style.training_text(tokenizer, content).removeprefix(bos)}
 
     return rows.map(

@@ -113,8 +113,10 @@ def _check_rows(file: RowFile, data: DatasetSpec) -> list[FieldError]:
     """Read the rows, as far as that is quick, and check their columns. Raises `DataError`."""
     columns: dict[str, None] = {}
     turns: FieldError | None = None
+    filled: set[str] = set()
     for row in file.rows():
         columns.update(dict.fromkeys(row))
+        filled.update(name for name, value in row.items() if value not in (None, "", []))
         turns = turns or _check_turns(row, file.seen, data)
         if file.bytes_read > CHECKED_BYTES:
             break
@@ -124,11 +126,19 @@ def _check_rows(file: RowFile, data: DatasetSpec) -> list[FieldError]:
     if data.format == "messages" or (data.format == "auto" and chat and data.output_column not in columns):
         if not chat:
             return [_no_messages(named, list(columns))]
+        if not turns and file.ended and chat not in filled:
+            return [_nothing_in("messages_column", chat)]
         return [turns] if turns else []
     errors = _check_columns(list(columns), data)
     if errors and named and data.format == "auto":
         return [_no_messages(named, list(columns))]
+    if not errors and file.ended and data.output_column not in filled:
+        return [_nothing_in("output_column", data.output_column)]
     return errors
+
+
+def _nothing_in(key: str, name: str) -> FieldError:
+    return FieldError(f"dataset.{key}", say(N_('"{column}" is empty in every row.'), column=name))
 
 
 def _check_turns(row: Row, number: int, data: DatasetSpec) -> FieldError | None:

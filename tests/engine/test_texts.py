@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -301,3 +302,40 @@ def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWrit
     assert answers[0] == answers[1]
     assert torch.equal(torch.random.get_rng_state(), state)
     assert tuned.model.training
+
+
+ROW = '{"instruction": "Who?", "output": "Loris"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bom.json", b"\xef\xbb\xbf[" + ROW.encode() + b"]"),
+        ("under a key.json", b'{"version": "1", "data": [' + ROW.encode() + b"]}"),
+        ("v[2]*?.jsonl", ROW.encode() + b"\n"),
+    ],
+)
+def test_what_the_preflight_reads_the_engine_reads(
+    demo: RunSpec, tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    rows = data.fetch(changed(demo, dataset={"path": str(path)}).dataset)
+    assert rows.to_list() == [{"instruction": "Who?", "output": "Loris"}]
+
+
+def test_rows_without_an_answer_are_left_out(spec_for: Any, look: Any) -> None:
+    rows = [{"instruction": "a", "output": text} for text in ("Loris", "", " ", None)]
+    assert look(spec_for(rows))[0].rows == 1
+    user, assistant = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
+    chats = [{"messages": turns} for turns in ([user], [user, assistant, user], [user, assistant])]
+    report, _ = look(spec_for(chats))
+    assert report.rows == 2
+    assert report.example_text.endswith("Hello</s>")
+    assert refusal(lambda: look(spec_for(chats[:1]))).code == "dataset_empty"
+
+
+def test_dates_and_texts_in_parts_come_as_texts() -> None:
+    assert data.as_string(datetime(2026, 11, 23)) == "2026-11-23"
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert data.as_turns([{"role": "user", "content": parts}])[0]["content"] == "ab"

@@ -308,3 +308,18 @@ def test_the_key_of_the_rows(tmp_path: Path, document: object, key: str):
     assert rows_key(path) == key
     path.write_text(lines(ROWS))
     assert rows_key(path) == ""
+
+
+@pytest.mark.parametrize(
+    ("rows", "field"),
+    [
+        ([{"instruction": "a", "output": ""}, {"instruction": "b", "output": None}], "dataset.output_column"),
+        ([{"messages": []}, {"messages": None}], "dataset.messages_column"),
+        ([{"instruction": "a", "output": ""}, {"instruction": "b", "output": "c"}], ""),
+    ],
+)
+def test_rows_without_any_answer(spec: RunSpec, tmp_path: Path, rows: list[dict[str, object]], field: str):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows))
+    errors = check_inputs(msgspec.structs.replace(spec, dataset=DatasetSpec(path=str(path))))
+    assert [error.field for error in errors] == ([field] if field else [])
