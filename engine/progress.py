@@ -15,6 +15,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from engine import hardware
 from engine.control import Control
 from engine.spec import events as ev
+from engine.spec.text import N_, say
 
 
 class Progress(TrainerCallback):
@@ -23,6 +24,7 @@ class Progress(TrainerCallback):
     def __init__(self, control: Control, started: ev.TrainingStarted) -> None:
         self._control, self._started = control, started
         self._clock, self._tokens, self._saved = time.monotonic(), 0, -1
+        self._diverged = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -70,12 +72,14 @@ class Progress(TrainerCallback):
         now, tokens = time.monotonic(), int(state.num_input_tokens_seen or 0)
         seconds, new = now - self._clock, tokens - self._tokens
         self._clock, self._tokens = now, tokens
-        norm = logs.get("grad_norm")
+        norm, loss = logs.get("grad_norm"), float(logs["loss"])
+        if not math.isfinite(loss):
+            self._warn_diverged(state.global_step)
         self._control.record.emit(
             ev.Step(
                 step=state.global_step,
                 epoch=float(state.epoch or 0.0),
-                loss=float(logs["loss"]),
+                loss=loss if math.isfinite(loss) else None,
                 learning_rate=float(logs["learning_rate"]),
                 grad_norm=float(norm) if norm is not None and math.isfinite(norm) else None,
                 tokens_per_second=new / seconds if new > 0 and seconds > 0 else None,
@@ -83,6 +87,17 @@ class Progress(TrainerCallback):
                 peak_reserved_bytes=hardware.peak_reserved_bytes(),
             )
         )
+
+    def _warn_diverged(self, step: int) -> None:
+        """Say, once, that what is trained has become useless."""
+        if self._diverged:
+            return
+        self._diverged = True
+        message = say(
+            N_("At step {step} the loss is no longer a number: stop, lower the learning rate, and train again."),
+            step=step,
+        )
+        self._control.record.emit(ev.Notice(code="diverged", message=message, level="warning"))
 
     def on_evaluate(
         self,
@@ -93,7 +108,7 @@ class Progress(TrainerCallback):
         **_: Any,
     ) -> None:
         """Report the loss on the rows held out."""
-        if metrics and "eval_loss" in metrics:
+        if metrics and math.isfinite(metrics.get("eval_loss", math.nan)):
             self._control.record.emit(ev.Evaluated(step=state.global_step, eval_loss=metrics["eval_loss"]))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 from unsloth.chat_templates import train_on_responses_only
 
@@ -61,6 +62,7 @@ def train(
         dtype=loaded.dtype,
         reserved_bytes=start_bytes,
     )
+    trainer.remove_callback(PrinterCallback)  # the events tell every step; the log is for what goes wrong
     trainer.add_callback(Progress(control, started))
     record.enter("training")
     result = trainer.train(resume_from_checkpoint=last_checkpoint(folder, record) if resume else None)
@@ -109,6 +111,7 @@ def arguments(loaded: model.Loaded, spec: RunSpec, folder: RunFolder, rows: int,
         fp16=loaded.dtype == "float16",
         bf16=loaded.dtype == "bfloat16",
         logging_steps=t.logging_steps,
+        logging_nan_inf_filter=False,  # it would show a loss of 0 for one that is no number
         save_strategy="steps" if t.save_steps else "no",
         save_steps=t.save_steps or 500,
         save_total_limit=t.save_total_limit,

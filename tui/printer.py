@@ -149,7 +149,10 @@ def step_facts(state: RunState) -> list[str]:
     step = state.step
     if step is None:
         return []
-    facts = [_("loss {loss}").format(loss=f"{step.loss:.4f}"), f"lr {step.learning_rate:.3g}"]
+    facts = [
+        _("loss {loss}").format(loss="nan" if step.loss is None else f"{step.loss:.4f}"),
+        f"lr {step.learning_rate:.3g}",
+    ]
     if step.tokens_per_second:
         facts.append(_("{rate} tokens/s").format(rate=f"{step.tokens_per_second:,.0f}"))
     if step.reserved_bytes:

@@ -117,11 +117,14 @@ class TrainingStarted(Event, frozen=True, kw_only=True):
 
 
 class Step(Event, frozen=True, kw_only=True):
-    """A logged step. `grad_norm` and `tokens_per_second` are None where not measured."""
+    """A logged step. `grad_norm` and `tokens_per_second` are None where not measured.
+
+    `loss` is None where it is no number (JSON has none of that kind): training has diverged.
+    """
 
     step: int
     epoch: float
-    loss: float
+    loss: float | None
     learning_rate: float
     grad_norm: float | None = None
     tokens_per_second: float | None = None

@@ -72,7 +72,8 @@ class RunState:
                 self.training, self.finished = event, None
             case ev.Step(step=step, loss=loss, learning_rate=rate):
                 self.step = event
-                self.loss.add(step, loss)
+                if loss is not None:
+                    self.loss.add(step, loss)
                 self.learning_rate.add(step, rate)
             case ev.Evaluated(step=step, eval_loss=loss):
                 self.eval_loss.add(step, loss)

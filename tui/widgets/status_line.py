@@ -68,7 +68,7 @@ def _headline(state: RunState, alive: bool) -> tuple[str, str]:
 def _facts(state: RunState, now: float) -> list[str]:
     facts = []
     if state.step:
-        facts.append(_("loss {loss}").format(loss=f"{state.step.loss:.4f}"))
+        facts.append(_("loss {loss}").format(loss="nan" if state.step.loss is None else f"{state.step.loss:.4f}"))
         if state.step.tokens_per_second and not state.finished:
             facts.append(_("{rate} tokens/s").format(rate=f"{state.step.tokens_per_second:,.0f}"))
     if seconds := _seconds(state, now):
