@@ -157,7 +157,9 @@ def wizard(preset: str | None, language: str | None, start: Literal["home", "rev
     )  # importing the wizard takes a moment, on a cold disk seconds
     sys.stderr.flush()
     if preset and (why := _no_preset(preset)):
-        print(why, file=sys.stderr)  # noqa: T201
+        from tui.safe import visible
+
+        print(visible(why), file=sys.stderr)  # noqa: T201
         return BAD_INPUT
     from tui.app import LorisApp
 

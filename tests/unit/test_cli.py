@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.spec.folder import user_presets_folder
 from engine.spec.presets import save_preset
 from engine.spec.run import RunSpec
 from tui import cli, headless
@@ -84,6 +85,16 @@ def test_unknown_presets(
     save_preset("mine", RunSpec())
     assert cli.main(["--preset", name]) == 2
     assert words in capsys.readouterr().err
+    assert opened == []
+
+
+def test_a_name_is_shown_and_not_obeyed(opened: list[dict[str, object]], capsys: pytest.CaptureFixture[str]):
+    (save_preset("mine", RunSpec())).rename(user_presets_folder() / "\x1b]0;evil\x07.yaml")
+    assert cli.main(["--preset", "\x1b]0;evi\x07"]) == 2
+    assert cli.main(["presets"]) == 0
+    out, err = capsys.readouterr()
+    assert "evil" in out
+    assert "\x1b" not in out + err
     assert opened == []
 
 
