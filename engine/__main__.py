@@ -184,7 +184,9 @@ def watch(control: Control, server: Server | None) -> None:
 def open_server(folder: RunFolder, control: Control) -> Server:
     """Listen on the control socket. Raises `RunFailed` when that is not possible, or not safe."""
     try:
-        return Server(folder.socket, control)
+        path = folder.new_socket
+        folder.socket_note.write_text(str(path), "utf-8", "surrogateescape")
+        return Server(path, control)
     except (UnsafeFolder, OSError) as error:
         raise RunFailed(
             "no_socket",

@@ -61,6 +61,12 @@ class Control:
         """Whether someone asked the engine to end."""
         return self.shutdown.is_set() or self.terminate.is_set()
 
+    def wait_for_end(self, seconds: float) -> None:
+        """Sleep so long, or until someone asks the engine to end."""
+        until = time.monotonic() + seconds
+        while not self.ending and time.monotonic() < until:
+            time.sleep(0.1)
+
     def refusal(self, command: AnyCommand) -> Refused | None:
         """Why a command cannot be taken in the present stage; None when it can."""
         name = type(command).__name__

@@ -60,6 +60,20 @@ OUT_OF_MEMORY_HINT = say(
 )
 
 
+FULL_WORDS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+
+
+def _is_disk_full(error: BaseException) -> bool:
+    """Whether a write found no room; safetensors and torch say so in words of their own."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return any(word in str(error) for word in FULL_WORDS)
+
+
+def disk_full(path: object) -> Message:
+    return say(N_("The disk is full: {path}."), path=str(path)) if path else say(N_("The disk is full."))
+
+
 def explain(error: BaseException, field: str = "") -> RunFailed:
     """Put any exception into words. `field` is the setting that names what was being fetched, if one does."""
     if isinstance(error, RunFailed):
@@ -67,10 +81,10 @@ def explain(error: BaseException, field: str = "") -> RunFailed:
     if is_out_of_memory(error):
         return RunFailed("out_of_memory", OUT_OF_MEMORY, OUT_OF_MEMORY_HINT)
     for cause in _causes(error):
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if _is_disk_full(cause):
             return RunFailed(
                 "disk_full",
-                say(N_("The disk is full: {path}."), path=str(cause.filename or "")),
+                disk_full(getattr(cause, "filename", None)),
                 say(N_("Free some space, keep fewer checkpoints, or choose another output folder.")),
             )
         if isinstance(cause, PermissionError) and cause.filename:

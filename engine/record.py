@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from engine.spec import events as ev
+
+MOST_UNWRITTEN = 4 << 20  # bytes of events kept for a disk that is full
 
 
 class EventWriter:
@@ -20,6 +23,7 @@ class EventWriter:
         self._start = time.monotonic()
         self._lock = threading.RLock()
         self._file: int | None = None
+        self._unwritten = b""
         self.stage: ev.Stage = "starting"
         if os.environ.get("RANK", "0") != "0":
             return
@@ -38,7 +42,18 @@ class EventWriter:
             stamped = msgspec.structs.replace(
                 event, time=time.time(), elapsed=round(time.monotonic() - self._start, 6)
             )
-            os.write(self._file, ev.encode(stamped))
+            self._write(ev.encode(stamped))
+
+    def _write(self, line: bytes) -> None:
+        """Append a line, and what a full disk did not take before. Training is not to end for that."""
+        assert self._file is not None
+        if len(self._unwritten) < MOST_UNWRITTEN:
+            self._unwritten += line
+        try:
+            while self._unwritten:
+                self._unwritten = self._unwritten[os.write(self._file, self._unwritten) :]
+        except OSError:
+            return  # the next event tries again
 
     def enter(self, stage: ev.Stage) -> None:
         """Report that the engine went on to `stage`; silent when it is there already."""
@@ -51,6 +66,7 @@ class EventWriter:
         with self._lock:
             self.emit(ev.EngineEnded(exit_code=exit_code))
             if self._file is not None:
-                os.fsync(self._file)
+                with suppress(OSError):
+                    os.fsync(self._file)
                 os.close(self._file)
                 self._file = None

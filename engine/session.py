@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 import traceback
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from engine.train import train
 
 LEADER = os.environ.get("RANK", "0") == "0"  # under torchrun one rank saves and answers
 POLL_SECONDS = 1.0
+SAVE_AGAIN_SECONDS = 5.0
 IDLE_MINUTES = 30.0
 
 
@@ -114,11 +116,33 @@ class Session:
             return  # the checkpoint is on disk: a later engine goes on from it
         record.enter("saving")
         if LEADER:
-            export.save(self._loaded, "adapter", self._folder.adapter, record, replace=True)
+            self._save_adapter()
         gc.collect()
         self._ask_test_prompts(adapter=True)
         if LEADER:
             self._export_as_told()
+
+    def _save_adapter(self) -> None:
+        """Save what was trained. A disk that is full is waited for: the model in memory is all there is."""
+        give_up = time.monotonic() + idle_limit()
+        told = False
+        while True:
+            try:
+                export.save(self._loaded, "adapter", self._folder.adapter, self._record, replace=True)
+                return
+            except Exception as error:
+                why = explain(error)
+                waits = why.code in ("disk_full", "not_writable") and time.monotonic() < give_up
+                if not waits or self._control.ending:
+                    raise
+                if not told:
+                    told = True
+                    message = say(
+                        N_("The adapter is not saved yet: {reason} Make room in {folder}: Loris goes on trying."),
+                        reason=str(why.message), folder=str(self._folder.path),
+                    )  # fmt: skip
+                    self._record.emit(ev.Notice(code="save_waits", message=message, level="warning"))
+                self._control.wait_for_end(SAVE_AGAIN_SECONDS)
 
     def _ask_test_prompts(self, *, adapter: bool) -> None:
         """Answer the spec's test prompts. They are not worth a run: what fails is a warning."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Literal
 
 from tui.i18n import LANGUAGES, _, language_of_locale, set_language
 
-BAD_INPUT, BROKEN_PIPE = 2, 141
+FAILED, BAD_INPUT, BROKEN_PIPE = 1, 2, 141
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,6 +31,16 @@ def main(arguments: list[str] | None = None) -> int:
         return BROKEN_PIPE
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        # The log on a full disk, as `loris run SPEC.yaml > log` has it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        reason = error.strerror or str(error)
+        with suppress(OSError):
+            words = _("Nothing more can be written here: {reason}. A run goes on.").format(reason=reason)
+            print(words, file=sys.stderr)  # noqa: T201
+        return FAILED
 
 
 def _command(options: argparse.Namespace) -> int:

@@ -27,6 +27,9 @@ def user_presets_folder() -> Path:
     return home()[1] / "presets"
 
 
+SOCKET_BYTES = 107  # the most that a Unix socket's path may have
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The files of one run. Nothing is created by naming it."""
@@ -75,7 +78,22 @@ class RunFolder:
 
     @property
     def socket(self) -> Path:
-        """The control socket: outside the run folder, since a socket's path may have 107 bytes at most and
-        mounted drives may not take sockets. The same run has the same path in every login."""
+        """The control socket, where the run's engine says that it listens: TMPDIR may differ between logins."""
+        try:
+            return Path(self.socket_note.read_text("utf-8", "surrogateescape"))
+        except OSError:
+            return self.new_socket
+
+    @property
+    def socket_note(self) -> Path:
+        """Where the path of the socket is written down while an engine lives."""
+        return self.path / ".socket"
+
+    @property
+    def new_socket(self) -> Path:
+        """Where an engine is to listen: outside the run folder, since a socket's path may have 107 bytes at most
+        and mounted drives may not take sockets."""
         key = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:24]
-        return Path(tempfile.gettempdir()) / f"loris-{os.getuid()}" / f"{key}.sock"
+        name = os.path.join(f"loris-{os.getuid()}", f"{key}.sock")
+        path = Path(tempfile.gettempdir(), name)
+        return path if len(os.fsencode(path)) <= SOCKET_BYTES else Path("/tmp", name)
