@@ -94,24 +94,24 @@ def test_asked_to_stop(snap_compare: Compare, size: Size, language: str) -> None
 
 def test_chat_empty(snap_compare: Compare, size: Size, language: str) -> None:
     app = app_on("chat", FakeBackend(), fakes.finished(), language=language)
-    assert snap_compare(app, terminal_size=size, run_before=still(press()))
+    assert snap_compare(app, terminal_size=size, run_before=press())
 
 
 def test_chat_streaming(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui.amounts.rate", lambda tokens, seconds: "")
     monkeypatch.setattr("tui.screens.chat.rate", lambda tokens, seconds: "")
     app = app_on("chat", FakeBackend(answer=begins), fakes.finished(), language=language)
-    assert snap_compare(app, terminal_size=size, run_before=still(press(*"who?", "enter", wait=0.6)))
+    assert snap_compare(app, terminal_size=size, run_before=press(*"who?", "enter", wait=0.6))
 
 
 def test_chat_compare(snap_compare: Compare, size: Size, language: str) -> None:
     app = app_on("chat", FakeBackend(answer=answers), fakes.finished(), language=language)
-    assert snap_compare(app, terminal_size=size, run_before=still(press(*"who?", "ctrl+r", wait=0.8)))
+    assert snap_compare(app, terminal_size=size, run_before=press(*"who?", "ctrl+r", wait=0.8))
 
 
 def test_chat_settings(snap_compare: Compare, size: Size, language: str) -> None:
     app = app_on("chat", FakeBackend(), fakes.finished(), language=language)
-    assert snap_compare(app, terminal_size=size, run_before=still(press("ctrl+g")))
+    assert snap_compare(app, terminal_size=size, run_before=press("ctrl+g"))
 
 
 def test_save(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,20 +129,3 @@ def test_save_refused(snap_compare: Compare, size: Size, language: str, monkeypa
     backend = FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")))
     app = app_on("save", backend, [*fakes.finished(), ev.StageChanged(stage="serving")], language=language)
     assert snap_compare(app, terminal_size=size, run_before=press("ctrl+s", wait=0.6))
-
-
-def still(before: Callable[[Pilot[Any]], Awaitable[None]]) -> Callable[[Pilot[Any]], Awaitable[None]]:
-    """The same with a cursor that does not blink."""
-
-    async def quiet(pilot: Pilot[Any]) -> None:
-        from textual.widgets import Input
-
-        await pilot.pause(0.1)
-        for field in pilot.app.screen.query(Input):
-            field.cursor_blink = False
-        await before(pilot)
-        for field in pilot.app.screen.query(Input):
-            field.cursor_blink = False
-        await pilot.pause(0.1)
-
-    return quiet
