@@ -94,8 +94,9 @@ class LorisApp(App[None]):
 
     def on_mount(self) -> None:
         # A terminal that hangs up must end the app cleanly, not leave it spinning; a run goes on.
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hung_up)
+        loop = asyncio.get_running_loop()
+        signal.signal(signal.SIGHUP, lambda *_: self._hung_up(loop))
+        loop.add_signal_handler(signal.SIGTERM, self._told_to_end)
         self.set_interval(POLL_SECONDS, self._poll)
         self.go(self._start)
 
@@ -215,8 +216,21 @@ class LorisApp(App[None]):
             self.notify(_("Ending the engine that was loading the model …"))
         self.run_worker(self._leave(), group="leave")
 
-    def _hung_up(self) -> None:
+    def _hung_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The terminal is gone. A write to it would fail, and end the thread without which the app hangs.
+
+        Called at once, not by the loop: SIGCONT comes right behind, upon which Textual would draw anew.
+        """
+        signal.signal(signal.SIGCONT, lambda *_: None)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nowhere, stream)
+        loop.call_soon_threadsafe(self._told_to_end)
+
+    def _told_to_end(self) -> None:
         self._leaving = True
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(round(LEAVE_SECONDS) + 2)  # the kernel's word is the last
         self.run_worker(self._leave(), group="leave")
 
     async def _leave(self) -> None:
