@@ -13,6 +13,7 @@ from engine.spec.files import to_values
 from engine.spec.run import RunSpec
 
 DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".parquet")
+LONGEST_HUB_ID = 96
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -28,7 +29,7 @@ def is_local(name: str) -> bool:
 
 def is_hub_id(name: str) -> bool:
     """Whether a name has the shape of a Hub id: owner/name, or a bare name as a few old ones have."""
-    return bool(_HUB_ID.fullmatch(name)) and ".." not in name and "--" not in name
+    return len(name) <= LONGEST_HUB_ID and bool(_HUB_ID.fullmatch(name)) and ".." not in name and "--" not in name
 
 
 def local_path(name: str) -> Path:

@@ -162,3 +162,8 @@ def test_the_screens_load_nothing_heavy() -> None:
     code = f"import sys, {', '.join(modules)}; print([m for m in {heavy!r} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.timeout(10)
+def test_a_long_text_is_read_at_once():
+    assert unescape(r"\n" * 500_000) == "\n" * 500_000

@@ -262,7 +262,7 @@ def test_a_merged_model_must_fit(spec: RunSpec):
         ("unsloth/Llama-3.2-1B", False, True), ("gpt2", False, True), ("train.json", True, True),
         ("a/b/c", False, False), ("a b", False, False), ("/x", True, False), ("~/x", True, False),
         (".", True, False), ("../x", True, False), ("http://x", False, False),
-        ("a..b/c", False, False), ("", False, False),
+        ("a..b/c", False, False), ("", False, False), ("a" * 97, False, False),
     ],
 )  # fmt: skip
 def test_here_or_on_the_hub(name: str, local: bool, hub: bool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -17,6 +18,8 @@ from textual.widgets import Input
 
 from tui.i18n import N_, _
 
+LONGEST = 100_000  # characters in a line: a whole file pasted by mistake would keep the screen busy for long
+_ESCAPED = re.compile(r"\\([\\nt])")
 FOCUSED = "$block-cursor-foreground on $block-cursor-background"
 
 
@@ -56,7 +59,7 @@ class LineEditor(Input):
         self._escaped = escaped
         super().__init__(
             escape(value) if escaped else value,
-            placeholder=placeholder, compact=True, select_on_focus=False, id=id,
+            placeholder=placeholder, compact=True, select_on_focus=False, max_length=LONGEST, id=id,
         )  # fmt: skip
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -85,13 +88,8 @@ def escape(text: str) -> str:
 
 def unescape(text: str) -> str:
     """The text that `escape` made a line of."""
-    signs = {"\\\\": "\\", "\\n": "\n", "\\t": "\t"}
-    parts, rest = [], text
-    while rest:
-        pair = rest[:2]
-        parts.append(signs.get(pair, rest[0]))
-        rest = rest[2 if pair in signs else 1 :]
-    return "".join(parts)
+    signs = {"\\": "\\", "n": "\n", "t": "\t"}
+    return _ESCAPED.sub(lambda found: signs[found[1]], text)
 
 
 class ChoiceEditor(Widget, can_focus=True):
