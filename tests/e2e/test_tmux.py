@@ -87,5 +87,12 @@ def test_the_whole_way_survives_a_kill(tmux: Tmux, tmp_path: Path) -> None:
     tmux.keys("c")
     tmux.wait_for("Your question")
     tmux.type("Who exactly are you?")
-    tmux.keys("Enter")
-    tmux.wait_for("Loris", "tokens/s", seconds=60)
+    tmux.keys("C-r")  # the base model and the adapter, on the same question
+    tmux.wait_for("small language model", "a slow loris", seconds=60)
+
+    tmux.keys("C-s")
+    tmux.wait_for("Merged 16-bit model", "It will be at")
+    tmux.keys("C-s")
+    screen = tmux.wait_for("Saved at", seconds=60)
+    assert "✗" not in screen
+    assert (run.folder.exports / "merged_16bit" / "model.safetensors").is_file()

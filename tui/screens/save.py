@@ -194,7 +194,10 @@ class SaveScreen(LorisScreen):
         progress.set_class(tone == "-done", "-done")
         progress.set_class(tone == "-wrong", "-wrong")
         progress.update(("✓ " if tone == "-done" else "✗ ") + visible(words))
-        self._look()
+        if tone == "-done":
+            self.query_one("#target", Static).update("")  # or it would say that the place is taken: by this
+        else:
+            self._look()
 
     def _tick(self) -> None:
         """How long it has been going on: the engine knows no percentage, and a number that moves says it lives."""
