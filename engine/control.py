@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -49,6 +50,7 @@ class Control:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._open: list[Job] = []
         self._lock = threading.Lock()
+        self._parent = os.getppid()
         self._clients = 0
         self._last_seen = time.monotonic()
 
@@ -66,6 +68,11 @@ class Control:
         until = time.monotonic() + seconds
         while not self.ending and time.monotonic() < until:
             time.sleep(0.1)
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether whoever started the engine is gone, as a wizard that was killed."""
+        return os.getppid() != self._parent
 
     def refusal(self, command: AnyCommand) -> Refused | None:
         """Why a command cannot be taken in the present stage; None when it can."""

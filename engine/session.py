@@ -192,7 +192,9 @@ class Session:
         while not control.ending:
             job = control.next_job(POLL_SECONDS)
             if job is None:
-                if control.idle_seconds > idle_limit():
+                if self._record.stage == "ready" and self._folder.draft.exists() and control.orphaned:
+                    control.shutdown.set()  # kept warm for a wizard that is gone: nobody will ever ask
+                elif control.idle_seconds > idle_limit():
                     idle = say(N_("Nobody was connected for {minutes} minutes: the engine ends."),
                                minutes=round(idle_limit() / 60, 1))  # fmt: skip
                     self._record.emit(ev.Notice(code="idle", message=idle))

@@ -53,3 +53,21 @@ def test_a_killed_engine_is_dead_though_its_workers_live(tmp_path: Path) -> None
         assert not is_alive(folder)
     finally:
         os.kill(worker, signal.SIGKILL)
+
+
+def test_an_engine_knows_that_its_wizard_is_gone() -> None:
+    code = (
+        "import os, time; from engine.control import Control; control = Control(None);"
+        "print(control.orphaned, flush=True);\n"
+        "while not control.orphaned: time.sleep(0.02)\n"
+        "print(control.orphaned, flush=True)"
+    )
+    wizard = (
+        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]], "
+        "start_new_session=True); time.sleep(2)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", wizard, code], cwd=root, capture_output=True, text=True, timeout=20
+    )
+    assert done.stdout.split() == ["False", "True"]
