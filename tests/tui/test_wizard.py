@@ -32,6 +32,7 @@ from tui.screens.home import HomeScreen
 from tui.screens.live import LiveScreen
 from tui.widgets.choose_dialog import ChooseDialog
 from tui.widgets.field import Field
+from tui.widgets.fold import Fold
 from tui.widgets.help_dialog import HelpDialog
 from tui.widgets.preview import Preview
 from tui.widgets.save_dialog import SaveDialog
@@ -130,13 +131,44 @@ async def test_errors_stand_beside_their_fields_and_start_is_refused() -> None:
         assert "The warm-up must be shorter than the 3 steps" in error_of(warmup)
 
 
-async def test_errors_of_the_disk_stand_beside_their_fields(tmp_path: Path) -> None:
-    app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
+BAD_PLACES = {
+    "missing dataset": ("f3", [("dataset.path", "gone.jsonl")], "There is no such file."),
+    "empty dataset": ("f3", [("dataset.path", "empty.jsonl")], "This file is empty."),
+    "malformed dataset": ("f3", [("dataset.path", "broken.jsonl")], "Line 1 is not valid JSON"),
+    "missing column": (
+        "f3",
+        [("dataset.path", "good.jsonl"), ("dataset.output_column", "answer")],
+        'There is no column "answer". The columns are: instruction, output.',
+    ),
+    "no model": ("f2", [("model.model_name", "bare")], "This folder is no model"),
+    "unwritable output": ("f6", [("training.output_dir", "good.jsonl/runs")], "is a file, not a folder"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_PLACES)
+async def test_errors_of_the_disk_stand_beside_their_fields(what: str, tmp_path: Path) -> None:
+    step, edits, words = BAD_PLACES[what]
+    (tmp_path / "bare").mkdir()
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "broken.jsonl").write_text("{\n")
+    (tmp_path / "good.jsonl").write_text('{"instruction": "a", "output": "b"}\n')
+    backend = RecordingBackend()
+    app = LorisApp(language="en", preset="demo", start="review", backend=backend)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await open_step(pilot, "f3")
-        field = await type_into(pilot, "dataset.path", str(tmp_path / "none.jsonl"))
-        await until(pilot, lambda: "There is no such file." in error_of(field))
+        await open_step(pilot, step)
+        for fold in app.screen.query(Fold):
+            fold.set_open(True)
+        await settle(pilot)
+        for path, value in edits:
+            typed = str(tmp_path / value) if path != "dataset.output_column" else value
+            field = await type_into(pilot, path, typed)
+        await until(pilot, lambda: words in error_of(field))
+        await open_step(pilot, "f6")
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert backend.launched in ([], ["wait"]), "nothing is trained"
+        assert wizard(pilot).STEP in ("review", field.info.path.partition(".")[0])
 
 
 async def test_going_about_and_changing_the_language_lose_nothing() -> None:

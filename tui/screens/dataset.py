@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
-from textual.timer import Timer
 from textual.widget import Widget
 
 from engine.preflight import Peek, is_local
@@ -30,7 +29,6 @@ PATH = "dataset.path"
 PROMPT = "dataset.prompt_template"
 COLUMNS = ("dataset.instruction_column", "dataset.input_column", "dataset.output_column")
 MESSAGES = "dataset.messages_column"
-QUIET_SECONDS = 0.5
 # Names that Unsloth's get_chat_template knows and that come up in practice.
 CHAT_TEMPLATES = (
     "auto", "chatml", "llama-3.1", "llama-3", "mistral", "phi-3", "phi-4", "gemma", "gemma-3", "qwen-2.5", "qwen3",
@@ -63,7 +61,6 @@ class DatasetScreen(WizardScreen):
         Binding("ctrl+o", "browse", N_("File"), id="dataset.browse", tooltip=N_("A file on this machine")),
     ]
     _seen: Peek | None = None
-    _timer: Timer | None = None
 
     def form(self) -> Iterable[Widget]:
         widgets = list(super().form())
@@ -79,7 +76,7 @@ class DatasetScreen(WizardScreen):
 
     def begin(self) -> None:
         self.field_at("dataset.chat_template").offer(CHAT_TEMPLATES)
-        self._look()
+        self.look()
 
     def on_template_choice_chosen(self, event: TemplateChoice.Chosen) -> None:
         self.field_at(PROMPT).put(PROMPT_TEMPLATES[event.name])
@@ -87,13 +84,11 @@ class DatasetScreen(WizardScreen):
     def edited(self, path: str) -> None:
         if path == PROMPT:
             self.query_one(TemplateChoice).show(str(self.loris.draft[PROMPT]))
-        if self._timer:
-            self._timer.stop()
-        self._timer = self.set_timer(QUIET_SECONDS, self._look)
+        self.look_soon()
 
     # The file.
 
-    def _look(self) -> None:
+    def look(self) -> None:
         self._read(self.loris.draft.sound_parts().dataset)
 
     @work(thread=True, exclusive=True, group="file")

@@ -10,7 +10,6 @@ from rich.cells import set_cell_size
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import OptionList, Static
 
@@ -25,7 +24,6 @@ from tui.widgets.file_picker import FilePicker
 from tui.widgets.list_box import ListBox
 
 NAME = "model.model_name"
-QUIET_SECONDS = 0.5  # without a keystroke, before the disk is looked at
 NAME_CELLS = 28
 
 
@@ -46,7 +44,6 @@ class ModelScreen(WizardScreen):
         Binding("ctrl+t", "try_model", N_("Try it"), id="model.try", tooltip=N_("Chat with the model as it is")),
     ]
     _models: tuple[CatalogueModel, ...] = ()
-    _timer: Timer | None = None
 
     def form(self) -> Iterable[Widget]:
         name, *others = super().form()
@@ -61,7 +58,7 @@ class ModelScreen(WizardScreen):
 
     def begin(self) -> None:
         self._read_catalogue()
-        self._look()
+        self.look()
 
     @work(thread=True)
     def _read_catalogue(self) -> None:
@@ -89,11 +86,9 @@ class ModelScreen(WizardScreen):
     def edited(self, path: str) -> None:
         if path == "model.load_in_4bit" and self._models:
             self._show_models(self._models)
-        if self._timer:
-            self._timer.stop()
-        self._timer = self.set_timer(QUIET_SECONDS, self._look)
+        self.look_soon()
 
-    def _look(self) -> None:
+    def look(self) -> None:
         if (model := self.loris.draft.model()) is not None:
             self._check_folder(model)
 

@@ -15,6 +15,7 @@ from textual.widgets import Button, OptionList
 from engine.client.runs import list_runs
 from engine.preflight import check_inputs, is_local
 from engine.spec.fields import field_info
+from engine.spec.files import PATH_FIELDS
 from engine.spec.run import RunSpec
 from engine.spec.text import Message
 from tui.i18n import N_, _, render
@@ -86,6 +87,13 @@ class ReviewScreen(WizardScreen):
         if not self.wanted_field:
             first = "#wrong" if self.loris.draft.errors() else "#start"
             self.call_after_refresh(self.query_one(first).focus)
+        self.look()
+
+    def edited(self, path: str) -> None:
+        if path in PATH_FIELDS:
+            self.look_soon()
+
+    def look(self) -> None:
         self._look_over()
 
     @work(thread=True, exclusive=True, group="check")

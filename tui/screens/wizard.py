@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
+from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
@@ -35,6 +36,7 @@ STEPS = {
     "training": N_("Train"),
     "review": N_("Review"),
 }
+QUIET_SECONDS = 0.5  # without a keystroke, before the disk is looked at
 FIRST_STEP_KEY = 2  # F2 to F6: over SSH and in tmux they arrive, unlike many Alt and Ctrl keys
 # The fields that stand on another step than the one named like their section.
 MOVED = {"training.output_dir": "review"}
@@ -55,6 +57,7 @@ class WizardScreen(LorisScreen):
     FOLDS: ClassVar[tuple[tuple[str, tuple[str, ...]], ...]] = ()
 
     AUTO_FOCUS = ""  # `on_mount` chooses
+    _quiet: Timer | None = None
     DEFAULT_CSS = """
     WizardScreen #body { height: 1fr; }
     WizardScreen #form { width: 1fr; height: 1fr; padding: 0 1; }
@@ -162,6 +165,15 @@ class WizardScreen(LorisScreen):
 
     def edited(self, path: str) -> None:
         """Called after the user changed a field."""
+
+    def look_soon(self) -> None:
+        """Call `look` once nothing was typed for a while."""
+        if self._quiet:
+            self._quiet.stop()
+        self._quiet = self.set_timer(QUIET_SECONDS, self.look)
+
+    def look(self) -> None:
+        """See on the disk whether the values are good, and `blame` those that are not."""
 
     def check(self) -> None:
         """Show what is wrong, what differs from the preset, and how the steps stand."""
