@@ -13,7 +13,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
 from engine.client.errors import ClientError
-from engine.client.runs import list_runs
+from engine.client.runs import discard_drafts, list_runs
 from engine.spec.commands import Refused
 from engine.spec.errors import SpecError
 from engine.spec.presets import find_preset
@@ -55,6 +55,7 @@ PLACES = {
     "review": N_("go to: Review"),
 }
 POLL_SECONDS = 0.25
+TIDY_SECONDS = 5.0  # after the start, when nothing is drawn any more
 LEAVE_SECONDS = 10.0
 
 
@@ -98,6 +99,7 @@ class LorisApp(App[None]):
         signal.signal(signal.SIGHUP, lambda *_: self._hung_up(loop))
         loop.add_signal_handler(signal.SIGTERM, self._told_to_end)
         self.set_interval(POLL_SECONDS, self._poll)
+        self.set_timer(TIDY_SECONDS, lambda: self.run_worker(discard_drafts, thread=True, exit_on_error=False))
         self.go(self._start)
 
     def _poll(self) -> None:

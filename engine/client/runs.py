@@ -27,6 +27,7 @@ RunWord = Literal[
 ]  # fmt: skip
 
 HEAD_BYTES = TAIL_BYTES = 64 << 10
+DRAFT_SECONDS = 3600.0  # after which nobody is about to come back to a draft whose engine is gone
 START_SECONDS = 30.0  # how long a new process may take to hold its lock before it counts as lost
 
 
@@ -201,6 +202,17 @@ def discard(folder: RunFolder) -> None:
         shutil.rmtree(path)
         for link in links:
             link.unlink(missing_ok=True)
+
+
+def discard_drafts(now: float | None = None) -> list[RunFolder]:
+    """Delete what engines left behind that were kept warm and then killed. Returns the folders that are gone."""
+    gone = []
+    for run in list_runs():
+        if run.draft and not run.alive and (now or time.time()) - run.started > DRAFT_SECONDS:
+            with suppress(DiscardRefused, OSError):
+                discard(run.folder)
+                gone.append(run.folder)
+    return gone
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 from engine.client import runs as listing
 from engine.client.errors import DiscardRefused
 from engine.client.launch import launch, new_run
-from engine.client.runs import discard, is_alive, list_runs, summarise
+from engine.client.runs import discard, discard_drafts, is_alive, list_runs, summarise
 from engine.spec import events as ev
 from engine.spec.folder import RunFolder, runs_folder
 from engine.spec.run import RunSpec, TrainingSpec
@@ -213,3 +213,12 @@ def test_discard_does_not_follow_links_out(folder: RunFolder, good_data: Path):
     (folder.path / "data").symlink_to(good_data.parent)
     discard(folder)
     assert good_data.exists()
+
+
+def test_drafts_that_a_kill_left_behind_are_tidied_up_after_a_while(folder: RunFolder, spec: RunSpec):
+    folder.draft.touch()
+    kept = new_run(spec)
+    assert discard_drafts() == [], "its owner may be about to come back"
+    assert discard_drafts(now=time.time() + 7200) == [folder]
+    assert not folder.path.exists()
+    assert kept.path.is_dir()
