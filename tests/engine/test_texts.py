@@ -115,6 +115,11 @@ def test_alpaca_rows_end_and_are_masked(
             assert len(ids) - len(kept) <= 1  # without padding, on a GPU, a row's first token is masked
 
 
+def test_an_alpaca_text_ends_whether_or_not_the_trainer_sees_to_it(loaded: model.Loaded) -> None:
+    text = Style("alpaca", ALPACA).training_text(loaded.tokenizer, ALPACA_ROWS[0])
+    assert text.endswith(ALPACA_ROWS[0]["output"] + loaded.tokenizer.eos_token)
+
+
 def test_instruction_and_output_alone_are_enough(spec_for: Any, look: Any, loaded: model.Loaded) -> None:
     rows = [{"instruction": "谁？", "output": "懒猴。"}]
     report, _ = look(spec_for(rows))
