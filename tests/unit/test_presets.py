@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import re
 from pathlib import Path
 
 import msgspec
@@ -9,7 +11,7 @@ import pytest
 
 from engine.spec.errors import SpecError
 from engine.spec.folder import user_presets_folder
-from engine.spec.presets import Preset, differences, find_preset, list_presets, save_preset
+from engine.spec.presets import Preset, differences, find_preset, list_presets, save_preset, shipped_folder
 from engine.spec.run import LoraSpec, RunSpec, TrainingSpec
 
 MINE = RunSpec(training=TrainingSpec(max_steps=9, learning_rate=1e-5))
@@ -81,3 +83,15 @@ def test_differences_are_told_setting_by_setting():
     after = msgspec.structs.replace(MINE, name="other", lora=LoraSpec(r=8))
     assert [(d.field, d.before, d.after) for d in differences(MINE, after)] == [("lora.r", 16, 8)]
     assert differences(MINE, MINE) == []
+
+
+def test_unsloth_knows_every_model_that_loris_suggests():
+    """By the text of its own list of models, which is not imported: that would take half a minute."""
+    package = importlib.util.find_spec("unsloth")
+    assert package is not None
+    assert package.origin is not None
+    known = Path(package.origin).with_name("models").joinpath("mapper.py").read_text().lower()
+    shipped = [*shipped_folder().glob("*.yaml"), *shipped_folder().glob("catalogue/*.yaml")]
+    named = {name for file in shipped for name in re.findall(r"unsloth/[\w.-]+", file.read_text())}
+    assert len(named) > 30
+    assert [name for name in sorted(named) if f'"{name.lower()}"' not in known] == []
