@@ -18,6 +18,7 @@ from unsloth_zoo.dataset_utils import get_chat_template_parts
 from engine import hardware
 from engine.failures import RunFailed, explain, last_line
 from engine.preflight import rows_key
+from engine.preflight.data import MESSAGE_COLUMNS
 from engine.preflight.places import is_local
 from engine.preflight.rows import DataError
 from engine.record import EventWriter
@@ -28,7 +29,6 @@ from engine.spec.text import N_, say
 from engine.style import Format, Style, adds_bos, after_answer, choose_template, encode, style_for
 
 LOADERS = {".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
-MESSAGE_COLUMNS = ("messages", "conversations")
 ROLES = {"human": "user", "input": "user", "gpt": "assistant", "output": "assistant", "model": "assistant",
          "bot": "assistant", "chatgpt": "assistant"}  # fmt: skip
 LONGEST_MARKER = 60  # characters

@@ -11,8 +11,6 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-import msgspec
-
 from engine.client.control import Control
 from engine.client.errors import ClientError
 from engine.client.follow import Follower, LogFollower
@@ -346,8 +344,3 @@ async def _nothing() -> AsyncGenerator[AnyReply, None]:
     none: tuple[AnyReply, ...] = ()
     for reply in none:
         yield reply
-
-
-def with_name(spec: RunSpec, name: str) -> RunSpec:
-    """The same spec under another name."""
-    return msgspec.structs.replace(spec, name=name)
