@@ -18,6 +18,7 @@ from engine.spec import events as ev
 from engine.spec.files import save_spec
 from engine.spec.folder import RunFolder
 from engine.spec.run import GenerationSpec, RunSpec
+from tests.engine.warm import Forked, fits
 
 ROOT = Path(__file__).parents[2]
 # One thread: the losses are compared to the last digits, and the two cores are shared with the notebook.
@@ -79,20 +80,28 @@ class Client:
 
 
 class Engine:
-    """`python -m engine` on a folder."""
+    """`python -m engine` on a folder. `cold`: a Python of its own, which imports Unsloth first, as users' do."""
 
-    def __init__(self, folder: Path, spec: RunSpec | None, *flags: str, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, spec: RunSpec | None, *flags: str, cold: bool = False, **environment: str
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = RunFolder(folder)
         if spec is not None:
             save_spec(self.folder.spec, spec)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "engine", str(folder), *flags],
-            cwd=ROOT,
-            env={**ENVIRONMENT, **environment},
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        wanted = {**ENVIRONMENT, **environment}
+        arguments = [str(folder), *flags]
+        self.process: subprocess.Popen[bytes] | Forked
+        if not cold and fits(wanted, ENVIRONMENT):
+            self.process = Forked(arguments, wanted, ENVIRONMENT, ROOT)
+        else:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "engine", *arguments],
+                cwd=ROOT,
+                env=wanted,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
 
     def events(self) -> list[ev.AnyEvent]:
         try:

@@ -80,7 +80,7 @@ def test_a_spec_that_cannot_be_read_fails_at_once(tmp_path: Path) -> None:
 
 
 def test_terminate_during_the_import_ends_it_at_once(demo: RunSpec, tmp_path: Path) -> None:
-    engine = Engine(tmp_path / "run", demo)
+    engine = Engine(tmp_path / "run", demo, cold=True)
     engine.wait_for(engine.folder.socket.exists)
     engine.process.send_signal(signal.SIGTERM)
     assert engine.finish() == 143

@@ -1,0 +1,7 @@
+"""What the process that engines are forked off imports: all that an engine does."""
+
+from engine.__main__ import set_environment, versions
+
+set_environment(versions())
+
+import engine.session  # noqa: E402, F401
