@@ -42,7 +42,9 @@ def _serve(arguments: list[str], environment: dict[str, str], folder: str) -> No
 class Forked:
     """The part of `subprocess.Popen` that tests use."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str], base: dict[str, str], folder: Path) -> None:
+    def __init__(
+        self, arguments: list[str], environment: dict[str, str], base: dict[str, str], folder: Path
+    ) -> None:
         if _server is None:
             _start(base)
         self._process = _context.Process(target=_serve, args=(arguments, environment, str(folder)))
