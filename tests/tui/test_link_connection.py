@@ -64,7 +64,7 @@ class Engine:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     folder = RunFolder(tmp_path / "run")
-    folder.socket.parent.mkdir(mode=0o700)
+    folder.socket.parent.mkdir(mode=0o700, exist_ok=True)
     return folder
 
 
