@@ -11,8 +11,14 @@ import msgspec
 
 from engine.spec.files import to_values
 from engine.spec.run import RunSpec
+from engine.spec.sources import parse_source, write_source
 
-DATA_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".parquet")
+ROW_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+PACKED_SUFFIXES = (".gz", ".zst")
+DATA_SUFFIXES = (
+    *ROW_SUFFIXES,
+    *(kind + packed for kind in (*ROW_SUFFIXES[:5], ".txt") for packed in PACKED_SUFFIXES),
+)
 LONGEST_HUB_ID = 96
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -40,9 +46,14 @@ def local_path(name: str) -> Path:
 def absolute_paths(spec: RunSpec) -> RunSpec:
     """The same spec with every local path made absolute, since the engine works from another folder."""
     values: dict[str, Any] = to_values(spec)
-    for section, key in (("model", "model_name"), ("dataset", "path")):
+    for section, key in (("model", "model_name"), ("dataset", "path"), ("dataset", "eval_path")):
         if is_local(values[section][key]):
             values[section][key] = str(local_path(values[section][key]))
+    for number, line in enumerate(values["dataset"]["mix"]):
+        source, _ = parse_source(line)
+        if source and is_local(source.path):
+            moved = msgspec.structs.replace(source, path=str(local_path(source.path)))
+            values["dataset"]["mix"][number] = write_source(moved)
     for section, key in (("training", "output_dir"), ("export", "copy_to")):
         if values[section][key]:
             values[section][key] = str(local_path(values[section][key]))

@@ -8,6 +8,7 @@ from typing import Any
 from engine.spec.fields import FieldError, did_you_mean, parse_field, section_fields
 from engine.spec.prompts import placeholders
 from engine.spec.run import SECTIONS, RunSpec
+from engine.spec.sources import parse_source
 from engine.spec.text import N_, say
 
 
@@ -90,13 +91,23 @@ def check(spec: RunSpec) -> list[FieldError]:
     missing = [
         f"{{{name}}}" for name in ("instruction", "output") if name not in placeholders(data.prompt_template)
     ]
-    if data.format != "messages" and missing:
+    if data.format in ("auto", "alpaca") and data.written_with != "chat_template" and missing:
         errors.append(
             FieldError(
                 "dataset.prompt_template",
                 say(N_("The prompt text needs {missing}."), missing=" and ".join(missing)),
             )
         )
+    if data.test_size and (data.eval_path or data.eval_split):
+        errors.append(
+            FieldError(
+                "dataset.test_size",
+                say(N_("Rows are held out and evaluation data is given: set this to 0, or empty the other.")),
+            )
+        )
+    errors += [
+        FieldError("dataset.mix", message) for line in data.mix if (message := parse_source(line)[1]) is not None
+    ]
     if bool(data.instruction_part) != bool(data.response_part):
         empty = "response_part" if data.instruction_part else "instruction_part"
         errors.append(FieldError(f"dataset.{empty}", say(N_("Give both markers, or leave both empty."))))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Fields that may name a place on disk. A relative path that starts with a dot is meant from the spec's own
 # folder, so that a preset can travel together with its data; anything else may be a Hub id.
-PATH_FIELDS = ("model.model_name", "dataset.path", "training.output_dir", "export.copy_to")
+PATH_FIELDS = ("model.model_name", "dataset.path", "dataset.eval_path", "training.output_dir", "export.copy_to")
 
 
 def load_spec(path: Path) -> RunSpec:
@@ -55,12 +55,15 @@ def _from_here(spec: RunSpec, folder: Path) -> RunSpec:
     values = to_values(spec)
     for field in PATH_FIELDS:
         section, key = field.split(".")
-        value = values[section][key]
-        if value.startswith(("./", "../")) or value in (".", ".."):
-            values[section][key] = os.path.normpath(folder / value)
-        elif value.startswith("~"):
-            values[section][key] = os.path.expanduser(value)
+        values[section][key] = _absolute(values[section][key], folder)
+    values["dataset"]["mix"] = [_absolute(line, folder) for line in values["dataset"]["mix"]]
     return msgspec.convert(values, RunSpec)
+
+
+def _absolute(value: str, folder: Path) -> str:
+    if value.startswith(("./", "../")) or value in (".", ".."):
+        return os.path.normpath(folder / value)
+    return os.path.expanduser(value) if value.startswith("~") else value
 
 
 def to_values(spec: RunSpec) -> dict[str, Any]:

@@ -49,12 +49,31 @@ class DatasetScreen(WizardScreen):
         "dataset.test_size",
     )
     FOLDS = (
-        (N_("Instruction data: columns and prompt text"), (*COLUMNS, PROMPT)),
+        (N_("Instruction data: columns and prompt text"), (*COLUMNS, "dataset.written_with", PROMPT)),
         (
             N_("Chat data: template and markers"),
-            (MESSAGES, "dataset.chat_template", "dataset.instruction_part", "dataset.response_part"),
+            (
+                MESSAGES,
+                "dataset.system_column",
+                "dataset.chat_template",
+                "dataset.instruction_part",
+                "dataset.response_part",
+            ),
         ),
-        (N_("More dataset settings"), ("dataset.name",)),
+        (
+            N_("More dataset settings"),
+            (
+                "dataset.name",
+                "dataset.revision",
+                "dataset.mix",
+                "dataset.sample_rows",
+                "dataset.sample_seed",
+                "dataset.eval_path",
+                "dataset.eval_split",
+                "dataset.text_column",
+                "dataset.drop_bad_rows",
+            ),
+        ),
     )
     DEFAULT_CSS = "DatasetScreen Preview { margin-top: 1; }"
     BINDINGS: ClassVar[list[BindingType]] = [
