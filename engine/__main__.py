@@ -9,17 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import socket
 import sys
 import threading
 import traceback
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 from engine.control import Control
+from engine.environment import hub_is_near, set_environment, versions
 from engine.failures import RunFailed, explain
 from engine.preflight.places import absolute_paths, is_local
 from engine.record import EventWriter
@@ -31,10 +29,6 @@ from engine.spec.folder import RunFolder
 from engine.spec.lock import hold
 from engine.spec.run import RunSpec
 from engine.spec.text import N_, say
-
-PACKAGES = ("loris-tui", "unsloth", "unsloth_zoo", "torch", "transformers", "trl", "peft", "datasets",
-            "bitsandbytes", "xformers", "triton")  # fmt: skip
-HUB_SECONDS = 4.0
 
 
 def arguments() -> argparse.Namespace:
@@ -82,58 +76,6 @@ def detach(folder: RunFolder) -> None:
     for handle in (nothing, log):
         if handle > 2:
             os.close(handle)
-
-
-def versions() -> dict[str, str]:
-    """The versions of what matters, read from their metadata: nothing is imported."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def set_environment(installed: dict[str, str]) -> None:
-    """What the libraries read from the environment when they are imported. What the user set is kept."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "loris"
-    compiled = cache / "unsloth-{}-torch-{}".format(
-        installed.get("unsloth", "none"), installed.get("torch", "none")
-    )
-    defaults = {
-        # Unsloth fetches a file from the Hub to count its users, which stalls for minutes without a network.
-        "UNSLOTH_DISABLE_STATISTICS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "DO_NOT_TRACK": "1",
-        "DISABLE_TELEMETRY": "1",
-        # It also writes the modules that it generates into the working directory: keep them for all runs.
-        "UNSLOTH_COMPILE_LOCATION": str(compiled),
-        "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONUNBUFFERED": "1",
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-
-
-def hub_is_near() -> bool:
-    """Whether the Hub answers within a few seconds. Its library tries for a minute and a half, per file."""
-    proxies = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
-    if os.environ.get("HF_HUB_OFFLINE") or any(os.environ.get(name) for name in proxies):
-        return True  # decided already, or not to be told from here
-    endpoint = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    port = endpoint.port or (80 if endpoint.scheme == "http" else 443)
-    answered = threading.Event()
-
-    def knock() -> None:
-        with suppress(OSError), socket.create_connection((endpoint.hostname or "", port), HUB_SECONDS):
-            answered.set()
-
-    # A thread, for looking up a name takes as long as the resolver likes.
-    thread = threading.Thread(target=knock, daemon=True)
-    thread.start()
-    thread.join(HUB_SECONDS)
-    return answered.is_set()
 
 
 def stay_off_the_hub(spec: RunSpec, waiting: bool, record: EventWriter) -> None:
