@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from engine.preflight.hub import causes, hub_problem
 from engine.spec import events as ev
 from engine.spec.text import N_, Message, say
 
@@ -28,15 +29,6 @@ class RunFailed(Exception):
         return ev.Failed(code=self.code, message=self.message, hint=self.hint, field=self.field, stage=stage)
 
 
-def _causes(error: BaseException | None) -> list[BaseException]:
-    """The exception and what it came from, nearest first."""
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found
-
-
 def last_line(error: BaseException) -> str:
     """The type of an exception and the last line that it says, 300 characters at most."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -50,7 +42,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return any(
         isinstance(cause, MemoryError)
         or (isinstance(cause, RuntimeError) and any(word in str(cause) for word in words))
-        for cause in _causes(error)
+        for cause in causes(error)
     )
 
 
@@ -80,7 +72,7 @@ def explain(error: BaseException, field: str = "") -> RunFailed:
         return error
     if is_out_of_memory(error):
         return RunFailed("out_of_memory", OUT_OF_MEMORY, OUT_OF_MEMORY_HINT)
-    for cause in _causes(error):
+    for cause in causes(error):
         if _is_disk_full(cause):
             return RunFailed(
                 "disk_full",
@@ -100,50 +92,11 @@ def explain(error: BaseException, field: str = "") -> RunFailed:
     )
 
 
-def _status(error: BaseException) -> int | None:
-    """The HTTP status that an exception of a web client carries."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return status if isinstance(status, int) else None
-
-
 def _explain_hub(error: BaseException, field: str) -> RunFailed | None:
-    """The failures of the Hugging Face Hub, told by the names of their types so that none is imported."""
-    causes = _causes(error)
-    names = {kind.__name__ for cause in causes for kind in type(cause).__mro__}
-    statuses = {_status(cause) for cause in causes}
-    text = " ".join(str(cause) for cause in causes)
-    if "GatedRepoError" in names or "gated repo" in text or statuses & {401, 403}:
-        return RunFailed(
-            "hub_no_access",
-            say(N_("The Hub does not let you have this repository.")),
-            say(N_("Accept its licence on its page, and log in with a token that may read it: hf auth login.")),
-            field,
-        )
-    offline = names & {"ConnectError", "ConnectionError", "ConnectTimeout", "OfflineModeIsEnabled",
-                       "MaxRetryError", "NameResolutionError", "gaierror", "ReadTimeout"}  # fmt: skip
-    if offline or any(w in text for w in ("Couldn't reach", "couldn't connect", "We couldn't connect")):
-        return RunFailed(
-            "hub_offline",
-            say(N_("The Hugging Face Hub cannot be reached, and nothing of this is in the local cache.")),
-            say(N_("Check the network, or name a folder or file on this machine.")),
-            field,
-        )
-    if (
-        names & {"RepositoryNotFoundError", "DatasetNotFoundError", "HFValidationError"}
-        or 404 in statuses
-        or ("is not a valid model identifier" in text)
-    ):
-        return RunFailed(
-            "hub_not_found",
-            say(N_("There is no such repository on the Hub, or it is private.")),
-            say(N_("Check the spelling: owner/name. For a private one, log in first: hf auth login.")),
-            field,
-        )
-    if "RevisionNotFoundError" in names:
-        return RunFailed(
-            "hub_not_found",
-            say(N_("The repository has no such revision.")),
-            say(N_("Leave the revision empty for the newest.")),
-            "model.revision",
-        )
-    return None
+    """The failures of the Hugging Face Hub."""
+    problem = hub_problem(error)
+    if problem is None:
+        return None
+    if problem.code == "hub_no_revision":
+        field = "dataset.revision" if field.startswith("dataset.") else "model.revision"
+    return RunFailed(problem.code, problem.message, problem.hint, field)

@@ -23,7 +23,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import pytest
 
 Kind = Literal["model", "dataset"]
 Role = Literal["read", "write", "fineGrained"]
@@ -104,11 +107,12 @@ class Repo:
         """The newest files by path."""
         return self.trees[self.refs["main"]]
 
-    def commit(self, files: dict[str, bytes], message: str, branch: str = "main") -> str:
+    def commit(self, files: Mapping[str, bytes | str], message: str, branch: str = "main") -> str:
         """Make `files` the whole content of a branch."""
+        contents = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
         seed = f"{self.kind}/{self.id}/{len(self.trees)}".encode()
         sha = hashlib.sha1(seed, usedforsecurity=False).hexdigest()
-        self.trees[sha], self.refs[branch] = files, sha
+        self.trees[sha], self.refs[branch] = contents, sha
         self.messages.append(message)
         return sha
 
@@ -181,6 +185,25 @@ class HubStub:
             "HF_HUB_ETAG_TIMEOUT": "3", "HF_TOKEN": token, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1",
         }  # fmt: skip
 
+    def put_in_place(self, patch: pytest.MonkeyPatch, home: Path, token: str = "") -> None:
+        """Point this very process at the stub, though it may have imported huggingface_hub before."""
+        from huggingface_hub import constants
+        from huggingface_hub.utils import close_session
+
+        for name, value in self.environment(home, token).items():
+            patch.setenv(name, value)
+        patch.setattr(constants, "ENDPOINT", self.url)
+        patch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", self.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        patch.setattr(constants, "HF_HUB_OFFLINE", False)
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        for name in ("HF_HUB_CACHE", "HF_ASSETS_CACHE", "HF_XET_CACHE"):
+            patch.setattr(constants, name, str(home / name.lower()))
+        patch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
+        patch.setattr(constants, "HF_STORED_TOKENS_PATH", str(home / "stored_tokens"))
+        close_session()
+
     # What is on it.
 
     def add(self, kind: Kind, name: str, files: Mapping[str, bytes | str] | Path, **settings: Any) -> Repo:
@@ -188,8 +211,7 @@ class HubStub:
         if isinstance(files, Path):
             files = {str(p.relative_to(files)): p.read_bytes() for p in files.rglob("*") if p.is_file()}
         repo = Repo(kind, name, **settings)
-        contents = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
-        repo.commit(contents, "initial commit")
+        repo.commit(files, "initial commit")
         self.repos[kind, name] = repo
         return repo
 

@@ -7,7 +7,9 @@ import json
 import re
 import socket
 import struct
+import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -201,9 +203,10 @@ class Handler(BaseHTTPRequestHandler):
         described = info(found, sha)
         if self._query.get("blobs"):
             described["siblings"] = [
-                {"rfilename": one["path"], "size": one["size"], "blobId": one["oid"], "lfs": one.get("lfs")}
+                {"rfilename": one["path"], "size": one["size"], "blobId": one["oid"],
+                 "lfs": one.get("lfs") and {**one["lfs"], "sha256": one["lfs"]["oid"]}}
                 for one in (entry(path, content) for path, content in sorted(found.trees[sha].items()))
-            ]
+            ]  # fmt: skip
         return described
 
     def tree(self, body: bytes, kind: str, repo: str, revision: str, path: str = "") -> Any:
@@ -366,7 +369,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, *_: Any) -> None:
-        """A client that went away is no news; what else goes wrong is seen by the client."""
+        """Show a bug of the stub; a client that went away is no news."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            traceback.print_exc()
 
 
 def make_server(hub: HubStub) -> ThreadingHTTPServer:
