@@ -20,6 +20,7 @@ class EventWriter:
 
     def __init__(self, path: Path) -> None:
         """Open for appending. Raises OSError when the file cannot be written."""
+        self.folder = path.parent
         self._start = time.monotonic()
         self._lock = threading.RLock()
         self._file: int | None = None

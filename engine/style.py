@@ -8,13 +8,15 @@ from typing import Any, Literal
 
 from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template
 
+from engine.dataset.mapping import Example
+from engine.dataset.mapping import fill as filled
 from engine.failures import RunFailed, last_line
 from engine.spec import prompts
 from engine.spec.run import DatasetSpec
 from engine.spec.text import N_, say
 
 Format = Literal["alpaca", "messages", "plain"]
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
 
 _QUESTION, _ANSWER = "LorisProbeQuestion", "LorisProbeAnswer"
 
@@ -23,15 +25,23 @@ _QUESTION, _ANSWER = "LorisProbeQuestion", "LorisProbeAnswer"
 class Style:
     """alpaca: the prompt text `template`; messages: the tokenizer's chat template; plain: nothing around it.
 
-    `question`: the placeholder of the prompt text that takes what a user asks.
+    `question`: the placeholder of the prompt text that takes what a user asks. `instruction`: the text that
+    every row has there, where that is the input.
     """
 
     format: Format
     template: str = ""
     question: Literal["instruction", "input"] = "instruction"
+    instruction: str = ""
 
-    def training_text(self, tokenizer: Any, row: Mapping[str, str] | Messages) -> str:
+    def training_text(self, tokenizer: Any, row: Example | Mapping[str, str] | Messages) -> str:
         """A whole example, ending as an answer of the model must end."""
+        if isinstance(row, Example):
+            if self.format == "plain":
+                return row.text.removesuffix(str(tokenizer.eos_token)) + str(tokenizer.eos_token)
+            if self.format == "messages":
+                return render(tokenizer, row.as_chat(), tools=row.tools)
+            row = row.pair
         if isinstance(row, Mapping):
             return prompts.fill(self.template, **row) + str(tokenizer.eos_token)
         return render(tokenizer, row)
@@ -44,7 +54,8 @@ class Style:
             return render(tokenizer, messages, add_generation_prompt=True)
         last = messages[-1]["content"] if messages else ""
         if self.format == "alpaca":
-            return prompts.fill(prompts.before_answer(self.template), **{self.question: last})
+            asked = {"instruction": self.instruction, self.question: last}
+            return prompts.fill(prompts.before_answer(self.template), **asked)
         return f"{system}\n\n{last}" if system else last
 
 
@@ -52,8 +63,10 @@ def style_for(spec: DatasetSpec, kind: Format) -> Style:
     """The style in which data of this kind is learned under the spec."""
     if kind != "alpaca":
         return Style(kind)
-    asks_input = not spec.instruction_column and bool(spec.input_column)
-    return Style("alpaca", spec.prompt_template, "input" if asks_input else "instruction")
+    fixed = spec.instruction_column if spec.instruction_column.startswith("=") else ""
+    if spec.input_column and (fixed or not spec.instruction_column):
+        return Style("alpaca", spec.prompt_template, "input", filled(fixed, {}))
+    return Style("alpaca", spec.prompt_template)
 
 
 def choose_template(tokenizer: Any, name: str) -> Any:
@@ -66,7 +79,19 @@ def choose_template(tokenizer: Any, name: str) -> Any:
                 say(N_("Take one of these: {names}."), names=", ".join(CHAT_TEMPLATES)),
                 "dataset.chat_template",
             )
-        return get_chat_template(tokenizer, chat_template=name)
+        try:
+            return get_chat_template(tokenizer, chat_template=name)
+        except Exception as error:  # above all a token that the tokenizer lacks
+            raise RunFailed(
+                "template_unfit",
+                say(
+                    N_('The chat template "{name}" does not fit this model: {reason}'),
+                    name=name,
+                    reason=last_line(error),
+                ),
+                say(N_("Take auto for the model's own template, or chatml, which fits every model.")),
+                "dataset.chat_template",
+            ) from error
     if not getattr(tokenizer, "chat_template", None):
         raise RunFailed(
             "no_chat_template",
@@ -77,13 +102,16 @@ def choose_template(tokenizer: Any, name: str) -> Any:
     return tokenizer
 
 
-def render(tokenizer: Any, messages: Messages, add_generation_prompt: bool = False) -> str:
+def render(
+    tokenizer: Any, messages: Messages, add_generation_prompt: bool = False, tools: list[Any] | None = None
+) -> str:
     """A conversation as the chat template writes it. Raises `RunFailed` when the template refuses it."""
     try:
         text: str = tokenizer.apply_chat_template(
             [dict(message) for message in messages],
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
+            **({"tools": tools} if tools else {}),
         )
         return text
     except Exception as error:  # templates raise what they like

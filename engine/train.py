@@ -17,6 +17,7 @@ from engine.progress import Progress
 from engine.spec import events as ev
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
+from engine.spec.sources import eval_source
 from engine.spec.text import N_, say
 from engine.style import Style
 
@@ -48,7 +49,7 @@ def train(
         eval_dataset=prepared.held_out,
         args=config,
     )
-    if spec.dataset.train_on_responses_only:
+    if prepared.response_part:
         mask(trainer, prepared.instruction_part, prepared.response_part, spec)
     record.emit(learned.look(trainer, prepared, spec, model.stop_ids(loaded), record))
 
@@ -88,6 +89,7 @@ def arguments(loaded: model.Loaded, spec: RunSpec, folder: RunFolder, rows: int,
     """The trainer's settings; what the hardware cannot do is replaced, with a notice."""
     t = spec.training
     optim, packing = t.optim, t.packing
+    evaluates = bool(spec.dataset.test_size or eval_source(spec.dataset))
     if hardware.device().kind == "cpu":
         if optim in ("adamw_8bit", "paged_adamw_8bit"):
             optim = "adamw_torch_fused"
@@ -115,8 +117,8 @@ def arguments(loaded: model.Loaded, spec: RunSpec, folder: RunFolder, rows: int,
         save_strategy="steps" if t.save_steps else "no",
         save_steps=t.save_steps or 500,
         save_total_limit=t.save_total_limit,
-        eval_strategy="steps" if spec.dataset.test_size else "no",
-        eval_steps=t.eval_steps if spec.dataset.test_size else None,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=t.eval_steps if evaluates else None,
         packing=packing,
         max_length=spec.model.max_seq_length,
         dataset_text_field="text",

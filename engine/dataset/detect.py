@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -31,6 +31,9 @@ KNOWN_PAIRS = {
     ("instruction", "output"), ("prompt", "completion"), ("question", "answer"), ("prompt", "response"),
     ("instruction", "response"), ("query", "response"), ("input", "output"), ("问题", "回答"),
 }  # fmt: skip
+
+
+Style = Literal["alpaca", "messages", "plain"]
 
 
 class Alternative(msgspec.Struct, frozen=True):
@@ -312,6 +315,18 @@ def _missing(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> FieldErr
                 if name not in columns:
                     return FieldError(f"dataset.{role}_column", no_column(name, columns.names))
     return None
+
+
+def one_style(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[Style, FieldError | None]:
+    """How the examples of all sources are written as text, and why that cannot be, if so."""
+    if "text" in kinds:
+        clash = say(N_("Plain text cannot be mixed with questions and answers: train on each in a run of its own."))
+        return "plain", FieldError("dataset.mix", clash) if set(kinds) - {"text"} else None
+    if "messages" in kinds:
+        clash = say(N_("Chats are mixed in: choose the chat template, for a prompt text takes no chat."))
+        wrong = data.written_with == "prompt_template" and "alpaca" in kinds
+        return "messages", FieldError("dataset.written_with", clash) if wrong else None
+    return "messages" if data.written_with == "chat_template" else "alpaca", None
 
 
 def no_column(name: str, columns: Sequence[str]) -> Message:

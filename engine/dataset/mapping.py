@@ -45,12 +45,12 @@ class BadRow(Exception):
 
     def __init__(self, field: str, template: str, *, empty: bool = False, **values: Any) -> None:
         self.field, self.empty = field, empty
-        self._template, self._values = template, values
+        self._template, self.values = template, values
         super().__init__(template)
 
     def at(self, row: int) -> Message:
         """What is wrong, with the number of the row, from 1."""
-        return say(self._template, row=row, **self._values)
+        return say(self._template, row=row, **self.values)
 
 
 def shown(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from engine.preflight.check import check_inputs
 from engine.preflight.data import Peek, peek
-from engine.preflight.json_rows import rows_key
 from engine.preflight.places import is_hub_id, is_local, local_path
 
-__all__ = ["Peek", "check_inputs", "is_hub_id", "is_local", "local_path", "peek", "rows_key"]
+__all__ = ["Peek", "check_inputs", "is_hub_id", "is_local", "local_path", "peek"]

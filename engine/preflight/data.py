@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from itertools import islice
 
 import msgspec
 
-from engine.preflight.json_rows import JsonFile, is_turn, is_turns
-from engine.preflight.places import is_hub_id, is_local, local_path
+from engine.dataset.detect import MESSAGE_COLUMNS, Detected, detect, one_style
+from engine.dataset.mapping import BadRow, Kind
+from engine.preflight.places import is_hub_id, is_local
 from engine.preflight.rows import DataError, Row, RowFile
-from engine.preflight.table_rows import CsvFile, ParquetFile
-from engine.spec.fields import FieldError, did_you_mean
+from engine.preflight.sources import KINDS, SplitError, open_source, sliced
+from engine.spec.fields import FieldError
 from engine.spec.run import DatasetSpec
+from engine.spec.sources import Source, eval_source, main_source, parse_source, parse_split
 from engine.spec.text import N_, Message, say
 
-CHECKED_BYTES = 32 << 20  # how far into a file its rows are checked, and counted one by one
-KINDS: dict[str, type[RowFile]] = {
-    ".json": JsonFile, ".jsonl": JsonFile, ".ndjson": JsonFile, ".csv": CsvFile, ".parquet": ParquetFile,
-}  # fmt: skip
-MESSAGE_COLUMNS = ("messages", "conversations")
+__all__ = ["KINDS", "MESSAGE_COLUMNS", "Peek", "check_dataset", "columns_of", "peek"]
 
-Format = Literal["alpaca", "messages", "unknown"]
+CHECKED_BYTES = 32 << 20  # how far into a file its rows are checked, and counted one by one
+DETECTED_ROWS = 100  # by which the format is told
+
+Format = Kind
 
 
 class Peek(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be seen of a data file at once. With an `error`, it holds what was seen before it.
+    """What can be seen of a dataset at once. With an `error`, it holds what was seen before it.
 
-    `total`: rows in the file, an estimate unless `exact`.
+    `total`: rows in the slice, an estimate unless `exact`. `bad`: (row, why) of those that cannot be learned,
+    among the rows that were read.
     """
 
     path: str
@@ -37,45 +39,54 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True):
     total: int = 0
     exact: bool = False
     error: Message | None = None
+    detected: Detected | None = None
 
 
-def open_rows(path: str) -> RowFile:
-    """The data file of this name. Raises `DataError` when there is none that Loris reads."""
-    place = local_path(path)
-    kind = KINDS.get(place.suffix.lower())
-    if kind is None and place.is_file():
-        raise DataError(
-            say(N_("The name of this file must end in one of these: {endings}."), endings=", ".join(KINDS))
-        )
-    return (kind or RowFile)(place)
+def peek(path: str, limit: int = 20, data: DatasetSpec | None = None, source: Source | None = None) -> Peek:
+    """The first `limit` rows of a place on this machine, how many there are, and what they are. Never raises.
 
-
-def peek(path: str, limit: int = 20) -> Peek:
-    """The first `limit` rows of a JSON or JSONL file here, and how many there are. Never raises."""
+    `data`: the settings that say what the columns are. `source`: another place than the main one of `data`.
+    """
+    data = data or DatasetSpec(path=path)
+    source = source or msgspec.structs.replace(main_source(data), path=path)
     rows: list[Row] = []
-    size = 0
-    file = None
-    error = None
+    first: list[Row] = []
+    file = error = None
     try:
-        file = open_rows(path)
-        size = file.size
-        for row in file.rows():
-            if len(rows) < limit:
-                rows.append(row)
+        file = open_source(source)
+        if data.drop_bad_rows:
+            file.on_bad = lambda row, why, text: None
+        for _, row in sliced(file, source.split):
+            if len(first) < max(limit, DETECTED_ROWS):
+                first.append(row)
             elif file.bytes_read > CHECKED_BYTES:
                 break
+        rows = first[:limit]
     except DataError as bad:
-        error = bad.message
+        error, rows = bad.message, first[:limit]
+    detected = detect(first, data) if first else None
+    total, exact = _total(file, source.split) if file else (0, False)
     return Peek(
         path=path,
-        size_bytes=size,
-        format=guess_format(rows),
-        columns=columns_of(rows),
+        size_bytes=file.size if file else 0,
+        format=detected.kind if detected else "unknown",
+        columns=columns_of(first),
         rows=tuple(rows),
-        total=file.total if file else 0,
-        exact=bool(file and file.ended),
+        total=total,
+        exact=exact,
         error=error,
+        detected=detected,
     )
+
+
+def _total(file: RowFile, split: str) -> tuple[int, bool]:
+    """(rows in the slice, whether that is exact)."""
+    found = parse_split(split)
+    if found is None or found.whole:
+        return file.total, file.ended
+    first, last = found.bounds(file.total)
+    stopped = found.known_stop is not None and file.seen >= found.known_stop
+    return last - first, file.ended or stopped
 
 
 def columns_of(rows: list[Row]) -> tuple[str, ...]:
@@ -83,122 +94,67 @@ def columns_of(rows: list[Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for row in rows for key in row))
 
 
-def guess_format(rows: list[Row]) -> Format:
-    """What format `auto` means for these rows."""
-    columns = columns_of(rows)
-    if "output" in columns:
-        return "alpaca" if "instruction" in columns else "unknown"
-    return "messages" if any(is_turns(row.get(name)) for row in rows for name in MESSAGE_COLUMNS) else "unknown"
-
-
 def check_dataset(data: DatasetSpec) -> list[FieldError]:
     """What is wrong with the dataset, as far as can be told without the Hub."""
-    if not is_local(data.path):
-        if is_hub_id(data.path):
+    errors: list[FieldError] = []
+    kinds: list[Kind] = []
+    sources = [("path", "split", main_source(data))]
+    sources += [("mix", "mix", source) for line in data.mix if (source := parse_source(line)[0])]
+    if held := eval_source(data):
+        sources.append(("eval_path" if data.eval_path else "eval_split", "eval_split", held))
+    for at, split_at, source in sources:
+        errors += _check_source(data, source, f"dataset.{at}", f"dataset.{split_at}", kinds)
+    if not errors and (clash := one_style(kinds, data)[1]):
+        errors.append(clash)
+    return errors
+
+
+def _check_source(data: DatasetSpec, source: Source, at: str, split_at: str, kinds: list[Kind]) -> list[FieldError]:
+    if not is_local(source.path):
+        if is_hub_id(source.path):
             return []
         message = say(N_("This is neither a file on this machine nor a Hub id such as owner/name."))
-        return [FieldError("dataset.path", message)]
-    errors = []
-    if data.split.partition("[")[0].strip() != "train":
-        message = say(N_("A file has only the split train: write train, or train[:1000] for the first rows."))
-        errors.append(FieldError("dataset.split", message))
+        return [FieldError(at, message)]
+    if not parse_split(source.split):
+        return [FieldError(split_at, say(N_("Write a split as train, train[:1000], train[10:20] or train[:10%].")))]
     try:
-        errors += _check_rows(open_rows(data.path), data)
+        file = open_source(source)
+        found = _check_rows(file, source, data, kinds)
+    except SplitError as bad:
+        return [FieldError(split_at, bad.message)]
     except DataError as bad:
-        errors.append(FieldError("dataset.path", bad.message))
-    return errors
+        return [FieldError(at, bad.message)]
+    if at == "dataset.path" or not found:
+        return found
+    return [FieldError(at, say(N_("{path}: {reason}"), path=source.path, reason=str(e.message))) for e in found]
 
 
-def _check_rows(file: RowFile, data: DatasetSpec) -> list[FieldError]:
-    """Read the rows, as far as that is quick, and check their columns. Raises `DataError`."""
-    columns: dict[str, None] = {}
-    turns: FieldError | None = None
-    filled: set[str] = set()
-    for row in file.rows():
-        columns.update(dict.fromkeys(row))
-        filled.update(name for name, value in row.items() if value not in (None, "", []))
-        turns = turns or _check_turns(row, file.seen, data)
-        if file.bytes_read > CHECKED_BYTES:
-            break
-    named = data.messages_column if data.messages_column != "auto" else ""
-    chat = next((c for c in ((named,) if named else MESSAGE_COLUMNS) if c in columns), "")
-    # The engine's own rule: instruction data may carry a column of that name as well.
-    if data.format == "messages" or (data.format == "auto" and chat and data.output_column not in columns):
-        if not chat:
-            return [_no_messages(named, list(columns))]
-        if not turns and file.ended and chat not in filled:
-            return [_nothing_in("messages_column", chat)]
-        return [turns] if turns else []
-    errors = _check_columns(list(columns), data)
-    if errors and named and data.format == "auto":
-        return [_no_messages(named, list(columns))]
-    if not errors and file.ended and data.output_column not in filled:
-        return [_nothing_in("output_column", data.output_column)]
-    return errors
-
-
-def _nothing_in(key: str, name: str) -> FieldError:
-    return FieldError(f"dataset.{key}", say(N_('"{column}" is empty in every row.'), column=name))
-
-
-def _check_turns(row: Row, number: int, data: DatasetSpec) -> FieldError | None:
-    """What is wrong with the conversation of a row, if anything."""
-    names = MESSAGE_COLUMNS if data.messages_column == "auto" else (data.messages_column,)
-    name = next((n for n in names if n in row), None)
-    if name is None or not row[name] or is_turns(row[name]):
-        return None  # the engine leaves empty conversations out
-    value = row[name]
-    if isinstance(value, list):
-        bad = next(turn for turn in value if not is_turn(turn))
-        found = ", ".join(map(str, bad)) if isinstance(bad, dict) else type(bad).__name__
-        message = say(
-            N_('Row {row}: a turn in "{column}" needs role and content, or from and value; it has {found}.'),
-            row=number, column=name, found=found or "{}",
-        )  # fmt: skip
-    else:
-        message = say(
-            N_('Row {row}: "{column}" must be a list of turns, each with role and content.'),
-            row=number, column=name,
-        )  # fmt: skip
-    return FieldError("dataset.messages_column", message)
-
-
-def _no_messages(named: str, columns: list[str]) -> FieldError:
-    field = "dataset.messages_column"
-    if named:
-        return FieldError(field, _no_column(named, columns))
-    return FieldError(
-        field,
-        say(
-            N_("There is no column messages or conversations. The columns are: {columns}."),
-            columns=", ".join(columns),
-        ),
-    )
-
-
-def _check_columns(columns: list[str], data: DatasetSpec) -> list[FieldError]:
-    """The columns that instruction data needs and lacks."""
-    errors = []
-    # An empty name means that the column is not used; rows may lack the usual input column.
-    wanted = {"instruction_column": data.instruction_column, "output_column": data.output_column}
-    if data.input_column != "input":
-        wanted["input_column"] = data.input_column
-    for key, name in wanted.items():
-        if name and name not in columns:
-            errors.append(FieldError(f"dataset.{key}", _no_column(name, columns)))
-    if not data.output_column:
-        message = say(
-            N_("Name the column with the answers. The columns are: {columns}."), columns=", ".join(columns)
-        )
-        errors.append(FieldError("dataset.output_column", message))
-    return errors
-
-
-def _no_column(name: str, columns: list[str]) -> Message:
-    known = ", ".join(columns)
-    if near := did_you_mean(name, columns):
-        return say(
-            N_('There is no column "{name}". Did you mean {near}? The columns are: {columns}.'),
-            name=name, near=near, columns=known,
-        )  # fmt: skip
-    return say(N_('There is no column "{name}". The columns are: {columns}.'), name=name, columns=known)
+def _check_rows(file: RowFile, source: Source, data: DatasetSpec, kinds: list[Kind]) -> list[FieldError]:
+    """Read the rows, as far as that is quick, and try each. Raises `DataError`."""
+    if data.drop_bad_rows:
+        file.on_bad = lambda row, why, text: None
+    numbered = sliced(file, source.split)
+    first = list(islice(numbered, DETECTED_ROWS))
+    if not first:
+        raise DataError(say(N_("This file has no rows.")))
+    found = detect([row for _, row in first], data)
+    kinds.append(found.kind)
+    if found.problem:
+        return [found.problem]
+    usable, empty = 0, None
+    for rows in (first, numbered):
+        for number, row in rows:
+            try:
+                found.mapping.example(row)
+                usable += 1
+            except BadRow as bad:
+                if bad.empty:
+                    empty = empty or bad
+                elif not data.drop_bad_rows:
+                    return [FieldError(bad.field, bad.at(number))]
+            if file.bytes_read > CHECKED_BYTES and number > DETECTED_ROWS:
+                break
+    if empty and not usable:
+        column = str(empty.values["column"])
+        return [FieldError(empty.field, say(N_('"{column}" is empty in every row.'), column=column))]
+    return []

@@ -29,8 +29,14 @@ def is_local(name: str) -> bool:
         name.startswith(("/", "./", "../", "~"))
         or name in (".", "..")
         or name.lower().endswith(DATA_SUFFIXES)
+        or has_pattern(name)
         or os.path.exists(name)
     )
+
+
+def has_pattern(name: str) -> bool:
+    """Whether a name stands for several files, as data/*.jsonl does."""
+    return any(sign in name for sign in "*?") or bool(re.search(r"\[.+\]", name))
 
 
 def is_hub_id(name: str) -> bool:

@@ -54,6 +54,11 @@ class RunFolder:
         return self.path / "engine.log"
 
     @property
+    def dropped(self) -> Path:
+        """The rows that were left out, one a line, each with its number and the reason."""
+        return self.path / "dropped.jsonl"
+
+    @property
     def lock(self) -> Path:
         """Held by `flock` while an engine lives; the kernel frees it however the engine dies."""
         return self.path / "lock"

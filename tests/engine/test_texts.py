@@ -25,6 +25,7 @@ from engine.spec import events as ev
 from engine.spec.folder import RunFolder
 from engine.spec.prompts import ALPACA, ALPACA_ZH
 from engine.spec.run import RunSpec
+from engine.spec.sources import main_source
 from engine.style import Style, adds_bos, encode
 from tests.engine.process import GREEDY, changed
 
@@ -202,7 +203,7 @@ def test_rows_are_held_out_and_cut(demo: RunSpec, spec_for: Any, look: Any) -> N
         (ALPACA_ROWS, {"output_column": "answer"}, "column_missing", "dataset.output_column"),
         (ALPACA_ROWS, {"instruction_column": "q"}, "column_missing", "dataset.instruction_column"),
         (ALPACA_ROWS, {"format": "messages"}, "column_missing", "dataset.messages_column"),
-        ([{"messages": "no turns"}], {}, "column_missing", "dataset.messages_column"),
+        ([{"messages": "no turns"}], {}, "bad_row", "dataset.messages_column"),
         ([{"messages": []}], {}, "dataset_empty", "dataset.path"),
         (
             [{"messages": [{"role": "user", "content": "Hi"}]}],
@@ -327,8 +328,8 @@ def test_what_the_preflight_reads_the_engine_reads(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    rows = data.fetch(changed(demo, dataset={"path": str(path)}).dataset)
-    assert rows.to_list() == [{"instruction": "Who?", "output": "Loris"}]
+    spec = changed(demo, dataset={"path": str(path)}).dataset
+    assert data.fetch(spec, main_source(spec)).first(9) == [{"instruction": "Who?", "output": "Loris"}]
 
 
 def test_rows_without_an_answer_are_left_out(spec_for: Any, look: Any) -> None:
