@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from engine.preflight.json_rows import is_turn
+from engine.dataset.turns import is_turn
 from engine.spec.text import N_, Message, say
 
 MOST_BYTES = 2 << 20  # read of a text file, at most
