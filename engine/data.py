@@ -284,3 +284,15 @@ def eos_missing(tokenizer: Any, field: str) -> RunFailed:
         say(N_("Choose another chat template, for instance chatml, or correct the tokenizer of the model.")),
         field,
     )
+
+
+def trained_tokens(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """The tokens of whole texts, as the trainer makes them before it cuts them to the context length."""
+    if hardware.device().kind == "cpu":
+        # TRL's own trainer, which Unsloth uses there, wants the end-of-sequence token last, whatever the template.
+        eos = str(tokenizer.eos_token)
+        texts = [text if text.endswith(eos) else text + eos for text in texts]
+    if tokenizer.bos_token and adds_bos(tokenizer):
+        texts = [text.removeprefix(tokenizer.bos_token) for text in texts]  # the tokenizer puts it there itself
+    found: list[list[int]] = tokenizer(texts)["input_ids"]
+    return found

@@ -28,6 +28,22 @@ def nothing_learned(spec: RunSpec) -> RunFailed:
     )
 
 
+def too_many_cut(spec: RunSpec, cut: int, rows: int) -> RunFailed:
+    """More rows are longer than the context than the spec allows."""
+    return RunFailed(
+        "rows_cut",
+        say(
+            N_("{cut} of {rows} rows are longer than {length} tokens: their ends would not be learned."),
+            cut=cut, rows=rows, length=spec.model.max_seq_length,
+        ),
+        say(
+            N_("Raise the context length, or allow more with max_cut_share (now {share})."),
+            share=spec.dataset.max_cut_share,
+        ),
+        "model.max_seq_length",
+    )  # fmt: skip
+
+
 def look(
     trainer: Any, prepared: Prepared, spec: RunSpec, stop_ids: list[int], record: EventWriter
 ) -> ev.DatasetReady:
@@ -48,6 +64,10 @@ def look(
                 endless += 1
     if not learned:
         raise nothing_learned(spec)
+    # Rows whose whole answer was cut off are no longer among the trainer's.
+    cut = truncated + len(prepared.train) - len(rows)
+    if not trainer.args.packing and cut > spec.dataset.max_cut_share * len(prepared.train):
+        raise too_many_cut(spec, cut, len(prepared.train))
     # The collator has the last word: one that takes the stop token for padding masks it.
     ids, labels = collated(trainer, rows[0])
     shown = [label for label in labels if label != MASKED]

@@ -22,7 +22,7 @@ from engine.style import Style, encode
 LONGEST_MARKER = 60  # characters
 MASKED = -100
 _QUESTIONS = ("Do it now.", "And 你好, which one?\n- a\n- b", "1 + 1 = ?")
-_ANSWERS = ("The answer.", "Well: 是的, it is.\n\nYes.", "2")
+_ANSWERS = ("The answer.", "Well: 是的, it is.\n\nYes.", "Two.")  # in no system text of a template
 
 Parts = tuple[str, str]
 Probe = tuple[Example, list[str]]

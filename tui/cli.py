@@ -55,6 +55,10 @@ def _command(options: argparse.Namespace) -> int:
 
                 return run_demo()
             return wizard("demo", options.lang, "review")
+        case "data":
+            from tui.data_report import run_data
+
+            return run_data(options.spec, options.json, None if options.all else options.rows)
         case "presets":
             return list_presets()
         case _:
@@ -126,6 +130,20 @@ def parser() -> argparse.ArgumentParser:
     run = command("run", _("train as a spec file or preset file says, without the wizard"), _exit_codes())
     run.add_argument("spec", type=Path, metavar="SPEC.yaml", help=_("the run spec: a preset, or a run's spec.yaml"))
     run.add_argument("--json", action="store_true", help=_("print the engine's events as JSON lines instead"))
+    data = command(
+        "data",
+        _("show what a spec's dataset would teach: rows, lengths, mask, and what is wrong with it"),
+        _("exit codes: 0 good to train, 1 could not be measured, 2 something would stop the training"),
+    )
+    data.add_argument(
+        "spec", type=Path, metavar="SPEC.yaml", help=_("the run spec: a preset, or a run's spec.yaml")
+    )
+    data.add_argument("--json", action="store_true", help=_("print the report as JSON, as when not on a terminal"))
+    rows = data.add_mutually_exclusive_group()
+    rows.add_argument("--all", action="store_true", help=_("read every row, however long that takes"))
+    rows.add_argument(
+        "--rows", type=int, default=100_000, metavar="N", help=_("read so many rows at most (100000 unless told)")
+    )
     command("presets", _("list the presets that come with Loris, and your own"))
     return top
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from engine.spec.run import RunSpec
 from engine.spec.text import Message
 
 ProofStage = Literal["importing", "tokenizer", "reading", "measuring"]
@@ -40,8 +41,9 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenView(msgspec.Struct, frozen=True, array_like=True):
-    """A token of an example as text. `learned`: it counts in the loss. `special`: of the template or an end."""
+    """A token of an example, and as text. `learned`: it counts in the loss. `special`: the template's."""
 
+    id: int
     text: str
     learned: bool
     special: bool
@@ -69,6 +71,7 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     first token is cut off is lost whole. `peak_bytes`: the most memory that the measuring process took.
     """
 
+    number: int = 0
     path: str
     rows_total: int
     exact: bool
@@ -106,6 +109,7 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
 class ProofProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
     """How far the measuring is. `total` 0: not known."""
 
+    number: int = 0
     stage: ProofStage
     done: int = 0
     total: int = 0
@@ -114,6 +118,7 @@ class ProofProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
 class ProofFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
     """Nothing could be measured: a setting is wrong, or the worker is gone. `field`: the setting to blame."""
 
+    number: int = 0
     code: str
     message: Message
     hint: Message | None = None
@@ -162,5 +167,17 @@ def at_length(report: DataReport, length: int, batch_size: int | None = None) ->
     )
 
 
+class ProofRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to prove; its answers carry its `number`. Without a spec it only cancels what is going on.
+
+    `most_rows`: to read of each source at most; None for all, however long that takes.
+    """
+
+    number: int
+    spec: RunSpec | None = None
+    most_rows: int | None = 100_000
+
+
 encode = msgspec.json.Encoder().encode
+decode_request = msgspec.json.Decoder(ProofRequest).decode
 decode_proof = msgspec.json.Decoder(AnyProof).decode

@@ -311,6 +311,18 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             N_("The split to measure the loss on, such as test or validation[:200]. Leave it empty for none."),
         ),
     ] = ""
+    max_cut_share: Annotated[
+        float,
+        about(
+            N_("Rows that may be cut"),
+            N_(
+                "The share of rows that may be longer than the context length. With more, the run is stopped "
+                "before it starts, for what is cut off is not learned."
+            ),
+            ge=0,
+            le=1,
+        ),
+    ] = 0.1
     drop_bad_rows: Annotated[
         bool,
         about(

@@ -1,0 +1,90 @@
+"""`python -m engine.proof`: takes requests as JSON lines on stdin, answers with progress and a report on stdout.
+
+A new request cancels the one before; the end of stdin ends the process. What libraries print goes to stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import traceback
+
+import msgspec
+
+from engine.environment import hub_is_near, set_environment, versions
+from engine.failures import RunFailed, explain
+from engine.spec.report import AnyProof, ProofFailed, ProofProgress, ProofRequest, decode_request, encode
+from engine.spec.run import RunSpec
+
+
+def main() -> int:
+    """Answer until stdin ends."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # libraries print to stdout, too
+    requests: queue.SimpleQueue[ProofRequest | None] = queue.SimpleQueue()
+    newest = threading.Event()  # set when something waits, which cancels what is going on
+
+    def read() -> None:
+        for line in sys.stdin.buffer:
+            requests.put(decode_request(line))
+            newest.set()
+        requests.put(None)
+        newest.set()
+        os._exit(0)  # whoever asked is gone
+
+    threading.Thread(target=read, daemon=True).start()
+
+    def tell(found: AnyProof) -> None:
+        answers.write(encode(found) + b"\n")
+
+    request = requests.get()
+    if request is not None:
+        tell(ProofProgress(number=request.number, stage="importing"))
+    set_environment(versions())
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"  # nothing forks here, and both cores are wanted
+    if not hub_is_near():
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+    from engine.proof.proof import Cancelled, Tokenizers, prove  # imports unsloth
+
+    tokenizers = Tokenizers()
+
+    def answer(number: int, spec: RunSpec, most_rows: int | None) -> None:
+        def progress(found: ProofProgress) -> None:
+            tell(msgspec.structs.replace(found, number=number))
+
+        try:
+            report = prove(spec, tokenizers, progress, newest.is_set, most_rows)
+            tell(msgspec.structs.replace(report, number=number))
+        except Cancelled:
+            pass
+        except Exception as error:
+            if not isinstance(error, RunFailed):
+                traceback.print_exc()
+            why = explain(error)
+            tell(
+                ProofFailed(
+                    number=number,
+                    code=why.code,
+                    message=why.message,
+                    hint=why.hint,
+                    field=why.field,
+                )
+            )
+
+    while request is not None:
+        while not requests.empty() and request is not None:
+            request = requests.get()
+        newest.clear()
+        if request is None:
+            break
+        if request.spec is not None:
+            answer(request.number, request.spec, request.most_rows)
+        request = requests.get()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

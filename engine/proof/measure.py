@@ -1,0 +1,204 @@
+"""Takes examples one batch after the other and counts what training would make of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from engine.data import trained_tokens
+from engine.dataset.mapping import BadRow, Example, Row
+from engine.failures import RunFailed
+from engine.learned import MASKED, ends
+from engine.spec.report import ProvenRow, TokenView
+from engine.spec.text import Message
+from engine.style import Style
+
+SHOWN_EXAMPLES = 20  # from the start; those with a problem come on top
+SHOWN_TOKENS = 4_000
+SHOWN_CHARACTERS = 20_000
+SHOWN_VALUE = 200
+
+Labels = Callable[[list[list[int]]], list[list[int]]]
+
+
+@dataclass
+class Concern:
+    """Rows with the same problem: how many, and the first of them."""
+
+    count: int = 0
+    row: int = 0
+    value: str = ""
+    message: Message | None = None
+    field: str = ""
+
+    def add(self, row: int, value: str, message: Message | None = None, field: str = "") -> None:
+        if not self.count:
+            self.row, self.value, self.message, self.field = row, value[:SHOWN_VALUE], message, field
+        self.count += 1
+
+
+@dataclass
+class Measures:
+    """What was counted. `lengths`, `answers_at`: see `engine.spec.report.DataReport`."""
+
+    rows: int = 0
+    tokens: int = 0
+    learned: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+    answers_at: Counter[int] = field(default_factory=Counter)
+    empty: Concern = field(default_factory=Concern)
+    duplicate: Concern = field(default_factory=Concern)
+    bad: Concern = field(default_factory=Concern)
+    unlearned: Concern = field(default_factory=Concern)
+    cut: Concern = field(default_factory=Concern)
+    endless: Concern = field(default_factory=Concern)
+    marked: Concern = field(default_factory=Concern)
+    examples: list[ProvenRow] = field(default_factory=list)
+
+
+class Measure:
+    """Counts rows. `labels`: what is learned of a batch of token lists, -100 where masked; None learns all.
+
+    `markers`: texts that belong to the template alone.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        style: Style,
+        labels: Labels | None,
+        stops: set[int],
+        markers: Sequence[str],
+        limit: int,
+    ) -> None:
+        self.found = Measures()
+        self._tokenizer, self._style, self._labels = tokenizer, style, labels
+        self._stops, self._limit = stops, limit
+        self._markers = tuple(dict.fromkeys(m for marker in markers if (m := marker.strip())))
+        self._special = set(tokenizer.all_special_ids) | set(getattr(tokenizer, "added_tokens_decoder", {}))
+        self._seen: set[bytes] = set()
+        self._with_problem: Counter[str] = Counter()
+
+    def add(self, rows: Sequence[tuple[int, Row, Example | BadRow]]) -> None:
+        """Count a batch of (number, row, what it becomes)."""
+        good: list[tuple[int, Row, str]] = []
+        for number, row, example in rows:
+            self.found.rows += 1
+            if isinstance(example, BadRow):
+                self._bad(number, row, example)
+                continue
+            try:
+                text = self._style.training_text(self._tokenizer, example)
+            except RunFailed as refused:
+                self.found.bad.add(number, _raw(row), refused.message, refused.field)
+                self._show_failed(number, row, refused.message)
+                continue
+            self._look_for_markers(number, example)
+            key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            if key in self._seen:
+                self.found.duplicate.add(number, text)
+            self._seen.add(key)
+            good.append((number, row, text))
+        if good:
+            self._count(good)
+
+    def _bad(self, number: int, row: Row, problem: BadRow) -> None:
+        concern = self.found.empty if problem.empty else self.found.bad
+        concern.add(number, _raw(row), problem.at(number), problem.field)
+        self._show_failed(number, row, problem.at(number))
+
+    def _look_for_markers(self, number: int, example: Example) -> None:
+        contents = [*example.pair.values(), example.text, *(str(turn.get("content", "")) for turn in example.turns)]
+        for content in contents:
+            if found := next((marker for marker in self._markers if marker in content), None):
+                self.found.marked.add(number, found)
+                return
+
+    def _count(self, rows: list[tuple[int, Row, str]]) -> None:
+        whole = trained_tokens(self._tokenizer, [text for _, _, text in rows])
+        cut = [ids[: self._limit] for ids in whole]
+        labels = self._labels(cut) if self._labels else cut
+        # Where the answer begins must be known even when the cut took it away.
+        long = [n for n, ids in enumerate(whole) if len(ids) > self._limit] if self._labels else []
+        uncut = (
+            dict(zip(long, self._labels([whole[n] for n in long]), strict=True)) if long and self._labels else {}
+        )
+        for n, (number, row, text) in enumerate(rows):
+            self._one(number, row, text, whole[n], labels[n], uncut.get(n, labels[n]))
+
+    def _one(self, number: int, row: Row, text: str, ids: list[int], labels: list[int], whole: list[int]) -> None:
+        found, length = self.found, len(ids)
+        kept = [label for label in labels if label != MASKED]
+        found.lengths[length] += 1
+        found.tokens += len(labels)
+        found.learned += len(kept)
+        first = next((at for at, label in enumerate(whole) if label != MASKED), None)
+        if first is not None:
+            found.answers_at[first] += 1
+        problem = ""
+        if length > self._limit:
+            found.cut.add(number, text)
+            problem = "cut"
+        if not kept:
+            found.unlearned.add(number, text)
+            problem = "unlearned"
+        elif length <= self._limit and not ends(kept, self._stops):
+            found.endless.add(number, text[-SHOWN_VALUE:])
+            problem = "endless"
+        self._show(number, row, text, ids[: self._limit], labels, length, problem)
+
+    def _worth_showing(self, problem: str) -> bool:
+        """Whether an example is among the first, or the first of those with its problem."""
+        if len(self.found.examples) < SHOWN_EXAMPLES:
+            return True
+        self._with_problem[problem] += 1
+        return bool(problem) and self._with_problem[problem] <= 3
+
+    def _show(
+        self, number: int, row: Row, text: str, ids: list[int], labels: list[int], length: int, problem: str
+    ) -> None:
+        if not self._worth_showing(problem):
+            return
+        views = [
+            TokenView(token, part, label != MASKED, token in self._special)
+            for token, label, part in zip(
+                ids[:SHOWN_TOKENS], labels, pieces(self._tokenizer, ids[:SHOWN_TOKENS]), strict=False
+            )
+        ]
+        self.found.examples.append(
+            ProvenRow(
+                number=number,
+                raw=_raw(row),
+                text=text[:SHOWN_CHARACTERS],
+                tokens=tuple(views),
+                length=length,
+                learned=sum(label != MASKED for label in labels),
+            )
+        )
+
+    def _show_failed(self, number: int, row: Row, message: Message) -> None:
+        if self._worth_showing("bad"):
+            self.found.examples.append(ProvenRow(number=number, raw=_raw(row), error=message))
+
+
+def pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """The text that each token adds; bytes of one character stand with the token that completes it."""
+    found: list[str] = []
+    start = shown = 0  # decode a little at a time: from the last whole character
+    for end in range(1, len(ids) + 1):
+        text = tokenizer.decode(ids[start:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        before = tokenizer.decode(ids[start:shown], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        if text.endswith("\N{REPLACEMENT CHARACTER}") and end < len(ids) and end - shown < 4:
+            found.append("")
+            continue
+        found.append(text[len(before) :])
+        start, shown = shown, end
+    return found
+
+
+def _raw(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False, indent=2, default=str)[:SHOWN_CHARACTERS]

@@ -1,0 +1,148 @@
+"""From counts to problems: what each means in plain words, where it was seen first, and the fixes for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from engine.failures import RunFailed
+from engine.proof.measure import Concern, Measures
+from engine.spec.report import Fix, Problem
+from engine.spec.run import RunSpec
+from engine.spec.text import N_, Message, say
+
+LENGTH = "model.max_seq_length"
+MOST_LENGTH = 131_072
+LEARN_ALL = Fix(say(N_("Learn all of each text")), {"dataset.train_on_responses_only": False})
+
+
+def problems_of(found: Measures, spec: RunSpec, *, train_on_all: bool, eos: str) -> tuple[Problem, ...]:
+    """What is wrong, stops first. `train_on_all`: nothing is masked."""
+    unlearned = _unlearned(found, spec, train_on_all)
+    all_cut_off = any(problem.field == LENGTH and problem.level == "stop" for problem in unlearned)
+    problems = [
+        *_bad_rows(found, spec),
+        *unlearned,
+        *([] if all_cut_off else _cut(found, spec)),
+        *_endless(found, spec, eos),
+    ]
+    if found.empty.count:
+        words = say(N_("Rows without an answer: {count}. They are left out."), count=found.empty.count)
+        problems.append(_problem("rows_empty", "warning", found.empty, words, ()))
+    if found.duplicate.count:
+        words = say(N_("Rows that stand there twice: {count}."), count=found.duplicate.count)
+        problems.append(_problem("rows_duplicate", "warning", found.duplicate, words, ()))
+    if found.marked.count:
+        words = say(
+            N_("Rows whose own text holds {marker}, which belongs to the template: {count}. The model may take it "
+               "for the end of a turn."), marker=found.marked.value, count=found.marked.count,
+        )  # fmt: skip
+        problems.append(_problem("markers_in_text", "warning", found.marked, words, ()))
+    return tuple(sorted(problems, key=lambda problem: problem.level != "stop"))
+
+
+def _problem(
+    code: str, level: Any, concern: Concern, words: Message, fixes: tuple[Fix, ...], field: str = ""
+) -> Problem:
+    return Problem(
+        code=code, level=level, message=words, field=field or concern.field, row=concern.row or None,
+        value=concern.value, count=concern.count, fixes=fixes,
+    )  # fmt: skip
+
+
+def _bad_rows(found: Measures, spec: RunSpec) -> list[Problem]:
+    bad = found.bad
+    if not bad.count or bad.message is None:
+        return []
+    if spec.dataset.drop_bad_rows:
+        words = say(N_("Rows left out: {count}. The first: {reason}"), count=bad.count, reason=str(bad.message))
+        return [_problem("rows_dropped", "warning", bad, words, ())]
+    drop = Fix(say(N_("Leave these rows out, and list them in dropped.jsonl")), {"dataset.drop_bad_rows": True})
+    words = say(N_("Rows that cannot be learned: {count}. The first: {reason}"), count=bad.count,
+                reason=str(bad.message))  # fmt: skip
+    return [_problem("rows_bad", "stop", bad, words, (drop,))]
+
+
+def longer(found: Measures, share: float) -> int:
+    """The context length that holds all rows but a share of them, in steps of 64."""
+    left = sum(found.lengths.values()) * share
+    for length in sorted(found.lengths, reverse=True):
+        left -= found.lengths[length]
+        if left < 0:
+            return min(MOST_LENGTH, -(-length // 64) * 64)
+    return 64
+
+
+def _raise(found: Measures, spec: RunSpec) -> tuple[Fix, ...]:
+    """The lengths that hold every row, and 99 of 100, where they differ from today's."""
+    wanted = dict.fromkeys(
+        length for share in (0.01, 0.0) if (length := longer(found, share)) > spec.model.max_seq_length
+    )
+    return tuple(Fix(say(N_("Set the context length to {length}"), length=n), {LENGTH: n}) for n in wanted)
+
+
+def _unlearned(found: Measures, spec: RunSpec, train_on_all: bool) -> list[Problem]:
+    measured = sum(found.lengths.values())
+    if not measured or not found.unlearned.count:
+        return []
+    cut_off = sum(rows for at, rows in found.answers_at.items() if at >= spec.model.max_seq_length)
+    if found.unlearned.count < measured:
+        words = say(
+            N_("Rows of which nothing is learned: {count}. They only cost time."), count=found.unlearned.count
+        )
+        fixes = _raise(found, spec) if cut_off else ()
+        return [_problem("rows_unlearned", "warning", found.unlearned, words, fixes)]
+    if cut_off:
+        words = say(N_("Nothing would be learned: the context length of {length} cuts every answer off."),
+                    length=spec.model.max_seq_length)  # fmt: skip
+        return [_problem("nothing_learned", "stop", found.unlearned, words, _raise(found, spec), LENGTH)]
+    words = say(N_("Nothing would be learned: the response marker is in none of the texts."))
+    fixes = () if train_on_all else (LEARN_ALL,)
+    if spec.dataset.response_part:
+        find = {"dataset.instruction_part": "", "dataset.response_part": ""}
+        fixes = (Fix(say(N_("Have the markers found from the template")), find), *fixes)
+    return [_problem("nothing_learned", "stop", found.unlearned, words, fixes, "dataset.response_part")]
+
+
+def _cut(found: Measures, spec: RunSpec) -> list[Problem]:
+    measured = sum(found.lengths.values())
+    if not found.cut.count or not measured:
+        return []
+    share = found.cut.count / measured
+    words = say(
+        N_("Rows cut at {length} tokens: {count} of {rows} ({share}). What is cut is not learned, nor the end."),
+        length=spec.model.max_seq_length, count=found.cut.count, rows=measured, share=f"{share:.0%}",
+    )  # fmt: skip
+    fixes = _raise(found, spec)
+    if share <= spec.dataset.max_cut_share:
+        return [_problem("rows_cut", "warning", found.cut, words, fixes, LENGTH)]
+    accept = Fix(say(N_("Train all the same")), {"dataset.max_cut_share": 1.0})
+    return [_problem("rows_cut", "stop", found.cut, words, (*fixes, accept), LENGTH)]
+
+
+def _endless(found: Measures, spec: RunSpec, eos: str) -> list[Problem]:
+    measured = sum(found.lengths.values())
+    if not found.endless.count:
+        return []
+    words = say(N_("Rows that do not teach the model to stop, with {eos} learned at the end: {count} of {rows}."),
+                eos=eos, count=found.endless.count, rows=measured)  # fmt: skip
+    if found.endless.count <= measured // 2:
+        return [_problem("rows_without_end", "warning", found.endless, words, ())]
+    return [_problem("eos_missing", "stop", found.endless, words, template_fixes(spec), "dataset.chat_template")]
+
+
+def template_fixes(spec: RunSpec) -> tuple[Fix, ...]:
+    """Chat templates that end their answers, for one that does not or that is missing."""
+    names = [name for name in ("chatml", "zephyr") if name != spec.dataset.chat_template]
+    return tuple(
+        Fix(say(N_("Use the chat template {name}"), name=name), {"dataset.chat_template": name}) for name in names
+    )
+
+
+def as_problem(failure: RunFailed, spec: RunSpec) -> Problem:
+    """What the engine refuses at once, as a stop with the fixes that there are."""
+    fixes: tuple[Fix, ...] = ()
+    if failure.field == "dataset.chat_template":
+        fixes = template_fixes(spec)
+    elif failure.code == "markers_missing":
+        fixes = (*template_fixes(spec), LEARN_ALL) if spec.dataset.chat_template != "auto" else (LEARN_ALL,)
+    return Problem(code=failure.code, level="stop", message=failure.message, field=failure.field, fixes=fixes)

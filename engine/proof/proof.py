@@ -1,0 +1,206 @@
+"""One proof: from a spec to its report, with the engine's own functions for template, tokens and mask."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from typing import Any
+
+from unsloth.chat_templates import train_on_responses_only
+from unsloth.tokenizer_utils import load_correct_tokenizer
+
+from engine import markers
+from engine.data import check_ending
+from engine.dataset.detect import Detected, detect, one_style
+from engine.dataset.mapping import BadRow, Example, Row
+from engine.failures import RunFailed, explain
+from engine.proof.measure import Labels, Measure
+from engine.proof.problems import as_problem, problems_of
+from engine.proof.sample import Numbered, Sample
+from engine.spec.report import DataReport, Fix, Problem, ProofProgress
+from engine.spec.run import ModelSpec, RunSpec
+from engine.spec.sources import sources_of
+from engine.spec.text import N_, say
+from engine.style import Style, choose_template, style_for
+
+BATCH_ROWS = 500
+DETECTED_ROWS = 100
+
+Tell = Callable[[ProofProgress], None]
+
+
+class Cancelled(Exception):
+    """Somebody asked for something else meanwhile."""
+
+
+class Tokenizers:
+    """Loads tokenizers, and keeps the last one: most proofs are of one model's data."""
+
+    def __init__(self) -> None:
+        self._key: tuple[str, str] | None = None
+        self._tokenizer: Any = None
+
+    def get(self, model: ModelSpec) -> Any:
+        """The tokenizer as Unsloth corrects it. Raises `RunFailed`."""
+        key = (model.model_name, model.revision)
+        if key != self._key:
+            try:
+                self._tokenizer = load_correct_tokenizer(
+                    model.model_name, model_max_length=model.max_seq_length, revision=model.revision or None
+                )
+            except Exception as error:
+                raise explain(error, "model.model_name") from error
+            self._key = key
+        return self._tokenizer
+
+    def forget(self) -> None:
+        """A named template changes the tokenizer it is given: the next proof loads it anew."""
+        self._key = None
+
+
+def prove(
+    spec: RunSpec, tokenizers: Tokenizers, tell: Tell, cancelled: Callable[[], bool], most: int | None
+) -> DataReport:
+    """Measure the spec's data. `most`: rows to read of each source at most, None for all.
+
+    Raises `RunFailed` where nothing can be measured at all, and `Cancelled`.
+    """
+    started, data = time.monotonic(), spec.dataset
+    tell(ProofProgress(stage="tokenizer"))
+    tokenizer = tokenizers.get(spec.model)
+    samples = [Sample(data, source, most) for source in sources_of(data)]
+    tell(ProofProgress(stage="reading"))
+    opened: list[tuple[Detected, Iterator[Numbered]]] = []
+    for sample in samples:
+        rows = iter(sample)
+        first = list(islice(rows, DETECTED_ROWS))
+        found = detect([row for _, row in first if not isinstance(row, BadRow)], data)
+        opened.append((found, chain(first, rows)))
+    head = opened[0][0]
+    refused = [_refused(found) for found, _ in opened if found.problem]
+    measure, parts, eos = None, ("", ""), str(tokenizer.eos_token or "")
+    if not refused:
+        kind, clash = one_style([found.kind for found, _ in opened], data)
+        if clash:
+            refused.append(Problem(code="mixed_formats", level="stop", message=clash.message, field=clash.field))
+    if not refused:
+        if data.chat_template != "auto":
+            tokenizers.forget()
+        try:
+            style, tokenizer, parts, labels = _prepared(spec, kind, tokenizer)
+        except RunFailed as failure:
+            refused.append(as_problem(failure, spec))
+        else:
+            eos = str(tokenizer.eos_token or "")
+            special = [token for token in tokenizer.all_special_tokens if token.strip()]
+            stops = {tokenizer.eos_token_id, *_ends(tokenizer, style)}
+            measure = Measure(tokenizer, style, labels, stops, [*parts, *special], spec.model.max_seq_length)
+            for (found, rows), sample in zip(opened, samples, strict=True):
+                _measure(measure, found, rows, tell, cancelled, sample)
+    counted = measure.found if measure else None
+    problems = problems_of(counted, spec, train_on_all=not data.train_on_responses_only, eos=eos) if counted else ()
+    return DataReport(
+        path=data.path,
+        rows_total=sum(sample.total for sample in samples),
+        exact=all(sample.exact for sample in samples),
+        sampled=any(sample.sampled for sample in samples),
+        rows=counted.rows if counted else 0,
+        format=head.kind,
+        variant=head.variant,
+        why=head.why,
+        confidence=head.confidence,
+        max_seq_length=spec.model.max_seq_length,
+        batch_size=spec.training.per_device_train_batch_size,
+        empty_rows=counted.empty.count if counted else 0,
+        duplicate_rows=counted.duplicate.count if counted else 0,
+        bad_rows=counted.bad.count if counted else 0,
+        unlearned_rows=counted.unlearned.count if counted else 0,
+        endless_rows=counted.endless.count if counted else 0,
+        marked_rows=counted.marked.count if counted else 0,
+        tokens=counted.tokens if counted else 0,
+        learned_tokens=counted.learned if counted else 0,
+        lengths=tuple(sorted(counted.lengths.items())) if counted else (),
+        answers_at=tuple(sorted(counted.answers_at.items())) if counted else (),
+        eos_token=eos,
+        instruction_part=parts[0],
+        response_part=parts[1],
+        examples=tuple(counted.examples) if counted else (),
+        problems=(*refused, *problems),
+        seconds=time.monotonic() - started,
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+def _prepared(spec: RunSpec, kind: Any, tokenizer: Any) -> tuple[Style, Any, tuple[str, str], Labels | None]:
+    """(style, tokenizer, markers, what masks a batch). Raises `RunFailed`."""
+    data = spec.dataset
+    style = style_for(data, kind)
+    if kind == "messages":
+        tokenizer = choose_template(tokenizer, data.chat_template)
+        check_ending(tokenizer, [tokenizer.eos_token_id])
+    if not data.train_on_responses_only or kind == "plain":
+        return style, tokenizer, ("", ""), None
+    parts = markers.find(data, style, tokenizer)
+    mask = train_on_responses_only(
+        None, instruction_part=parts[0], response_part=parts[1], tokenizer=tokenizer, return_function=True
+    )
+
+    def labels(batch: list[list[int]]) -> list[list[int]]:
+        found: list[list[int]] = mask({"input_ids": batch})["labels"]
+        return found
+
+    return style, tokenizer, parts, labels
+
+
+def _ends(tokenizer: Any, style: Style) -> set[int]:
+    """The special tokens with which the chat template itself ends an answer."""
+    from engine.style import after_answer
+
+    if style.format != "messages":
+        return set()
+    tail = tokenizer(after_answer(tokenizer), add_special_tokens=False)["input_ids"]
+    return set(tail) & {tokenizer.eos_token_id}
+
+
+def _measure(
+    measure: Measure,
+    found: Detected,
+    rows: Iterator[Numbered],
+    tell: Tell,
+    cancelled: Callable[[], bool],
+    sample: Sample,
+) -> None:
+    while batch := list(islice(rows, BATCH_ROWS)):
+        if cancelled():
+            raise Cancelled
+        measure.add([(number, _shown(row), _example(found, row)) for number, row in batch])
+        tell(ProofProgress(stage="measuring", done=measure.found.rows, total=sample.total))
+
+
+def _shown(row: Row | BadRow) -> Row:
+    return row.values if isinstance(row, BadRow) else row
+
+
+def _example(found: Detected, row: Row | BadRow) -> Example | BadRow:
+    if isinstance(row, BadRow):
+        return row
+    try:
+        return found.mapping.example(row)
+    except BadRow as bad:
+        return bad
+
+
+def _refused(found: Detected) -> Problem:
+    """Rows that are of no use as they are, with the other ways to take them as fixes."""
+    problem = found.problem
+    assert problem is not None
+    fixes = tuple(
+        Fix(one.label, {f"dataset.{key}": value for key, value in one.settings.items()})
+        for one in found.alternatives
+    )
+    return Problem(
+        code="format_unknown", level="stop", message=problem.message or say(N_("The format is not known.")),
+        field=problem.field, fixes=fixes,
+    )  # fmt: skip

@@ -1,0 +1,145 @@
+"""The rows to measure: all of them where that is quick, else a fair part, and it is said which."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.dataset.mapping import BadRow, Row
+from engine.failures import RunFailed, explain
+from engine.preflight.places import is_local
+from engine.preflight.rows import DataError, RowFile
+from engine.preflight.sources import files_of, open_source, sliced
+from engine.spec.run import DatasetSpec
+from engine.spec.sources import Source, parse_split
+from engine.spec.text import N_
+
+MOST_ROWS = 100_000  # measured, unless all are asked for
+HUB_ROWS = 2_000  # of a Hub dataset, streamed
+SAMPLED_BYTES = 256 << 20  # a larger file of lines is not read from end to end
+LINE_BYTES = 16 << 20
+SEED = 3407
+
+Numbered = tuple[int, Row | BadRow]
+
+
+class Sample:
+    """Rows of a source. Iterate once; then `total`, `exact` and `sampled` tell what they are of.
+
+    `most`: how many to take at most, None for all.
+    """
+
+    def __init__(self, data: DatasetSpec, source: Source, most: int | None = MOST_ROWS) -> None:
+        self._data, self._source, self._most = data, source, most
+        self.total, self.exact, self.sampled = 0, False, False
+        self._bad: list[Numbered] = []
+
+    def __iter__(self) -> Iterator[Numbered]:
+        """(row number from 1, the row or why it cannot be read). Raises `RunFailed`."""
+        try:
+            if not is_local(self._source.path):
+                yield from self._streamed()
+            elif self._most is not None and (lines := self._large_file_of_lines()):
+                yield from self._scattered(lines)
+            else:
+                yield from self._in_order()
+        except DataError as error:
+            raise RunFailed(error.code, error.message, None, "dataset.path") from error
+
+    def _in_order(self) -> Iterator[Numbered]:
+        file = open_source(self._source, whole=self._most is None)
+        file.on_bad = lambda row, why, text: self._bad.append((row, _unreadable(why, text)))
+        taken = 0
+        for numbered in sliced(file, self._source.split):
+            while self._bad:
+                taken += 1
+                yield self._bad.pop(0)
+            if self._most is not None and taken >= self._most:
+                self.sampled = True
+                break
+            taken += 1
+            yield numbered
+        while self._bad:
+            yield self._bad.pop(0)
+        self.total, self.exact = self._slice_of(file), file.ended and not self.sampled
+
+    def _slice_of(self, file: RowFile) -> int:
+        found = parse_split(self._source.split)
+        if found is None or found.whole:
+            return file.total
+        first, last = found.bounds(file.total)
+        return last - first
+
+    def _large_file_of_lines(self) -> Path | None:
+        """The one unpacked file of JSON lines that is too long to be read whole; None for anything else."""
+        split = parse_split(self._source.split)
+        files = files_of(self._source.path, split.split if split else "train")
+        only = files[0]
+        if len(files) > 1 or (split and not split.whole) or only.suffix.lower() not in (".jsonl", ".ndjson"):
+            return None
+        return only if only.stat().st_size > SAMPLED_BYTES else None
+
+    def _scattered(self, path: Path) -> Iterator[Numbered]:
+        """The first rows, then lines at random places. Of those only the place is known: numbers are estimates."""
+        assert self._most is not None
+        self.sampled = True
+        size, taken, seen = path.stat().st_size, 0, 0
+        with path.open("rb") as file:
+            for line in islice(file, min(1000, self._most)):
+                taken, seen = taken + 1, seen + len(line)
+                yield taken, _decoded(line)
+            mean = seen / max(taken, 1)
+            self.total = round(size / mean) if mean else taken
+            places = random.Random(SEED)
+            for place in sorted(places.randrange(seen, size) for _ in range(self._most - taken)):
+                file.seek(place)
+                file.readline(LINE_BYTES)  # the rest of a line that began before
+                line = file.readline(LINE_BYTES)
+                if line.strip():
+                    yield round(file.tell() / mean), _decoded(line)
+
+    def _streamed(self) -> Iterator[Numbered]:
+        from datasets import load_dataset
+
+        source = self._source
+        split = parse_split(source.split)
+        most = HUB_ROWS if self._most is not None else None
+        try:
+            rows = load_dataset(
+                source.path, name=source.name or None, revision=source.revision or None,
+                split=split.split if split else source.split, streaming=True,
+            )  # fmt: skip
+            first = int(split.start) if split and split.start and split.start.isdigit() else 0
+            stop = split.known_stop if split else None
+            wanted = min((n for n in (most, stop - first if stop else None) if n is not None), default=None)
+            known = rows.info.splits.get(split.split if split else "train") if rows.info.splits else None
+            count = 0
+            for count, row in enumerate(islice(iter(rows.skip(first)), wanted), 1):
+                yield first + count, row
+        except RunFailed:
+            raise
+        except Exception as error:
+            raise explain(error, "dataset.path") from error
+        self.sampled = wanted is not None and count == wanted and wanted == most
+        self.exact = not self.sampled
+        total = known.num_examples if known and known.num_examples else count
+        self.total = total if self.sampled else count
+
+
+def _decoded(line: bytes) -> Row | BadRow:
+    try:
+        row: Any = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return BadRow("dataset.path", N_("About row {row}: not valid JSON: {reason}."), reason=str(error))
+    if not isinstance(row, dict):
+        return BadRow("dataset.path", N_("About row {row}: not an object but {type}."), type=type(row).__name__)
+    return row
+
+
+def _unreadable(why: Any, text: str) -> BadRow:
+    return BadRow("dataset.path", N_("Row {row}: {reason}"), reason=str(why))

@@ -1,0 +1,208 @@
+"""`loris data SPEC.yaml`: proves a dataset without the wizard. A table on a terminal, JSON anywhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from engine.client.proof import MOST_ROWS, ProofWorker
+from engine.preflight import check_inputs
+from engine.spec.errors import SpecError
+from engine.spec.fields import FieldError
+from engine.spec.files import load_spec, locate
+from engine.spec.report import AtLength, DataReport, Problem, ProofFailed, ProofProgress, ProvenRow, at_length
+from engine.spec.run import RunSpec
+from tui.amounts import count, size
+from tui.errors import complain, error_lines
+from tui.i18n import N_, _, render
+from tui.safe import visible
+
+COMPLETED, FAILED, BAD_INPUT = 0, 1, 2
+BARS, BAR_WIDTH = 12, 30
+STAGES = {
+    "importing": N_("Starting: importing Unsloth takes 10 to 30 seconds"),
+    "tokenizer": N_("Loading the tokenizer"),
+    "reading": N_("Reading the data"),
+    "measuring": N_("Measuring"),
+}
+
+
+def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROWS) -> int:
+    """Prove the data of a spec file. Returns an exit code: 2 when something stops the training."""
+    try:
+        spec = load_spec(path)
+        # What is wrong with the data itself is for the report, which shows the ways out.
+        errors = [error for error in check_inputs(spec) if error.field == "model.model_name"]
+        if errors:
+            raise SpecError(path, locate(path, errors))
+    except SpecError as error:
+        for line in error_lines(path, error.errors):
+            complain(line)
+        return BAD_INPUT
+    console = Console(highlight=False)
+    as_json = as_json or not console.is_terminal
+    try:
+        found = asyncio.run(_prove(spec, most_rows, tell=not as_json))
+    except KeyboardInterrupt:
+        return 130
+    if isinstance(found, ProofFailed):
+        for line in error_lines(path, locate(path, [FieldError(found.field, found.message)])):
+            complain(line)
+        if found.hint:
+            complain(visible(render(found.hint)))
+        return BAD_INPUT if found.field else FAILED
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_shown(found)), indent=2) + b"\n")
+    else:
+        show(found, console)
+    for line in error_lines(path, locate(path, [FieldError(p.field, p.message) for p in found.stops])):
+        complain(line)
+    return BAD_INPUT if found.stops else COMPLETED
+
+
+async def _prove(spec: RunSpec, most_rows: int | None, tell: bool) -> DataReport | ProofFailed:
+    worker, told = ProofWorker(), ""
+    try:
+        async with aclosing(worker.prove(spec, most_rows)) as answers:
+            async for answer in answers:
+                if not isinstance(answer, ProofProgress):
+                    return answer
+                words = _(STAGES[answer.stage])
+                if answer.done:
+                    words += f" {answer.done}/{answer.total}" if answer.total else f" {answer.done}"
+                if tell and words != told:
+                    told = words
+                    sys.stderr.write(f"\r\x1b[2K{words}")
+                    sys.stderr.flush()
+    finally:
+        worker.close()
+        if told:
+            sys.stderr.write("\r\x1b[2K")
+    raise AssertionError("the worker always ends with a report or a failure")
+
+
+def _shown(report: DataReport) -> dict[str, object]:
+    """The report as a script wants it: messages as sentences, and what the chosen length does."""
+    values: dict[str, object] = msgspec.to_builtins(report)
+    values["why"] = str(report.why)
+    values["at_length"] = msgspec.to_builtins(at_length(report, report.max_seq_length))
+    values["examples"] = [_shown_row(row) for row in report.examples]
+    values["problems"] = [
+        {**msgspec.to_builtins(p), "message": str(p.message),
+         "fixes": [{"label": str(fix.label), "changes": fix.changes} for fix in p.fixes]}
+        for p in report.problems
+    ]  # fmt: skip
+    values.pop("number")
+    return values
+
+
+def _shown_row(row: ProvenRow) -> dict[str, object]:
+    values: dict[str, object] = msgspec.to_builtins(row)
+    return {**values, "error": str(row.error) if row.error else None}
+
+
+def show(report: DataReport, console: Console) -> None:
+    """The report for a person."""
+    for line in facts(report):
+        console.print(Text(visible(line)))
+    console.print()
+    console.print(Text(_("Lengths in tokens"), style="bold"))
+    for low, high, rows, bar in bars(report):
+        mark = " ◂ max_seq_length" if low <= report.max_seq_length <= high else ""
+        console.print(Text(f"{low:>7}–{high:<7} {rows:>8}  {bar}{mark}"))
+    first = next((row for row in report.examples if row.tokens), None)
+    if first:
+        console.print()
+        title = _("Row {row} as it is learned; what is underlined counts")
+        console.print(Text(title.format(row=first.number), style="bold"))
+        text = Text()
+        for token in first.tokens:
+            text.append(visible(token.text), style="bold underline green" if token.learned else "dim")
+        console.print(text)
+    if report.problems:
+        console.print()
+        console.print(problems_table(report.problems))
+
+
+def facts(report: DataReport) -> list[str]:
+    """What was measured, a line each."""
+    now = at_length(report, report.max_seq_length)
+    rows = _("{rows} rows").format(rows=count(report.rows_total))
+    if report.sampled:
+        rows = _("about {total} rows, {rows} of them looked at").format(
+            total=count(report.rows_total), rows=count(report.rows)
+        )
+    share = report.learned_tokens / report.tokens if report.tokens else 0.0
+    lines = [
+        f"{report.path}: {rows}",
+        _("Format: {format}, {sure:.0%} sure. {why}").format(
+            format=report.variant, sure=report.confidence, why=render(report.why)
+        ),
+        _("Tokens: {tokens}; {share:.0%} of them learned.").format(tokens=count(report.tokens), share=share),
+        *length_lines(now),
+        _("Rows: {empty} empty, {duplicates} duplicate, {bad} bad, {unlearned} with nothing to learn.").format(
+            empty=report.empty_rows, duplicates=report.duplicate_rows, bad=report.bad_rows,
+            unlearned=report.unlearned_rows,
+        ),
+    ]  # fmt: skip
+    if report.response_part:
+        lines.append(
+            _("Markers: question {question!r}, answer {answer!r}.").format(
+                question=report.instruction_part, answer=report.response_part
+            )
+        )
+    lines.append(
+        _("Measured in {seconds:.1f} s, with {memory} of memory at most.").format(
+            seconds=report.seconds, memory=size(report.peak_bytes)
+        )
+    )
+    return lines
+
+
+def length_lines(now: AtLength) -> list[str]:
+    """What a context length does."""
+    return [
+        _("At {length} tokens: {cut} rows are cut, {lost} lose their whole answer.").format(
+            length=now.length, cut=now.rows_cut, lost=now.answers_lost
+        ),
+        _("Padding is {padding:.0%} of the computing; packing would leave {packed:.0%} of it.").format(
+            padding=now.padding_share, packed=now.packed_share
+        ),
+    ]
+
+
+def bars(report: DataReport, number: int = BARS, width: int = BAR_WIDTH) -> list[tuple[int, int, int, str]]:
+    """(from, to, rows, bar) of a histogram of lengths."""
+    if not report.lengths:
+        return []
+    longest = report.lengths[-1][0]
+    step = max(1, -(-(longest + 1) // number))
+    counts = [0] * (longest // step + 1)
+    for tokens, rows in report.lengths:
+        counts[tokens // step] += rows
+    most = max(counts)
+    return [(n * step, (n + 1) * step - 1, rows, "#" * -(-rows * width // most)) for n, rows in enumerate(counts)]
+
+
+def problems_table(problems: tuple[Problem, ...]) -> Table:
+    """Stops and warnings, with what would mend them."""
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    for problem in problems:
+        mark = Text("✗", style="bold red") if problem.level == "stop" else Text("!", style="yellow")
+        words = Text(visible(render(problem.message)))
+        if problem.row:
+            words.append(
+                "\n" + visible(_("Row {row}: {value}").format(row=problem.row, value=problem.value)), "dim"
+            )
+        for fix in problem.fixes:
+            changes = ", ".join(f"{key}: {value!r}" for key, value in fix.changes.items())
+            words.append("\n→ " + visible(f"{render(fix.label)}  ({changes})"))
+        table.add_row(mark, words)
+    return table
