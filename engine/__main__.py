@@ -20,6 +20,7 @@ from engine.control import Control
 from engine.environment import hub_is_near, set_environment, versions
 from engine.failures import RunFailed, explain
 from engine.preflight.places import absolute_paths, is_local
+from engine.push.runner import OFFLINE_MARK
 from engine.record import EventWriter
 from engine.serve import Server, UnsafeFolder
 from engine.spec import events as ev
@@ -82,7 +83,7 @@ def stay_off_the_hub(spec: RunSpec, waiting: bool, record: EventWriter) -> None:
     """Without a way to the Hub, have the libraries look in its local cache alone, and say so if it matters."""
     if hub_is_near():
         return
-    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_HUB_OFFLINE"] = os.environ[OFFLINE_MARK] = "1"
     wanted = [spec.model.model_name] if waiting else [spec.model.model_name, spec.dataset.path]
     if not all(is_local(name) for name in wanted):
         message = say(N_("The Hugging Face Hub cannot be reached: only what is on this machine is used."))

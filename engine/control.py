@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.record import EventWriter
-from engine.spec.commands import AnyCommand, AnyReply, Cancel, Refused
+from engine.spec.commands import AnyCommand, AnyReply, Cancel, Push, Refused
 from engine.spec.events import Stage
 from engine.spec.text import N_, Message, say
 
@@ -21,11 +21,12 @@ TAKEN_IN: dict[str, tuple[Stage, ...]] = {
     "Train": ("starting", "loading", "ready"),  # it waits for the model: the line may drop meanwhile
     "Generate": ("ready", "serving"),
     "Export": ("serving",),
+    "Push": ("serving", "exporting"),
     "Stop": ("preparing", "training"),
     "Checkpoint": ("training",),
 }
 # What the main thread carries out, one after the other; the rest are flags that act at once.
-QUEUED = ("Train", "Generate", "Export")
+QUEUED = ("Train", "Generate", "Export", "Push")
 
 
 @dataclass
@@ -50,6 +51,7 @@ class Control:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._open: list[Job] = []
         self._lock = threading.Lock()
+        self.on_cancel_push: Callable[[], bool] = lambda: False  # set while a push goes on
         self._parent = os.getppid()
         self._clients = 0
         self._last_seen = time.monotonic()
@@ -114,7 +116,7 @@ class Control:
 
     def cancel_all(self, owner: object | None = None) -> None:
         """Cancel what a client that went away had asked for, or everything."""
-        self._cancel(lambda job: owner is None or job.owner is owner)
+        self._cancel(lambda job: owner is None or (job.owner is owner and not isinstance(job.command, Push)))
 
     def _cancel(self, which: Callable[[Job], bool]) -> bool:
         with self._lock:
@@ -154,7 +156,7 @@ def _not_now(name: str, stage: Stage) -> tuple[str, Message]:
         return "busy", say(N_("This engine has trained already, or is training: start a new run."))
     if stage in ("starting", "loading"):
         return "not_ready", say(N_("The model is still loading."))
-    if name == "Export" and stage == "ready":
+    if name in ("Export", "Push") and stage == "ready":
         return "not_trained", say(N_("There is nothing to save yet: train first."))
     if stage in ("preparing", "training"):
         return "busy", say(N_("The model is being trained. Wait until it is done, or stop the training."))

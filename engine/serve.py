@@ -20,6 +20,7 @@ from engine.spec.commands import (
     AnyCommand,
     AnyReply,
     Cancel,
+    CancelPush,
     Checkpoint,
     Done,
     Refused,
@@ -172,6 +173,8 @@ class _Client:
                 control.shutdown.set()
                 control.cancel_all()
                 control.wake()
+            case CancelPush() if not control.on_cancel_push():
+                return Refused(id=command.id, code="no_such_request", message=say(N_("Nothing is being pushed.")))
             case Cancel() if not control.cancel(command, self):
                 return Refused(
                     id=command.id, code="no_such_request", message=say(N_("That request has ended already."))

@@ -16,9 +16,10 @@ from engine.control import Control, Job
 from engine.failures import RunFailed, explain, last_line
 from engine.preflight import check_inputs
 from engine.preflight.places import absolute_paths
+from engine.pushing import Pushes
 from engine.spec import events as ev
 from engine.spec.check import check
-from engine.spec.commands import Done, Export, Generate, Refused, Token, Train
+from engine.spec.commands import Done, Export, Generate, Push, Refused, Token, Train
 from engine.spec.files import save_spec
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
@@ -47,6 +48,7 @@ class Session:
     def __init__(self, folder: RunFolder, spec: RunSpec, control: Control) -> None:
         self._folder, self._spec = folder, spec
         self._control, self._record = control, control.record
+        self._pushes = Pushes(folder, control)
         self._style = Style("plain")
         self._loaded: model.Loaded
 
@@ -69,6 +71,7 @@ class Session:
                 return 0
         self._record.enter("serving")
         self._answer_until()
+        self._pushes.cancel()
         return self._code()
 
     def _code(self) -> int:
@@ -204,6 +207,9 @@ class Session:
             refused = control.refusal(job.command)
             if refused:
                 job.reply(refused)
+            elif isinstance(job.command, Push):
+                self._pushes.start(job, job.command)  # which goes on beside, and answers the request itself
+                continue
             elif isinstance(job.command, Train):
                 if self._accept(job, job.command):
                     control.finished(job)

@@ -20,6 +20,7 @@ from engine.spec.commands import (
     Command,
     Done,
     Export,
+    Push,
     Refused,
     Train,
     decode_reply,
@@ -166,7 +167,7 @@ def _from_here(command: Command) -> Command:
     """The same command with its local paths made absolute."""
     if isinstance(command, Train):
         return msgspec.structs.replace(command, spec=absolute_paths(command.spec))
-    if isinstance(command, Export) and command.path:
+    if isinstance(command, Export | Push) and command.path:
         return msgspec.structs.replace(command, path=str(local_path(command.path)))
     return command
 

@@ -65,11 +65,36 @@ class Export(Command, frozen=True, kw_only=True):
     path: str = ""
 
 
+class Push(Command, frozen=True, kw_only=True):
+    """Send something saved to the Hub. Taken in "serving"; it goes on beside everything else.
+
+    `path`: the folder; empty is where this run saves that kind. `repo_id`: owner/name, or a name alone.
+    `card`: the text of README.md, empty to have it written from the run. `token`: empty for the Hub's own
+    login; it is kept in memory alone. `replace`: take a repository that holds other files already. Ends with
+    `Done`, whose path is the address; progress comes as events. It goes on when its client goes away.
+    """
+
+    kind: ExportKind
+    repo_id: str
+    path: str = ""
+    private: bool = True
+    card: str = ""
+    token: str = ""
+    replace: bool = False
+
+    def __repr__(self) -> str:
+        return f"Push(id={self.id}, kind={self.kind!r}, repo_id={self.repo_id!r}, path={self.path!r})"
+
+
+class CancelPush(Command, frozen=True, kw_only=True):
+    """Give up the push in progress, whoever asked for it. What was transferred serves the next try."""
+
+
 class Shutdown(Command, frozen=True, kw_only=True):
     """End the engine: at once when idle; while training, after the step and a saved adapter."""
 
 
-AnyCommand = Train | Stop | Checkpoint | Generate | Cancel | Export | Shutdown
+AnyCommand = Train | Stop | Checkpoint | Generate | Cancel | Export | Push | CancelPush | Shutdown
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):

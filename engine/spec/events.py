@@ -174,6 +174,46 @@ class Exported(Event, frozen=True, kw_only=True):
     seconds: float
 
 
+PushStep = Literal["checking", "uploading", "verifying"]
+
+
+class Pushing(Event, frozen=True, kw_only=True):
+    """A push to the Hub goes on. `file`: the one being sent; `waiting`: seconds until another try."""
+
+    kind: ExportKind
+    repo_id: str
+    step: PushStep
+    file: str = ""
+    done_bytes: int = 0
+    total_bytes: int = 0
+    waiting: float = 0.0
+
+
+class Pushed(Event, frozen=True, kw_only=True):
+    """Everything is on the Hub at `url`, and the Hub's list of files was compared with what is here."""
+
+    kind: ExportKind
+    path: str
+    repo_id: str
+    url: str
+    commit: str
+    private: bool
+    files: int
+    total_bytes: int
+    seconds: float
+
+
+class PushFailed(Event, frozen=True, kw_only=True):
+    """A push did not get there. A retry goes on from what the Hub has. `code` cancelled: someone gave it up."""
+
+    kind: ExportKind
+    repo_id: str
+    code: str
+    message: Message
+    hint: Message | None = None
+    field: str = ""
+
+
 class Answered(Event, frozen=True, kw_only=True):
     """An answer to one of the spec's test prompts, from the base model or with the adapter."""
 
@@ -206,7 +246,8 @@ class EngineEnded(Event, frozen=True, kw_only=True):
 
 AnyEvent = (
     EngineStarted | StageChanged | Notice | ModelLoaded | AdapterAdded | DatasetReady | TrainingStarted | Step
-    | Evaluated | CheckpointSaved | TrainingFinished | Exported | Answered | Failed | EngineEnded
+    | Evaluated | CheckpointSaved | TrainingFinished | Exported | Pushing | Pushed | PushFailed
+    | Answered | Failed | EngineEnded
 )  # fmt: skip
 
 _encoder = msgspec.json.Encoder()

@@ -47,6 +47,9 @@ class RunState:
     notices: list[ev.Notice] = field(default_factory=list)
     answers: list[ev.Answered] = field(default_factory=list)
     exports: list[ev.Exported] = field(default_factory=list)
+    pushing: ev.Pushing | None = None
+    pushes: list[ev.Pushed] = field(default_factory=list)
+    push_failed: ev.PushFailed | None = None
     failed: ev.Failed | None = None
     ended: ev.EngineEnded | None = None
     last_event: ev.AnyEvent | None = None
@@ -58,6 +61,7 @@ class RunState:
             case ev.EngineStarted():
                 # A new engine on the same folder (chat with an earlier run): what it did before stays known.
                 self.started, self.stage, self.failed, self.ended = event, "starting", None, None
+                self.pushing = None
             case ev.StageChanged(stage=stage):
                 self.stage = stage
             case ev.Notice():
@@ -85,6 +89,13 @@ class RunState:
                 self.answers.append(event)
             case ev.Exported():
                 self.exports.append(event)
+            case ev.Pushing():
+                self.pushing, self.push_failed = event, None
+            case ev.Pushed():
+                self.pushes.append(event)
+                self.pushing, self.push_failed = None, None
+            case ev.PushFailed():
+                self.pushing, self.push_failed = None, event
             case ev.Failed():
                 self.failed = event
             case ev.EngineEnded():

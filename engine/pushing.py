@@ -1,0 +1,131 @@
+"""Carries out the `Push` command beside the main thread, so that one can chat while it uploads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from engine.control import Control, Job
+from engine.preflight.card import draft_card
+from engine.push.job import Progress, PushFailed, PushJob, Result
+from engine.push.runner import Runner
+from engine.spec import events as ev
+from engine.spec.commands import Done, Push, Refused
+from engine.spec.folder import RunFolder
+from engine.spec.text import N_, say
+
+EVENT_SECONDS = 1.0
+
+
+class Pushes:
+    """The one push that may be going on."""
+
+    def __init__(self, folder: RunFolder, control: Control) -> None:
+        self._folder, self._control, self._record = folder, control, control.record
+        self._lock = threading.Lock()
+        self._runner: Runner | None = None
+
+    def start(self, job: Job, command: Push) -> None:
+        """Begin a push, whose thread answers the request; refuse it when another goes on."""
+        path = Path(command.path) if command.path else self._saved(command.kind)
+        push = PushJob(
+            kind=command.kind,
+            folder=str(path),
+            repo_id=command.repo_id,
+            private=command.private,
+            card=command.card or draft_card(self._folder, command.kind, command.repo_id),
+            token=command.token,
+            replace=command.replace,
+        )
+        runner = Runner(push)
+        with self._lock:
+            if self._runner:
+                message = say(N_("Another push is going on: wait for it, or cancel it."))
+                job.reply(Refused(id=command.id, code="busy", message=message))
+                self._control.finished(job)
+                return
+            self._runner = runner
+        self._control.on_cancel_push = self.cancel
+        thread = threading.Thread(
+            target=self._run, args=(job, command, push, runner), name="loris-push", daemon=True
+        )
+        thread.start()
+
+    def cancel(self) -> bool:
+        """Give up the push that goes on; False when there is none."""
+        with self._lock:
+            if self._runner:
+                self._runner.cancel()
+            return self._runner is not None
+
+    def _saved(self, kind: ev.ExportKind) -> Path:
+        return self._folder.adapter if kind == "adapter" else self._folder.exports / kind
+
+    def _run(self, job: Job, command: Push, push: PushJob, runner: Runner) -> None:
+        started = time.monotonic()
+        last: Progress | None = None
+        told = 0.0
+
+        def tell(progress: Progress) -> None:
+            nonlocal last, told
+            self._control.seen()  # an engine that uploads is of use
+            now = time.monotonic()
+            if last and last.step == progress.step and not progress.waiting and now - told < EVENT_SECONDS:
+                return
+            last, told = progress, now
+            self._record.emit(
+                ev.Pushing(
+                    kind=push.kind,
+                    repo_id=progress.repo_id,
+                    step=progress.step,
+                    file=progress.file,
+                    done_bytes=progress.done_bytes,
+                    total_bytes=progress.total_bytes,
+                    waiting=progress.waiting,
+                )
+            )
+
+        try:
+            result = runner.run(tell)
+        except Exception as error:
+            self._failed(job, command, last.repo_id if last else push.repo_id, error)
+        else:
+            self._pushed(job, command, push, result, time.monotonic() - started)
+        finally:
+            with self._lock:
+                self._runner = None
+            self._control.finished(job)
+
+    def _pushed(self, job: Job, command: Push, push: PushJob, result: Result, seconds: float) -> None:
+        self._record.emit(
+            ev.Pushed(
+                kind=push.kind,
+                path=push.folder,
+                repo_id=result.repo_id,
+                url=result.url,
+                commit=result.commit,
+                private=result.private,
+                files=result.files,
+                total_bytes=result.total_bytes,
+                seconds=seconds,
+            )
+        )
+        job.reply(Done(id=command.id, path=result.url, seconds=seconds))
+
+    def _failed(self, job: Job, command: Push, repo_id: str, error: Exception) -> None:
+        if not isinstance(error, PushFailed):
+            reason = f"{type(error).__name__}: {error}"[:300]
+            error = PushFailed("crashed", say(N_("The engine failed: {reason}"), reason=reason))
+        why = error.problem
+        self._record.emit(
+            ev.PushFailed(
+                kind=command.kind,
+                repo_id=repo_id,
+                code=why.code,
+                message=why.message,
+                hint=why.hint,
+                field=why.field,
+            )
+        )
+        job.reply(Refused(id=command.id, code=why.code, message=why.message, field=why.field))
