@@ -34,6 +34,10 @@ ONE_OF_EACH: list[ev.AnyEvent] = [
     ev.CheckpointSaved(step=1, path="p"),
     FINISHED,
     ev.Exported(kind="adapter", path="p", total_bytes=1, seconds=1),
+    ev.Pushing(kind="adapter", repo_id="o/n", step="uploading", file="f", done_bytes=1, total_bytes=2, waiting=1.0),
+    ev.PushFailed(kind="adapter", repo_id="o/n", code="c", message=say("m"), hint=say("h"), field="token"),
+    ev.Pushed(kind="adapter", path="p", repo_id="o/n", url="u", commit="c", private=True, files=1, total_bytes=2,
+              seconds=1),
     ev.Answered(prompt="p", answer="a", adapter=True, tokens=1, seconds=1, finish_reason="eos"),
     ev.Failed(code="c", message=say("m"), hint=None, field="dataset.path", stage="preparing"),
     ev.EngineEnded(exit_code=2),
@@ -74,6 +78,7 @@ def test_the_state_after_everything():
     assert list(state.eval_loss.values) == [3.0]
     assert state.failed
     assert state.failed.field == "dataset.path"
+    assert (len(state.pushes), state.pushing, state.push_failed) == (1, None, None)
     assert len(state.notices) == len(state.answers) == len(state.exports) == 1
 
 
