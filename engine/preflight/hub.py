@@ -88,18 +88,18 @@ def hub_problem(error: BaseException, name: str = "", source: str | None = None)
         return HubProblem("hub_not_found", *_missing(name, token))
     if found := _by_status(status, headers, name, token):
         return found
-    if types & OFFLINE or any(w in text for w in ("Couldn't reach", "couldn't connect", "We couldn't connect")):
-        return HubProblem(
-            "hub_offline",
-            say(N_("The Hugging Face Hub cannot be reached, and nothing of this is in the local cache.")),
-            say(N_("Check the network, or name a folder or file on this machine.")),
-            passing=True,
-        )
     if types & BROKEN:
         return HubProblem(
             "hub_broke_off",
             say(N_("The connection to the Hub broke off.")),
             say(N_("Try again: what was transferred is kept.")),
+            passing=True,
+        )
+    if types & OFFLINE or any(w in text for w in ("Couldn't reach", "couldn't connect", "We couldn't connect")):
+        return HubProblem(
+            "hub_offline",
+            say(N_("The Hugging Face Hub cannot be reached, and nothing of this is in the local cache.")),
+            say(N_("Check the network, or name a folder or file on this machine.")),
             passing=True,
         )
     return None

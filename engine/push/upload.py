@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -153,8 +154,7 @@ class Upload:
             self._file, before = file.name, self._sent
             self._report()
 
-            def transfer(operation: Any = operation, before: int = before) -> None:
-                self._sent = before
+            def transfer(operation: Any = operation) -> None:
                 self._api.preupload_lfs_files(self._repo, [operation], free_memory=False, num_threads=1)
 
             with self._xet_progress():
@@ -166,34 +166,37 @@ class Upload:
 
     def _operation(self, file: LocalFile) -> Any:
         """The library's own description of a file to add, which counts what is read while it is sent."""
-        upload = self
+        before, tell = self._sent, self._sent_until
 
         class Counted(self._hub.CommitOperationAdd):  # type: ignore[misc, name-defined]
             @contextmanager
             def as_file(self, with_tqdm: bool = False) -> Iterator[Any]:
-                with super().as_file() as opened:
-                    yield _Counting(opened, upload._read) if with_tqdm else opened
+                if with_tqdm and isinstance(file.content, Path):
+                    with _Counting(FileIO(file.content)) as opened:
+                        opened.tell_position = lambda position: tell(before + position)
+                        yield opened
+                else:
+                    with super().as_file() as plain:
+                        yield plain
 
         content = file.content if isinstance(file.content, bytes) else str(file.content)
         return Counted(path_in_repo=file.name, path_or_fileobj=content)
 
-    def _read(self, count: int) -> None:
-        self._sent += count
+    def _sent_until(self, position: int) -> None:
+        self._sent = position
         self._report()
 
     @contextmanager
     def _xet_progress(self) -> Iterator[None]:
         """Have the library's display of its own storage protocol, Xet, report here instead of on a terminal."""
-        upload = self
+        before, tell = self._sent, self._sent_until
 
         class Reporter:
             def __init__(self, *_: Any, **__: Any) -> None:
-                self._before = 0
+                pass
 
             def update_progress(self, report: Any, *_: Any) -> None:
-                done = int(getattr(report, "total_bytes_completed", 0))
-                self._before, more = done, done - self._before
-                upload._read(max(0, more))
+                tell(before + int(getattr(report, "total_bytes_completed", 0)))
 
             def close(self, *_: Any) -> None:
                 pass
@@ -245,20 +248,12 @@ def _same(file: LocalFile, remote: Any) -> bool:
     return file.matches(remote.lfs.sha256 if remote.lfs else None, remote.blob_id)
 
 
-class _Counting:
-    """A file that tells how much of it was read."""
+class _Counting(BufferedReader):
+    """A file that tells how far it was read. The library rewinds it to try again, which only a real file is."""
 
-    def __init__(self, file: Any, tell: Callable[[int], None]) -> None:
-        self._file, self._tell = file, tell
+    tell_position: Callable[[int], None]
 
-    def read(self, size: int = -1) -> bytes:
-        data: bytes = self._file.read(size)
-        self._tell(len(data))
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.tell_position(self.tell())
         return data
-
-    def __iter__(self) -> Iterator[bytes]:
-        while data := self.read(1 << 16):
-            yield data
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)

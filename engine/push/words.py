@@ -14,9 +14,13 @@ def explain_push(error: Exception, repo_id: str, given: bool) -> tuple[PushFaile
     """(the failure in words, the seconds that the Hub asks to wait). `given`: the token came with the command."""
     if isinstance(error, PushFailed):
         return error, 0.0
+    problem = hub_problem(error, repo_id, "HF_TOKEN" if given else None)
+    if problem and problem.code == "hub_bad_token":
+        unknown = say(N_("The Hub does not know the token that was given.")) if given else problem.message
+        return PushFailed(problem.code, unknown, problem.hint, "token"), 0.0
     for cause in causes(error):
         status = getattr(getattr(cause, "response", None), "status_code", None)
-        if found := _by_status(status, str(cause), repo_id):
+        if found := _by_status(status, repo_id):
             return found, 0.0
         if type(cause).__name__ == "LocalTokenNotFoundError":
             return no_login(), 0.0
@@ -27,22 +31,18 @@ def explain_push(error: Exception, repo_id: str, given: bool) -> tuple[PushFaile
             return PushFailed("card_invalid", message, hint, "card"), 0.0
         if isinstance(cause, OSError) and cause.errno == 28:
             return PushFailed("disk_full", disk_full(cause.filename)), 0.0
-    problem = hub_problem(error, repo_id, "HF_TOKEN" if given else None)
     if problem is None:
         why = explain(error)
         return PushFailed(why.code, why.message, why.hint), 0.0
-    message = problem.message
-    if problem.code == "hub_bad_token" and given:
-        message = say(N_("The Hub does not know the token that was given."))
     if problem.code == "hub_offline":
         message = say(N_("The Hugging Face Hub cannot be reached."))
         return PushFailed(problem.code, message, say(N_("Check the network, then push again.")), "", True), 0.0
-    return PushFailed(problem.code, message, problem.hint, "", problem.passing), problem.wait
+    return PushFailed(problem.code, problem.message, problem.hint, "", problem.passing), problem.wait
 
 
-def _by_status(status: int | None, text: str, repo_id: str) -> PushFailed | None:
+def _by_status(status: int | None, repo_id: str) -> PushFailed | None:
     """The answers that mean something else to a push than to a download."""
-    if status == 401 and "Invalid" not in text:
+    if status == 401:
         return no_login()
     if status == 403:
         return PushFailed(
