@@ -147,7 +147,7 @@ def test_without_a_login_or_with_a_dead_token(pushes: Pushes, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        ({"pattern": "GET /api/whoami", "status": 401}, "hub_no_login", "Nobody is logged in"),
+        ({"pattern": "GET /api/whoami", "status": 401}, "hub_bad_token", "does not know the token"),
         ({"pattern": "POST /api/repos/create", "status": 403}, "hub_no_write", "may not write to ann/mine"),
         ({"pattern": "POST .*/preupload/", "status": 403}, "hub_no_write", "may not write to ann/mine"),
         ({"pattern": "POST .*/commit/", "status": 409}, "hub_conflict", "Someone changed ann/mine"),
