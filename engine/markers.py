@@ -16,7 +16,7 @@ from engine.dataset.mapping import Example
 from engine.failures import RunFailed
 from engine.spec import prompts
 from engine.spec.run import DatasetSpec
-from engine.spec.text import N_, say
+from engine.spec.text import N_, Message, say
 from engine.style import Style, encode
 
 LONGEST_MARKER = 60  # characters
@@ -39,10 +39,12 @@ def chat_markers(style: Style, tokenizer: Any) -> Parts:
     """Unsloth's own finding if it masks right, as a notebook would have it; else the first that does."""
     probes = list(_chats(style, tokenizer))
     reason = ""
+    found: Parts | None = None
     try:
-        found: Parts = get_chat_template_parts(tokenizer)
-        if masks(style, tokenizer, found, probes):
-            return found
+        given: Parts = get_chat_template_parts(tokenizer)
+        if masks(style, tokenizer, given, probes):
+            return given
+        found = given
     except Exception as error:  # ValueError, and whatever a template raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     text = style.training_text(tokenizer, probes[0][0])
@@ -53,6 +55,8 @@ def chat_markers(style: Style, tokenizer: Any) -> Parts:
         for instruction in _ends(between):
             if masks(style, tokenizer, (instruction, response), probes):
                 return instruction, response
+    if found:  # a template that the probes do not suit: what is learned is shown before training
+        return found
     raise missing(reason)
 
 
@@ -76,9 +80,9 @@ def _chats(style: Style, tokenizer: Any) -> Iterator[Probe]:
 def _ends(text: str) -> Iterator[str]:
     """The ends of a text from the longest that may be a marker on, as far as they say something."""
     for start in range(max(0, len(text) - LONGEST_MARKER), len(text)):
-        # Within a word there is no place to begin.
+        # Within a word there is no place to begin. A blank at the end melts into the word after it.
         if text[start:].strip() and not (start and text[start - 1].isalnum() and text[start].isalnum()):
-            yield text[start:]
+            yield from dict.fromkeys((text[start:], text[start:].rstrip(" ")))
 
 
 def pair_markers(style: Style, tokenizer: Any) -> Parts:
@@ -98,12 +102,13 @@ def pair_markers(style: Style, tokenizer: Any) -> Parts:
         (Example(pair={"instruction": "Do it.", "input": extra, "output": _ANSWERS[0]}), [_ANSWERS[0]])
         for extra in ("", "Some input.")
     ]
-    for start in range(max(0, len(last) - LONGEST_MARKER), len(last)):
-        response = last[start:]
-        parts = (question if question.strip() else response, response)
-        if response.strip() and masks(style, tokenizer, parts, probes):
-            return parts
-    raise missing("")
+    for response in _ends(last):
+        for opens in dict.fromkeys((question, question.rstrip(" "), response)):
+            if opens.strip() and masks(style, tokenizer, (opens, response), probes):
+                return opens, response
+    raise missing(
+        "", say(N_("Open the answer in the prompt text with a line such as ### Answer: or fill in both markers."))
+    )
 
 
 def masks(style: Style, tokenizer: Any, parts: Parts, probes: list[Probe]) -> bool:
@@ -129,25 +134,29 @@ def _leaves(style: Style, tokenizer: Any, mask: Any, example: Example, answers: 
     learned = [run for run in runs if run]
     if len(learned) != len(answers):
         return False
-    # What the template writes after an answer, up to where the question after it begins, may be learned too.
-    tails = [text.partition(a)[2] for a in answers]
-    end = style.template.partition("{output}")[2].strip() if style.format == "alpaca" else ""
-    for run, answer, tail in zip(learned, answers, tails, strict=True):
-        if tokenizer.eos_token in tail and tokenizer.eos_token_id not in run and len(answers) == 1:
+    end = style.template.partition("{output}")[2] if style.format == "alpaca" else ""
+    for run, answer in zip(learned, answers, strict=True):
+        before, _, after = text.partition(answer)
+        if tokenizer.eos_token in after and tokenizer.eos_token_id not in run and len(answers) == 1:
             return False
-        plain = str(tokenizer.decode(run, skip_special_tokens=False)).strip()
-        if not plain.startswith(answer + end):
+        # What the template writes around an answer may be learned too: a thought left empty, the end of the turn.
+        opened, found, closed = (_bare(p) for p in str(tokenizer.decode(run)).partition(answer))
+        if not (found and _bare(before).endswith(opened) and _bare(after).startswith(closed)):
             return False
-        left = plain[len(answer + end) :].strip()
-        if left and not tail.replace(" ", "").lstrip().startswith(left.replace(" ", "")):
+        if any(_bare(question) in opened + closed for question in _QUESTIONS) or _bare(end) not in closed:
             return False
     return True
 
 
-def missing(reason: str) -> RunFailed:
+def _bare(text: str) -> str:
+    """A text without blanks, which decoding adds and drops."""
+    return "".join(text.split())
+
+
+def missing(reason: str, hint: Message | None = None) -> RunFailed:
     return RunFailed(
         "markers_missing",
         say(N_("The text that opens an answer cannot be found in the template. {reason}"), reason=reason),
-        say(N_("Fill in both markers, or switch off training on responses only.")),
+        hint or say(N_("Fill in both markers, or switch off training on responses only.")),
         "dataset.response_part",
     )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine.dataset.turns import Turn, as_string, as_turns, is_turn, through_answer, unpacked
+from engine.dataset.turns import KNOWN_ROLES, Turn, as_string, as_turns, is_turn, through_answer, unpacked
 from engine.spec.text import N_, Message, say
 
 Row = AnyMapping[str, Any]
@@ -146,6 +146,12 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
             check_turns(name, found)
             turns += found or []
         made = through_answer(as_turns(turns))
+        if stranger := next((turn["role"] for turn in made if turn["role"] not in KNOWN_ROLES), None):
+            raise BadRow(
+                "dataset.messages_column",
+                N_('Row {row}: "{column}" has a turn of "{role}". Templates know these roles: {roles}.'),
+                column=" + ".join(self.turns), role=shown(stranger), roles="system, user, assistant, tool",
+            )  # fmt: skip
         if not made:
             raise BadRow(
                 "dataset.messages_column", N_("Row {row} has no answer: {column} has no turn of the assistant."),

@@ -15,6 +15,8 @@ ROLES = {
     "bot": "assistant", "chatgpt": "assistant", "ai": "assistant", "function_call": "assistant",
     "observation": "tool", "function": "tool", "function_response": "tool", "developer": "system",
 }  # fmt: skip
+# The last ones are of single models' own templates.
+KNOWN_ROLES = ("system", "user", "assistant", "tool", "ipython", "documents", "context")
 # What a turn may carry beside its text. Other keys are the dataset's own notes, which no template reads.
 EXTRAS = ("tool_calls", "tool_call_id", "name", "reasoning_content")
 

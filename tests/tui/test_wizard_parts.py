@@ -27,7 +27,7 @@ async def test_a_file_is_picked_by_keys(tmp_path: Path, monkeypatch: pytest.Monk
     folder = tmp_path / "[red]x[nope]"
     folder.mkdir()
     (folder / "data.jsonl").write_text('{"instruction": "a", "output": "b"}\n', encoding="utf-8")
-    (folder / "notes.txt").touch()
+    (folder / "notes.md").touch()
     monkeypatch.chdir(tmp_path)
     app = LorisApp(language="en", backend=RecordingBackend())
     async with app.run_test(size=(80, 24)) as pilot:
@@ -44,7 +44,7 @@ async def test_a_file_is_picked_by_keys(tmp_path: Path, monkeypatch: pytest.Monk
         await pilot.press("enter")
         await settle(pilot)
         assert "data.jsonl" in screen_text(app)
-        assert "notes.txt" not in screen_text(app)
+        assert "notes.md" not in screen_text(app)
         await pilot.press("end", "enter")
         await settle(pilot)
         assert app.draft["dataset.path"] == str(folder / "data.jsonl")

@@ -11,7 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from engine.preflight import Peek, is_local
-from engine.preflight.data import KINDS, check_dataset
+from engine.preflight.data import check_dataset
+from engine.preflight.places import DATA_SUFFIXES
 from engine.spec.prompts import PROMPT_TEMPLATES
 from engine.spec.run import DatasetSpec
 from engine.spec.text import Message
@@ -148,7 +149,7 @@ class DatasetScreen(WizardScreen):
 
         current = Path(str(self.loris.draft[PATH])).expanduser()
         start = current.parent if current.is_absolute() else Path.cwd()
-        self.app.push_screen(FilePicker(_("Choose a data file"), start, tuple(KINDS)), take)
+        self.app.push_screen(FilePicker(_("Choose a data file"), start, DATA_SUFFIXES), take)
 
     def commands(self) -> Iterable[PaletteEntry]:
         yield from super().commands()
