@@ -59,7 +59,7 @@ def peek(path: str, limit: int = 20, data: DatasetSpec | None = None, source: So
         for _, row in sliced(file, source.split):
             if len(first) < max(limit, DETECTED_ROWS):
                 first.append(row)
-            elif file.bytes_read > CHECKED_BYTES:
+            elif file.effort > CHECKED_BYTES:
                 break
         rows = first[:limit]
     except DataError as bad:
@@ -152,7 +152,7 @@ def _check_rows(file: RowFile, source: Source, data: DatasetSpec, kinds: list[Ki
                     empty = empty or bad
                 elif not data.drop_bad_rows:
                     return [FieldError(bad.field, bad.at(number))]
-            if file.bytes_read > CHECKED_BYTES and number > DETECTED_ROWS:
+            if file.effort > CHECKED_BYTES and number > DETECTED_ROWS:
                 break
     if empty and not usable:
         column = str(empty.values["column"])

@@ -55,12 +55,16 @@ def absolute_paths(spec: RunSpec) -> RunSpec:
     for section, key in (("model", "model_name"), ("dataset", "path"), ("dataset", "eval_path")):
         if is_local(values[section][key]):
             values[section][key] = str(local_path(values[section][key]))
-    for number, line in enumerate(values["dataset"]["mix"]):
-        source, _ = parse_source(line)
-        if source and is_local(source.path):
-            moved = msgspec.structs.replace(source, path=str(local_path(source.path)))
-            values["dataset"]["mix"][number] = write_source(moved)
+    values["dataset"]["mix"] = [_absolute_line(line) for line in spec.dataset.mix]
     for section, key in (("training", "output_dir"), ("export", "copy_to")):
         if values[section][key]:
             values[section][key] = str(local_path(values[section][key]))
     return msgspec.convert(values, RunSpec)
+
+
+def _absolute_line(line: str) -> str:
+    """A line of the mix with its place made absolute, if that is on this machine."""
+    source, _ = parse_source(line)
+    if source is None or not is_local(source.path):
+        return line
+    return write_source(msgspec.structs.replace(source, path=str(local_path(source.path))))

@@ -45,6 +45,7 @@ class RowFile:
         self.on_bad: OnBad | None = None
         self.seen = 0  # rows so far
         self.bytes_read = 0  # bytes of the file that these rows took, about
+        self._unpacked = 0  # bytes that came of them, of a packed file
         self.ended = False  # whether every row was seen
         self._packed: BinaryIO | None = None
         try:
@@ -86,6 +87,12 @@ class RowFile:
     def took(self, count: int) -> None:
         """So many more bytes were read, of a packed file after unpacking."""
         self.bytes_read = self._packed.tell() if self._packed else self.bytes_read + count
+        self._unpacked += count
+
+    @property
+    def effort(self) -> int:
+        """How many bytes were gone through, by which a look at a file is bounded."""
+        return max(self.bytes_read, self._unpacked)
 
     @property
     def total(self) -> int:

@@ -45,6 +45,10 @@ class ManyFiles(RowFile):
         return sum(file.size if file.ended else file.bytes_read for file in self.files)
 
     @property
+    def effort(self) -> int:
+        return sum(file.effort for file in self.files)
+
+    @property
     def total(self) -> int:
         known = sum(file.total for file in self.files if file.seen)
         read = sum(file.size for file in self.files if file.seen)
