@@ -10,6 +10,7 @@ import msgspec
 from datasets import Dataset, Features, Value, load_dataset
 
 from engine.failures import RunFailed, explain, last_line
+from engine.patience import fetched
 from engine.preflight.places import is_local
 from engine.preflight.rows import DataError
 from engine.preflight.sources import files_of, open_source, sliced
@@ -137,8 +138,10 @@ def _unreadable(error: Exception, source: Source, field: str, split_field: str) 
 
 def _from_hub(source: Source, field: str, split_field: str) -> Rows:
     try:
-        records = load_dataset(
-            source.path, name=source.name or None, revision=source.revision or None, split=source.split
+        records = fetched(
+            lambda: load_dataset(
+                source.path, name=source.name or None, revision=source.revision or None, split=source.split
+            )
         )
     except ValueError as error:
         raise _load_error(source, error, field, split_field) from error

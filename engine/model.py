@@ -14,6 +14,7 @@ from unsloth import FastLanguageModel
 
 from engine import hardware
 from engine.failures import RunFailed
+from engine.patience import fetched
 from engine.preflight.places import is_local
 from engine.record import EventWriter
 from engine.spec import events as ev
@@ -91,12 +92,14 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
     """Load the model that the spec names, or an adapter trained earlier with the base that it names."""
     spec, dtype = fit_to_hardware(spec, record)
     check_folder(spec.model_name)
-    model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=str(adapter) if adapter else spec.model_name,
-        max_seq_length=spec.max_seq_length,
-        dtype=getattr(torch, dtype),
-        load_in_4bit=spec.load_in_4bit,
-        revision=None if adapter else spec.revision or None,
+    model, tokenizer = fetched(
+        lambda: FastLanguageModel.from_pretrained(
+            model_name=str(adapter) if adapter else spec.model_name,
+            max_seq_length=spec.max_seq_length,
+            dtype=getattr(torch, dtype),
+            load_in_4bit=spec.load_in_4bit,
+            revision=None if adapter else spec.revision or None,
+        )
     )
     loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit)
     record.emit(

@@ -126,12 +126,14 @@ class Fault:
     """What to do to the next `times` requests whose "METHOD /path" is matched by `pattern`.
 
     `drop`: hang up after so many bytes of the body were sent (or, of an upload, read). `delay`: seconds to wait.
+    `reset`: hang up as a line that breaks does, without a goodbye.
     """
 
     pattern: str
     status: int = 0
     times: int = 1
     drop: int | None = None
+    reset: bool = False
     delay: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
     error: str = "The stub was told to fail."

@@ -123,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
         for start in range(0, len(body), PIECE):
             if limit is not None and start >= limit:
                 self.wfile.flush()
+                if self._fault and self._fault.reset:
+                    raise Dropped
                 # Closed in the middle of a body, without a reset, which would throw away what was sent.
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True

@@ -6,9 +6,13 @@ import os
 import sys
 import threading
 import traceback
+from contextlib import suppress
 
+from engine.patience import resume_after_resets
 from engine.push.job import Problem, PushFailed, Said, decode_job, encode
 from engine.push.words import explain_push
+
+IDLE_SECONDS = 300.0  # without an answer; a large commit takes the Hub its time
 
 
 def end_with_parent() -> None:
@@ -33,6 +37,8 @@ def main() -> int:
     try:
         from engine.push.upload import Upload
 
+        with suppress(ImportError, AttributeError):
+            resume_after_resets(IDLE_SECONDS)
         say(Upload(job, say).run())
         return 0
     except Exception as error:

@@ -1,0 +1,24 @@
+"""Fetches what each line of standard input names with the engine's own code, and prints what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import msgspec
+
+from engine.failures import RunFailed
+from engine.loading import fetch
+from engine.spec.run import DatasetSpec
+from engine.spec.sources import Source
+
+for line in sys.stdin:
+    wanted = json.loads(line)
+    os.environ["HF_TOKEN"] = wanted.pop("token", "")
+    try:
+        rows = fetch(DatasetSpec(), msgspec.convert(wanted, Source))
+        found = {"rows": len(rows), "first": rows.first(1)[0]}
+    except RunFailed as why:
+        found = {"code": why.code, "field": why.field, "message": str(why.message), "hint": str(why.hint or "")}
+    print(json.dumps(found), flush=True)  # noqa: T201
