@@ -76,7 +76,7 @@ def look(
             model=loaded.model, processing_class=tokenizer, train_dataset=prepared.train, args=args,
             eval_dataset=prepared.held_out,
         )  # fmt: skip
-        if spec.dataset.train_on_responses_only:
+        if prepared.response_part:
             train.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
         return learned.look(trainer, prepared, spec, [*stops, tokenizer.eos_token_id], record), trainer
 
@@ -158,6 +158,39 @@ def test_sharegpt_is_read_as_unsloth_reads_it(spec_for: Any, look: Any) -> None:
     assert report.example_text.count("<s>") == 1
 
 
+def test_plain_text_is_learned_whole(spec_for: Any, look: Any) -> None:
+    report, trainer = look(spec_for([{"text": "Once upon a time."}, {"text": "The end."}]))
+    assert (report.format, report.rows, report.response_part) == ("plain", 2, "")
+    assert report.example_learned.endswith("Once upon a time.</s>")
+    assert report.learned_tokens == report.tokens
+    assert trainer.train_dataset[1]["input_ids"][-1] == 2
+
+
+def test_pairs_are_learned_as_chats(spec_for: Any, look: Any) -> None:
+    rows = [{"question": "Who?", "answer": "Loris"}, {"question": "Where?", "answer": "Here"}]
+    settings = {"written_with": "chat_template", "system_column": "=Be kind."}
+    report, _ = look(spec_for(rows, **settings))
+    assert report.format == "messages"
+    text = report.example_text.replace("|> ", "|>")  # the tokenizer's own blanks
+    assert text == "<s><|system|>Be kind.<|user|>Who?<|assistant|>Loris</s>"
+    assert report.example_learned == "Loris</s>"
+    tools = [{"messages": [
+        {"role": "user", "content": "Time?"},
+        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "now", "arguments": "{}"}}]},
+        {"role": "tool", "content": "noon"},
+        {"role": "assistant", "content": "Noon."},
+    ]}]  # fmt: skip
+    assert look(spec_for(tools))[0].example_learned.replace("</s>", "").strip() == "Noon."
+
+
+def test_rows_of_evaluation_data_are_measured(spec_for: Any, look: Any, tmp_path: Path) -> None:
+    (tmp_path / "eval.json").write_text(json.dumps([{"question": "Who?", "answer": "Loris"}]))
+    spec = spec_for(ALPACA_ROWS, eval_path=str(tmp_path / "eval.json"))
+    report, trainer = look(spec)
+    assert (report.rows, report.eval_rows) == (3, 1)
+    assert str(trainer.args.eval_strategy.value) == "steps"
+
+
 def test_null_is_no_text(spec_for: Any, look: Any) -> None:
     rows = [{"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": "Yes"}]}]
     assert look(spec_for(rows))[0].example_learned == "Yes</s>"
@@ -184,7 +217,7 @@ def test_rows_are_held_out_and_cut(demo: RunSpec, spec_for: Any, look: Any) -> N
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "na " * n}]}
         for n in range(1, 101)
     ]
-    spec = changed(spec_for(rows, test_size=0.2), model={"max_seq_length": 60})
+    spec = changed(spec_for(rows, test_size=0.2, max_cut_share=1.0), model={"max_seq_length": 60})
     report, _ = look(spec)
     assert (report.rows, report.eval_rows) == (80, 20)
     assert 0 < report.truncated_rows < 80
