@@ -6,6 +6,9 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
+
+from engine.client.hub import license_of
 from engine.control import Control, Job
 from engine.preflight.card import draft_card
 from engine.push.job import Progress, PushFailed, PushJob, Result
@@ -21,7 +24,8 @@ EVENT_SECONDS = 1.0
 class Pushes:
     """The one push that may be going on."""
 
-    def __init__(self, folder: RunFolder, control: Control) -> None:
+    def __init__(self, folder: RunFolder, model_name: str, control: Control) -> None:
+        self._model_name = model_name
         self._folder, self._control, self._record = folder, control, control.record
         self._lock = threading.Lock()
         self._runner: Runner | None = None
@@ -32,9 +36,9 @@ class Pushes:
         push = PushJob(
             kind=command.kind,
             folder=str(path),
-            repo_id=command.repo_id,
+            repo_id=command.repo_id.strip(),
             private=command.private,
-            card=command.card or draft_card(self._folder, command.kind, command.repo_id),
+            card=command.card,
             token=command.token,
             replace=command.replace,
         )
@@ -87,6 +91,9 @@ class Pushes:
             )
 
         try:
+            if not push.card:
+                card = draft_card(self._folder, push.kind, push.repo_id, license_of(self._model_name))
+                runner.job = push = msgspec.structs.replace(push, card=card)
             result = runner.run(tell)
         except Exception as error:
             self._failed(job, command, last.repo_id if last else push.repo_id, error)

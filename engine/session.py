@@ -48,7 +48,7 @@ class Session:
     def __init__(self, folder: RunFolder, spec: RunSpec, control: Control) -> None:
         self._folder, self._spec = folder, spec
         self._control, self._record = control, control.record
-        self._pushes = Pushes(folder, control)
+        self._pushes = Pushes(folder, spec.model.model_name, control)
         self._style = Style("plain")
         self._loaded: model.Loaded
 

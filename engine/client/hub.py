@@ -16,11 +16,13 @@ from typing import Any, TypeVar, cast
 
 from engine.client.errors import ClientError
 from engine.client.hub_rows import MOST_BYTES, Rows, Unreadable, can_read, read_rows
+from engine.preflight.card import local_license
 from engine.preflight.hub import hub_problem
+from engine.preflight.places import is_local
 from engine.spec.text import N_, Message, say
 
 __all__ = ["MOST_BYTES", "Config", "DatasetPage", "Found", "HubError", "Rows", "Split", "describe_dataset",
-           "first_rows", "search_datasets", "search_models"]  # fmt: skip
+           "first_rows", "license_of", "search_datasets", "search_models"]  # fmt: skip
 SECONDS = 15.0  # for an answer: the library itself would wait and try again for minutes
 SPLITS = {
     "train": ("train", "training"),
@@ -214,6 +216,25 @@ def first_rows(page: DatasetPage, config: str = "", split: str = "train", limit:
         return read_rows(files, f"datasets/{page.id}@{page.revision}/{path}", limit)
 
     return _ask(page.id, ask)
+
+
+def license_of(model_name: str) -> str:
+    """The license that a model's card on the Hub names, such as apache-2.0; "" where that cannot be told.
+
+    An adapter's card may name none: then its base model's is not looked for.
+    """
+    if is_local(model_name):
+        return local_license(model_name)
+
+    def ask(hub: Any) -> str:
+        card = hub.HfApi().model_info(model_name).card_data
+        found = card.get("license") if card else None
+        return found if isinstance(found, str) else ""
+
+    try:
+        return _ask(model_name, ask)
+    except HubError:
+        return ""
 
 
 def configs_of(card: dict[str, Any], sizes: dict[str, int]) -> tuple[Config, ...]:

@@ -19,6 +19,7 @@ from engine.spec.state import RunState, fold
 from engine.spec.text import N_, say, untranslated
 
 Translate = Callable[[str], str]
+SETTING, VALUE, HOW_TO_RUN = N_("Setting"), N_("Value"), N_("How to run it")
 _RELATION = {"adapter": "adapter", "gguf": "quantized"}
 
 
@@ -31,8 +32,9 @@ def draft_card(
 ) -> str:
     """The text of README.md for what was saved of a run.
 
-    `license`: the base model's, as its card names it; empty has it looked for in the base model's folder, if
-    that lies here, and left out where nothing is known. `translate`: a gettext function for the text's language.
+    `repo_id` without an owner is written as {owner}/name, which a push fills in. `license`: the base model's,
+    as its card names it; empty has it looked for in the base model's folder, if that lies here, and left out
+    where nothing is known. `translate`: a gettext function for the text's language.
     """
     try:
         spec = load_spec(folder.spec)
@@ -43,7 +45,9 @@ def draft_card(
     except OSError:
         lines = []
     state = fold(event for line in lines if (event := ev.decode(line)))
+    kind = "gguf" if kind.startswith("gguf") else kind
     license = license or local_license(spec.model.model_name)
+    repo_id = repo_id if "/" in repo_id else f"{{owner}}/{repo_id}"
     return _front(spec, kind, license) + _body(spec, state, kind, repo_id, license, translate)
 
 
@@ -126,9 +130,9 @@ def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str,
         (N_("Context length"), f"{spec.model.max_seq_length}"),
         (N_("License"), license or translate(N_("not known: look at the base model's"))),
     ]  # fmt: skip
-    table = [f"| {translate(N_('Setting'))} | {translate(N_('Value'))} |", "|---|---|"]
-    parts.append("\n".join(table + [f"| {translate(name)} | {_cell(value)} |" for name, value in facts]))
-    parts.append(f"## {translate(N_('How to run it'))}")
+    table = [f"| {words(SETTING)} | {words(VALUE)} |", "|---|---|"]
+    parts.append("\n".join(table + [f"| {words(name)} | {_cell(value)} |" for name, value in facts]))
+    parts.append(f"## {words(HOW_TO_RUN)}")
     parts.append(_usage(spec, kind, repo_id))
     return "\n\n".join(parts) + "\n"
 

@@ -11,8 +11,9 @@ from engine.spec.text import Message
 class PushJob(msgspec.Struct, frozen=True, kw_only=True):
     """What to send, and where to. Only ever passed through a pipe: `token` is nowhere on disk.
 
-    `repo_id` without an owner means the token's user. `card`: the text of README.md; empty keeps the folder's
-    own. `replace`: take a repository that has other files already. `tries`: of each request to the Hub.
+    `repo_id` without an owner means the token's user, and so does {owner} in `card`. `card`: the text of
+    README.md; empty keeps the folder's own. `replace`: take a repository that has other files already.
+    `tries`: of each request to the Hub.
     """
 
     kind: ExportKind

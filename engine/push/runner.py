@@ -34,7 +34,7 @@ class Runner:
 
     def __init__(self, job: PushJob, log: IO[str] | None = None) -> None:
         """`log`: where the libraries' words go, with tokens struck out; None is standard error."""
-        self._job, self._log = job, log or sys.stderr
+        self.job, self._log = job, log or sys.stderr
         self._process: subprocess.Popen[bytes] | None = None
         self._cancelled = threading.Event()
 
@@ -62,7 +62,7 @@ class Runner:
         last: Result | Problem | None = None
         try:
             with suppress(BrokenPipeError):
-                process.stdin.write(encode(self._job) + b"\n")
+                process.stdin.write(encode(self.job) + b"\n")
                 process.stdin.flush()
             for line in process.stdout:
                 with suppress(msgspec.DecodeError):
@@ -97,5 +97,5 @@ class Runner:
 
     def _copy_log(self, lines: IO[bytes] | None) -> None:
         for line in lines or ():
-            self._log.write(scrub(line.decode("utf-8", "replace"), self._job.token))
+            self._log.write(scrub(line.decode("utf-8", "replace"), self.job.token))
             self._log.flush()

@@ -24,6 +24,7 @@ from engine.spec.text import N_, say
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds before another try
 MOST_ASKED_WAIT = 900.0  # the Hub may ask for hours, which nobody would watch
 TELL_SECONDS = 0.5
+OWNER = "{owner}"
 OWN_FILES = (".gitattributes", "README.md")  # that a new repository may have
 _T = TypeVar("_T")
 
@@ -43,8 +44,11 @@ class Upload:
     def run(self) -> Result:
         """Do all of it. Raises `PushFailed`."""
         self._enter("checking")
-        self._files = files_of(self._job.kind, Path(self._job.folder), self._job.card)
-        self._repo = check_account(self._again(self._api.whoami), self._job.repo_id).repo_id
+        kind, folder = self._job.kind, Path(self._job.folder)
+        files_of(kind, folder, self._job.card)  # before anything is asked of the Hub
+        account = check_account(self._again(self._api.whoami), self._job.repo_id)
+        self._repo = account.repo_id
+        self._files = files_of(kind, folder, self._job.card.replace(OWNER, account.user))
         self._make_room()
         self._enter("uploading")
         self._send()

@@ -14,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from engine.client import hub as client
-from engine.client.hub import HubError, describe_dataset, first_rows, search_datasets, search_models
+from engine.client.hub import HubError, describe_dataset, first_rows, license_of, search_datasets, search_models
 from tests.hub_stub import HubStub
 
 TURNS = [{"from": "human", "value": "你好"}, {"from": "gpt", "value": "<b>hi</b>"}]
@@ -192,3 +192,12 @@ def test_a_slow_broken_or_overloaded_hub(hub: HubStub, monkeypatch: pytest.Monke
     hub.stop()
     monkeypatch.setattr(client, "SECONDS", 30)
     assert refused(search_datasets, "cats").code == "hub_offline"
+
+
+def test_the_license_of_a_base_model(hub: HubStub, tmp_path: Path) -> None:
+    hub.add("model", "ann/free", {"config.json": "{}"}, card={"license": "apache-2.0"})
+    hub.add("model", "ann/bare", {"config.json": "{}"})
+    assert license_of("ann/free") == "apache-2.0"
+    assert license_of("ann/bare") == license_of("ann/nothing") == license_of(str(tmp_path)) == ""
+    (tmp_path / "README.md").write_text("---\ntags: []\nlicense: mit\n---\n")
+    assert license_of(str(tmp_path)) == "mit"

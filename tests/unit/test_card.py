@@ -1,0 +1,92 @@
+"""The draft of a model card: what it says, in which language, and what it keeps to itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from engine.preflight.card import draft_card
+from engine.spec import events as ev
+from engine.spec.files import save_spec
+from engine.spec.folder import RunFolder
+from engine.spec.run import DatasetSpec, ModelSpec, RunSpec
+from tui import i18n
+
+CARD = ev.Device(kind="cuda", name="T4", total_bytes=100)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    model = ModelSpec(model_name="unsloth/Llama-3.2-1B-Instruct")
+    save_spec(folder.spec, RunSpec(model=model, dataset=DatasetSpec(path="yahma/alpaca-cleaned")))
+    events = [
+        ev.Step(step=1, epoch=0.5, loss=2.5, learning_rate=1e-4),
+        ev.Step(step=2, epoch=1, loss=1.25, learning_rate=1e-4),
+        ev.Evaluated(step=2, eval_loss=1.5),
+        ev.TrainingFinished(outcome="completed", steps=2, train_loss=1.875, seconds=9, device=CARD,
+                            start_reserved_bytes=0, peak_reserved_bytes=0),
+    ]  # fmt: skip
+    folder.events.write_bytes(b"".join(ev.encode(event) for event in events))
+    return folder
+
+
+def front(card: str) -> dict[str, object]:
+    found: dict[str, object] = YAML(typ="safe").load(card.split("---\n")[1])
+    return found
+
+
+def test_what_the_hub_reads(run: RunFolder) -> None:
+    found = front(draft_card(run, "adapter", "ann/mine", "llama3.2"))
+    assert found["license"] == "llama3.2"
+    assert found["base_model"] == "unsloth/Llama-3.2-1B-Instruct"
+    assert (found["base_model_relation"], found["library_name"]) == ("adapter", "peft")
+    assert found["datasets"] == ["yahma/alpaca-cleaned"]
+    merged = front(draft_card(run, "merged_16bit", "ann/mine"))
+    assert (merged["base_model_relation"], merged["library_name"]) == ("finetune", "transformers")
+    assert "license" not in merged
+    assert front(draft_card(run, "gguf", "ann/mine"))["base_model_relation"] == "quantized"
+
+
+def test_what_people_read(run: RunFolder) -> None:
+    card = draft_card(run, "adapter", "ann/mine")
+    for line in ("# mine", "| Training loss | 1.8750 |", "| Last loss | 1.2500 |", "| Steps | 2 |",
+                 "| Loss on held-out examples | 1.5000 |", "| Learning rate | 0.0002 |",
+                 "| License | not known: look at the base model's |"):  # fmt: skip
+        assert line in card.splitlines()
+    assert 'AutoPeftModelForCausalLM.from_pretrained("ann/mine"' in card
+    assert 'AutoModelForCausalLM.from_pretrained("ann/mine"' in draft_card(run, "merged_16bit", "ann/mine")
+    gguf = draft_card(run, "gguf", "mine")
+    assert "llama-cli -hf {owner}/mine" in gguf
+    assert "ollama run hf.co/{owner}/mine" in gguf
+
+
+def test_in_chinese(run: RunFolder) -> None:
+    i18n.set_language("zh")
+    card = draft_card(run, "adapter", "ann/mine", translate=i18n._)
+    assert "## 如何运行" in card
+    assert "| 训练损失 | 1.8750 |" in card
+    assert front(card) == front(draft_card(run, "adapter", "ann/mine"))
+
+
+def test_no_place_on_this_machine_is_named(run: RunFolder, tmp_path: Path) -> None:
+    base = tmp_path / "secret folder" / "my-base"
+    base.mkdir(parents=True)
+    (base / "README.md").write_text("---\nlicense: 'mit'\n---\n# Base\n")
+    data = tmp_path / "secret folder" / "rows.jsonl"
+    save_spec(run.spec, RunSpec(model=ModelSpec(model_name=str(base)), dataset=DatasetSpec(path=str(data))))
+    card = draft_card(run, "adapter", "ann/mine")
+    assert "secret" not in card
+    assert str(tmp_path) not in card
+    assert "| Base model | my-base |" in card
+    assert "| Dataset | rows.jsonl (train) |" in card
+    assert front(card)["license"] == "mit"
+    assert "base_model" not in front(card)
+    assert "datasets" not in front(card)
+
+
+def test_a_run_without_a_spec_has_a_card_too(tmp_path: Path) -> None:
+    assert draft_card(RunFolder(tmp_path), "adapter", "ann/mine").startswith("---\n")
