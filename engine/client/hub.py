@@ -35,11 +35,14 @@ _T = TypeVar("_T")
 class HubError(ClientError):
     """The Hub did not give what was asked. `code`: hub_offline, hub_not_found, hub_no_access, hub_bad_token, ...
 
-    `message` says why in a sentence and `hint` what to do; `passing`: trying again later may help.
+    `message` says why in a sentence and `hint` what to do; `passing`: trying again later may help;
+    `field`: what was given wrongly, if something was.
     """
 
-    def __init__(self, code: str, message: Message, hint: Message | None = None, passing: bool = False) -> None:
-        self.code, self.hint, self.passing = code, hint, passing
+    def __init__(
+        self, code: str, message: Message, hint: Message | None = None, passing: bool = False, field: str = ""
+    ) -> None:
+        self.code, self.hint, self.passing, self.field = code, hint, passing, field
         super().__init__(message)
 
 
@@ -98,7 +101,7 @@ class DatasetPage:
         return next((config for config in self.configs if config.default), None)
 
 
-def _ask(name: str, question: Callable[[Any], _T]) -> _T:
+def ask_hub(name: str, question: Callable[[Any], _T]) -> _T:
     """The answer to a question that is put to `huggingface_hub`.
 
     Raises `HubError` for all that the Hub is to blame for, and when there is no answer after `SECONDS`. The
@@ -155,7 +158,7 @@ def _search(listing: str, query: str, limit: int) -> list[Found]:
         found = getattr(hub.HfApi(), listing)(search=query.strip(), sort="downloads", limit=limit)
         return [_found(one) for one in found]
 
-    return _ask(query, ask)
+    return ask_hub(query, ask)
 
 
 def _found(one: Any) -> Found:
@@ -191,7 +194,7 @@ def describe_dataset(name: str, revision: str = "") -> DatasetPage:
             configs=configs_of(card, sizes),
         )
 
-    return _ask(name, ask)
+    return ask_hub(name, ask)
 
 
 def first_rows(page: DatasetPage, config: str = "", split: str = "train", limit: int = 20) -> Rows:
@@ -215,7 +218,7 @@ def first_rows(page: DatasetPage, config: str = "", split: str = "train", limit:
         files = hub.HfFileSystem(skip_instance_cache=True)
         return read_rows(files, f"datasets/{page.id}@{page.revision}/{path}", limit)
 
-    return _ask(page.id, ask)
+    return ask_hub(page.id, ask)
 
 
 def license_of(model_name: str) -> str:
@@ -232,7 +235,7 @@ def license_of(model_name: str) -> str:
         return found if isinstance(found, str) else ""
 
     try:
-        return _ask(model_name, ask)
+        return ask_hub(model_name, ask)
     except HubError:
         return ""
 

@@ -66,7 +66,7 @@ class Runner:
                 process.stdin.flush()
             for line in process.stdout:
                 with suppress(msgspec.DecodeError):
-                    said = decode_said(line)
+                    said = decode_said(scrub(line.decode(), self.job.token))
                     if isinstance(said, Progress):
                         tell(said)
                     else:

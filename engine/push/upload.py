@@ -202,7 +202,7 @@ class Upload:
             def update_progress(self, report: Any, *_: Any) -> None:
                 tell(before + int(getattr(report, "total_bytes_completed", 0)))
 
-            def close(self, *_: Any) -> None:
+            def close(self, *_: Any, **__: Any) -> None:
                 pass
 
         try:

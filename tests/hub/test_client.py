@@ -15,6 +15,7 @@ import pytest
 
 from engine.client import hub as client
 from engine.client.hub import HubError, describe_dataset, first_rows, license_of, search_datasets, search_models
+from engine.client.hub_target import check_target
 from tests.hub_stub import HubStub
 
 TURNS = [{"from": "human", "value": "你好"}, {"from": "gpt", "value": "<b>hi</b>"}]
@@ -201,3 +202,30 @@ def test_the_license_of_a_base_model(hub: HubStub, tmp_path: Path) -> None:
     assert license_of("ann/bare") == license_of("ann/nothing") == license_of(str(tmp_path)) == ""
     (tmp_path / "README.md").write_text("---\ntags: []\nlicense: mit\n---\n")
     assert license_of(str(tmp_path)) == "mit"
+
+
+def test_the_name_to_push_to_is_looked_at(hub: HubStub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.account("hf_write", "ann", orgs=("team",))
+    hub.account("hf_read", "ann", role="read")
+    hub.add("model", "ann/full", {"config.json": "{}", ".gitattributes": ""}, private=True)
+    hub.add("model", "ann/empty", {".gitattributes": ""})
+    free = check_target("mine", "hf_write")
+    assert (free.repo_id, free.user, free.exists, free.source) == ("ann/mine", "ann", False, "")
+    assert str(free.message) == "ann/mine is free: it will be made."
+    full = check_target("ann/full", "hf_write")
+    assert (full.exists, full.private, full.files) == (True, True, 1)
+    assert "empty" in str(check_target("ann/empty", "hf_write").message)
+    assert not check_target("team/new", "hf_write").exists
+    for name, token, code, field in (
+        ("bob/x", "hf_write", "hub_not_owner", "repo_id"),
+        ("a b", "hf_write", "push_bad_name", "repo_id"),
+        ("mine", "hf_read", "hub_no_write", "token"),
+        ("mine", "hf_gone", "hub_bad_token", "token"),
+        ("mine", "", "hub_no_login", "token"),
+    ):
+        error = refused(check_target, name, token)
+        assert (error.code, error.field) == (code, field)
+        assert not token or token not in str(error)
+    monkeypatch.setenv("HF_TOKEN", "hf_write")
+    assert check_target("mine").source == "HF_TOKEN"
+    assert hub.asked("(POST|PUT)") == 0
