@@ -6,20 +6,24 @@ import os
 from functools import lru_cache
 
 from engine.preflight import Peek, local_path, peek
+from engine.spec.run import DatasetSpec
 
 ROWS = 20
 
 
-def look(path: str) -> Peek:
-    """The first rows of a file on this machine and how many there are. Never raises."""
+def look(path: str, data: DatasetSpec | None = None) -> Peek:
+    """The first rows of a place on this machine and how many there are. Never raises.
+
+    `data`: the settings that say what the columns are; without them, what they are by default.
+    """
     try:
         status = os.stat(local_path(path))
         stamp = (status.st_mtime_ns, status.st_size)
     except (OSError, ValueError):
         stamp = (0, 0)
-    return _look(path, stamp)
+    return _look(path, stamp, data)
 
 
 @lru_cache(maxsize=8)
-def _look(path: str, _stamp: tuple[int, int]) -> Peek:
-    return peek(path, ROWS)
+def _look(path: str, _stamp: tuple[int, int], data: DatasetSpec | None) -> Peek:
+    return peek(path, ROWS, data)

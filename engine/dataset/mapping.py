@@ -113,6 +113,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         raise ValueError(f"no example can be made of {self.kind}")
 
     def _pair(self, row: Row) -> Example:
+        require(row, self.instruction, "dataset.instruction_column")
+        require(row, self.output, "dataset.output_column")
         answer = fill(self.output, row)
         if not answer.strip() or all(row.get(name) in (None, "") for name in columns_in(self.output)):
             raise BadRow(
@@ -125,6 +127,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         return Example(pair=pair)
 
     def _text(self, row: Row) -> Example:
+        require(row, self.text, "dataset.text_column")
         text = fill(self.text, row)
         if not text.strip():
             raise BadRow(
@@ -142,6 +145,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     def _chat(self, row: Row) -> Example:
         turns: list[Any] = []
         for name in self.turns:
+            require(row, name, "dataset.messages_column")
             found = unpacked(row.get(name))
             check_turns(name, found)
             turns += found or []
@@ -162,6 +166,18 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
             made.insert(0, {"role": "system", "content": system})
         tools = unpacked(row.get(self.tools)) if self.tools else None
         return Example(turns=made, tools=tools if isinstance(tools, list) and tools else None)
+
+
+def require(row: Row, filler: str, field: str) -> None:
+    """Raises `BadRow` for a row that lacks a column which others have: it is of another kind than they are."""
+    if filler.startswith("="):
+        return
+    for name in columns_in(filler):
+        if name not in row:
+            raise BadRow(
+                field, N_('Row {row} has no column "{column}", as other rows have. It has: {columns}.'),
+                column=name, columns=shown(", ".join(map(str, row))),
+            )  # fmt: skip
 
 
 def check_turns(column: str, value: Any) -> None:

@@ -155,6 +155,7 @@ def _in_folder(folder: Path, split: str) -> list[Path]:
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     names = [name for name in names if _is_data(name)]
+    names = [name for name in names if os.sep not in name] or names  # those below only where none is in it
     if not names:
         raise DataError(say(N_("There is no data file in this folder. Known endings: {endings}."),
                             endings=", ".join(ROW_SUFFIXES)))  # fmt: skip

@@ -73,6 +73,7 @@ class DatasetScreen(WizardScreen):
                 "dataset.eval_split",
                 "dataset.text_column",
                 "dataset.drop_bad_rows",
+                "dataset.max_cut_share",
             ),
         ),
     )
@@ -114,7 +115,7 @@ class DatasetScreen(WizardScreen):
     @work(thread=True, exclusive=True, group="file")
     def _read(self, data: DatasetSpec) -> None:
         if is_local(data.path):
-            seen = look(data.path)
+            seen = look(data.path, data)
             found = {error.field: error.message for error in check_dataset(data)}
         else:
             seen, found = None, {error.field: error.message for error in check_dataset(data)}

@@ -12,6 +12,8 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
+from engine.dataset.detect import Detected
+from engine.dataset.mapping import BadRow
 from engine.preflight import Peek
 from engine.spec.prompts import fill
 from engine.spec.run import DatasetSpec
@@ -80,7 +82,7 @@ class Preview(VerticalScroll, can_focus=True):
         )
         head = template.format(row=at + 1, total=seen.total, format=seen.format)
         self._head.update(head + "  " + _("← → other rows"))
-        self._body.update(Content.assemble(*row_parts(seen.rows[at], self._data, seen.format)))
+        self._body.update(Content.assemble(*row_parts(seen.rows[at], self._data, seen.detected)))
 
     def action_turn(self, by: int) -> None:
         if self._seen and self._seen.rows:
@@ -99,25 +101,31 @@ class Preview(VerticalScroll, can_focus=True):
             self.screen.focus_next()
 
 
-def row_parts(row: dict[str, Any], data: DatasetSpec, kind: str) -> list[Part]:
+def row_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None) -> list[Part]:
     """A row as found, then as the text that is learned, where that can be told without the model."""
     parts: list[Part] = []
     for column, value in row.items():
         parts += [(f"{visible(str(column))}: ", "dim"), (_short(value) + "\n", "")]
-    if data.format == "alpaca" or (data.format == "auto" and kind == "alpaca"):
-        values = {
-            "instruction": row.get(data.instruction_column),
-            "input": row.get(data.input_column),
-            "output": row.get(data.output_column),
-        }
-        text = fill(data.prompt_template, **{name: _text(value) for name, value in values.items()})
+    text = _learned(row, data, found)
+    if text is not None:
         parts += [("\n" + _("As it is learned:") + "\n", "bold"), (visible(text[:LONGEST]), "")]
         parts += [(" " + _("<end of sequence>"), "dim")]
     return parts
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else value if isinstance(value, str) else str(value)
+def _learned(row: dict[str, Any], data: DatasetSpec, found: Detected | None) -> str | None:
+    """The text that a pair or a plain text comes to; None for chats, which only the model can write."""
+    if found is None or found.problem or data.written_with == "chat_template":
+        return None
+    try:
+        match found.kind:
+            case "alpaca":
+                return fill(data.prompt_template, **found.mapping.example(row).pair)
+            case "text":
+                return found.mapping.example(row).text
+    except BadRow:
+        return None
+    return None
 
 
 def _short(value: Any) -> str:
