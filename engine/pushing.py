@@ -56,6 +56,11 @@ class Pushes:
         )
         thread.start()
 
+    @property
+    def going(self) -> bool:
+        """Whether a push goes on."""
+        return self._runner is not None
+
     def cancel(self) -> bool:
         """Give up the push that goes on; False when there is none."""
         with self._lock:

@@ -197,7 +197,7 @@ class Session:
             if job is None:
                 if self._record.stage == "ready" and self._folder.draft.exists() and control.orphaned:
                     control.shutdown.set()  # kept warm for a wizard that is gone: nobody will ever ask
-                elif control.idle_seconds > idle_limit():
+                elif control.idle_seconds > idle_limit() and not self._pushes.going:
                     idle = say(N_("Nobody was connected for {minutes} minutes: the engine ends."),
                                minutes=round(idle_limit() / 60, 1))  # fmt: skip
                     self._record.emit(ev.Notice(code="idle", message=idle))

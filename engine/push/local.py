@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 
 from engine.push.job import PushFailed
-from engine.spec.events import ExportKind
 from engine.spec.text import N_, Message, say
 
 CARD = "README.md"
@@ -44,7 +43,7 @@ class LocalFile:
         return digest.hexdigest() == (sha256 or blob_id)
 
 
-def files_of(kind: ExportKind, folder: Path, card: str) -> list[LocalFile]:
+def files_of(kind: str, folder: Path, card: str) -> list[LocalFile]:
     """The files to send, after a look at whether they are whole. Raises `PushFailed`; OSError from the disk."""
     if not folder.is_dir():
         raise PushFailed(
@@ -64,7 +63,7 @@ def files_of(kind: ExportKind, folder: Path, card: str) -> list[LocalFile]:
     return found
 
 
-def _broken(kind: ExportKind, folder: Path, files: list[LocalFile]) -> Message | None:
+def _broken(kind: str, folder: Path, files: list[LocalFile]) -> Message | None:
     """Why what is in the folder is not what it is said to be; None when it looks whole."""
     needed = NEEDED.get(kind)
     if needed and not (folder / needed).is_file():

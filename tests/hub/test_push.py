@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from engine.push import upload
 from engine.push.job import Progress, PushFailed, PushJob, Result
+from engine.push.local import files_of
 from engine.push.runner import Runner, scrub
 from engine.push.upload import Upload
 from engine.push.words import explain_push
@@ -75,6 +77,8 @@ def pushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pushes]:
     (folder / "README.md").write_text("what PEFT writes")
     with HubStub() as hub:
         hub.put_in_place(monkeypatch, tmp_path / "hf")
+        (tmp_path / "tmp").mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
         monkeypatch.setattr(upload, "FIRST_WAIT", 0.05)
         yield Pushes(hub, folder)
 
@@ -164,8 +168,11 @@ def test_a_failure_is_said_and_a_later_push_succeeds(
     pushes: Pushes, fault: dict[str, Any], code: str, words: str
 ) -> None:
     pushes.hub.fail(**fault, times=9)
+    before = {path: path.stat().st_mtime_ns for path in pushes.folder.iterdir()}
     why = pushes.refused(tries=1).problem
     assert why.code == code
+    assert {path: path.stat().st_mtime_ns for path in pushes.folder.iterdir()} == before
+    assert not list(Path(tempfile.gettempdir()).iterdir())
     assert words in str(why.message)
     assert all("model.safetensors" not in name for repo in pushes.hub.repos.values() for name in repo.files)
     pushes.hub.well()
@@ -308,3 +315,29 @@ def test_the_token_is_nowhere(pushes: Pushes, monkeypatch: pytest.MonkeyPatch, t
 
 def test_what_looks_like_a_token_is_struck_out() -> None:
     assert scrub("Bearer hf_abcdefghijk12345 and secret", "secret") == "Bearer *** and ***"
+
+
+def test_a_merged_model_in_parts_needs_all_of_them(pushes: Pushes) -> None:
+    for path in pushes.folder.iterdir():
+        path.unlink()
+    (pushes.folder / "config.json").write_text("{}")
+    parts = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    for part in parts:
+        (pushes.folder / part).write_bytes(safetensors(1000))
+    index = {"metadata": {}, "weight_map": {"a": parts[0], "b": parts[1]}}
+    (pushes.folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (pushes.folder / parts[1]).rename(pushes.folder / ".hidden")
+    assert f"{parts[1]} is missing" in str(pushes.refused(kind="merged_16bit").problem.message)
+    (pushes.folder / ".hidden").rename(pushes.folder / parts[1])
+    assert pushes.push(kind="merged_16bit").files == 5
+    assert pushes.is_whole()
+
+
+def test_gguf_files(tmp_path: Path) -> None:
+    (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"GGUF" + bytes(100))
+    (tmp_path / "Modelfile").write_text("FROM ./model.Q4_K_M.gguf")
+    found = files_of("gguf", tmp_path, "# card")
+    assert [file.name for file in found] == ["Modelfile", "model.Q4_K_M.gguf", "README.md"]
+    (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"<html>not found</html>" + bytes(100))
+    with pytest.raises(PushFailed, match="no file of weights"):
+        files_of("gguf", tmp_path, "")
