@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +27,7 @@ from engine.spec.sources import eval_source, main_source, parse_source
 from engine.spec.text import N_, Message, say
 from engine.style import Style, adds_bos, after_answer, choose_template, style_for
 
+LEADER = os.environ.get("RANK", "0") == "0"  # under torchrun one rank writes
 FEW_ROWS = 5_000  # below this, starting processes costs more than they save
 
 __all__ = ["Prepared", "as_string", "as_turns", "check_ending", "eos_missing", "fetch", "prepare", "processes"]
@@ -162,7 +165,8 @@ class Writer:
     def __init__(self, spec: RunSpec, style: Style, tokenizer: Any, record: EventWriter) -> None:
         self._spec, self._style, self._tokenizer, self._record = spec, style, tokenizer, record
         self._file = RunFolder(record.folder).dropped
-        self._file.unlink(missing_ok=True)
+        if LEADER:
+            self._file.unlink(missing_ok=True)
         self._empty = self._bad = 0
         self.example_raw = ""
 
@@ -216,7 +220,7 @@ class Writer:
 
     def _leave_out(self, part: Part, records: Dataset, written: Dataset, picked: Any) -> None:
         """List the rows of which nothing can be learned. Raises `RunFailed` for a bad one, unless told not to."""
-        with self._file.open("a", encoding="utf-8") as file:
+        with (self._file if LEADER else Path(os.devnull)).open("a", encoding="utf-8") as file:
             for index, text in enumerate(written["problem"]):
                 if not text:
                     continue
