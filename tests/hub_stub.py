@@ -190,7 +190,6 @@ class HubStub:
     def put_in_place(self, patch: pytest.MonkeyPatch, home: Path, token: str = "") -> None:
         """Point this very process at the stub, though it may have imported huggingface_hub before."""
         from huggingface_hub import constants
-        from huggingface_hub.utils import close_session
 
         for name, value in self.environment(home, token).items():
             patch.setenv(name, value)
@@ -204,7 +203,6 @@ class HubStub:
             patch.setattr(constants, name, str(home / name.lower()))
         patch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
         patch.setattr(constants, "HF_STORED_TOKENS_PATH", str(home / "stored_tokens"))
-        close_session()
 
     # What is on it.
 

@@ -51,6 +51,7 @@ class Dropped(Exception):
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or every answer waits 40 ms for the client's acknowledgement
     timeout = 20
     hub: HubStub
 
