@@ -22,6 +22,7 @@ from tui.draft import Draft
 from tui.i18n import LANGUAGES, N_, _, language, language_of_locale, render, set_language
 from tui.link import Backend, EngineLink, RealBackend
 from tui.messages import RunChanged
+from tui.proofs import Proofs, Prover
 from tui.safe import VisibleFilter, visible
 from tui.settings import Settings, load_settings, save_settings
 
@@ -44,6 +45,7 @@ SCREENS = {
     "live": "tui.screens.live:LiveScreen",
     "chat": "tui.screens.chat:ChatScreen",
     "save": "tui.screens.save:SaveScreen",
+    "proof": "tui.screens.proof:ProofScreen",
 }
 # What the command palette can go to at any time.
 PLACES = {
@@ -53,6 +55,7 @@ PLACES = {
     "lora": N_("go to: LoRA"),
     "training": N_("go to: Train"),
     "review": N_("go to: Review"),
+    "proof": N_("go to: Proof of the dataset"),
 }
 POLL_SECONDS = 0.25
 TIDY_SECONDS = 5.0  # after the start, when nothing is drawn any more
@@ -76,6 +79,7 @@ class LorisApp(App[None]):
         language: str | None = None,
         start: Literal["home", "review"] = "home",
         backend: Backend | None = None,
+        prover: Prover | None = None,
     ) -> None:
         super().__init__()
         # Every frame crosses an SSH line: no animation unless the user's environment asks for it.
@@ -85,6 +89,7 @@ class LorisApp(App[None]):
         found = find_preset(preset) if preset else None
         self.draft = Draft(found.spec if found else None)
         self.link = EngineLink(backend or RealBackend())
+        self.proofs = Proofs(prover)
         self._start = start
         self._place: str = start
         self._leaving = False
@@ -111,6 +116,8 @@ class LorisApp(App[None]):
         module, _, kind = SCREENS[name].partition(":")
         screen: LorisScreen = getattr(import_module(module), kind)()
         screen.wanted_field = field
+        if self._place != name:
+            screen.came_from = self._place
         while len(self.screen_stack) > 2:  # dialogs stand above the one screen
             self.pop_screen()
         if len(self.screen_stack) > 1:
@@ -119,6 +126,12 @@ class LorisApp(App[None]):
         else:
             self.push_screen(screen)
         self._place = name
+
+    def go_to_field(self, path: str) -> None:
+        """Show the step on which a field stands, with the field in focus."""
+        from tui.screens.wizard import step_of
+
+        self.go(step_of(path), path)
 
     def use_language(self, code: str) -> None:
         """Change the language, remember it, and draw the screen in front again."""
@@ -242,6 +255,7 @@ class LorisApp(App[None]):
         except (TimeoutError, ClientError, OSError):
             pass
         finally:
+            self.proofs.close()
             self.exit()
 
     # The command palette.

@@ -17,21 +17,14 @@ from engine.preflight import check_inputs
 from engine.spec.errors import SpecError
 from engine.spec.fields import FieldError
 from engine.spec.files import load_spec, locate
-from engine.spec.report import AtLength, DataReport, Problem, ProofFailed, ProofProgress, ProvenRow, at_length
+from engine.spec.report import DataReport, Problem, ProofFailed, ProofProgress, ProvenRow, at_length
 from engine.spec.run import RunSpec
-from tui.amounts import count, size
 from tui.errors import complain, error_lines
-from tui.i18n import N_, _, render
+from tui.i18n import _, render
+from tui.proof_words import bars, facts, progress_words
 from tui.safe import visible
 
 COMPLETED, FAILED, BAD_INPUT = 0, 1, 2
-BARS, BAR_WIDTH = 12, 30
-STAGES = {
-    "importing": N_("Starting: importing Unsloth takes 10 to 30 seconds"),
-    "tokenizer": N_("Loading the tokenizer"),
-    "reading": N_("Reading the data"),
-    "measuring": N_("Measuring"),
-}
 
 
 def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROWS) -> int:
@@ -74,9 +67,7 @@ async def _prove(spec: RunSpec, most_rows: int | None, tell: bool) -> DataReport
             async for answer in answers:
                 if not isinstance(answer, ProofProgress):
                     return answer
-                words = _(STAGES[answer.stage])
-                if answer.done:
-                    words += f" {answer.done}/{answer.total}" if answer.total else f" {answer.done}"
+                words = progress_words(answer)
                 if tell and words != told:
                     told = words
                     sys.stderr.write(f"\r\x1b[2K{words}")
@@ -129,66 +120,6 @@ def show(report: DataReport, console: Console) -> None:
     if report.problems:
         console.print()
         console.print(problems_table(report.problems))
-
-
-def facts(report: DataReport) -> list[str]:
-    """What was measured, a line each."""
-    now = at_length(report, report.max_seq_length)
-    rows = _("{rows} rows").format(rows=count(report.rows_total))
-    if report.sampled:
-        rows = _("about {total} rows, {rows} of them looked at").format(
-            total=count(report.rows_total), rows=count(report.rows)
-        )
-    share = report.learned_tokens / report.tokens if report.tokens else 0.0
-    lines = [
-        f"{report.path}: {rows}",
-        _("Format: {format}, {sure:.0%} sure. {why}").format(
-            format=report.variant, sure=report.confidence, why=render(report.why)
-        ),
-        _("Tokens: {tokens}; {share:.0%} of them learned.").format(tokens=count(report.tokens), share=share),
-        *length_lines(now),
-        _("Rows: {empty} empty, {duplicates} duplicate, {bad} bad, {unlearned} with nothing to learn.").format(
-            empty=report.empty_rows, duplicates=report.duplicate_rows, bad=report.bad_rows,
-            unlearned=report.unlearned_rows,
-        ),
-    ]  # fmt: skip
-    if report.response_part:
-        lines.append(
-            _("Markers: question {question!r}, answer {answer!r}.").format(
-                question=report.instruction_part, answer=report.response_part
-            )
-        )
-    lines.append(
-        _("Measured in {seconds:.1f} s, with {memory} of memory at most.").format(
-            seconds=report.seconds, memory=size(report.peak_bytes)
-        )
-    )
-    return lines
-
-
-def length_lines(now: AtLength) -> list[str]:
-    """What a context length does."""
-    return [
-        _("At {length} tokens: {cut} rows are cut, {lost} lose their whole answer.").format(
-            length=now.length, cut=now.rows_cut, lost=now.answers_lost
-        ),
-        _("Padding is {padding:.0%} of the computing; packing would leave {packed:.0%} of it.").format(
-            padding=now.padding_share, packed=now.packed_share
-        ),
-    ]
-
-
-def bars(report: DataReport, number: int = BARS, width: int = BAR_WIDTH) -> list[tuple[int, int, int, str]]:
-    """(from, to, rows, bar) of a histogram of lengths."""
-    if not report.lengths:
-        return []
-    longest = report.lengths[-1][0]
-    step = max(1, -(-(longest + 1) // number))
-    counts = [0] * (longest // step + 1)
-    for tokens, rows in report.lengths:
-        counts[tokens // step] += rows
-    most = max(counts)
-    return [(n * step, (n + 1) * step - 1, rows, "#" * -(-rows * width // most)) for n, rows in enumerate(counts)]
 
 
 def problems_table(problems: tuple[Problem, ...]) -> Table:

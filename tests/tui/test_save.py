@@ -45,7 +45,7 @@ async def test_each_choice_says_what_it_is_for_and_how_large(size: tuple[int, in
         assert "Merged 16-bit model  about 6.0 GB" in text
         assert "vLLM" in text
         assert "peft" in text
-        assert "Free there:" in text
+        assert "Free there:" in " ".join(text.split())  # the path may be long enough to break the line
         assert "Saved so far" in text
         assert "/runs/demo/adapter" in text
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from textual import events
 from textual.pilot import Pilot
+from textual.worker import WorkerCancelled
 
 from engine.client.launch import Mode
 from engine.spec.folder import RunFolder
@@ -67,9 +69,10 @@ async def settle(pilot: Pilot[None]) -> None:
     """Wait for threads and for what they post."""
     for _ in range(3):
         await pilot.pause()
-        await pilot.app.workers.wait_for_complete(
-            [w for w in pilot.app.workers if w.group in ("default", "file", "folder", "check")]
-        )
+        with suppress(WorkerCancelled):  # by a newer look at what was typed meanwhile
+            await pilot.app.workers.wait_for_complete(
+                [w for w in pilot.app.workers if w.group in ("default", "file", "folder", "check")]
+            )
     await pilot.pause()
 
 

@@ -13,6 +13,7 @@ from engine.spec.run import RunSpec
 from tui.draft import Draft
 from tui.keys import translated
 from tui.link import EngineLink
+from tui.proofs import Proofs
 
 
 class Loris(Protocol):
@@ -20,8 +21,10 @@ class Loris(Protocol):
 
     draft: Draft
     link: EngineLink
+    proofs: Proofs
 
     def go(self, name: str, field: str = "") -> None: ...
+    def go_to_field(self, path: str) -> None: ...
     def use_language(self, code: str) -> None: ...
     def warm_up(self) -> None: ...
     def try_model(self) -> None: ...
@@ -37,6 +40,7 @@ PaletteEntry = tuple[str, str, Callable[[], object]]
 class LorisScreen(Screen[None]):
     """A screen of Loris. Write `N_("...")` in its bindings: they are translated here, each time they are shown."""
 
+    came_from = "home"  # the screen that was left for this one
     wanted_field = ""  # dotted path of the field to focus first, where the screen has fields
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -9,20 +10,24 @@ from typing import ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
+from textual.worker import get_current_worker
 
+from engine.client.hub import search_datasets
 from engine.preflight import Peek, is_local
 from engine.preflight.data import check_dataset
 from engine.preflight.places import DATA_SUFFIXES
 from engine.spec.prompts import PROMPT_TEMPLATES
 from engine.spec.run import DatasetSpec
 from engine.spec.text import Message
-from tui.i18n import N_, _
-from tui.peeks import look
+from tui.i18n import N_, _, render
+from tui.peeks import look, look_at_hub
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import WizardScreen
+from tui.widgets.choose_dialog import ChooseDialog
 from tui.widgets.field import Field
 from tui.widgets.file_picker import FilePicker
 from tui.widgets.fold import Fold
+from tui.widgets.hub_dialog import HubDialog
 from tui.widgets.preview import Preview
 from tui.widgets.template_choice import TemplateChoice
 
@@ -30,6 +35,8 @@ PATH = "dataset.path"
 PROMPT = "dataset.prompt_template"
 COLUMNS = ("dataset.instruction_column", "dataset.input_column", "dataset.output_column")
 MESSAGES = "dataset.messages_column"
+AUTO_COLUMNS = (MESSAGES, "dataset.system_column", "dataset.text_column")
+HUB_SECONDS = 0.8  # without a keystroke, before the Hub is asked
 # Names that Unsloth's get_chat_template knows and that come up in practice.
 CHAT_TEMPLATES = (
     "auto", "chatml", "llama-3.1", "llama-3", "mistral", "phi-3", "phi-4", "gemma", "gemma-3", "qwen-2.5", "qwen3",
@@ -72,15 +79,19 @@ class DatasetScreen(WizardScreen):
                 "dataset.eval_path",
                 "dataset.eval_split",
                 "dataset.text_column",
-                "dataset.drop_bad_rows",
                 "dataset.max_cut_share",
+                "dataset.drop_bad_rows",
             ),
         ),
     )
     DEFAULT_CSS = "DatasetScreen Preview { margin-top: 1; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+o", "browse", N_("File"), id="dataset.browse", tooltip=N_("A file on this machine")),
+        Binding("ctrl+f", "hub", N_("Hub"), id="dataset.hub", tooltip=N_("Search the Hub for a dataset")),
+        Binding("ctrl+t", "others", N_("Format"), id="dataset.others", tooltip=N_("Other ways to take these rows")),
+        Binding("f7", "proof", N_("Proof"), id="dataset.proof", tooltip=N_("What the data would teach")),
     ]
+    search = staticmethod(search_datasets)  # a fake in tests
     _seen: Peek | None = None
 
     def form(self) -> Iterable[Widget]:
@@ -110,26 +121,33 @@ class DatasetScreen(WizardScreen):
     # The file.
 
     def look(self) -> None:
-        self._read(self.loris.draft.sound_parts().dataset)
+        data = self.loris.draft.sound_parts().dataset
+        self._read(data)
+        self._ask_the_hub(data)
 
     @work(thread=True, exclusive=True, group="file")
     def _read(self, data: DatasetSpec) -> None:
-        if is_local(data.path):
-            seen = look(data.path, data)
-            found = {error.field: error.message for error in check_dataset(data)}
-        else:
-            seen, found = None, {error.field: error.message for error in check_dataset(data)}
-        self.app.call_from_thread(self._show, data, seen, found)
+        found = {error.field: error.message for error in check_dataset(data)}
+        self.app.call_from_thread(self._show, data, look(data), found)
+
+    @work(thread=True, exclusive=True, group="hub")
+    def _ask_the_hub(self, data: DatasetSpec) -> None:
+        if is_local(data.path) or check_dataset(data):
+            return
+        time.sleep(HUB_SECONDS)
+        if not get_current_worker().is_cancelled and (seen := look_at_hub(data)):
+            self.app.call_from_thread(self._show, data, seen, {})
 
     def _show(self, data: DatasetSpec, seen: Peek | None, found: dict[str, Message]) -> None:
         if not self.is_mounted or self.loris.draft.sound_parts().dataset != data:
             return
-        if seen and seen.error:
-            found.setdefault(PATH, seen.error)
+        if seen and seen.error and is_local(data.path):
+            found.setdefault(PATH, seen.error)  # what the Hub says is shown alone: the cache may have the data
         columns = seen.columns if seen else ()
         for path in COLUMNS:
             self.field_at(path).offer(("", *columns) if columns and path != COLUMNS[2] else columns)
-        self.field_at(MESSAGES).offer(("auto", *columns) if columns else ())
+        for path in AUTO_COLUMNS:
+            self.field_at(path).offer(("auto", *columns) if columns else ())
         self.query_one(Preview).show(seen, data)
         self._seen = seen
         self.blame(found, among=(PATH, "dataset.split", MESSAGES, *COLUMNS))
@@ -150,8 +168,34 @@ class DatasetScreen(WizardScreen):
 
         current = Path(str(self.loris.draft[PATH])).expanduser()
         start = current.parent if current.is_absolute() else Path.cwd()
-        self.app.push_screen(FilePicker(_("Choose a data file"), start, DATA_SUFFIXES), take)
+        picker = FilePicker(_("Choose a data file, or a folder of them"), start, DATA_SUFFIXES, folders=True)
+        self.app.push_screen(picker, take)
+
+    def action_hub(self) -> None:
+        def take(name: str | None) -> None:
+            if name:
+                self.field_at(PATH).put(name)
+
+        current = str(self.loris.draft[PATH])
+        self.app.push_screen(HubDialog("" if is_local(current) else current, self.search), take)
+
+    def action_others(self) -> None:
+        """Offer the other ways to take the same rows."""
+        found = self._seen.detected if self._seen else None
+        if not found or not found.alternatives:
+            self.notify(_("There is no other way to take these rows: set the format and the columns by hand."))
+            return
+        labels = {render(one.label): one for one in found.alternatives}
+
+        def take(label: str | None) -> None:
+            if label:
+                for key, value in labels[label].settings.items():
+                    self.field_at(f"dataset.{key}").put(value)
+
+        self.app.push_screen(ChooseDialog(_("Take these rows another way"), list(labels), ""), take)
 
     def commands(self) -> Iterable[PaletteEntry]:
         yield from super().commands()
         yield _("dataset: choose a file"), _("A file on this machine"), self.action_browse
+        yield _("dataset: search the Hub"), _("Find a dataset by its name"), self.action_hub
+        yield _("dataset: proof"), _("What the data would teach, token by token"), self.action_proof

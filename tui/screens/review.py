@@ -13,7 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Button, OptionList
 
 from engine.client.runs import list_runs
-from engine.preflight import check_inputs, is_local
+from engine.preflight import check_inputs
 from engine.spec.fields import field_info
 from engine.spec.files import PATH_FIELDS
 from engine.spec.run import RunSpec
@@ -101,7 +101,8 @@ class ReviewScreen(WizardScreen):
         others = [run for run in list_runs() if run.alive and not run.draft and run.state != "serving"]
         spec = self.loris.draft.sound_parts()
         found = {error.field: error.message for error in check_inputs(spec)}
-        rows = look(spec.dataset.path).total if is_local(spec.dataset.path) else 0
+        seen = look(spec.dataset)
+        rows = seen.total if seen else 0
         self.app.call_from_thread(self._looked_over, found, rows, [run.title for run in others])
 
     def _looked_over(self, found: dict[str, Message], rows: int, others: list[str]) -> None:

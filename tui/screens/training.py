@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from textual import work
 from textual.widget import Widget
 
-from engine.preflight import is_local
+from engine.spec.run import DatasetSpec
 from engine.spec.text import Message
 from tui.i18n import N_
 from tui.peeks import look
@@ -56,12 +56,12 @@ class TrainingScreen(WizardScreen):
         yield from fields[len(self.FIELDS) :]
 
     def begin(self) -> None:
-        self._count(str(self.loris.draft["dataset.path"]))
+        self._count(self.loris.draft.sound_parts().dataset)
 
     @work(thread=True, exclusive=True)
-    def _count(self, path: str) -> None:
-        rows = look(path).total if is_local(path) else 0
-        self.app.call_from_thread(self._counted, rows)
+    def _count(self, data: DatasetSpec) -> None:
+        seen = look(data)
+        self.app.call_from_thread(self._counted, seen.total if seen else 0)
 
     def _counted(self, rows: int) -> None:
         self._rows = rows

@@ -48,6 +48,15 @@ def step_of(path: str) -> str:
     return MOVED.get(path, section if section in STEPS else "review")
 
 
+class Form(VerticalScroll, inherit_bindings=False):
+    """Scrolls to the field in focus. The arrows go from field to field, in a form that is too long as well."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", show=False),
+    ]
+
+
 class WizardScreen(LorisScreen):
     """One step. `FIELDS` are shown, `FOLDS` are (title, fields) that open on demand."""
 
@@ -84,6 +93,7 @@ class WizardScreen(LorisScreen):
         Binding("f4", "step('lora')", N_("LoRA"), show=False, id="step.lora"),
         Binding("f5", "step('training')", N_("Train"), show=False, id="step.training"),
         Binding("f6", "step('review')", N_("Review"), show=False, id="step.review"),
+        Binding("f7", "proof", N_("Proof"), show=False, id="wizard.proof", tooltip=N_("What the data would teach")),
         Binding("ctrl+s", "save_preset", N_("Save preset"), show=False, id="preset.save"),
         Binding("up", "app.focus_previous", N_("Field before"), show=False),
         Binding("down", "app.focus_next", N_("Next field"), show=False),
@@ -96,7 +106,7 @@ class WizardScreen(LorisScreen):
         yield Steps(self._steps({}), column=False)
         with Horizontal(id="body"):
             yield Steps(self._steps({}), column=True)
-            with VerticalScroll(id="form", can_focus=False):
+            with Form(id="form", can_focus=False):
                 yield Static(_(self.INTRO), markup=False, id="intro")
                 yield from self.form()
             yield HelpPane()
@@ -209,6 +219,8 @@ class WizardScreen(LorisScreen):
         ]
 
     def _show_engine(self) -> None:
+        if not self.is_attached:
+            return  # a message that was on its way when the screen was left
         draft = self.loris.draft
         where = draft.preset.name or _("from scratch")
         if draft.touched:
@@ -259,6 +271,9 @@ class WizardScreen(LorisScreen):
     def action_back(self) -> None:
         names = ["home", *STEPS]
         self.loris.go(names[names.index(self.STEP) - 1])
+
+    def action_proof(self) -> None:
+        self.loris.go("proof")
 
     def action_step(self, name: str) -> None:
         if name != self.STEP:

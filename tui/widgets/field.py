@@ -116,8 +116,9 @@ class Field(Widget):
         self.suggestions = tuple(suggestions)
         if self.is_mounted:
             hint = self._hint()
-            self.query_one(".hint", Static).update(hint)
-            self.query_one(".hint").set_class(not hint, "-none")
+            for shown_hint in self.query(".hint").results(Static):  # none while the screen is being left
+                shown_hint.update(hint)
+                shown_hint.set_class(not hint, "-none")
 
     def show_state(self, error: str, differs: bool) -> None:
         """Say what is wrong, or nothing; mark whether the value is not the preset's."""

@@ -33,7 +33,7 @@ class Entry:
     leads_to: Path | None = None
 
 
-def entries_of(folder: Path, endings: Sequence[str]) -> list[Entry]:
+def entries_of(folder: Path, endings: Sequence[str], folders_too: bool = False) -> list[Entry]:
     """What to show of a folder: the way up, its folders, its files with these endings. Raises OSError.
 
     Without endings a folder is wanted: then the first row is the folder itself.
@@ -47,7 +47,7 @@ def entries_of(folder: Path, endings: Sequence[str]) -> list[Entry]:
                 folders.append(entry.name)
             elif endings and entry.name.lower().endswith(tuple(endings)):
                 files.append(entry.name)
-    rows = [] if endings else [Entry(_("✓ choose this folder"), folder)]
+    rows = [] if endings and not folders_too else [Entry(_("✓ choose this folder"), folder)]
     if folder.parent != folder:
         rows.append(Entry(_("↑ folder above"), folder.parent, folder.parent))
     rows += [Entry(f"▸ {name}/", folder / name, folder / name) for name in sorted(folders, key=str.lower)]
@@ -65,8 +65,10 @@ class FilePicker(Modal[str]):
         Binding("backspace,left", "above", N_("Folder above"), id="picker.above", show=False),
     ]
 
-    def __init__(self, title: str, start: Path, endings: Sequence[str] = ()) -> None:
+    def __init__(self, title: str, start: Path, endings: Sequence[str] = (), *, folders: bool = False) -> None:
+        """`folders`: a folder may be chosen as well as a file."""
         super().__init__()
+        self._folders_too = folders
         self._title_text, self._endings = title, tuple(endings)
         self._folder = next((p for p in (start, *start.parents) if p.is_dir()), Path("/"))
         self._entries: list[Entry] = []
@@ -87,7 +89,7 @@ class FilePicker(Modal[str]):
     def _open(self, folder: Path) -> None:
         worker = get_current_worker()
         try:
-            entries = entries_of(folder, self._endings)
+            entries = entries_of(folder, self._endings, self._folders_too)
         except OSError as error:
             reason = error.strerror or str(error)
             if not worker.is_cancelled:

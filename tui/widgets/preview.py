@@ -15,7 +15,7 @@ from textual.widgets import Static
 from engine.dataset.detect import Detected
 from engine.dataset.mapping import BadRow
 from engine.preflight import Peek
-from engine.spec.prompts import fill
+from engine.spec.prompts import PLACEHOLDERS, fill
 from engine.spec.run import DatasetSpec
 from tui.i18n import N_, _, render
 from tui.safe import visible
@@ -69,7 +69,7 @@ class Preview(VerticalScroll, can_focus=True):
         self.set_class(seen is None or not seen.rows, "-empty")
         self.can_focus = bool(seen and seen.rows)
         if seen is None:
-            self._head.update(_("A dataset on the Hub is shown once training has loaded it."))
+            self._head.update(_("The first rows are shown once the Hub has sent them."))
             self._body.update("")
             return
         if not seen.rows:
@@ -80,9 +80,14 @@ class Preview(VerticalScroll, can_focus=True):
         template = (
             _("Row {row} of {total} ({format})") if seen.exact else _("Row {row} of about {total} ({format})")
         )
-        head = template.format(row=at + 1, total=seen.total, format=seen.format)
-        self._head.update(head + "  " + _("← → other rows"))
-        self._body.update(Content.assemble(*row_parts(seen.rows[at], self._data, seen.detected)))
+        found = seen.detected
+        kind = (
+            _("{variant}, {sure:.0%} sure").format(variant=found.variant, sure=found.confidence) if found else "?"
+        )
+        head = template.format(row=at + 1, total=seen.total, format=kind)
+        why = "\n" + visible(render(found.problem.message if found.problem else found.why)) if found else ""
+        self._head.update(head + "  " + _("← → other rows") + why)
+        self._body.update(Content.assemble(*row_parts(seen.rows[at], self._data, found, at + 1)))
 
     def action_turn(self, by: int) -> None:
         if self._seen and self._seen.rows:
@@ -101,31 +106,26 @@ class Preview(VerticalScroll, can_focus=True):
             self.screen.focus_next()
 
 
-def row_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None) -> list[Part]:
+def row_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None, number: int = 1) -> list[Part]:
     """A row as found, then as the text that is learned, where that can be told without the model."""
     parts: list[Part] = []
     for column, value in row.items():
         parts += [(f"{visible(str(column))}: ", "dim"), (_short(value) + "\n", "")]
-    text = _learned(row, data, found)
-    if text is not None:
-        parts += [("\n" + _("As it is learned:") + "\n", "bold"), (visible(text[:LONGEST]), "")]
-        parts += [(" " + _("<end of sequence>"), "dim")]
-    return parts
-
-
-def _learned(row: dict[str, Any], data: DatasetSpec, found: Detected | None) -> str | None:
-    """The text that a pair or a plain text comes to; None for chats, which only the model can write."""
-    if found is None or found.problem or data.written_with == "chat_template":
-        return None
+    if found is None or found.problem or found.kind not in ("alpaca", "messages", "text"):
+        return parts
     try:
-        match found.kind:
-            case "alpaca":
-                return fill(data.prompt_template, **found.mapping.example(row).pair)
-            case "text":
-                return found.mapping.example(row).text
-    except BadRow:
-        return None
-    return None
+        example = found.mapping.example(row)
+    except BadRow as bad:
+        return [*parts, ("\n✗ " + visible(render(bad.at(number))), "$text-error")]
+    if example.pair and data.written_with != "chat_template":
+        text = fill(data.prompt_template, **{name: example.pair.get(name, "") for name in PLACEHOLDERS})
+    elif example.text:
+        text = example.text
+    else:
+        # The template is the tokenizer's, which the proof has (F7); the turns can be told without it.
+        text = "\n".join(f"{turn['role']}: {turn['content']}" for turn in example.as_chat())
+    parts += [("\n" + _("As it is learned:") + "\n", "bold"), (visible(text[:LONGEST]), "")]
+    return [*parts, (" " + _("<end of sequence>"), "dim")]
 
 
 def _short(value: Any) -> str:

@@ -1,0 +1,83 @@
+"""A dataset's report in words and numbers, for the screen and for `loris data` alike."""
+
+from __future__ import annotations
+
+from engine.spec.report import AtLength, DataReport, ProofProgress, at_length
+from tui.amounts import count, size
+from tui.i18n import N_, _, render
+
+BARS, BAR_WIDTH = 12, 30
+STAGES = {
+    "importing": N_("Starting: importing Unsloth takes 10 to 30 seconds"),
+    "tokenizer": N_("Loading the tokenizer"),
+    "reading": N_("Reading the data"),
+    "measuring": N_("Measuring"),
+}
+
+
+def progress_words(progress: ProofProgress) -> str:
+    """What the worker does, and how far it is."""
+    words = _(STAGES[progress.stage])
+    if progress.done:
+        words += f" {progress.done}/{progress.total}" if progress.total else f" {progress.done}"
+    return words
+
+
+def facts(report: DataReport) -> list[str]:
+    """What was measured, a line each."""
+    now = at_length(report, report.max_seq_length)
+    rows = _("{rows} rows").format(rows=count(report.rows_total))
+    if report.sampled:
+        rows = _("about {total} rows, {rows} of them looked at").format(
+            total=count(report.rows_total), rows=count(report.rows)
+        )
+    share = report.learned_tokens / report.tokens if report.tokens else 0.0
+    lines = [
+        f"{report.path}: {rows}",
+        _("Format: {format}, {sure:.0%} sure. {why}").format(
+            format=report.variant, sure=report.confidence, why=render(report.why)
+        ),
+        _("Tokens: {tokens}; {share:.0%} of them learned.").format(tokens=count(report.tokens), share=share),
+        *length_lines(now),
+        _("Rows: {empty} empty, {duplicates} duplicate, {bad} bad, {unlearned} with nothing to learn.").format(
+            empty=report.empty_rows, duplicates=report.duplicate_rows, bad=report.bad_rows,
+            unlearned=report.unlearned_rows,
+        ),
+    ]  # fmt: skip
+    if report.response_part:
+        lines.append(
+            _("Markers: question {question!r}, answer {answer!r}.").format(
+                question=report.instruction_part, answer=report.response_part
+            )
+        )
+    lines.append(
+        _("Measured in {seconds:.1f} s, with {memory} of memory at most.").format(
+            seconds=report.seconds, memory=size(report.peak_bytes)
+        )
+    )
+    return lines
+
+
+def length_lines(now: AtLength) -> list[str]:
+    """What a context length does."""
+    return [
+        _("At {length} tokens: {cut} rows are cut, {lost} lose their whole answer.").format(
+            length=now.length, cut=now.rows_cut, lost=now.answers_lost
+        ),
+        _("Padding is {padding:.0%} of the computing; packing would leave {packed:.0%} of it.").format(
+            padding=now.padding_share, packed=now.packed_share
+        ),
+    ]
+
+
+def bars(report: DataReport, number: int = BARS, width: int = BAR_WIDTH) -> list[tuple[int, int, int, str]]:
+    """(from, to, rows, bar) of a histogram of lengths."""
+    if not report.lengths:
+        return []
+    longest = report.lengths[-1][0]
+    step = max(1, -(-(longest + 1) // number))
+    counts = [0] * (longest // step + 1)
+    for tokens, rows in report.lengths:
+        counts[tokens // step] += rows
+    most = max(counts)
+    return [(n * step, (n + 1) * step - 1, rows, "#" * -(-rows * width // most)) for n, rows in enumerate(counts)]
