@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.client.hub import HubError, ask_hub
 from engine.preflight.hub import token_source
-from engine.push.account import check_account
+from engine.push.account import check_account, check_token
 from engine.push.job import PushFailed
 from engine.push.upload import OWN_FILES
 from engine.push.words import explain_push
@@ -49,8 +49,8 @@ def check_target(repo_id: str, token: str = "") -> PushTarget:
     """
 
     def ask(hub: Any) -> PushTarget:
-        api = hub.HfApi(token=token or None)
         try:
+            api = hub.HfApi(token=check_token(token) or None)
             account = check_account(api.whoami(), repo_id)
             source = "" if token else token_source()
             try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.preflight.places import is_hub_id
 from engine.push.job import PushFailed
-from engine.push.words import WRITE_HINT
+from engine.push.words import WRITE_HINT, unknown_token
 from engine.spec.text import N_, say
 
 WRITE = "repo.write"
@@ -19,6 +19,17 @@ class Target:
 
     repo_id: str
     user: str
+
+
+def check_token(token: str) -> str:
+    """The token without the blanks that pasting brings. Raises `PushFailed` for what can be none.
+
+    The web client would show such a token in its error.
+    """
+    token = token.strip()
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        raise unknown_token()
+    return token
 
 
 def check_account(whoami: dict[str, Any], repo_id: str) -> Target:

@@ -14,7 +14,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engine.push.account import check_account
+from engine.push.account import check_account, check_token
 from engine.push.job import Progress, PushFailed, PushJob, Result
 from engine.push.local import LocalFile, files_of
 from engine.push.words import explain_push
@@ -35,7 +35,7 @@ class Upload:
     def __init__(self, job: PushJob, tell: Callable[[Progress], None]) -> None:
         self._hub: Any = import_module("huggingface_hub")
         self._job, self._tell = job, tell
-        self._api = self._hub.HfApi(token=job.token or None)
+        self._api = self._hub.HfApi(token=check_token(job.token) or None)
         self._repo = job.repo_id
         self._files: list[LocalFile] = []
         self._step: PushStep = "checking"

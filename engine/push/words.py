@@ -16,8 +16,9 @@ def explain_push(error: Exception, repo_id: str, given: bool) -> tuple[PushFaile
         return error, 0.0
     problem = hub_problem(error, repo_id, "HF_TOKEN" if given else None)
     if problem and problem.code == "hub_bad_token":
-        unknown = say(N_("The Hub does not know the token that was given.")) if given else problem.message
-        return PushFailed(problem.code, unknown, problem.hint, "token"), 0.0
+        if given:
+            return unknown_token(), 0.0
+        return PushFailed(problem.code, problem.message, problem.hint, "token"), 0.0
     for cause in causes(error):
         status = getattr(getattr(cause, "response", None), "status_code", None)
         if found := _by_status(status, repo_id):
@@ -72,6 +73,15 @@ def _by_status(status: int | None, repo_id: str) -> PushFailed | None:
             passing=True,
         )
     return None
+
+
+def unknown_token() -> PushFailed:
+    return PushFailed(
+        "hub_bad_token",
+        say(N_("The Hub does not know the token that was given.")),
+        say(N_("Copy it again, whole, or make a new one on the Hub.")),
+        "token",
+    )
 
 
 def no_login() -> PushFailed:

@@ -10,11 +10,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engine.patience import resume_after_resets
 from engine.push import upload
 from engine.push.job import Progress, PushFailed, PushJob, Result
 from engine.push.local import files_of
@@ -142,6 +144,9 @@ def test_without_a_login_or_with_a_dead_token(pushes: Pushes, monkeypatch: pytes
     assert pushes.refused(token="").problem.code == "hub_no_login"
     dead = pushes.refused(token="hf_dead_and_gone_token").problem
     assert (dead.code, str(dead.message)) == ("hub_bad_token", "The Hub does not know the token that was given.")
+    for token in ("two words", "line\nline", "令牌", "a\x00b"):
+        assert pushes.refused(token=token).problem == dead
+    assert pushes.push(token=f" {TOKEN}\n").repo_id == "ann/mine"
     monkeypatch.setenv("HF_TOKEN", "hf_dead_and_gone_token")
     assert "the token from HF_TOKEN" in str(pushes.refused(token="").problem.message)
     monkeypatch.setenv("HF_TOKEN", TOKEN)  # the Hub's own login
@@ -341,3 +346,11 @@ def test_gguf_files(tmp_path: Path) -> None:
     (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"<html>not found</html>" + bytes(100))
     with pytest.raises(PushFailed, match="no file of weights"):
         files_of("gguf", tmp_path, "")
+
+
+def test_the_parts_of_the_library_that_are_leant_on_are_there() -> None:
+    """These have no promise of the library's: without them progress is coarser, and a reset begins anew."""
+    resume_after_resets()
+    reporter = import_module("huggingface_hub.utils._xet_progress_reporting").XetUploadProgressReporter
+    assert callable(reporter.update_progress)
+    assert callable(reporter.close)
