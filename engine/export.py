@@ -66,6 +66,8 @@ def save(loaded: Loaded, kind: ExportKind, target: Path, record: EventWriter, *,
         if kind == "adapter":
             loaded.model.save_pretrained(str(folder))
             loaded.tokenizer.save_pretrained(str(folder))
+        elif kind != "merged_16bit":
+            raise RunFailed("not_yet", say(N_("Loris cannot save this kind yet.")))
         else:
             loaded.model.save_pretrained_merged(str(folder), loaded.tokenizer, save_method="merged_16bit")
 

@@ -59,10 +59,19 @@ class Cancel(Command, frozen=True, kw_only=True):
 
 
 class Export(Command, frozen=True, kw_only=True):
-    """Save the trained model. `path` empty: into the run folder's exports. Taken in "serving"."""
+    """Save the trained model. Taken in "serving". Streams `Progress`; `Cancel` gives it up, and nothing is left.
+
+    `path` empty: into the run folder's exports. `quantizations`: of a GGUF, by Unsloth's names, several at once.
+    `llama_cpp`: where llama.cpp is, empty to look for it. `ollama`: the name under which Ollama shall have a
+    GGUF, empty for none. `replace`: what is at the target already may be replaced.
+    """
 
     kind: ExportKind
     path: str = ""
+    quantizations: tuple[str, ...] = ()
+    llama_cpp: str = ""
+    ollama: str = ""
+    replace: bool = False
 
 
 class Push(Command, frozen=True, kw_only=True):
@@ -109,13 +118,30 @@ class Token(Reply, frozen=True, kw_only=True):
     text: str
 
 
+ExportStep = Literal["merging", "converting", "quantizing", "copying", "verifying", "hashing", "ollama"]
+
+
+class Progress(Reply, frozen=True, kw_only=True):
+    """How far an `Export` is. `total` 0: not known. `what`: the quantisation or the file in work."""
+
+    step: ExportStep
+    done: int = 0
+    total: int = 0
+    unit: Literal["bytes", "tensors", "layers", ""] = ""
+    what: str = ""
+
+
 class Done(Reply, frozen=True, kw_only=True):
-    """The request was carried out. For `Generate`: the counts; for `Export`: where it was saved."""
+    """The request was carried out. For `Generate`: the counts; for `Export`: where it was saved.
+
+    `note`: what an `Export` leaves for the user to do, such as the command that hands a GGUF to Ollama.
+    """
 
     tokens: int = 0
     seconds: float = 0.0
     finish_reason: Literal["", "eos", "length", "cancelled"] = ""
     path: str = ""
+    note: Message | None = None
 
 
 class Refused(Reply, frozen=True, kw_only=True):
@@ -126,7 +152,7 @@ class Refused(Reply, frozen=True, kw_only=True):
     field: str = ""
 
 
-AnyReply = Token | Done | Refused
+AnyReply = Token | Progress | Done | Refused
 
 encode = msgspec.json.Encoder().encode
 decode_command = msgspec.json.Decoder(AnyCommand).decode

@@ -24,7 +24,7 @@ Stage = Literal[
     "ended",
 ]
 Outcome = Literal["completed", "stopped"]
-ExportKind = Literal["adapter", "merged_16bit"]
+ExportKind = Literal["adapter", "merged_16bit", "merged_4bit", "gguf"]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
@@ -166,12 +166,19 @@ class TrainingFinished(Event, frozen=True, kw_only=True):
 
 
 class Exported(Event, frozen=True, kw_only=True):
-    """Something was saved whole at `path`. The adapter in the run folder is the first of these."""
+    """Something was saved whole at `path`. The adapter in the run folder is the first of these.
+
+    `verified`: what was done to check it, and what that showed; None for what was not loaded back.
+    `quantizations`: of a GGUF. `adapter_sha256`: of the adapter that it was made from; empty when not known.
+    """
 
     kind: ExportKind
     path: str
     total_bytes: int
     seconds: float
+    quantizations: tuple[str, ...] = ()
+    verified: Message | None = None
+    adapter_sha256: str = ""
 
 
 PushStep = Literal["checking", "uploading", "verifying"]

@@ -15,6 +15,8 @@ from tui.safe import visible
 TITLES: dict[ExportKind, str] = {
     "adapter": N_("LoRA adapter"),
     "merged_16bit": N_("Merged 16-bit model"),
+    "merged_4bit": N_("Merged 4-bit model"),
+    "gguf": N_("GGUF"),
 }
 USES: dict[ExportKind, str] = {
     "adapter": N_(
@@ -24,6 +26,14 @@ USES: dict[ExportKind, str] = {
     "merged_16bit": N_(
         "Adapter and base model in one, in 16 bits. For vLLM, plain transformers, and to convert for other "
         "programs. Large: as big as the whole model."
+    ),
+    "merged_4bit": N_(
+        "Adapter and base model in one, in 4 bits by bitsandbytes. For transformers on a small GPU. Less exact "
+        "than 16 bits; not for vLLM's fastest path, and not to convert again. Needs a GPU."
+    ),
+    "gguf": N_(
+        "One file per quantisation, for llama.cpp, Ollama and LM Studio. q4_k_m is small and good; q8_0 is nearly "
+        "exact; f16 is exact and large."
     ),
 }
 
