@@ -18,7 +18,8 @@ from engine.spec.check import check
 from engine.spec.files import load_spec
 from engine.spec.run import DatasetSpec, RunSpec
 from engine.spec.sources import Slice, Source, parse_source, parse_split, write_source
-from tests.dataset_cases import BAD, BOT, GOOD, PREFERENCE, QA, USER, Case, lines
+from tests.dataset_cases import BAD, BOT, GOOD, PREFERENCE, QA, USER, Case
+from tests.dataset_files import lines
 
 
 def settings(**values: Any) -> DatasetSpec:
