@@ -19,11 +19,16 @@ from engine.spec.folder import RunFolder, runs_folder
 from engine.spec.run import RunSpec
 from engine.spec.text import N_, say
 
-Mode = Literal["train", "wait", "serve"]
+Mode = Literal["train", "wait", "serve", "resume"]
 
 # What Python runs. More GPUs: put torch.distributed.run and its --nproc-per-node before the module here.
 ENGINE = ("-m", "engine")
-MODE_ARGUMENTS: dict[Mode, tuple[str, ...]] = {"train": (), "wait": ("--wait",), "serve": ("--serve",)}
+MODE_ARGUMENTS: dict[Mode, tuple[str, ...]] = {
+    "train": (),
+    "wait": ("--wait",),
+    "serve": ("--serve",),
+    "resume": ("--resume",),
+}
 ACCELERATORS = ("nvidia[0-9]*", "dxg", "kfd")  # NVIDIA, a GPU under WSL, AMD
 CPU_NICENESS = 5
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from engine.client.errors import DiscardRefused
+from engine.client.holder import is_frozen
+from engine.spec import complete
 from engine.spec.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.spec.folder import RunFolder, runs_folder
 from engine.spec.lock import hold
@@ -51,6 +53,8 @@ class RunSummary:
     started: float
     trained: bool
     draft: bool
+    checkpoint: int | None = None  # the step of the newest complete checkpoint, to go on from
+    frozen: bool = False  # its engine is there but held up (kill -STOP): it cannot answer
 
     @property
     def name(self) -> str:
@@ -94,9 +98,12 @@ def summarise(folder: RunFolder) -> RunSummary:
     first = next((e for e in events if isinstance(e, EngineStarted)), None)
     training = next((e for e in reversed(events) if isinstance(e, TrainingStarted)), None)
     trained = state.trained or folder.adapter.is_dir()
+    kept = complete.checkpoints(folder.checkpoints)
     return RunSummary(
         folder=folder,
         alive=alive,
+        checkpoint=kept[0].step if kept else None,
+        frozen=alive and is_frozen(folder),
         state=_word(state, alive, trained, _age(folder)),
         title=title or folder.name,
         model=model,
@@ -118,6 +125,8 @@ def _word(state: RunState, alive: bool, trained: bool, age: float) -> RunWord:
         return state.finished.outcome  # whatever happened to an engine that served it afterwards
     if state.failed:
         return "failed"
+    if state.stopped:
+        return "stopped"
     if state.started is None and age < START_SECONDS:
         return "starting"  # Python is still on its way to the lock
     if trained and state.ended:

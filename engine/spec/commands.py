@@ -36,8 +36,17 @@ class Train(Command, frozen=True, kw_only=True):
     spec: RunSpec
 
 
+StopMode = Literal["save", "now", "discard"]
+
+
 class Stop(Command, frozen=True, kw_only=True):
-    """End training after the step in progress and keep the model. Taken while training or preparing."""
+    """End the run, at any moment before it serves. A stronger mode may follow a weaker one.
+
+    save: after the step in progress, with the adapter saved and verified. now: at once, keeping what is
+    complete on disk already. discard: at once, and without an adapter; checkpoints of before stay.
+    """
+
+    mode: StopMode = "save"
 
 
 class Checkpoint(Command, frozen=True, kw_only=True):

@@ -140,10 +140,29 @@ class Evaluated(Event, frozen=True, kw_only=True):
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True):
-    """A checkpoint is complete on disk."""
+    """A checkpoint is complete on disk, verified. `eval_loss`: measured at this step; `best`: the lowest so far."""
 
     step: int
     path: str
+    eval_loss: float | None = None
+    best: bool = False
+
+
+class Resumed(Event, frozen=True, kw_only=True):
+    """Training goes on from the checkpoint at `step`; the steps after it are done again."""
+
+    step: int
+    path: str
+
+
+class Stopped(Event, frozen=True, kw_only=True):
+    """The engine ends because it was told to, in `stage`. What is whole on disk: `checkpoint` is the step of the
+    newest verified one, None without; `adapter` whether the trained adapter is there."""
+
+    mode: Literal["save", "now", "discard"]
+    stage: Stage
+    checkpoint: int | None = None
+    adapter: bool = False
 
 
 class TrainingFinished(Event, frozen=True, kw_only=True):
@@ -232,10 +251,18 @@ class Answered(Event, frozen=True, kw_only=True):
     finish_reason: Literal["eos", "length", "cancelled"]
 
 
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting to change, such as training.per_device_train_batch_size, and its new value."""
+
+    field: str
+    value: bool | int | float | str
+
+
 class Failed(Event, frozen=True, kw_only=True):
     """The run cannot go on. `field` is set when a setting is to blame: then the exit code is 2.
 
     `message` says the cause in a sentence and `hint` what to try; the details are in `engine.log`.
+    `changes`: settings with which it should work; taken together, they keep the result the same if they can.
     """
 
     code: str
@@ -243,6 +270,7 @@ class Failed(Event, frozen=True, kw_only=True):
     hint: Message | None = None
     field: str = ""
     stage: Stage = "starting"
+    changes: tuple[Change, ...] = ()
 
 
 class EngineEnded(Event, frozen=True, kw_only=True):
@@ -253,7 +281,7 @@ class EngineEnded(Event, frozen=True, kw_only=True):
 
 AnyEvent = (
     EngineStarted | StageChanged | Notice | ModelLoaded | AdapterAdded | DatasetReady | TrainingStarted | Step
-    | Evaluated | CheckpointSaved | TrainingFinished | Exported | Pushing | Pushed | PushFailed
+    | Evaluated | CheckpointSaved | Resumed | Stopped | TrainingFinished | Exported | Pushing | Pushed | PushFailed
     | Answered | Failed | EngineEnded
 )  # fmt: skip
 

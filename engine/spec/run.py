@@ -583,6 +583,17 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
             le=256,
         ),
     ] = 2
+    retry_out_of_memory: Annotated[
+        bool,
+        about(
+            N_("Retry when memory runs out"),
+            N_(
+                "If the memory runs out, go on by itself from the last checkpoint with a smaller setting: half the "
+                "batch size and twice the accumulation, which learns the same; if the batch size is 1, half the "
+                "context length; then 4-bit. Off: the run stops and says what to change."
+            ),
+        ),
+    ] = False
     report_to: Annotated[
         Literal["none", "tensorboard", "wandb", "trackio"],
         about(

@@ -29,6 +29,27 @@ class Curve:
 
 
 @dataclass
+class Clock:
+    """Seconds that a run took, over all its engines. Only clocks that never jump are read: not the wall's."""
+
+    engine_seconds: float = 0.0  # from the first event of each engine to its last: what a rented card costs
+    training_seconds: float = 0.0  # of that, while training, including steps that were done again
+    _last: float = 0.0
+    _training: bool = False
+
+    def apply(self, event: ev.AnyEvent) -> None:
+        """Count up to this event."""
+        if isinstance(event, ev.EngineStarted):
+            self._last, self._training = 0.0, False
+        passed = max(0.0, event.elapsed - self._last)
+        self._last = max(self._last, event.elapsed)
+        self.engine_seconds += passed
+        self.training_seconds += passed if self._training else 0.0
+        if isinstance(event, ev.StageChanged):
+            self._training = event.stage == "training"
+
+
+@dataclass
 class RunState:
     """The picture of a run after the events so far. Change it through `apply` alone."""
 
@@ -51,17 +72,21 @@ class RunState:
     pushes: list[ev.Pushed] = field(default_factory=list)
     push_failed: ev.PushFailed | None = None
     failed: ev.Failed | None = None
+    resumed: ev.Resumed | None = None
+    stopped: ev.Stopped | None = None
     ended: ev.EngineEnded | None = None
     last_event: ev.AnyEvent | None = None
+    clock: Clock = field(default_factory=Clock)
 
     def apply(self, event: ev.AnyEvent) -> None:
         """Take one more event into account."""
         self.last_event = event
+        self.clock.apply(event)
         match event:
             case ev.EngineStarted():
                 # A new engine on the same folder (chat with an earlier run): what it did before stays known.
                 self.started, self.stage, self.failed, self.ended = event, "starting", None, None
-                self.pushing = None
+                self.pushing, self.stopped, self.resumed = None, None, None
             case ev.StageChanged(stage=stage):
                 self.stage = stage
             case ev.Notice():
@@ -83,6 +108,10 @@ class RunState:
                 self.eval_loss.add(step, loss)
             case ev.CheckpointSaved():
                 self.checkpoint = event
+            case ev.Resumed():
+                self.resumed = event
+            case ev.Stopped():
+                self.stopped = event
             case ev.TrainingFinished():
                 self.finished = event
             case ev.Answered():
@@ -111,8 +140,9 @@ class RunState:
         """Seconds of training still to go, from the pace so far; None when there is no pace yet."""
         if not (self.training and self.step and not self.finished):
             return None
+        done = self.step.step - (self.resumed.step if self.resumed else 0)  # by this engine
         spent = self.step.elapsed - self.training.elapsed
-        return spent / self.step.step * (self.training.total_steps - self.step.step) if self.step.step else None
+        return spent / done * (self.training.total_steps - self.step.step) if done > 0 and spent >= 0 else None
 
 
 def fold(events: Iterable[ev.AnyEvent]) -> RunState:

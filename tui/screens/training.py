@@ -43,6 +43,7 @@ class TrainingScreen(WizardScreen):
                 "training.eval_steps",
                 "training.packing",
                 "training.dataset_num_proc",
+                "training.retry_out_of_memory",
                 "training.report_to",
             ),
         ),

@@ -1,0 +1,26 @@
+"""The next smaller setting for a run whose memory ran out: first what changes nothing in the result."""
+
+from __future__ import annotations
+
+from engine.spec.events import Change
+from engine.spec.run import RunSpec
+
+SHORTEST = 256  # tokens; below that, most answers would be cut off
+
+
+def smaller(spec: RunSpec, gpu: bool) -> tuple[Change, ...]:
+    """Half the batch and twice the accumulation; then half the length; then 4-bit. Empty: nothing is left."""
+    training, length = spec.training, spec.model.max_seq_length
+    batch = training.per_device_train_batch_size
+    if batch > 1:
+        total = batch * training.gradient_accumulation_steps
+        half = max(size for size in range(1, batch // 2 + 1) if total % size == 0)
+        return (
+            Change(field="training.per_device_train_batch_size", value=half),
+            Change(field="training.gradient_accumulation_steps", value=total // half),
+        )
+    if length > SHORTEST:
+        return (Change(field="model.max_seq_length", value=max(SHORTEST, length // 2)),)
+    if gpu and not spec.model.load_in_4bit:
+        return (Change(field="model.load_in_4bit", value=True),)
+    return ()
