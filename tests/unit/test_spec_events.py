@@ -32,6 +32,8 @@ ONE_OF_EACH: list[ev.AnyEvent] = [
     ev.Step(step=1, epoch=0.5, loss=2.0, learning_rate=1e-4, elapsed=12.0),
     ev.Evaluated(step=1, eval_loss=3.0),
     ev.CheckpointSaved(step=1, path="p"),
+    ev.Resumed(step=1, path="p"),
+    ev.Stopped(mode="now", stage="training", checkpoint=1, adapter=True),
     FINISHED,
     ev.Exported(kind="adapter", path="p", total_bytes=1, seconds=1),
     ev.Pushing(kind="adapter", repo_id="o/n", step="uploading", file="f", done_bytes=1, total_bytes=2, waiting=1.0),
@@ -39,7 +41,8 @@ ONE_OF_EACH: list[ev.AnyEvent] = [
     ev.Pushed(kind="adapter", path="p", repo_id="o/n", url="u", commit="c", private=True, files=1, total_bytes=2,
               seconds=1),
     ev.Answered(prompt="p", answer="a", adapter=True, tokens=1, seconds=1, finish_reason="eos"),
-    ev.Failed(code="c", message=say("m"), hint=None, field="dataset.path", stage="preparing"),
+    ev.Failed(code="c", message=say("m"), hint=None, field="dataset.path", stage="preparing",
+              changes=(ev.Change(field="training.learning_rate", value=1e-4),)),
     ev.EngineEnded(exit_code=2),
 ]  # fmt: skip
 
