@@ -21,7 +21,7 @@ from engine.spec.text import Message, say
 from tui.draft import Draft
 from tui.i18n import LANGUAGES, N_, _, language, language_of_locale, render, set_language
 from tui.link import Backend, EngineLink, RealBackend
-from tui.messages import RunChanged
+from tui.messages import ProofChanged, RunChanged
 from tui.proofs import Proofs, Prover
 from tui.safe import VisibleFilter, visible
 from tui.settings import Settings, load_settings, save_settings
@@ -118,6 +118,8 @@ class LorisApp(App[None]):
         screen.wanted_field = field
         if self._place != name:
             screen.came_from = self._place
+        elif len(self.screen_stack) > 1:  # the same again, in another language
+            screen.came_from = getattr(self.screen_stack[1], "came_from", "home")
         while len(self.screen_stack) > 2:  # dialogs stand above the one screen
             self.pop_screen()
         if len(self.screen_stack) > 1:
@@ -185,6 +187,21 @@ class LorisApp(App[None]):
     def drop_warm(self) -> None:
         """End the engine that was started early, if there is one."""
         self.run_worker(self.link.drop_warm(), group="engine")
+
+    def prove(self) -> None:
+        """Measure the draft's data, in place of what is being measured."""
+        self.run_worker(self._prove(), group="proof", exclusive=True)
+
+    async def _prove(self) -> None:
+        await self.proofs.run(self.draft.sound_parts(), self._tell_of_proof)
+
+    def _tell_of_proof(self) -> None:
+        if self.screen_stack:  # else the app is ending
+            self.screen.post_message(ProofChanged())
+
+    def cancel_proof(self) -> None:
+        """Stop measuring; the worker stays for the next time."""
+        self.workers.cancel_group(self, "proof")
 
     def open_run(self, folder: RunFolder, spec: RunSpec) -> None:
         """Attach to a run, going on or over, and show it."""

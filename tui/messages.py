@@ -7,3 +7,7 @@ from textual.message import Message
 
 class RunChanged(Message):
     """Posted to the screen in front when the attached run's events or log grew."""
+
+
+class ProofChanged(Message):
+    """Posted to the screen in front when the proof of the data has news."""

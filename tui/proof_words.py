@@ -1,4 +1,4 @@
-"""A dataset's report in words and numbers, for the screen and for `loris data` alike."""
+"""What the report of a dataset's proof says, in sentences: for the screen and for `loris data`."""
 
 from __future__ import annotations
 
@@ -16,27 +16,39 @@ STAGES = {
 
 
 def progress_words(progress: ProofProgress) -> str:
-    """What the worker does, and how far it is."""
+    """What is going on, and how far it is."""
     words = _(STAGES[progress.stage])
-    if progress.done:
-        words += f" {progress.done}/{progress.total}" if progress.total else f" {progress.done}"
-    return words
+    if progress.total:
+        share = min(1.0, progress.done / progress.total)
+        return f"{words} {count(progress.done)}/{count(progress.total)} ({share:.0%})"
+    return f"{words} {count(progress.done)}" if progress.done else words
+
+
+def rows_words(report: DataReport) -> str:
+    """How many rows there are, and how many of them were looked at."""
+    if report.sampled:
+        return _("about {total} rows, {rows} of them looked at").format(
+            total=count(report.rows_total), rows=count(report.rows)
+        )
+    return _("{rows} rows").format(rows=count(report.rows_total))
+
+
+def format_words(report: DataReport) -> str:
+    return _("Format: {format}, {sure:.0%} sure. {why}").format(
+        format=report.variant, sure=report.confidence, why=render(report.why)
+    )
 
 
 def facts(report: DataReport) -> list[str]:
     """What was measured, a line each."""
-    now = at_length(report, report.max_seq_length)
-    rows = _("{rows} rows").format(rows=count(report.rows_total))
-    if report.sampled:
-        rows = _("about {total} rows, {rows} of them looked at").format(
-            total=count(report.rows_total), rows=count(report.rows)
-        )
+    lines = [f"{report.path}: {rows_words(report)}", format_words(report)]
+    return [*lines, *numbers(report, at_length(report, report.max_seq_length))]
+
+
+def numbers(report: DataReport, now: AtLength) -> list[str]:
+    """The counts, a line each, with what a context length makes of them."""
     share = report.learned_tokens / report.tokens if report.tokens else 0.0
     lines = [
-        f"{report.path}: {rows}",
-        _("Format: {format}, {sure:.0%} sure. {why}").format(
-            format=report.variant, sure=report.confidence, why=render(report.why)
-        ),
         _("Tokens: {tokens}; {share:.0%} of them learned.").format(tokens=count(report.tokens), share=share),
         *length_lines(now),
         _("Rows: {empty} empty, {duplicates} duplicate, {bad} bad, {unlearned} with nothing to learn.").format(

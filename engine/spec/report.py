@@ -7,6 +7,7 @@ the cut at `max_seq_length`, so that any other length can be tried without token
 from __future__ import annotations
 
 import random
+from functools import lru_cache
 from typing import Any, Literal
 
 import msgspec
@@ -145,13 +146,19 @@ class AtLength(msgspec.Struct, frozen=True):
 SIMULATED_ROWS = 20_000
 
 
+@lru_cache(maxsize=2)  # a line that is moved asks for many lengths of one report
+def _shuffled(lengths: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    """Rows' lengths in a random order, as the trainer's batches have them; a part of very many rows."""
+    rows = [tokens for tokens, count in lengths for _ in range(count)]
+    random.Random(3407).shuffle(rows)
+    return tuple(rows[:SIMULATED_ROWS])
+
+
 def at_length(report: DataReport, length: int, batch_size: int | None = None) -> AtLength:
     """The figures of a report for another `max_seq_length`, in some milliseconds."""
     cut = sum(rows for tokens, rows in report.lengths if tokens > length)
     lost = sum(rows for place, rows in report.answers_at if place >= length)
-    rows = [min(tokens, length) for tokens, count in report.lengths for _ in range(count)]
-    random.Random(3407).shuffle(rows)  # the trainer's batches are random as well
-    rows = rows[:SIMULATED_ROWS]
+    rows = [min(tokens, length) for tokens in _shuffled(report.lengths)]
     size = batch_size or report.batch_size
     computed = sum(
         max(batch) * len(batch) for start in range(0, len(rows), size) if (batch := rows[start : start + size])

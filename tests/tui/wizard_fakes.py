@@ -70,9 +70,9 @@ async def settle(pilot: Pilot[None]) -> None:
     for _ in range(3):
         await pilot.pause()
         with suppress(WorkerCancelled):  # by a newer look at what was typed meanwhile
-            await pilot.app.workers.wait_for_complete(
-                [w for w in pilot.app.workers if w.group in ("default", "file", "folder", "check")]
-            )
+            waited = [w for w in pilot.app.workers if w.group in ("default", "file", "folder", "check")]
+            if waited:  # an empty list would mean all of them
+                await pilot.app.workers.wait_for_complete(waited)
     await pilot.pause()
 
 

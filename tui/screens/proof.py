@@ -1,254 +1,318 @@
-"""The proof of the dataset: its examples, lengths, numbers, and what is wrong with each."""
+"""The proof: which tokens will be learned, what stands in the way, and what other lengths would do."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
-from contextlib import aclosing
 from typing import ClassVar
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.widgets import ContentSwitcher, Footer, OptionList, Tab, Tabs
-from textual.worker import Worker
+from textual.widgets import Footer
 
-from engine.spec.report import DataReport, Fix, Problem, ProofFailed, ProofProgress, at_length
+from engine.spec.report import DataReport, Fix, ProofFailed, ProvenRow, at_length
 from tui.i18n import N_, _, render
-from tui.proof_words import facts, length_lines, progress_words
+from tui.messages import ProofChanged
+from tui.proof_words import format_words, numbers, progress_words, rows_words
 from tui.safe import visible
 from tui.screens.base import LorisScreen, PaletteEntry
-from tui.widgets.histogram import Histogram
-from tui.widgets.list_box import ListBox
-from tui.widgets.loss_plot import has_unicode
-from tui.widgets.token_view import ExampleView
+from tui.screens.wizard import STEPS
+from tui.widgets.length_plot import LengthPlot
+from tui.widgets.number_dialog import NumberDialog
+from tui.widgets.problem_list import ProblemList, items_of, items_of_failure
+from tui.widgets.token_view import VIEWS, TokenPane
 from tui.widgets.top_bar import TopBar
 from tui.widgets.words import Words
 
 LENGTH = "model.max_seq_length"
-PANES = {"examples": N_("Examples"), "lengths": N_("Lengths"), "problems": N_("Problems"), "facts": N_("Numbers")}
+BAR_CELLS = 20
+ABOUT = N_(
+    "Each row is written as text, cut into tokens and masked just as training will do it, with the tokenizer of "
+    "your model. You will see which tokens are learned, what stands in the way, and what a longer or shorter "
+    "context would change. No GPU is used, and nothing is trained."
+)
 
 
 class ProofScreen(LorisScreen):
-    """Measures as soon as it is opened, unless the last report is of the same settings."""
+    """Runs the proof of the draft unless its report is at hand. Narrow terminals show rows or lengths."""
 
-    CSS = """
-    ProofScreen #state { height: auto; padding: 0 1; }
-    ProofScreen #state.-stop { color: $text-error; text-style: bold; }
-    ProofScreen #state.-good { color: $text-success; text-style: bold; }
-    ProofScreen Tabs { height: 1; }
-    ProofScreen Tabs Underline { display: none; }
-    ProofScreen Tabs #tabs-list-bar { height: 1; }
-    ProofScreen Tabs Tab { height: 1; padding: 0 1; }
-    ProofScreen Tabs Tab.-active { text-style: bold reverse; }
-    ProofScreen ContentSwitcher { height: 1fr; }
-    ProofScreen #which { height: 1; padding: 0 1; color: $text-muted; }
-    ProofScreen #pane-lengths, ProofScreen #pane-examples { height: 1fr; }
-    ProofScreen Histogram { height: 1fr; max-height: 16; margin-top: 1; }
-    ProofScreen #at-length { padding: 1 1 0 1; }
-    ProofScreen #pane-problems { height: 1fr; padding: 0 1; }
-    ProofScreen #fact-words { padding: 0 1; }
+    DEFAULT_CSS = """
+    ProofScreen #headline { padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; height: auto; }
+    ProofScreen #progress { padding: 0 1; color: $text-accent; display: none; }
+    ProofScreen #progress.-shown { display: block; }
+    ProofScreen #problems { margin: 0 1; }
+    ProofScreen #panes { height: 1fr; margin-top: 1; }
+    ProofScreen TokenPane { width: 3fr; height: 1fr; }
+    ProofScreen #lengths { width: 2fr; height: 1fr; padding: 0 1; display: none; }
+    ProofScreen.-lengths TokenPane { display: none; }
+    ProofScreen.-lengths #lengths, ProofScreen.-wide #lengths { display: block; }
+    ProofScreen.-wide TokenPane { display: block; }
+    ProofScreen #title { text-style: bold; height: auto; }
+    ProofScreen #numbers { margin-top: 1; }
+    ProofScreen.-empty #panes, ProofScreen.-new #headline { display: none; }
+    ProofScreen #about { display: none; padding: 1 1 0 1; color: $text-muted; height: 1fr; }
+    ProofScreen.-empty #about { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", N_("Stop/back"), id="proof.back", tooltip=N_("Stop measuring, or go back")),
-        Binding("n", "turn(1)", N_("Next row"), id="proof.next", tooltip=N_("The next example")),
-        Binding("p", "turn(-1)", N_("Row before"), id="proof.previous", tooltip=N_("The example before")),
-        Binding("a", "apply", N_("Use length"), id="proof.apply", tooltip=N_("Take the length at the line")),
-        Binding("r", "again", N_("Again"), id="proof.again", tooltip=N_("Measure anew")),
-        *(
-            Binding(str(number), f"pane('{name}')", title, id=f"proof.pane.{name}", show=False)
-            for number, (name, title) in enumerate(PANES.items(), start=1)
+        Binding("escape", "back", N_("Back"), id="proof.back", tooltip=N_("Stop measuring, or go back")),
+        Binding("ctrl+r", "again", N_("Again"), id="proof.again", tooltip=N_("Measure again")),
+        Binding("v", "view", N_("View"), id="proof.view", tooltip=N_("Tokens, text or the raw row")),
+        Binding(
+            "n",
+            "turn(1)",
+            N_("Rows"),
+            key_display="n/p",
+            id="proof.next",
+            tooltip=N_("The next row, or p: the one before"),
         ),
-    ]  # fmt: skip
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._report: DataReport | None = None
-        self._row = 0
-        self._fixes: list[tuple[Problem, Fix | None]] = []
-        self._measuring: Worker[None] | None = None
+        Binding("p", "turn(-1)", N_("Row before"), show=False, id="proof.previous"),
+        Binding("g", "go_to", N_("Go to"), id="proof.goto", tooltip=N_("A row by its number")),
+        Binding("l", "lengths", N_("Lengths"), id="proof.lengths", tooltip=N_("Try other context lengths")),
+        Binding("b", "edges", N_("Edges"), show=False, id="proof.edges", tooltip=N_("Where tokens meet")),
+        *(
+            Binding(f"f{number}", f"step('{name}')", title, show=False)
+            for number, (name, title) in enumerate(STEPS.items(), 2)
+        ),
+        Binding(
+            "1", "fix(1)", N_("Fix"), key_display="1-9", id="proof.fix", tooltip=N_("Apply the fix of this number")
+        ),
+        *(Binding(str(number), f"fix({number})", N_("Fix"), show=False) for number in range(2, 10)),
+    ]
+    AUTO_FOCUS = ""
+    _at = 0
+    _extra: ProvenRow | None = None  # a row that was asked for by its number
+    _shown: DataReport | ProofFailed | None = None
 
     def compose(self) -> ComposeResult:
-        unicode = has_unicode()
         yield TopBar()
-        yield Words(id="state")
-        yield Tabs(*(Tab(f"{n} {_(title)}", id=name) for n, (name, title) in enumerate(PANES.items(), 1)))
-        with ContentSwitcher(initial="pane-examples"):
-            with Vertical(id="pane-examples"):
-                yield Words(id="which")
-                yield ExampleView(unicode, id="example")
-            with Vertical(id="pane-lengths"):
-                yield Histogram(unicode, id="histogram")
-                yield Words(id="at-length")
-            yield ListBox(id="pane-problems")
-            with VerticalScroll(id="pane-facts"):
-                yield Words(id="fact-words")
-        yield Footer(show_command_palette=False)
+        yield Words(id="headline")
+        yield Words(id="progress")
+        yield ProblemList()
+        yield Words(id="about")
+        with Horizontal(id="panes"):
+            yield TokenPane()
+            with VerticalScroll(id="lengths", can_focus=False):
+                yield Words(id="title")
+                yield LengthPlot()
+                yield Words(id="numbers")
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        self.query_one(Tabs).can_focus = False
-        draft = self.loris.draft
-        self.query_one(TopBar).show(" · ".join((_("Proof"), str(draft["dataset.path"]))))
-        spec, _errors = draft.build()
-        known = self.loris.proofs.known(spec) if spec else None
-        if known:
-            self._ended(known)
-        else:
-            self.action_again()
-        self.action_pane("examples")
+        name = self.loris.draft.preset.name or _("from scratch")
+        self.query_one(TopBar).show(f"{name} · " + _("Proof of the data"))
+        self.query_one("#about", Words).say(_(ABOUT))
+        self.add_class("-empty", "-new")
+        self.set_interval(0.5, self._show_progress)
+        proofs, spec = self.loris.proofs, self.loris.draft.sound_parts()
+        if proofs.progress is None and not proofs.is_of(spec):
+            self.loris.prove()
+        self._show()
+        self.call_after_refresh(self._focus_first)
 
-    # Measuring.
+    def _focus_first(self) -> None:
+        problems = self.query_one(ProblemList)
+        (problems if problems.items else self.query_one(TokenPane)).focus()
 
-    def action_again(self) -> None:
-        self._measuring = self._measure()
+    def on_proof_changed(self, _message: ProofChanged) -> None:
+        self._show()
 
-    @work(exclusive=True, group="proof")
-    async def _measure(self) -> None:
-        spec, errors = self.loris.draft.build()
-        if spec is None or errors:
-            first = errors[0]
-            self._tell(f"✗ {first.field}: {render(first.message)}", "-stop")
+    # What is shown.
+
+    def _show(self) -> None:
+        proofs = self.loris.proofs
+        found = proofs.report or proofs.failed
+        self._show_progress()
+        if found is self._shown:
             return
-        self._report = None
-        self.query_one("#pane-problems", ListBox).clear_options()
-        async with aclosing(self.loris.proofs.prove(spec)) as answers:
-            async for answer in answers:
-                if isinstance(answer, ProofProgress):
-                    self._tell(f"… {progress_words(answer)}  {_('Esc stops')}")
-                else:
-                    self._ended(answer)
-        self._measuring = None
-
-    def _tell(self, words: str, tone: str = "") -> None:
-        state = self.query_one("#state", Words)
-        state.set_class(tone == "-stop", "-stop")
-        state.set_class(tone == "-good", "-good")
-        state.say(visible(words))
-
-    def _ended(self, found: DataReport | ProofFailed) -> None:
+        self._shown, self._at, self._extra = found, 0, None
+        self.remove_class("-new")
+        problems = self.query_one(ProblemList)
+        report = found if isinstance(found, DataReport) else None
+        self.set_class(report is None or not report.examples, "-empty")
         if isinstance(found, ProofFailed):
-            hint = f" {render(found.hint)}" if found.hint else ""
-            self._tell(f"✗ {render(found.message)}{hint}", "-stop")
-            return
-        self._report, self._row = found, 0
-        stops, warnings = len(found.stops), len(found.problems) - len(found.stops)
-        if stops:
-            first = render(found.stops[0].message)
-            self._tell(_("✗ Would not train: {reason} (3 shows the ways out)").format(reason=first), "-stop")
-        elif warnings:
-            self._tell(_("✓ Can be trained; to look at: {count} (press 3)").format(count=warnings), "-good")
-        else:
-            self._tell(_("✓ Can be trained; nothing to correct"), "-good")
-        self.query_one("#problems", Tab).label = f"3 {_(PANES['problems'])} ({len(found.problems)})"
-        self.query_one("#fact-words", Words).say(visible("\n\n".join(facts(found))))
-        self.query_one(Histogram).show(found.lengths, found.max_seq_length)
-        self._show_length(found.max_seq_length)
-        self._show_row()
-        self._show_problems()
+            self.query_one("#headline", Words).say(
+                Content.styled("✗ " + _("Nothing could be measured"), "bold $text-error")
+            )
+            problems.show(items_of_failure(found))
+        elif report:
+            self.query_one("#headline", Words).say(_headline(report))
+            problems.show(items_of(report.problems))
+            self.query_one("#title", Words).say(_("Lengths in tokens; ← → try another, Enter takes it"))
+            self.query_one(LengthPlot).show(report.lengths, report.max_seq_length)
+            self._show_numbers(report.max_seq_length)
+            self._show_row()
+        self.refresh_bindings()
+        self.call_after_refresh(self._focus_first)
 
-    # Examples.
+    def _show_progress(self) -> None:
+        """Every so often, for the seconds to go on."""
+        proofs, words = self.loris.proofs, self.query_one("#progress", Words)
+        words.set_class(proofs.progress is not None or self._shown is None, "-shown")
+        if proofs.progress is None:
+            if self._shown is None:
+                words.say(_("Nothing was measured yet. Ctrl+R starts it."))
+            return
+        progress, passed = proofs.progress, time.monotonic() - proofs.started
+        share = min(1.0, progress.done / progress.total) if progress.total else 0.0
+        bar = "█" * round(share * BAR_CELLS) + "░" * (BAR_CELLS - round(share * BAR_CELLS))
+        line = f"{bar} {progress_words(progress)} · " + _("{seconds} s").format(seconds=int(passed))
+        words.say(f"{line} · " + _("Esc stops"))
+
+    def _rows(self) -> tuple[ProvenRow, ...]:
+        report = self._report
+        return ((self._extra,) if self._extra else ()) + (report.examples if report else ())
+
+    @property
+    def _report(self) -> DataReport | None:
+        return self._shown if isinstance(self._shown, DataReport) else None
 
     def _show_row(self) -> None:
+        rows = self._rows()
+        place = f"{self._at + 1}/{len(rows)}" if len(rows) > 1 else ""
+        self.query_one(TokenPane).show(rows[self._at] if rows else None, place)
+
+    def _show_numbers(self, length: int) -> None:
         report = self._report
-        if report is None or not report.examples:
-            self.query_one("#which", Words).say(_("There is no example to show."))
-            return
-        row = report.examples[self._row]
-        words = _("Row {row} ({at} of {shown} shown): {length} tokens, {learned} learned").format(
-            row=row.number, at=self._row + 1, shown=len(report.examples), length=row.length, learned=row.learned
-        )
-        self.query_one("#which", Words).say(words)
-        self.query_one(ExampleView).show(row)
+        if report:
+            lines = [*numbers(report, at_length(report, length)), format_words(report)]
+            self.query_one("#numbers", Words).say(visible("\n".join(lines)))
+
+    # Rows.
+
+    def on_token_pane_turned(self, event: TokenPane.Turned) -> None:
+        self.action_turn(event.by)
 
     def action_turn(self, by: int) -> None:
-        if self._report and self._report.examples:
-            self._row = (self._row + by) % len(self._report.examples)
+        if rows := self._rows():
+            self.remove_class("-lengths")
+            self._at = (self._at + by) % len(rows)
             self._show_row()
-            self.action_pane("examples")
+
+    def action_view(self) -> None:
+        pane, views = self.query_one(TokenPane), list(VIEWS)
+        if self.has_class("-lengths") and not self.has_class("-wide"):
+            self.remove_class("-lengths")
+        else:
+            pane.view = views[(views.index(pane.view) + 1) % len(views)]
+        pane.draw()
+        pane.focus()
+
+    def action_edges(self) -> None:
+        pane = self.query_one(TokenPane)
+        pane.edges = not pane.edges
+        pane.draw()
+
+    def action_go_to(self) -> None:
+        if report := self._report:
+
+            def take(number: int | None) -> None:
+                if number is not None:
+                    self.go_to(number)
+
+            self.app.push_screen(NumberDialog(_("Go to row"), max(1, report.rows_total)), take)
+
+    def go_to(self, number: int) -> None:
+        """Show a row: one of the examples, else have it measured."""
+        self.remove_class("-lengths")
+        at = next((at for at, row in enumerate(self._rows()) if row.number == number), None)
+        if at is None:
+            self._fetch(number)
+        else:
+            self._at = at
+            self._show_row()
+        self.query_one(TokenPane).focus()
+
+    @work(exclusive=True, group="row")
+    async def _fetch(self, number: int) -> None:
+        found = await self.loris.proofs.row(self.loris.draft.sound_parts(), number)
+        if isinstance(found, ProvenRow):
+            self._extra, self._at = found, 0
+            self._show_row()
+        else:
+            words = render(found.message) if found else _("There is no row {number}.").format(number=number)
+            self.notify(visible(words), severity="warning", markup=False)
 
     # Lengths.
 
-    def on_histogram_moved(self, event: Histogram.Moved) -> None:
-        self._show_length(event.length)
+    def action_lengths(self) -> None:
+        self.toggle_class("-lengths")
+        to = LengthPlot if self.has_class("-lengths") else TokenPane
+        self.call_after_refresh(self.query_one(to).focus)
 
-    def _show_length(self, length: int) -> None:
-        if self._report is None:
-            return
-        lines = length_lines(at_length(self._report, length))
-        if length != self.loris.draft[LENGTH]:
-            lines.append(_("Press a to set the context length to {length}; it is {now}.").format(
-                length=length, now=self.loris.draft[LENGTH]))  # fmt: skip
-        else:
-            lines.append(_("← → move the line and show what other lengths would do."))
-        self.query_one("#at-length", Words).say("\n".join(lines))
+    @on(LengthPlot.Moved)
+    def _moved(self, event: LengthPlot.Moved) -> None:
+        if not isinstance(event, LengthPlot.Taken):
+            self._show_numbers(event.at)
 
-    def action_apply(self) -> None:
-        length = self.query_one(Histogram).length
-        if self._report and length != self.loris.draft[LENGTH]:
-            self._change({LENGTH: length})
+    @on(LengthPlot.Taken)
+    def _taken(self, event: LengthPlot.Taken) -> None:
+        self._change({LENGTH: event.at})
 
-    # Problems.
+    # Fixes.
 
-    def _show_problems(self) -> None:
-        assert self._report is not None
-        box = self.query_one("#pane-problems", ListBox)
-        box.clear_options()
-        self._fixes = []
-        for problem in self._report.problems:
-            self._fixes.append((problem, None))
-            box.add_option(_problem_words(problem))
-            for fix in problem.fixes:
-                self._fixes.append((problem, fix))
-                box.add_option(Content.assemble(("   → ", "bold $text-accent"), visible(render(fix.label))))
-        if not self._fixes:
-            box.add_option(Content(_("Nothing is wrong.")))
-        box.highlighted = next((n for n, (_p, fix) in enumerate(self._fixes) if fix), 0)
+    def on_problem_list_picked(self, event: ProblemList.Picked) -> None:
+        item = event.item
+        if item.fix:
+            self._apply(item.fix)
+        elif item.field:
+            self.loris.go_to_field(item.field)
+        elif item.row:
+            self.go_to(item.row)
 
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        if event.option_index >= len(self._fixes):
-            return
-        problem, fix = self._fixes[event.option_index]
-        if fix:
-            self._change(fix.changes)
-        elif problem.field:
-            self.loris.go_to_field(problem.field)
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "fix":
+            return bool(self.query(ProblemList) and self.query_one(ProblemList).fixes)
+        return action not in ("view", "turn", "go_to", "lengths") or self._report is not None
+
+    def action_fix(self, number: int) -> None:
+        fixes = self.query_one(ProblemList).fixes
+        if number <= len(fixes):
+            self._apply(fixes[number - 1])
+
+    def _apply(self, fix: Fix) -> None:
+        self._change(fix.changes)
 
     def _change(self, changes: dict[str, object]) -> None:
-        """Change the draft, and measure what that makes of it."""
+        """Write into the draft, and look what comes of it."""
         for path, value in changes.items():
             self.loris.draft[path] = value
-        said = ", ".join(f"{path} = {value}" for path, value in changes.items())
-        self.notify(_("Changed: {changes}").format(changes=visible(said)), markup=False)
-        self.action_again()
+        told = ", ".join(f"{path.rpartition('.')[2]} = {value}" for path, value in changes.items())
+        self.notify(visible(told), title=_("Changed"), markup=False, timeout=3)
+        self.loris.prove()
 
     # Going about.
 
-    def action_pane(self, name: str) -> None:
-        self.query_one(Tabs).active = name
-        focus = {"examples": "#example", "lengths": "#histogram"}.get(name, f"#pane-{name}")
-        self.query_one(focus).focus()
-
-    def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
-        self.query_one(ContentSwitcher).current = f"pane-{event.tab.id}"
+    def action_again(self) -> None:
+        self.loris.prove()
 
     def action_back(self) -> None:
-        if self._measuring and self._measuring.is_running:
-            self._measuring.cancel()
-            self._measuring = None
-            self._tell(_("Stopped. Press r to measure again."))
+        if self.loris.proofs.progress is not None:
+            self.loris.cancel_proof()
         else:
             self.loris.go(self.came_from)
 
+    def action_step(self, name: str) -> None:
+        self.loris.go(name)
+
     def commands(self) -> Iterable[PaletteEntry]:
-        yield _("proof: measure again"), _("Look at the dataset anew"), self.action_again
+        yield _("proof: measure again"), _("Measure again"), self.action_again
+        yield _("proof: go to a row"), _("A row by its number"), self.action_go_to
+        yield _("proof: try other lengths"), _("Try other context lengths"), self.action_lengths
 
 
-def _problem_words(problem: Problem) -> Content:
-    mark = ("✗ ", "bold $text-error") if problem.level == "stop" else ("! ", "bold $text-warning")
-    parts: list[tuple[str, str]] = [mark, (visible(render(problem.message)), "")]
-    if problem.row:
-        parts.append(
-            ("\n   " + visible(_("Row {row}: {value}").format(row=problem.row, value=problem.value)), "dim")
-        )
-    return Content.assemble(*parts)
+def _headline(report: DataReport) -> Content:
+    """What was measured, and the verdict."""
+    stops = len(report.stops)
+    if stops:
+        verdict = ("✗ " + _("{count} in the way of training").format(count=stops), "bold $text-error")
+    elif report.problems:
+        verdict = ("! " + _("good to train, with warnings"), "bold $text-warning")
+    else:
+        verdict = ("✓ " + _("good to train"), "bold $text-success")
+    about = f"  {visible(report.path)}: {rows_words(report)} · {visible(report.variant)}"
+    share = report.learned_tokens / report.tokens if report.tokens else 0.0
+    learned = " · " + _("{share:.0%} of the tokens learned").format(share=share) if report.tokens else ""
+    return Content.assemble(verdict, about, learned)

@@ -16,6 +16,7 @@ from engine.client.runs import list_runs
 from engine.preflight import check_inputs
 from engine.spec.fields import field_info
 from engine.spec.files import PATH_FIELDS
+from engine.spec.report import Problem
 from engine.spec.run import RunSpec
 from engine.spec.text import Message
 from tui.i18n import N_, _, render
@@ -66,12 +67,14 @@ class ReviewScreen(WizardScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+r", "start", N_("Start"), id="run.start", tooltip=N_("Start training now")),
         Binding("ctrl+s", "save_preset", N_("Save"), id="review.save", tooltip=N_("Keep these settings")),
+        Binding("f7", "proof", N_("Proof"), id="review.proof", tooltip=N_("Which tokens are learned")),
         Binding("ctrl+n", "start", N_("Start training"), show=False, id="review.next"),
     ]
     _wrong: tuple[str, ...] = ()
     _starting = False
     _rows = 0
     _others: Sequence[str] = ()
+    _stops: tuple[Problem, ...] = ()
 
     def form(self) -> Iterable[Widget]:
         yield Words(id="summary")
@@ -85,7 +88,7 @@ class ReviewScreen(WizardScreen):
 
     def begin(self) -> None:
         if not self.wanted_field:
-            first = "#wrong" if self.loris.draft.errors() else "#start"
+            first = "#wrong" if self.loris.draft.errors() or self._stops else "#start"
             self.call_after_refresh(self.query_one(first).focus)
         self.look()
 
@@ -114,7 +117,8 @@ class ReviewScreen(WizardScreen):
         draft = self.loris.draft
         spec, _errors = draft.build()
         shown = spec or draft.sound_parts()
-        lines = run_words(shown, self._rows)
+        self._stops = self.loris.proofs.stops_of(shown)
+        lines = [*run_words(shown, self._rows), self._proof_words(shown)]
         if self._others:
             running = ", ".join(self._others)
             lines.append(_("! Also running: {runs}. Two at once may not fit the card.").format(runs=running))
@@ -122,20 +126,36 @@ class ReviewScreen(WizardScreen):
         self.query_one("#differences", Words).say(visible("\n".join(differences_words(draft.changes()))))
         self._show_wrong(errors)
 
+    def _proof_words(self, spec: RunSpec) -> str:
+        """Whether the data was proven, in a line of the summary."""
+        report = self.loris.proofs.report_of(spec)
+        if report is None:
+            return _("Data: not proven yet. F7 shows which tokens will be learned.")
+        if self._stops:
+            return _("✗ Data: {count} in the way of training.").format(count=len(self._stops))
+        share = report.learned_tokens / report.tokens if report.tokens else 0.0
+        return _("Data: proven; {share:.0%} of the tokens are learned.").format(share=share)
+
     def _show_wrong(self, errors: dict[str, Message]) -> None:
+        """The fields to correct, then what the proof of these settings found in the way."""
         self._wrong = tuple(errors)
+        count = len(errors) + len(self._stops)
         title = self.query_one("#wrong-title", Words)
-        words = _("{count} to correct before the start; Enter leads to the field:").format(count=len(errors))
+        words = _("{count} to correct before the start; Enter leads to the field:").format(count=count)
         title.say(Content.assemble(("✗", "not bold"), " ", words))
-        title.set_class(bool(errors), "-shown")
+        title.set_class(bool(count), "-shown")
         box = self.query_one("#wrong", ListBox)
-        box.set_class(bool(errors), "-shown")
+        box.set_class(bool(count), "-shown")
         box.clear_options()
         box.add_options([_error_line(path, render(message)) for path, message in errors.items()])
-        if errors:
+        box.add_options([_stop_line(stop) for stop in self._stops])
+        if count:
             box.highlighted = 0
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        if event.option_index >= len(self._wrong):
+            self.action_proof()
+            return
         path = self._wrong[event.option_index]
         step = step_of(path)
         if step == self.STEP:
@@ -154,7 +174,7 @@ class ReviewScreen(WizardScreen):
     def action_start(self) -> None:
         self.take_over()
         spec, errors = self.loris.draft.build()
-        if spec is None or errors:
+        if spec is None or errors or self.loris.proofs.stops_of(spec):
             self._refuse()
         elif not self._starting:
             self._starting = True
@@ -185,6 +205,10 @@ class ReviewScreen(WizardScreen):
 def _error_line(path: str, words: str) -> Content:
     step = STEPS[step_of(path)]
     return Content.assemble((f"{_(step)} · {_(_title(path))}", "bold"), "  ", (visible(words), "$text-error"))
+
+
+def _stop_line(stop: Problem) -> Content:
+    return Content.assemble((_("Proof of the data"), "bold"), "  ", (visible(render(stop.message)), "$text-error"))
 
 
 def _title(path: str) -> str:

@@ -1,63 +1,147 @@
-"""An example as found, as text, and token by token with what is learned marked, in colour and without."""
+"""Shows an example token by token: what is learned and what is masked, in colour and without."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import ClassVar, Literal
+
+from rich.cells import cell_len
+from textual import events
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Static
+from textual.message import Message
 
 from engine.spec.report import ProvenRow, TokenView
-from tui.i18n import _, render
+from tui.i18n import N_, _, render
 from tui.safe import visible
+from tui.widgets.words import Words
 
-# Around what is learned, so that it can be told without colour.
-OPEN, CLOSE = "⟦", "⟧"
-ASCII_OPEN, ASCII_CLOSE = "[[", "]]"
+LEARNED, MASKED = "▌ ", "┊ "  # the gutter, for eyes and terminals that see no colours
+EDGE = "¦"  # between tokens, where they are to be told apart
+View = Literal["tokens", "text", "raw"]
+VIEWS: dict[View, str] = {"tokens": N_("tokens"), "text": N_("text"), "raw": N_("raw row")}
 Part = tuple[str, str]
 
 
-class ExampleView(VerticalScroll, can_focus=True):
-    """One row at a time."""
+def token_lines(tokens: Iterable[TokenView], width: int, edges: bool = False) -> list[Content]:
+    """Lines of at most `width` cells, each all learned or all masked, as its gutter says."""
+    lines = []
+    for learned, run in groupby(tokens, key=lambda token: token.learned):
+        gutter = (LEARNED, "bold $text-success") if learned else (MASKED, "dim")
+        lines += [Content.assemble(gutter, *parts) for parts in _wrapped(_pieces(run, edges), width - 2)]
+    return lines
+
+
+def _pieces(run: Iterable[TokenView], edges: bool) -> Iterator[Part]:
+    """(text, style) of the tokens of a run. A line end is a sign and an end."""
+    for number, token in enumerate(run):
+        style = "bold underline $text-success" if token.learned else "$text-muted"
+        if token.special:
+            style += " reverse"
+        elif number % 2:
+            style += " on $foreground 12%"
+        text = visible(token.text).replace("\t", "⇥").replace("\n", "↵\n")
+        if text:
+            yield text, style
+            if edges:
+                yield EDGE, "$text-accent"
+
+
+def _wrapped(pieces: Iterable[Part], width: int) -> Iterator[list[Part]]:
+    line: list[Part] = []
+    room = width
+    for text, style in pieces:
+        part = ""
+        for sign in text:
+            cells = cell_len(sign)
+            if sign == "\n" or cells > room:
+                yield [*line, (part, style)]
+                line, part, room = [], "", width
+            if sign != "\n":
+                part += sign
+                room -= cells
+        if part:
+            line.append((part, style))
+    if line:
+        yield line
+
+
+class TokenPane(VerticalScroll, can_focus=True):
+    """One row in one of `VIEWS`. Left and right ask for another row by `Turned`."""
 
     DEFAULT_CSS = """
-    ExampleView { padding: 0 1; }
-    ExampleView Static { height: auto; }
+    TokenPane { padding: 0 1; background: $surface; }
+    TokenPane Words { height: auto; }
+    TokenPane .head { color: $text-muted; }
+    TokenPane:focus .head { text-style: bold; color: $text-accent; }
     """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right", "turn(1)", N_("Next row"), show=False),
+        Binding("left", "turn(-1)", N_("Row before"), show=False),
+    ]
 
-    def __init__(self, unicode: bool = True, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._marks = (OPEN, CLOSE) if unicode else (ASCII_OPEN, ASCII_CLOSE)
-        self._body = Static("", markup=False)
+    class Turned(Message):
+        """`by`: 1 or -1."""
+
+        def __init__(self, by: int) -> None:
+            super().__init__()
+            self.by = by
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._head, self._body = Words(classes="head"), Words()
+        self._row: ProvenRow | None = None
+        self._place = ""
+        self.view: View = "tokens"
+        self.edges = False
 
     def compose(self) -> ComposeResult:
+        yield self._head
         yield self._body
 
-    def show(self, row: ProvenRow) -> None:
-        """Show this row from its start."""
-        parts: list[Part] = []
-        if row.error:
-            parts += [("✗ " + visible(render(row.error)) + "\n\n", "bold $text-error")]
+    def show(self, row: ProvenRow | None, place: str = "") -> None:
+        """`place`: such as 3/20, of the examples at hand."""
+        if row != self._row:
+            self.scroll_home(animate=False)
+        self._row, self._place = row, place
+        self.draw()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.draw()
+
+    def draw(self) -> None:
+        row = self._row
+        if row is None:
+            self._head.say(_("No row to show."))
+            self._body.say("")
+            return
+        self._head.say(self._heading(row))
+        self._body.say(self._content(row))
+
+    def _heading(self, row: ProvenRow) -> Content:
+        words = [_("Row {number}").format(number=row.number) + (f" ({self._place})" if self._place else "")]
         if row.tokens:
-            parts += [
-                (_("As it is learned; what counts stands in {marks}").format(marks="".join(self._marks)), "bold")
-            ]
-            parts += [("\n", ""), *learned_parts(row.tokens, self._marks), ("\n\n", "")]
-        parts += [(_("As found") + "\n", "bold"), (visible(row.raw), "$text-muted")]
-        self._body.update(Content.assemble(*parts))
-        self.scroll_home(animate=False)
+            words.append(_("{length} tokens, {learned} learned").format(length=row.length, learned=row.learned))
+            if row.length > len(row.tokens):
+                words.append(_("{count} cut off").format(count=row.length - len(row.tokens)))
+        views = " ".join(f"[{_(n)}]" if view == self.view else f" {_(n)} " for view, n in VIEWS.items())
+        lines = [" · ".join(words), views]
+        if self.view == "tokens":
+            lines.append(_("▌ learned   ┊ masked   ↵ line end"))
+        return Content("\n".join(lines))
 
+    def _content(self, row: ProvenRow) -> Content:
+        error = [(f"✗ {visible(render(row.error))}\n", "$text-error")] if row.error else []
+        if self.view == "raw" or (row.error and not row.text):
+            return Content.assemble(*error, visible(row.raw))
+        if self.view == "text":
+            return Content.assemble(*error, visible(row.text))
+        width = max(10, self.scrollable_content_region.width)
+        lines = token_lines(row.tokens, width, self.edges)
+        return Content.assemble(*error, Content("\n").join(lines))
 
-def learned_parts(tokens: tuple[TokenView, ...], marks: tuple[str, str]) -> list[Part]:
-    """The tokens one after the other. Special ones are underlined; learned runs are bold and between marks."""
-    parts: list[Part] = []
-    learning = False
-    for token in tokens:
-        if token.learned != learning:
-            parts.append((marks[0] if token.learned else marks[1], "bold $text-warning"))
-            learning = token.learned
-        style = "bold $text-success" if token.learned else "$text-muted"
-        parts.append((visible(token.text), f"{style} underline" if token.special else style))
-    if learning:
-        parts.append((marks[1], "bold $text-warning"))
-    return parts
+    def action_turn(self, by: int) -> None:
+        self.post_message(self.Turned(by))

@@ -1,0 +1,91 @@
+"""Stops and warnings of a proof, each with its fixes, which a digit applies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import OptionList
+
+from engine.spec.report import Fix, Problem, ProofFailed
+from tui.i18n import _, render
+from tui.safe import visible
+from tui.widgets.list_box import ListBox
+
+MOST_FIXES = 9  # there are no more digits
+VALUE_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class Item:
+    """A line of the list: a problem, one of its fixes, or the field that is to blame."""
+
+    content: Content
+    row: int | None = None
+    fix: Fix | None = None
+    field: str = ""
+
+
+def items_of(problems: Sequence[Problem]) -> Iterator[Item]:
+    """The lines for these problems, fixes numbered through."""
+    number = 0
+    for problem in problems:
+        stop = problem.level == "stop"
+        mark = ("✗ ", "bold $text-error") if stop else ("! ", "bold $text-warning")
+        words = [mark, (visible(render(problem.message)), "")]
+        if problem.row:
+            value = " ".join(visible(problem.value).split())[:VALUE_CHARACTERS]
+            words.append((" " + _("(row {row}: {value})").format(row=problem.row, value=value), "$text-muted"))
+        yield Item(Content.assemble(*words), problem.row)
+        for fix in problem.fixes:
+            number += 1
+            key = f"{number}" if number <= MOST_FIXES else " "
+            yield Item(Content.assemble((f"  {key} ", "bold $text-accent"), visible(render(fix.label))), fix=fix)
+        if stop and not problem.fixes and problem.field:
+            yield Item(Content.assemble(("  ↵ ", "bold"), _("Go to the setting")), field=problem.field)
+
+
+def items_of_failure(failed: ProofFailed) -> Iterator[Item]:
+    words = [("✗ ", "bold $text-error"), (visible(render(failed.message)), "")]
+    if failed.hint:
+        words.append(("\n  " + visible(render(failed.hint)), ""))
+    yield Item(Content.assemble(*words))
+    if failed.field:
+        yield Item(Content.assemble(("  ↵ ", "bold"), _("Go to the setting")), field=failed.field)
+
+
+class ProblemList(ListBox):
+    """Posts `Picked` for the line that Enter was pressed on."""
+
+    DEFAULT_CSS = """
+    ProblemList.-textual-compact { max-height: 9; display: none; }
+    ProblemList.-textual-compact.-shown { display: block; }
+    """
+
+    class Picked(Message):
+        def __init__(self, item: Item) -> None:
+            super().__init__()
+            self.item = item
+
+    def __init__(self) -> None:
+        super().__init__(id="problems")
+        self.items: tuple[Item, ...] = ()
+
+    @property
+    def fixes(self) -> list[Fix]:
+        return [item.fix for item in self.items if item.fix]
+
+    def show(self, items: Iterator[Item]) -> None:
+        self.items = tuple(items)
+        self.set_class(bool(self.items), "-shown")
+        self.can_focus = bool(self.items)
+        self.clear_options()
+        self.add_options([item.content for item in self.items])
+        if self.items:
+            self.highlighted = 0
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self.post_message(self.Picked(self.items[event.option_index]))
