@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.record import EventWriter
-from engine.spec.commands import AnyCommand, AnyReply, Cancel, Push, Refused
+from engine.spec.commands import AnyCommand, AnyReply, Cancel, Export, Push, Refused
 from engine.spec.events import Stage
 from engine.spec.text import N_, Message, say
 
@@ -116,7 +116,13 @@ class Control:
 
     def cancel_all(self, owner: object | None = None) -> None:
         """Cancel what a client that went away had asked for, or everything."""
-        self._cancel(lambda job: owner is None or (job.owner is owner and not isinstance(job.command, Push)))
+        self._cancel(
+            lambda job: owner is None or (job.owner is owner and not isinstance(job.command, Export | Push))
+        )
+
+    def cancel_exports(self) -> bool:
+        """Give up every export that is going on or waiting, whoever asked for it. False when there is none."""
+        return self._cancel(lambda job: isinstance(job.command, Export))
 
     def _cancel(self, which: Callable[[Job], bool]) -> bool:
         with self._lock:

@@ -20,6 +20,7 @@ from engine.spec.commands import (
     AnyCommand,
     AnyReply,
     Cancel,
+    CancelExport,
     CancelPush,
     Checkpoint,
     Done,
@@ -173,6 +174,8 @@ class _Client:
                 control.shutdown.set()
                 control.cancel_all()
                 control.wake()
+            case CancelExport() if not control.cancel_exports():
+                return Refused(id=command.id, code="no_such_request", message=say(N_("Nothing is being saved.")))
             case CancelPush() if not control.on_cancel_push():
                 return Refused(id=command.id, code="no_such_request", message=say(N_("Nothing is being pushed.")))
             case Cancel() if not control.cancel(command, self):

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
 
-from engine import export, model
+from engine import model
 from engine.chat import answer_prompts, generate
 from engine.control import Control, Job
+from engine.exporting import Exports
 from engine.failures import RunFailed, explain, last_line
 from engine.preflight import check_inputs
 from engine.preflight.places import absolute_paths
@@ -123,7 +124,7 @@ class Session:
         gc.collect()
         self._ask_test_prompts(adapter=True)
         if LEADER:
-            self._export_as_told()
+            self._exports().as_told(self._warn)
 
     def _save_adapter(self) -> None:
         """Save what was trained. A disk that is full is waited for: the model in memory is all there is."""
@@ -131,7 +132,7 @@ class Session:
         told = False
         while True:
             try:
-                export.save(self._loaded, "adapter", self._folder.adapter, self._record, replace=True)
+                self._exports().save_trained()
                 return
             except Exception as error:
                 why = explain(error)
@@ -161,26 +162,6 @@ class Session:
             )
         except Exception as error:
             self._warn("prompt_failed", N_("A test prompt was not answered: {reason}"), error)
-
-    def _export_as_told(self) -> None:
-        """The merged model and the copies that the spec asks for. What fails is a warning: the adapter is safe."""
-        spec, record = self._spec.export, self._record
-        saved: list[tuple[ev.ExportKind, Path]] = [("adapter", self._folder.adapter)]
-        if (spec.merged_16bit or spec.copy_to) and not self._control.ending:
-            record.enter("exporting")
-        if spec.merged_16bit and not self._control.ending:
-            try:
-                target = self._folder.exports / "merged_16bit"
-                saved.append(("merged_16bit", export.save(self._loaded, "merged_16bit", target, record)))
-            except Exception as error:
-                self._warn("merge_failed", N_("The merged model was not saved: {reason}"), error)
-        if spec.copy_to and not self._control.ending:
-            for kind, source in saved:
-                try:
-                    target = Path(spec.copy_to).expanduser() / self._folder.name / source.name
-                    export.copy(source, kind, target, record)
-                except Exception as error:
-                    self._warn("copy_failed", N_("The result was not copied: {reason}"), error)
 
     def _warn(self, code: str, template: str, error: Exception) -> None:
         """Report a failure that the run survives."""
@@ -251,10 +232,7 @@ class Session:
             if isinstance(command, Generate):
                 self._generate(job, command)
             elif isinstance(command, Export):
-                self._record.enter("exporting")
-                target = self._target(command)
-                export.save(self._loaded, command.kind, target, self._record)
-                job.reply(Done(id=command.id, path=str(target)))
+                self._exports().carry_out(job, command)
         except RunFailed as failure:
             job.reply(Refused(id=command.id, code=failure.code, message=failure.message, field=failure.field))
         except Exception as error:
@@ -264,14 +242,8 @@ class Session:
         finally:
             self._record.enter(stage)
 
-    def _target(self, command: Export) -> Path:
-        """Where an export goes: into a folder that is there already, under this run's name and the kind."""
-        if not command.path:
-            return self._folder.exports / command.kind
-        target = Path(command.path).expanduser()
-        if not target.is_absolute():
-            raise RunFailed("path_relative", say(N_("Give the whole path, from / on.")))
-        return target / self._folder.name / command.kind if target.is_dir() else target
+    def _exports(self) -> Exports:
+        return Exports(self._folder, self._spec, self._loaded, self._style, self._control)
 
     def _generate(self, job: Job, command: Generate) -> None:
         if command.adapter and not self._loaded.has_adapter:

@@ -104,6 +104,10 @@ class Push(Command, frozen=True, kw_only=True):
         return f"Push(id={self.id}, kind={self.kind!r}, repo_id={self.repo_id!r}, path={self.path!r})"
 
 
+class CancelExport(Command, frozen=True, kw_only=True):
+    """Give up the export in progress, whoever asked for it: it goes on when its client goes away."""
+
+
 class CancelPush(Command, frozen=True, kw_only=True):
     """Give up the push in progress, whoever asked for it. What was transferred serves the next try."""
 
@@ -112,7 +116,7 @@ class Shutdown(Command, frozen=True, kw_only=True):
     """End the engine: at once when idle; while training, after the step and a saved adapter."""
 
 
-AnyCommand = Train | Stop | Checkpoint | Generate | Cancel | Export | Push | CancelPush | Shutdown
+AnyCommand = Train | Stop | Checkpoint | Generate | Cancel | Export | CancelExport | Push | CancelPush | Shutdown
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
