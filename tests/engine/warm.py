@@ -14,6 +14,7 @@ from multiprocessing.forkserver import ForkServer
 from pathlib import Path
 
 from engine.__main__ import main
+from engine.client.launch import has_accelerator
 
 # Read by the libraries at import, before any fork.
 READ_AT_IMPORT = ("HF_", "CUDA_", "OMP_", "MKL_", "UNSLOTH_", "TORCH", "PYTORCH", "TOKENIZERS_")
@@ -23,7 +24,12 @@ _server: ForkServer | None = None
 
 
 def fits(environment: dict[str, str], base: dict[str, str]) -> bool:
-    """Whether an engine with this environment can be forked off a process that has `base`."""
+    """Whether an engine with this environment can be forked off a process that has `base`.
+
+    None can where there is a GPU: CUDA does not survive a fork.
+    """
+    if has_accelerator():
+        return False
     names = {*environment, *base}
     return not any(n.startswith(READ_AT_IMPORT) and environment.get(n) != base.get(n) for n in names)
 
