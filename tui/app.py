@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
+import msgspec
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
@@ -16,6 +17,7 @@ from engine.client.errors import ClientError
 from engine.client.runs import discard_drafts, list_runs
 from engine.spec.commands import Refused
 from engine.spec.errors import SpecError
+from engine.spec.files import load_spec
 from engine.spec.presets import find_preset
 from engine.spec.text import Message, say
 from tui.draft import Draft
@@ -24,7 +26,7 @@ from tui.link import Backend, EngineLink, RealBackend
 from tui.messages import ProofChanged, RunChanged
 from tui.proofs import Proofs, Prover
 from tui.safe import VisibleFilter, visible
-from tui.settings import Settings, load_settings, save_settings
+from tui.settings import load_settings, save_settings
 
 if TYPE_CHECKING:
     from textual.filter import LineFilter
@@ -79,6 +81,7 @@ class LorisApp(App[None]):
         language: str | None = None,
         start: Literal["home", "review"] = "home",
         backend: Backend | None = None,
+        run: RunFolder | None = None,
         prover: Prover | None = None,
     ) -> None:
         super().__init__()
@@ -92,6 +95,7 @@ class LorisApp(App[None]):
         self.proofs = Proofs(prover)
         self._start = start
         self._place: str = start
+        self._wanted_run = run  # to attach to at once
         self._leaving = False
 
     def get_line_filters(self) -> list[LineFilter]:
@@ -106,10 +110,21 @@ class LorisApp(App[None]):
         self.set_interval(POLL_SECONDS, self._poll)
         self.set_timer(TIDY_SECONDS, lambda: self.run_worker(discard_drafts, thread=True, exit_on_error=False))
         self.go(self._start)
+        if self._wanted_run:
+            self._show_run(self._wanted_run)
+
+    def _show_run(self, folder: RunFolder) -> None:
+        """Show a run that was asked for on the command line."""
+        try:
+            self.open_run(folder, load_spec(folder.spec))
+        except SpecError as error:
+            self.notify(visible(render(error.errors[0].message)), severity="error", markup=False)
 
     def _poll(self) -> None:
         if self.link.poll():
             self.screen.post_message(RunChanged())
+        if self.link.behind:
+            self.call_later(self._poll)
 
     def go(self, name: str, field: str = "") -> None:
         """Show a screen by its name in `SCREENS`, with `field` in focus. It reads the draft and the link."""
@@ -138,7 +153,7 @@ class LorisApp(App[None]):
     def use_language(self, code: str) -> None:
         """Change the language, remember it, and draw the screen in front again."""
         set_language(code)
-        save_settings(Settings(language=language()))
+        save_settings(msgspec.structs.replace(load_settings(), language=language()))
         self.go(self._place)
 
     # The engine. These return at once; what they start is one worker at a time, in order.
@@ -209,7 +224,7 @@ class LorisApp(App[None]):
 
     async def _open_run(self, folder: RunFolder, spec: RunSpec) -> None:
         await self.link.look_at(folder, spec)
-        self.link.poll()
+        await self.link.catch_up()
         self.go("live")
 
     def start_training(self, spec: RunSpec) -> None:

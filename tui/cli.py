@@ -6,6 +6,7 @@ import argparse
 import errno
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -61,8 +62,28 @@ def _command(options: argparse.Namespace) -> int:
             return run_data(options.spec, options.json, None if options.all else options.rows)
         case "presets":
             return list_presets()
+        case "attach":
+            return attach(options.run, options.lang)
+        case "ls" | "status" | "logs" | "stop" | "resume":
+            return _run_command(options)
         case _:
             return wizard(options.preset, options.lang, "home")
+
+
+def _run_command(options: argparse.Namespace) -> int:
+    from tui import run_commands
+
+    match options.command:
+        case "ls":
+            return run_commands.ls(options.json)
+        case "status":
+            return run_commands.status(options.run, options.json)
+        case "logs":
+            return run_commands.logs(options.run, options.follow)
+        case "resume":
+            return run_commands.resume_run(options.run, options.set)
+        case _:
+            return run_commands.stop_run(options.run, options.mode, options.grace)
 
 
 def _language(given: list[str]) -> str:
@@ -145,7 +166,43 @@ def parser() -> argparse.ArgumentParser:
         "--rows", type=int, default=100_000, metavar="N", help=_("read so many rows at most (100000 unless told)")
     )
     command("presets", _("list the presets that come with Loris, and your own"))
+    _add_run_commands(command)
     return top
+
+
+def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands for runs that go on without a terminal."""
+
+    def of_run(name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
+        added = command(name, summary, more)
+        which = _("a run's name, its start, or its title; without one the newest that is live")
+        added.add_argument("run", nargs="?", default="", metavar="RUN", help=which)
+        return added
+
+    of_run("attach", _("open the screen of a run, wherever it was started"))
+    listed = command("ls", _("list all runs, the live ones first"))
+    listed.add_argument("--json", action="store_true", help=_("print JSON instead"))
+    status = of_run("status", _("tell how a run stands: step, loss, time, cost, and what went wrong"))
+    status.add_argument("--json", action="store_true", help=_("print JSON instead"))
+    logs = of_run("logs", _("print the end of a run's log"))
+    logs.add_argument("-f", "--follow", action="store_true", help=_("go on until the run has ended"))
+    stop = of_run(
+        "stop",
+        _("stop a run, wait until its engine is gone, and say what survived"),
+        _("exit codes:\n  0    stopped\n  1    it had to be ended by force\n  2    there is no such run"),
+    )
+    how = stop.add_mutually_exclusive_group()
+    for flag, mode, words in (
+        ("--save", "save", _("end after the step in progress and save the adapter (the default)")),
+        ("--now", "now", _("end at once, keeping what is complete on disk")),
+        ("--discard", "discard", _("end at once, without an adapter")),
+    ):
+        how.add_argument(flag, dest="mode", action="store_const", const=mode, default="save", help=words)
+    patience = _("seconds without a sign of life after which it is ended by force")
+    stop.add_argument("--grace", type=float, metavar=_("SECONDS"), help=patience)
+    resume = of_run("resume", _("go on with a run that was interrupted, from its newest complete checkpoint"))
+    change = _("change a setting, such as training.max_steps=200; may be given several times")
+    resume.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
 
 
 def _exit_codes() -> str:
@@ -194,6 +251,26 @@ def wizard(preset: str | None, language: str | None, start: Literal["home", "rev
 
     app = LorisApp(preset=preset, language=language, start=start)
     sys.stderr.write("\x1b[2K")  # the line would still be there when the wizard is gone
+    app.run()
+    return app.return_code or 0
+
+
+def attach(run: str, language: str | None) -> int:
+    """Open the screen of a run; returns when the user leaves it."""
+    if why := _unusable_terminal():
+        print(why, file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
+    from tui.run_choice import NoSuchRun, find_run
+    from tui.safe import visible
+
+    try:
+        found = find_run(run)
+    except NoSuchRun as error:
+        print(visible(str(error)), file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
+    from tui.app import LorisApp
+
+    app = LorisApp(language=language, run=found.folder)
     app.run()
     return app.return_code or 0
 

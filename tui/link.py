@@ -204,6 +204,18 @@ class EngineLink:
         return changed or bool(lines) or doing != self.doing
 
     @property
+    def behind(self) -> bool:
+        """Whether more events are there to be read at once."""
+        return self._events is not None and self._events.behind
+
+    async def catch_up(self) -> None:
+        """Take in all that has happened so far, so that the whole curve is drawn at once. Keys go on in between."""
+        while self.poll():
+            if not self.behind:
+                return
+            await asyncio.sleep(0)
+
+    @property
     def alive(self) -> bool:
         return self.folder is not None and self.backend.is_alive(self.folder)
 

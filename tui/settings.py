@@ -11,9 +11,14 @@ from engine.spec.folder import home
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """`language` is empty until the user has chosen one: then the locale decides."""
+    """`language` is empty until the user has chosen one: then the locale decides.
+
+    `price_per_hour`: what this machine costs; 0 where nobody wants to know. `currency`: free text, such as USD.
+    """
 
     language: str = ""
+    price_per_hour: float = 0.0
+    currency: str = ""
 
 
 def _path() -> Path:

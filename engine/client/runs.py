@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import shutil
 import time
@@ -10,11 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
 from engine.client.errors import DiscardRefused
 from engine.client.holder import is_frozen
+from engine.client.labels import read_label
 from engine.spec import complete
 from engine.spec.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.spec.folder import RunFolder, runs_folder
@@ -30,6 +33,7 @@ RunWord = Literal[
 
 HEAD_BYTES = TAIL_BYTES = 64 << 10
 DRAFT_SECONDS = 3600.0  # after which nobody is about to come back to a draft whose engine is gone
+_FIRST_WORD = b'\n{"type":"EngineStarted"'
 START_SECONDS = 30.0  # how long a new process may take to hold its lock before it counts as lost
 
 
@@ -55,6 +59,9 @@ class RunSummary:
     draft: bool
     checkpoint: int | None = None  # the step of the newest complete checkpoint, to go on from
     frozen: bool = False  # its engine is there but held up (kill -STOP): it cannot answer
+    seconds: float = 0.0  # that its engines took, while they were there
+    last_event: float | None = None  # when, in seconds since 1970
+    note: str = ""  # the user's own
 
     @property
     def name(self) -> str:
@@ -99,13 +106,17 @@ def summarise(folder: RunFolder) -> RunSummary:
     training = next((e for e in reversed(events) if isinstance(e, TrainingStarted)), None)
     trained = state.trained or folder.adapter.is_dir()
     kept = complete.checkpoints(folder.checkpoints)
+    label = read_label(folder)
     return RunSummary(
         folder=folder,
         alive=alive,
+        seconds=state.clock.engine_seconds,
+        last_event=events[-1].time if events else None,
+        note=label.note,
         checkpoint=kept[0].step if kept else None,
         frozen=alive and is_frozen(folder),
         state=_word(state, alive, trained, _age(folder)),
-        title=title or folder.name,
+        title=label.title or title or folder.name,
         model=model,
         dataset=dataset,
         steps=state.step.step if state.step else 0,
@@ -155,7 +166,7 @@ def _age(folder: RunFolder) -> float:
 
 
 def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
-    """The first and the last events of a run; those between matter to no list."""
+    """The first and the last events of a run; of those between, what is needed to count its time."""
     try:
         with path.open("rb") as file:
             lines = file.read(HEAD_BYTES).split(b"\n")
@@ -164,6 +175,7 @@ def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
             if 0 < rest <= TAIL_BYTES:
                 lines += (torn + file.read()).split(b"\n")[:-1]
             elif rest:
+                lines += _engine_changes(file)
                 file.seek(-TAIL_BYTES, os.SEEK_END)
                 lines += file.read().split(b"\n")[1:-1]
     except OSError:
@@ -171,6 +183,19 @@ def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
     for line in lines:
         if event := decode(line):
             yield event
+
+
+def _engine_changes(file: BufferedReader) -> list[bytes]:
+    """Where one engine follows another in the middle: the last line of the one, the first of the other."""
+    lines = []
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        beyond = len(data) - TAIL_BYTES
+        at = data.find(_FIRST_WORD, HEAD_BYTES, beyond)
+        while at >= 0:
+            before = data.rfind(b"\n", 0, at) + 1
+            lines += [data[before:at], data[at + 1 : data.find(b"\n", at + 1)]]
+            at = data.find(_FIRST_WORD, at + 1, beyond)
+    return lines
 
 
 def _subject(folder: RunFolder) -> tuple[str, str, str]:
@@ -207,7 +232,7 @@ def discard(folder: RunFolder) -> None:
     links = [Path(e.path) for e in os.scandir(runs_folder()) if os.path.realpath(e.path) == str(path)]
     if not links or not (path / "spec.yaml").is_file():
         raise DiscardRefused(say(N_("{folder} is not the folder of a run."), folder=str(path)))
-    with _no_engine(RunFolder(path)):
+    with no_engine(RunFolder(path)):
         shutil.rmtree(path)
         for link in links:
             link.unlink(missing_ok=True)
@@ -225,7 +250,7 @@ def discard_drafts(now: float | None = None) -> list[RunFolder]:
 
 
 @contextmanager
-def _no_engine(folder: RunFolder) -> Iterator[None]:
+def no_engine(folder: RunFolder) -> Iterator[None]:
     """Keep engines off this folder. Raises `DiscardRefused` when one is there."""
     try:
         handle = hold(folder.lock)

@@ -69,6 +69,11 @@ class RunFolder:
         return self.path / ".draft"
 
     @property
+    def label(self) -> Path:
+        """What the user calls the run, and a note: not part of what was trained."""
+        return self.path / "label.json"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

@@ -22,6 +22,7 @@ from engine.spec.files import load_spec
 from engine.spec.presets import Preset, list_presets
 from tui.draft import Draft
 from tui.i18n import LANGUAGES, N_, _, language, render
+from tui.run_states import STATES
 from tui.safe import visible
 from tui.screens.base import LorisScreen
 from tui.widgets.list_box import ListBox
@@ -31,20 +32,6 @@ DEMO = "demo"
 REFRESH_SECONDS = 5.0
 MOST_RUNS = 50
 LABEL_CELLS = 30
-STATES = {
-    "starting": N_("starting"),
-    "loading": N_("loading"),
-    "ready": N_("ready"),
-    "preparing": N_("preparing"),
-    "training": N_("training"),
-    "saving": N_("saving"),
-    "serving": N_("trained, ready to chat"),
-    "exporting": N_("exporting"),
-    "completed": N_("completed"),
-    "stopped": N_("stopped early"),
-    "failed": N_("failed"),
-    "interrupted": N_("interrupted"),
-}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,20 @@
+"""The words for what a run is."""
+
+from __future__ import annotations
+
+from tui.i18n import N_
+
+STATES = {
+    "starting": N_("starting"),
+    "loading": N_("loading"),
+    "ready": N_("ready"),
+    "preparing": N_("preparing"),
+    "training": N_("training"),
+    "saving": N_("saving"),
+    "serving": N_("trained, ready to chat"),
+    "exporting": N_("exporting"),
+    "completed": N_("completed"),
+    "stopped": N_("stopped early"),
+    "failed": N_("failed"),
+    "interrupted": N_("interrupted"),
+}
