@@ -179,7 +179,9 @@ def test_time_of_a_long_run_that_was_resumed_in_its_middle(folder: RunFolder):
 def test_frozen_is_told(engine: subprocess.Popen[bytes], folder: RunFolder, capsys: pytest.CaptureFixture[str]):
     assert status(capsys, folder.name)["frozen"] is False
     engine.send_signal(signal.SIGSTOP)
-    found = status(capsys, folder.name)
+    give_up = time.monotonic() + 5  # the bound for the truth to be told
+    while not (found := status(capsys, folder.name))["frozen"]:
+        assert time.monotonic() < give_up
     assert (found["state"], found["alive"], found["frozen"]) == ("training", True, True)
     assert cli.main(["status"]) == 0
     assert "frozen" in capsys.readouterr().out
