@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 from datasets import Dataset, concatenate_datasets
+from tokenizers import Tokenizer
 
 from engine import hardware, markers
 from engine.dataset.detect import detect, one_style
@@ -298,5 +299,9 @@ def trained_tokens(tokenizer: Any, texts: list[str]) -> list[list[int]]:
         texts = [text if text.endswith(eos) else text + eos for text in texts]
     if tokenizer.bos_token and adds_bos(tokenizer):
         texts = [text.removeprefix(tokenizer.bos_token) for text in texts]  # the tokenizer puts it there itself
-    found: list[list[int]] = tokenizer(texts)["input_ids"]
-    return found
+    backend = getattr(tokenizer, "_tokenizer", None)
+    if not (texts and isinstance(backend, Tokenizer)):
+        found: list[list[int]] = tokenizer(texts)["input_ids"]
+        return found
+    tokenizer(texts[0])  # sets the backend up as for a call: nothing padded, nothing cut
+    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=True)]

@@ -6,7 +6,9 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from engine.data import trained_tokens
@@ -18,6 +20,7 @@ from engine.spec.text import Message
 from engine.style import Style
 
 SHOWN_EXAMPLES = 20  # from the start; those with a problem come on top
+SHOWN_OF_A_KIND = 3
 SHOWN_TOKENS = 4_000
 SHOWN_CHARACTERS = 20_000
 SHOWN_VALUE = 200
@@ -82,6 +85,10 @@ class Measure:
         self._special = set(tokenizer.all_special_ids) | set(getattr(tokenizer, "added_tokens_decoder", {}))
         self._seen: set[bytes] = set()
         self._with_problem: Counter[str] = Counter()
+        # While one batch is made tokens of, which needs no lock of Python's, the one before is counted.
+        trained_tokens(tokenizer, ["a"])  # sets it up, which no two threads may do at a time
+        self._thread = ThreadPoolExecutor(1)
+        self._coming: tuple[list[tuple[int, Row, str]], Future[list[list[int]]]] | None = None
 
     def add(self, rows: Sequence[tuple[int, Row, Example | BadRow]]) -> None:
         """Count a batch of (number, row, what it becomes)."""
@@ -103,8 +110,20 @@ class Measure:
                 self.found.duplicate.add(number, text)
             self._seen.add(key)
             good.append((number, row, text))
-        if good:
-            self._count(good)
+        before = self._coming
+        texts = [text for _, _, text in good]
+        self._coming = (good, self._thread.submit(trained_tokens, self._tokenizer, texts)) if good else None
+        if before:
+            self._count(before[0], before[1].result())
+
+    def close(self) -> Measures:
+        """What was counted, with the last batch."""
+        last, self._coming = self._coming, None
+        if last:
+            self._count(last[0], last[1].result())
+        self._thread.shutdown(wait=False)
+        self.found.examples.sort(key=lambda row: row.number)
+        return self.found
 
     def _bad(self, number: int, row: Row, problem: BadRow) -> None:
         concern = self.found.empty if problem.empty else self.found.bad
@@ -118,8 +137,7 @@ class Measure:
                 self.found.marked.add(number, found)
                 return
 
-    def _count(self, rows: list[tuple[int, Row, str]]) -> None:
-        whole = trained_tokens(self._tokenizer, [text for _, _, text in rows])
+    def _count(self, rows: list[tuple[int, Row, str]], whole: list[list[int]]) -> None:
         cut = [ids[: self._limit] for ids in whole]
         labels = self._labels(cut) if self._labels else cut
         # Where the answer begins must be known even when the cut took it away.
@@ -132,10 +150,10 @@ class Measure:
 
     def _one(self, number: int, row: Row, text: str, ids: list[int], labels: list[int], whole: list[int]) -> None:
         found, length = self.found, len(ids)
-        kept = [label for label in labels if label != MASKED]
         found.lengths[length] += 1
         found.tokens += len(labels)
-        found.learned += len(kept)
+        learned = len(labels) - labels.count(MASKED)
+        found.learned += learned
         first = next((at for at, label in enumerate(whole) if label != MASKED), None)
         if first is not None:
             found.answers_at[first] += 1
@@ -143,10 +161,12 @@ class Measure:
         if length > self._limit:
             found.cut.add(number, text)
             problem = "cut"
-        if not kept:
+        if not learned:
             found.unlearned.add(number, text)
             problem = "unlearned"
-        elif length <= self._limit and not ends(kept, self._stops):
+        elif length <= self._limit and not ends(
+            list(islice((label for label in reversed(labels) if label != MASKED), 3)), self._stops
+        ):
             found.endless.add(number, text[-SHOWN_VALUE:])
             problem = "endless"
         self._show(number, row, text, ids[: self._limit], labels, length, problem)
@@ -156,7 +176,7 @@ class Measure:
         if len(self.found.examples) < SHOWN_EXAMPLES:
             return True
         self._with_problem[problem] += 1
-        return bool(problem) and self._with_problem[problem] <= 3
+        return bool(problem) and self._with_problem[problem] <= SHOWN_OF_A_KIND
 
     def _show(
         self, number: int, row: Row, text: str, ids: list[int], labels: list[int], length: int, problem: str
@@ -181,7 +201,8 @@ class Measure:
         )
 
     def _show_failed(self, number: int, row: Row, message: Message) -> None:
-        if self._worth_showing("bad"):
+        self._with_problem["bad"] += 1
+        if self._with_problem["bad"] <= SHOWN_OF_A_KIND:
             self.found.examples.append(ProvenRow(number=number, raw=_raw(row), error=message))
 
 

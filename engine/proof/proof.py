@@ -25,7 +25,7 @@ from engine.spec.sources import sources_of
 from engine.spec.text import N_, say
 from engine.style import Style, choose_template, style_for
 
-BATCH_ROWS = 500
+BATCH_ROWS = 1000
 DETECTED_ROWS = 100
 
 Tell = Callable[[ProofProgress], None]
@@ -99,7 +99,7 @@ def prove(
             measure = Measure(tokenizer, style, labels, stops, [*parts, *special], spec.model.max_seq_length)
             for (found, rows), sample in zip(opened, samples, strict=True):
                 _measure(measure, found, rows, tell, cancelled, sample)
-    counted = measure.found if measure else None
+    counted = measure.close() if measure else None
     problems = problems_of(counted, spec, train_on_all=not data.train_on_responses_only, eos=eos) if counted else ()
     return DataReport(
         path=data.path,

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -22,6 +22,9 @@ from engine.spec.text import N_
 MOST_ROWS = 100_000  # measured, unless all are asked for
 HUB_ROWS = 2_000  # of a Hub dataset, streamed
 SAMPLED_BYTES = 256 << 20  # a larger file of lines is not read from end to end
+COUNTED_BYTES = 16 << 30  # a larger file is not read through even to count its lines
+CHUNK_BYTES = 1 << 20
+HEAD_ROWS = 1000
 LINE_BYTES = 16 << 20
 SEED = 3407
 
@@ -85,23 +88,40 @@ class Sample:
         return only if only.stat().st_size > SAMPLED_BYTES else None
 
     def _scattered(self, path: Path) -> Iterator[Numbered]:
-        """The first rows, then lines at random places. Of those only the place is known: numbers are estimates."""
+        """The first rows, then lines at random places. All lines are counted on the way, or, of a file too large
+        for that, judged by the length of those seen; then their numbers are estimates, too."""
         assert self._most is not None
         self.sampled = True
-        size, taken, seen = path.stat().st_size, 0, 0
+        size, taken = path.stat().st_size, 0
+        self.exact = size <= COUNTED_BYTES
         with path.open("rb") as file:
-            for line in islice(file, min(1000, self._most)):
-                taken, seen = taken + 1, seen + len(line)
+            for line in islice(file, min(HEAD_ROWS, self._most)):
+                taken += 1
                 yield taken, _decoded(line)
-            mean = seen / max(taken, 1)
+            head, number, lines, their_bytes = file.tell(), taken, 0, 0
+            mean = head / max(taken, 1)
             self.total = round(size / mean) if mean else taken
             places = random.Random(SEED)
-            for place in sorted(places.randrange(seen, size) for _ in range(self._most - taken)):
-                file.seek(place)
-                file.readline(LINE_BYTES)  # the rest of a line that began before
+            for place in sorted(places.randrange(head, size) for _ in range(self._most - taken) if head < size):
+                at = file.tell()
+                if place < at:  # within the line before: it would look like a duplicate
+                    continue
+                if self.exact:
+                    number += _line_ends(file, place - at)
+                else:
+                    file.seek(place)
+                number += file.readline(LINE_BYTES).endswith(b"\n")  # the rest of a line that began before
+                if not self.exact:
+                    number = taken + round((file.tell() - head) / mean)
                 line = file.readline(LINE_BYTES)
+                number += line.endswith(b"\n")
                 if line.strip():
-                    yield round(file.tell() / mean), _decoded(line)
+                    lines, their_bytes = lines + 1, their_bytes + len(line)
+                    yield number if line.endswith(b"\n") else number + 1, _decoded(line)
+            if self.exact:
+                self.total = number + _line_ends(file, size - file.tell()) + _lacks_end(file, size)
+            elif lines:  # all over the file: they judge better than its head
+                self.total = taken + round((size - head) * lines / their_bytes)
 
     def _streamed(self) -> Iterator[Numbered]:
         from datasets import load_dataset
@@ -129,6 +149,20 @@ class Sample:
         self.exact = not self.sampled
         total = known.num_examples if known and known.num_examples else count
         self.total = total if self.sampled else count
+
+
+def _line_ends(file: BinaryIO, count: int) -> int:
+    """How many lines end within the next so many bytes of a file."""
+    found = 0
+    while count > 0 and (chunk := file.read(min(count, CHUNK_BYTES))):
+        found, count = found + chunk.count(b"\n"), count - len(chunk)
+    return found
+
+
+def _lacks_end(file: BinaryIO, size: int) -> bool:
+    """Whether the last line of a file is one without a line end."""
+    file.seek(size - 1)
+    return file.read(1) != b"\n"
 
 
 def _decoded(line: bytes) -> Row | BadRow:
