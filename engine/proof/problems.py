@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.failures import RunFailed
 from engine.proof.measure import Concern, Measures
+from engine.spec.fields import FieldError
 from engine.spec.report import Fix, Problem
 from engine.spec.run import RunSpec
 from engine.spec.text import N_, Message, say
@@ -146,3 +147,12 @@ def as_problem(failure: RunFailed, spec: RunSpec) -> Problem:
     elif failure.code == "markers_missing":
         fixes = (*template_fixes(spec), LEARN_ALL) if spec.dataset.chat_template != "auto" else (LEARN_ALL,)
     return Problem(code=failure.code, level="stop", message=failure.message, field=failure.field, fixes=fixes)
+
+
+def clashing(clash: FieldError) -> Problem:
+    """Sources whose formats cannot be learned together."""
+    if clash.field == "dataset.written_with":
+        fix = Fix(say(N_("Write the pairs as chats, too")), {clash.field: "chat_template"})
+    else:
+        fix = Fix(say(N_("Train on the first place alone")), {"dataset.mix": []})
+    return Problem(code="mixed_formats", level="stop", message=clash.message, field=clash.field, fixes=(fix,))

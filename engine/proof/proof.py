@@ -17,7 +17,7 @@ from engine.dataset.detect import Detected, detect, one_style
 from engine.dataset.mapping import BadRow, Example, Row
 from engine.failures import RunFailed, explain
 from engine.proof.measure import Labels, Measure
-from engine.proof.problems import as_problem, problems_of
+from engine.proof.problems import as_problem, clashing, problems_of
 from engine.proof.sample import Numbered, Sample
 from engine.spec.report import DataReport, Fix, Problem, ProofProgress
 from engine.spec.run import ModelSpec, RunSpec
@@ -84,7 +84,7 @@ def prove(
     if not refused:
         kind, clash = one_style([found.kind for found, _ in opened], data)
         if clash:
-            refused.append(Problem(code="mixed_formats", level="stop", message=clash.message, field=clash.field))
+            refused.append(clashing(clash))
     if not refused:
         if data.chat_template != "auto":
             tokenizers.forget()
