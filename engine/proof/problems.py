@@ -26,7 +26,10 @@ def problems_of(found: Measures, spec: RunSpec, *, train_on_all: bool, eos: str)
         *([] if all_cut_off else _cut(found, spec)),
         *_endless(found, spec, eos),
     ]
-    if found.empty.count:
+    if found.rows and not found.lengths and not found.bad.count:
+        words = say(N_("No row of the dataset has an answer."))
+        problems.append(_problem("dataset_empty", "stop", found.empty, words, ()))
+    elif found.empty.count:
         words = say(N_("Rows without an answer: {count}. They are left out."), count=found.empty.count)
         problems.append(_problem("rows_empty", "warning", found.empty, words, ()))
     if found.duplicate.count:

@@ -254,6 +254,8 @@ STOPS = {
     "a broken line": (
         "rows_bad", "".join(json.dumps(row) + "\n" for row in PAIRS) + '{"question": "Half', 512, {},
     ),
+    "mixed schemas": ("rows_bad", [*PAIRS, ALPACA[0]], 512, {}),
+    "an unfit template": ("template_unfit", CHATS, 512, {"chat_template": "gemma3"}),
     "preference data": (
         "format_unknown", [{"prompt": "Hi?", "chosen": "Hello.", "rejected": "No."}], 512, {},
     ),
@@ -271,16 +273,75 @@ def test_each_stop_has_a_fix_that_mends_it(name: str, spec_for: Any, trainer_for
         trainer_for(spec)
     assert stop.fixes
     for fix in stop.fixes:
-        values = to_values(spec)
-        for path, value in fix.changes.items():
-            section, _, key = path.partition(".")
-            values[section][key] = value
-        fixed, errors = build(values)
-        assert fixed, errors
-        again = proof(fixed)
+        mended = fixed(spec, fix.changes)
+        again = proof(mended)
         assert stop.code not in [problem.code for problem in again.stops], fix
         if not again.stops:
-            trainer_for(fixed)
+            trainer_for(mended)
+
+
+def fixed(spec: RunSpec, changes: dict[str, Any]) -> RunSpec:
+    """The spec with the changes of a fix, as the terminal makes them."""
+    values = to_values(spec)
+    for path, value in changes.items():
+        section, _, key = path.partition(".")
+        values[section][key] = value
+    found, errors = build(values)
+    assert found, errors
+    return found
+
+
+def test_a_model_whose_template_ends_no_answer(
+    spec_for: Any, trainer_for: Any, demo: RunSpec, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(demo.model.model_name)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    tokenizer.save_pretrained(tmp_path / "endless")
+    shutil.copy(Path(demo.model.model_name) / "config.json", tmp_path / "endless")
+    spec = changed(spec_for(CHATS), model={"model_name": str(tmp_path / "endless")})
+    (stop,) = proof(spec).stops
+    assert stop.code == "eos_missing"
+    with pytest.raises(RunFailed) as refused:
+        trainer_for(spec)
+    assert refused.value.code == "eos_missing"
+    assert stop.fixes
+    for fix in stop.fixes:
+        mended = fixed(spec, fix.changes)
+        report = proof(mended)
+        assert not report.stops
+        assert all(any(token.special and token.learned for token in row.tokens[-3:]) for row in report.examples)
+        assert proven_rows(report) == trained_rows(trainer_for(mended))
+
+
+def test_chats_cannot_be_mixed_with_a_prompt_text(spec_for: Any, trainer_for: Any, tmp_path: Path) -> None:
+    other = tmp_path / "chats.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in CHATS))
+    spec = spec_for(ALPACA, mix=(str(other),), written_with="prompt_template")
+    (stop,) = proof(spec).stops
+    assert stop.code == "mixed_formats"
+    with pytest.raises(RunFailed):
+        trainer_for(spec)
+    (fix,) = stop.fixes
+    mended = fixed(spec, fix.changes)
+    report = proof(mended)
+    assert not report.stops
+    assert sorted(proven_rows(report)) == sorted(trained_rows(trainer_for(mended)))
+
+
+def test_a_text_is_no_chat(spec_for: Any, trainer_for: Any, tmp_path: Path) -> None:
+    other = tmp_path / "texts.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in TEXTS))
+    spec = spec_for(ALPACA, mix=(str(other),))
+    (stop,) = proof(spec).stops
+    assert stop.code == "mixed_formats"
+    (fix,) = stop.fixes
+    mended = fixed(spec, fix.changes)
+    report = proof(mended)
+    assert not report.stops
+    assert proven_rows(report) == trained_rows(trainer_for(mended))
 
 
 def test_a_bad_row_is_named_with_its_value(spec_for: Any) -> None:
@@ -306,8 +367,34 @@ def test_a_large_file_of_lines_is_sampled_from_all_of_it(spec_for: Any, monkeypa
     spec = spec_for(rows)
     report = proof(spec, most=1500)
     assert report.sampled
-    assert report.rows == 1500
-    assert abs(report.rows_total - 6000) < 1200
+    assert 1000 < report.rows <= 1500
+    assert (report.rows_total, report.exact) == (6000, True)
+    assert report.duplicate_rows == 0
     assert max(row.number for row in report.examples) <= 20
     longest = max(tokens for tokens, _ in report.lengths)
-    assert sum(rows for tokens, rows in report.lengths if tokens == longest) > 100  # the end was seen as well
+    assert sum(rows for tokens, rows in report.lengths if tokens >= longest - 5) > 100  # the end was seen as well
+
+
+def test_rows_without_any_answer_are_a_stop(spec_for: Any, trainer_for: Any) -> None:
+    rows = [{"question": "One?", "answer": "1"}] * 150 + [{"question": "Two?", "answer": " "}] * 20
+    spec = spec_for(rows, split="train[150:]")
+    (stop,) = proof(spec).stops
+    assert stop.code in ("dataset_empty", "column_missing", "format_unknown")
+    with pytest.raises(RunFailed):
+        trainer_for(spec)
+
+
+def test_the_rows_that_are_left_out_are_written_down(
+    spec_for: Any, trainer_for: Any, record: EventWriter, loaded: model.Loaded
+) -> None:
+    """The fix that drops rows, to its end: the report counts them, and the engine lists the same ones."""
+    spec = spec_for([*CHATS, {"messages": "Hello"}, {"messages": [{"role": "king", "content": "No."}]}, *CHATS])
+    (stop,) = proof(spec).stops
+    (fix,) = stop.fixes
+    mended = fixed(spec, fix.changes)
+    report = proof(mended)
+    assert not report.stops
+    assert report.bad_rows == stop.count == 2
+    assert proven_rows(report) == trained_rows(trainer_for(mended))
+    lines = RunFolder(record.folder).dropped.read_text().splitlines()
+    assert [json.loads(line)["row"] for line in lines] == [3, 4]
