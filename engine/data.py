@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -264,11 +265,12 @@ def text_of(
     except BadRow as bad:
         return "", Problem("bad_row", bad.at(number), bad.field, bad.empty)
     except RunFailed as failure:
-        message = say(
-            N_("Row {row}: {reason} The row is: {value}"),
-            row=number, reason=str(failure.message), value=shown(row),
-        )  # fmt: skip
-        return "", Problem(failure.code, message, failure.field)
+        return "", Problem(failure.code, refused_row(number, row, failure), failure.field)
+
+
+def refused_row(number: int, row: AnyMapping[str, Any], why: RunFailed) -> Message:
+    """Why a row cannot be written as text: the template takes it not."""
+    return say(N_("Row {row}: {reason} The row is: {value}"), row=number, reason=str(why.message), value=shown(row))
 
 
 def check_ending(tokenizer: Any, stop_ids: list[int]) -> None:

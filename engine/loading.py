@@ -91,7 +91,7 @@ def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str)
     except RunFailed:
         raise
     except Exception as error:
-        raise _unreadable(error, source, field, split_field) from error
+        raise unreadable(error, source, field, split_field) from error
     first, last = split.bounds(len(records))
     cut_late = (
         not split.whole
@@ -117,7 +117,8 @@ def _records(source: str, skip_bad: bool, stamp: str = "") -> Iterator[dict[str,
     yield from bad
 
 
-def _unreadable(error: Exception, source: Source, field: str, split_field: str) -> RunFailed:
+def unreadable(error: Exception, source: Source, field: str, split_field: str) -> RunFailed:
+    """Why the files of a source cannot be read, at the setting to blame."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, DataError):
         cause = cause.__cause__

@@ -41,6 +41,8 @@ class ProofWorker:
                 await self._send(ProofRequest(number=number, spec=spec, most_rows=most_rows))
                 while not ended:
                     line = await process.stdout.readline()
+                    if not line:
+                        await process.wait()  # the next question finds it gone, and starts another
                     answer: AnyProof = decode_proof(line) if line else _gone(number)
                     if answer.number == number:  # else: the last words on an earlier question
                         ended = isinstance(answer, DataReport | ProofFailed)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from engine.data import trained_tokens
+from engine.data import refused_row, trained_tokens
 from engine.dataset.mapping import BadRow, Example, Row
 from engine.failures import RunFailed
 from engine.learned import MASKED, ends
@@ -101,8 +101,9 @@ class Measure:
             try:
                 text = self._style.training_text(self._tokenizer, example)
             except RunFailed as refused:
-                self.found.bad.add(number, _raw(row), refused.message, refused.field)
-                self._show_failed(number, row, refused.message)
+                why = refused_row(number, row, refused)
+                self.found.bad.add(number, _raw(row), why, refused.field)
+                self._show_failed(number, row, why)
                 continue
             self._look_for_markers(number, example)
             key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from engine.dataset.mapping import BadRow, Row
 from engine.failures import RunFailed
 from engine.proof.measure import Concern, Measures
 from engine.spec.fields import FieldError
@@ -159,3 +161,12 @@ def clashing(clash: FieldError) -> Problem:
     else:
         fix = Fix(say(N_("Train on the first place alone")), {"dataset.mix": []})
     return Problem(code="mixed_formats", level="stop", message=clash.message, field=clash.field, fixes=(fix,))
+
+
+def unreadable(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> Problem:
+    """None of the first rows can be read: leaving them out would leave nothing."""
+    number, bad = next((number, row) for number, row in rows if isinstance(row, BadRow))
+    return Problem(
+        code="rows_bad", level="stop", message=bad.at(number), field=field, row=number,
+        value=str(bad.values.get("raw", "")), count=len(rows),
+    )  # fmt: skip

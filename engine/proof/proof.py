@@ -17,11 +17,11 @@ from engine.dataset.detect import Detected, detect, one_style
 from engine.dataset.mapping import BadRow, Example, Row
 from engine.failures import RunFailed, explain
 from engine.proof.measure import Labels, Measure
-from engine.proof.problems import as_problem, clashing, problems_of
+from engine.proof.problems import as_problem, clashing, problems_of, unreadable
 from engine.proof.sample import Numbered, Sample
 from engine.spec.report import DataReport, Fix, Problem, ProofProgress
 from engine.spec.run import ModelSpec, RunSpec
-from engine.spec.sources import sources_of
+from engine.spec.sources import eval_source, sources_of
 from engine.spec.text import N_, say
 from engine.style import Style, choose_template, style_for
 
@@ -70,19 +70,16 @@ def prove(
     started, data = time.monotonic(), spec.dataset
     tell(ProofProgress(stage="tokenizer"))
     tokenizer = tokenizers.get(spec.model)
-    samples = [Sample(data, source, most) for source in sources_of(data)]
+    main, *mixed = sources_of(data)
+    samples = [Sample(main, most), *(Sample(source, most, "dataset.mix", "dataset.mix") for source in mixed)]
     tell(ProofProgress(stage="reading"))
-    opened: list[tuple[Detected, Iterator[Numbered]]] = []
-    for sample in samples:
-        rows = iter(sample)
-        first = list(islice(rows, DETECTED_ROWS))
-        found = detect([row for _, row in first if not isinstance(row, BadRow)], data)
-        opened.append((found, chain(first, rows)))
+    refused: list[Problem] = []
+    opened = [_open(sample, spec, refused) for sample in samples]
     head = opened[0][0]
-    refused = [_refused(found) for found, _ in opened if found.problem]
+    held = [_open(sample, spec, refused)[0] for sample in _to_evaluate(spec)]
     measure, parts, eos = None, ("", ""), str(tokenizer.eos_token or "")
     if not refused:
-        kind, clash = one_style([found.kind for found, _ in opened], data)
+        kind, clash = one_style([found.kind for found in (*(found for found, _ in opened), *held)], data)
         if clash:
             refused.append(clashing(clash))
     if not refused:
@@ -133,6 +130,26 @@ def prove(
     )
 
 
+def _open(sample: Sample, spec: RunSpec, refused: list[Problem]) -> tuple[Detected, Iterator[Numbered]]:
+    """(what the rows of a source are, all of them). What keeps them from being learned goes to `refused`."""
+    rows = iter(sample)
+    first = list(islice(rows, DETECTED_ROWS))
+    good = [row for _, row in first if not isinstance(row, BadRow)]
+    found = detect(good, spec.dataset)
+    if first and not good:
+        refused.append(unreadable(first, sample.field))
+    elif found.problem:
+        refused.append(_refused(found))
+    return found, chain(first, rows)
+
+
+def _to_evaluate(spec: RunSpec) -> list[Sample]:
+    """The rows to evaluate on, where they are of a place of their own: only looked at."""
+    source = eval_source(spec.dataset)
+    field = "dataset.eval_path" if spec.dataset.eval_path else "dataset.eval_split"
+    return [Sample(source, DETECTED_ROWS, field, "dataset.eval_split")] if source else []
+
+
 def _prepared(spec: RunSpec, kind: Any, tokenizer: Any) -> tuple[Style, Any, tuple[str, str], Labels | None]:
     """(style, tokenizer, markers, what masks a batch). Raises `RunFailed`."""
     data = spec.dataset
@@ -180,7 +197,10 @@ def _measure(
 
 
 def _shown(row: Row | BadRow) -> Row:
-    return row.values if isinstance(row, BadRow) else row
+    """What is shown of a row: of one that cannot be read the text."""
+    if isinstance(row, BadRow):
+        return {"raw": row.values["raw"]} if "raw" in row.values else row.values
+    return row
 
 
 def _example(found: Detected, row: Row | BadRow) -> Example | BadRow:

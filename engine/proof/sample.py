@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -13,11 +14,10 @@ import msgspec
 from engine.dataset.mapping import BadRow, Row
 from engine.failures import RunFailed, explain
 from engine.preflight.places import is_local
-from engine.preflight.rows import DataError, RowFile
+from engine.preflight.rows import DataError
 from engine.preflight.sources import files_of, open_source, sliced
-from engine.spec.run import DatasetSpec
-from engine.spec.sources import Source, parse_split
-from engine.spec.text import N_
+from engine.spec.sources import Slice, Source, parse_split
+from engine.spec.text import N_, Message
 
 MOST_ROWS = 100_000  # measured, unless all are asked for
 HUB_ROWS = 2_000  # of a Hub dataset, streamed
@@ -26,6 +26,7 @@ COUNTED_BYTES = 16 << 30  # a larger file is not read through even to count its 
 CHUNK_BYTES = 1 << 20
 HEAD_ROWS = 1000
 LINE_BYTES = 16 << 20
+SHOWN = 200  # characters of a row that cannot be read
 SEED = 3407
 
 Numbered = tuple[int, Row | BadRow]
@@ -34,13 +35,18 @@ Numbered = tuple[int, Row | BadRow]
 class Sample:
     """Rows of a source. Iterate once; then `total`, `exact` and `sampled` tell what they are of.
 
-    `most`: how many to take at most, None for all.
+    `most`: how many to take at most, None for all. `field`, `split`: the settings that name the source.
     """
 
-    def __init__(self, data: DatasetSpec, source: Source, most: int | None = MOST_ROWS) -> None:
-        self._data, self._source, self._most = data, source, most
+    def __init__(
+        self,
+        source: Source,
+        most: int | None = MOST_ROWS,
+        field: str = "dataset.path",
+        split: str = "dataset.split",
+    ) -> None:
+        self._source, self._most, self.field, self._split_field = source, most, field, split
         self.total, self.exact, self.sampled = 0, False, False
-        self._bad: list[Numbered] = []
 
     def __iter__(self) -> Iterator[Numbered]:
         """(row number from 1, the row or why it cannot be read). Raises `RunFailed`."""
@@ -52,31 +58,52 @@ class Sample:
             else:
                 yield from self._in_order()
         except DataError as error:
-            raise RunFailed(error.code, error.message, None, "dataset.path") from error
+            from engine.loading import unreadable  # which imports datasets
+
+            raise unreadable(error, self._source, self.field, self._split_field) from error
 
     def _in_order(self) -> Iterator[Numbered]:
-        file = open_source(self._source, whole=self._most is None)
-        file.on_bad = lambda row, why, text: self._bad.append((row, _unreadable(why, text)))
+        split = parse_split(self._source.split)
+        first, last = 0, sys.maxsize  # rows before and after which none is meant, as far as `sliced` leaves them in
+        if late := split if split and self._cut_late(split) else None:
+            first, last = late.bounds(self._count())
+        file = open_source(self._source, whole=bool(late) or self._most is None)
+        bad: list[Numbered] = []
+        file.on_bad = lambda row, why, text: bad.append((row, _unreadable_row(why, text)))
         taken = 0
-        for numbered in sliced(file, self._source.split):
-            while self._bad:
-                taken += 1
-                yield self._bad.pop(0)
+
+        def rows() -> Iterator[Numbered]:
+            for numbered in sliced(file, self._source.split):
+                yield from bad
+                bad.clear()
+                yield numbered
+            yield from bad
+
+        for number, row in rows():
+            if not first < number <= last:
+                continue
             if self._most is not None and taken >= self._most:
                 self.sampled = True
                 break
             taken += 1
-            yield numbered
-        while self._bad:
-            yield self._bad.pop(0)
-        self.total, self.exact = self._slice_of(file), file.ended and not self.sampled
+            yield number, row
+        self.exact = bool(file.ended or late or (split and split.known_stop and not self.sampled))
+        self.total = taken
+        if self.sampled:
+            start, stop = (first, last) if late or not split else split.bounds(file.total)
+            self.total = max(taken, stop - start)
 
-    def _slice_of(self, file: RowFile) -> int:
-        found = parse_split(self._source.split)
-        if found is None or found.whole:
-            return file.total
-        first, last = found.bounds(file.total)
-        return last - first
+    def _cut_late(self, split: Slice | None) -> bool:
+        """Whether all rows must be counted before it is known which are meant."""
+        bounds = [split.start, split.stop] if split else []
+        return any(bound and (bound.endswith("%") or bound.startswith("-")) for bound in bounds)
+
+    def _count(self) -> int:
+        file = open_source(self._source, whole=True)
+        file.on_bad = lambda row, why, text: None
+        for _ in file.rows():
+            pass
+        return file.seen
 
     def _large_file_of_lines(self) -> Path | None:
         """The one unpacked file of JSON lines that is too long to be read whole; None for anything else."""
@@ -166,14 +193,18 @@ def _lacks_end(file: BinaryIO, size: int) -> bool:
 
 
 def _decoded(line: bytes) -> Row | BadRow:
+    raw = line[:SHOWN].decode("utf-8", "replace")
     try:
         row: Any = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return BadRow("dataset.path", N_("About row {row}: not valid JSON: {reason}."), reason=str(error))
+        return BadRow("dataset.path", N_("Row {row} is not valid JSON: {reason}."), reason=str(error), raw=raw)
     if not isinstance(row, dict):
-        return BadRow("dataset.path", N_("About row {row}: not an object but {type}."), type=type(row).__name__)
+        return BadRow(
+            "dataset.path", N_("Row {row} is not an object but {type}."), type=type(row).__name__, raw=raw
+        )
     return row
 
 
-def _unreadable(why: Any, text: str) -> BadRow:
-    return BadRow("dataset.path", N_("Row {row}: {reason}"), reason=str(why))
+def _unreadable_row(why: Message, text: str) -> BadRow:
+    values: dict[str, Any] = {name: value for name, value in why.values.items() if name != "row"}
+    return BadRow("dataset.path", why.template, **values, raw=text[:SHOWN])

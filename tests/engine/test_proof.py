@@ -255,7 +255,7 @@ STOPS = {
         "rows_bad", "".join(json.dumps(row) + "\n" for row in PAIRS) + '{"question": "Half', 512, {},
     ),
     "mixed schemas": ("rows_bad", [*PAIRS, ALPACA[0]], 512, {}),
-    "an unfit template": ("template_unfit", CHATS, 512, {"chat_template": "gemma3"}),
+    "an unfit template": ("eos_missing", CHATS, 512, {"chat_template": "gemma3"}),
     "preference data": (
         "format_unknown", [{"prompt": "Hi?", "chosen": "Hello.", "rejected": "No."}], 512, {},
     ),
@@ -312,7 +312,10 @@ def test_a_model_whose_template_ends_no_answer(
         mended = fixed(spec, fix.changes)
         report = proof(mended)
         assert not report.stops
-        assert all(any(token.special and token.learned for token in row.tokens[-3:]) for row in report.examples)
+        assert all(
+            any(token.text == report.eos_token and token.learned for token in row.tokens[-3:])
+            for row in report.examples
+        )
         assert proven_rows(report) == trained_rows(trainer_for(mended))
 
 
@@ -388,7 +391,14 @@ def test_the_rows_that_are_left_out_are_written_down(
     spec_for: Any, trainer_for: Any, record: EventWriter, loaded: model.Loaded
 ) -> None:
     """The fix that drops rows, to its end: the report counts them, and the engine lists the same ones."""
-    spec = spec_for([*CHATS, {"messages": "Hello"}, {"messages": [{"role": "king", "content": "No."}]}, *CHATS])
+    spec = spec_for(
+        [
+            *CHATS,
+            {"messages": "Hello"},
+            {"messages": [{"role": "king", "content": "No."}, *CHATS[0]["messages"]]},
+            *CHATS,
+        ]
+    )
     (stop,) = proof(spec).stops
     (fix,) = stop.fixes
     mended = fixed(spec, fix.changes)

@@ -50,11 +50,14 @@ def test_a_good_dataset_is_proven_to_be_good(case: Case, proof_of: Any) -> None:
     assert report.exact
     assert sum(rows for _, rows in report.lengths) == case.rows or case.settings
     first = next(row for row in report.examples if row.error is None)
-    assert first.text.removeprefix("<s>") == case.text
-    assert first.tokens[-1].text == "</s>"
-    assert first.tokens[-1].learned
-    shown = "".join(token.text for token in first.tokens).removeprefix("<s>")
-    assert shown.split() == case.text.split() or shown.replace(" ", "") == case.text.replace(" ", "")
+    text = first.text.removeprefix("<s>")
+    assert text == case.text[: len(text)]
+    assert len(text) > 19_000 or text == case.text
+    if len(first.tokens) == first.length:
+        assert first.tokens[-1].text == report.eos_token
+        assert first.tokens[-1].learned
+        shown = "".join(token.text for token in first.tokens).removeprefix("<s>")
+        assert shown.replace(" ", "") == case.text.replace(" ", "")
     left_out = report.empty_rows + report.bad_rows
     assert left_out == case.dropped or case.settings
     sampled = proof_of(case, 1)

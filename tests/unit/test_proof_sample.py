@@ -30,9 +30,8 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def look(path: Path, most: int | None) -> tuple[Sample, list[Numbered]]:
-    data = DatasetSpec(path=str(path))
-    found = Sample(data, main_source(data), most)
+def look(path: Path, most: int | None, split: str = "train") -> tuple[Sample, list[Numbered]]:
+    found = Sample(main_source(DatasetSpec(path=str(path), split=split)), most)
     return found, list(found)
 
 
@@ -83,6 +82,26 @@ def test_all_rows_are_read_when_asked_for(large: Path) -> None:
     found, rows = look(large, None)
     assert (found.total, found.exact, found.sampled) == (LINES, True, False)
     assert [given for given, _ in numbers(rows)] == list(range(1, LINES + 1))
+
+
+SLICES = {
+    "train[10:20]": range(11, 21), "train[:5]": range(1, 6), "train[5990:]": range(5991, 6001),
+    "train[:1%]": range(1, 61), "train[-10:]": range(5991, 6001), "train[50%:51%]": range(3001, 3061),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("split", SLICES)
+@pytest.mark.parametrize("most", [None, 5000])
+def test_a_slice_is_what_the_engine_takes(split: str, most: int | None, large: Path) -> None:
+    found, rows = look(large, most, split)
+    assert [written for _, written in numbers(rows)] == list(SLICES[split])
+    assert (found.total, found.exact, found.sampled) == (len(SLICES[split]), True, False)
+
+
+def test_a_part_of_a_slice_says_so(large: Path) -> None:
+    found, rows = look(large, 20, "train[50%:]")
+    assert [written for _, written in numbers(rows)] == list(range(3001, 3021))
+    assert (found.total, found.exact, found.sampled) == (3000, True, True)
 
 
 def report(lengths: dict[int, int], answers: dict[int, int]) -> DataReport:
