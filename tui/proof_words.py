@@ -27,9 +27,12 @@ def progress_words(progress: ProofProgress) -> str:
 def rows_words(report: DataReport) -> str:
     """How many rows there are, and how many of them were looked at."""
     if report.sampled:
-        return _("about {total} rows, {rows} of them looked at").format(
-            total=count(report.rows_total), rows=count(report.rows)
+        words = (
+            _("{total} rows, {rows} of them looked at")
+            if report.exact
+            else _("about {total} rows, {rows} of them looked at")
         )
+        return words.format(total=count(report.rows_total), rows=count(report.rows))
     return _("{rows} rows").format(rows=count(report.rows_total))
 
 
