@@ -55,7 +55,7 @@ def test_a_good_dataset_is_proven_to_be_good(case: Case, proof_of: Any) -> None:
     assert len(text) > 19_000 or text == case.text
     if len(first.tokens) == first.length:
         assert first.tokens[-1].text == report.eos_token
-        assert first.tokens[-1].learned
+        assert report.eos_token in [token.text for token in first.tokens if token.learned][-3:]
         shown = "".join(token.text for token in first.tokens).removeprefix("<s>")
         assert shown.replace(" ", "") == case.text.replace(" ", "")
     left_out = report.empty_rows + report.bad_rows
