@@ -17,9 +17,10 @@ from engine import hardware
 from engine.failures import RunFailed
 from engine.model import Loaded, stop_ids
 from engine.record import EventWriter
+from engine.runaway import cause
 from engine.spec import events as ev
 from engine.spec.run import GenerationSpec
-from engine.spec.text import N_, say
+from engine.spec.text import N_, Message, say
 from engine.style import Messages, Style, encode
 
 FinishReason = Literal["eos", "length", "cancelled"]
@@ -28,12 +29,18 @@ HALF = "\N{REPLACEMENT CHARACTER}"  # what a decoder writes for the first bytes 
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished answer. `tokens` counts those made, the one that stops included; `seconds` all of it."""
+    """A finished answer. `tokens` counts those made, the one that stops included; `seconds` all of it.
+
+    `runaway`: why it likely did not end by itself. `prompt_tokens`, `context_tokens`: used, of those there are.
+    """
 
     text: str
     tokens: int
     seconds: float
     finish_reason: FinishReason
+    prompt_tokens: int = 0
+    context_tokens: int = 0
+    runaway: Message | None = None
 
 
 class Pieces(BaseStreamer):
@@ -161,13 +168,18 @@ def generate(
         reason = "eos"
     elif cancelled():
         reason = "cancelled"
-    return Answer(pieces.text, len(pieces.ids), time.monotonic() - started, reason)
+    endless = None
+    if reason != "eos":
+        special = set(tokenizer.all_special_ids)
+        endless = cause(pieces.ids, pieces.text, marker=style.next_turn, special=special, adapter=adapter)
+    spent = time.monotonic() - started
+    return Answer(pieces.text, len(pieces.ids), spent, reason, len(ids), len(ids) + room, endless)
 
 
 def room_for_answer(model: Any, prompt_tokens: int) -> int:
     """How many tokens an answer may have before the model's positions end. Raises `RunFailed` if none."""
     limit = getattr(model.config, "max_position_embeddings", None)
-    room = limit - prompt_tokens if isinstance(limit, int) else 1 << 30
+    room = (limit if isinstance(limit, int) else 1 << 30) - prompt_tokens
     if room < 1:
         raise RunFailed(
             "prompt_too_long",
@@ -188,8 +200,9 @@ def answer_prompts(
     *,
     adapter: bool,
     cancelled: Callable[[], bool],
+    step: int | None = None,
 ) -> None:
-    """Ask the spec's test prompts, for the comparison before and after training."""
+    """Ask the spec's test prompts, for the comparison before and after training, and at a checkpoint's step."""
     for prompt in spec.prompts:
         if cancelled():
             return
@@ -203,5 +216,6 @@ def answer_prompts(
                 tokens=answer.tokens,
                 seconds=answer.seconds,
                 finish_reason=answer.finish_reason,
+                step=step,
             )
         )

@@ -20,13 +20,14 @@ Reply = Callable[[AnyReply], None]
 TAKEN_IN: dict[str, tuple[Stage, ...]] = {
     "Train": ("starting", "loading", "ready"),  # it waits for the model: the line may drop meanwhile
     "Generate": ("ready", "serving"),
+    "ShowPrompt": ("ready", "serving"),
     "Export": ("serving",),
     "Push": ("serving", "exporting"),
     "Stop": ("preparing", "training"),
     "Checkpoint": ("training",),
 }
 # What the main thread carries out, one after the other; the rest are flags that act at once.
-QUEUED = ("Train", "Generate", "Export", "Push")
+QUEUED = ("Train", "Generate", "ShowPrompt", "Export", "Push")
 
 
 @dataclass

@@ -22,7 +22,7 @@ from engine.spec.run import LoraSpec, ModelSpec
 from engine.spec.text import N_, say
 
 # Prequantised repositories, as Unsloth names them, and their plain form.
-_QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
+QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
 
 
 @dataclass
@@ -53,8 +53,8 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
         )
         dtype = best
     name, in_4bit = spec.model_name, spec.load_in_4bit
-    if on_cpu and _QUANTISED.search(name):
-        name = _QUANTISED.sub("", name)
+    if on_cpu and QUANTISED.search(name):
+        name = QUANTISED.sub("", name)
         record.emit(
             ev.Notice(
                 code="model_replaced",

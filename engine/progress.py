@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from engine.spec.text import N_, say
 class Progress(TrainerCallback):
     """Turns the trainer's callbacks into events, and the control's flags into what the trainer does next."""
 
-    def __init__(self, control: Control, started: ev.TrainingStarted) -> None:
-        self._control, self._started = control, started
+    def __init__(self, control: Control, started: ev.TrainingStarted, at_checkpoint: Callable[[int], None]) -> None:
+        """`at_checkpoint`: called with the step of a checkpoint that is whole; the training waits for it."""
+        self._control, self._started, self._at_checkpoint = control, started, at_checkpoint
         self._clock, self._tokens, self._saved = time.monotonic(), 0, -1
         self._diverged = False
 
@@ -117,3 +119,7 @@ class Progress(TrainerCallback):
         if state.global_step != self._saved:
             self._saved = state.global_step
             self._control.record.emit(ev.CheckpointSaved(step=state.global_step, path=str(path)))
+            if state.global_step < state.max_steps and not self._control.ending:
+                began = time.monotonic()
+                self._at_checkpoint(state.global_step)
+                self._clock += time.monotonic() - began  # or the speed of the next step would be wrong

@@ -6,11 +6,14 @@ import gc
 import os
 import time
 import traceback
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
 
 from engine import model
+from engine.adapters import Others
 from engine.chat import answer_prompts, generate
 from engine.control import Control, Job
 from engine.exporting import Exports
@@ -20,7 +23,7 @@ from engine.preflight.places import absolute_paths
 from engine.pushing import Pushes
 from engine.spec import events as ev
 from engine.spec.check import check
-from engine.spec.commands import Done, Export, Generate, Push, Refused, Token, Train
+from engine.spec.commands import ChatMessage, Done, Export, Generate, Push, Refused, ShowPrompt, Token, Train
 from engine.spec.files import save_spec
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
@@ -51,6 +54,7 @@ class Session:
         self._control, self._record = control, control.record
         self._pushes = Pushes(folder, spec.model.model_name, control)
         self._style = Style("plain")
+        self._others = Others()
         self._loaded: model.Loaded
 
     def run(self, *, wait: bool, serve: bool, leave: bool) -> int:
@@ -115,7 +119,11 @@ class Session:
             self._style = style
             self._ask_test_prompts(adapter=False)
 
-        self._style = train(self._loaded, self._spec, self._folder, self._control, ask, resume)
+        def at_checkpoint(step: int) -> None:
+            if self._spec.generation.prompts_at_checkpoints:
+                self._ask_test_prompts(adapter=True, step=step)
+
+        self._style = train(self._loaded, self._spec, self._folder, self._control, ask, resume, at_checkpoint)
         if self._control.terminate.is_set():
             return  # the checkpoint is on disk: a later engine goes on from it
         record.enter("saving")
@@ -148,7 +156,7 @@ class Session:
                     self._record.emit(ev.Notice(code="save_waits", message=message, level="warning"))
                 self._control.wait_for_end(SAVE_AGAIN_SECONDS)
 
-    def _ask_test_prompts(self, *, adapter: bool) -> None:
+    def _ask_test_prompts(self, *, adapter: bool, step: int | None = None) -> None:
         """Answer the spec's test prompts. They are not worth a run: what fails is a warning."""
         control = self._control
         try:
@@ -158,7 +166,8 @@ class Session:
                 self._spec.generation,
                 self._record,
                 adapter=adapter,
-                cancelled=lambda: control.ending or (control.stop.is_set() and not adapter),
+                cancelled=lambda: control.ending or (control.stop.is_set() and (not adapter or step is not None)),
+                step=step,
             )
         except Exception as error:
             self._warn("prompt_failed", N_("A test prompt was not answered: {reason}"), error)
@@ -231,7 +240,13 @@ class Session:
         try:
             if isinstance(command, Generate):
                 self._generate(job, command)
+            elif isinstance(command, ShowPrompt):
+                text = self._style.prompt(
+                    self._loaded.tokenizer, as_dicts(command.messages), command.generation.system_prompt
+                )
+                job.reply(Done(id=command.id, text=text))
             elif isinstance(command, Export):
+                self._others.drop(self._loaded)
                 self._exports().carry_out(job, command)
         except RunFailed as failure:
             job.reply(Refused(id=command.id, code=failure.code, message=failure.message, field=failure.field))
@@ -253,19 +268,29 @@ class Session:
         if job.cancelled.is_set():
             job.reply(Done(id=command.id, finish_reason="cancelled"))
             return
-        answer = generate(
-            self._loaded,
-            self._style,
-            [{"role": message.role, "content": message.content} for message in command.messages],
-            command.generation,
-            adapter=command.adapter,
-            take=lambda text: job.reply(Token(id=command.id, text=text)),
-            cancelled=lambda: job.cancelled.is_set() or self._control.ending,
-        )
+        other = command.adapter and command.other
+        with self._others.use(self._loaded, command.other) if other else nullcontext():
+            answer = generate(
+                self._loaded,
+                self._style,
+                as_dicts(command.messages),
+                command.generation,
+                adapter=command.adapter,
+                take=lambda text: job.reply(Token(id=command.id, text=text)),
+                cancelled=lambda: job.cancelled.is_set() or self._control.ending,
+            )
         done = Done(
             id=command.id,
             tokens=answer.tokens,
             seconds=answer.seconds,
             finish_reason=answer.finish_reason,
+            note=answer.runaway,
+            prompt_tokens=answer.prompt_tokens,
+            context_tokens=answer.context_tokens,
         )
         job.reply(done)
+
+
+def as_dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
+    """Turns as chat templates take them."""
+    return [{"role": message.role, "content": message.content} for message in messages]

@@ -34,6 +34,12 @@ class Style:
     question: Literal["instruction", "input"] = "instruction"
     instruction: str = ""
 
+    @property
+    def next_turn(self) -> str:
+        """What begins another example in the prompt text; empty where special tokens do that."""
+        lines = self.template.strip().splitlines() if self.format == "alpaca" else []
+        return next((line for line in lines if line.startswith("###")), lines[0] if lines else "")
+
     def training_text(self, tokenizer: Any, row: Example | Mapping[str, str] | Messages) -> str:
         """A whole example, ending as an answer of the model must end."""
         if isinstance(row, Example):

@@ -29,11 +29,13 @@ def train(
     control: Control,
     ask: Callable[[Style], None],
     resume: bool = False,
+    at_checkpoint: Callable[[int], None] = lambda step: None,
 ) -> Style:
     """Fine-tune a loaded model as the spec says; the adapter is then on `loaded.model`.
 
     `ask` tries the untouched model, once it is known how a question is written. `resume`: go on from
-    the newest checkpoint, if there is one. Returns the style. Raises `RunFailed` when the input is to blame.
+    the newest checkpoint, if there is one. `at_checkpoint`
+    gets the step of each. Returns the style. Raises `RunFailed` when the input is to blame.
     """
     record = control.record
     record.enter("preparing")
@@ -64,7 +66,7 @@ def train(
         reserved_bytes=start_bytes,
     )
     trainer.remove_callback(PrinterCallback)  # the events tell every step; the log is for what goes wrong
-    trainer.add_callback(Progress(control, started))
+    trainer.add_callback(Progress(control, started, at_checkpoint))
     record.enter("training")
     result = trainer.train(resume_from_checkpoint=last_checkpoint(folder, record) if resume else None)
 

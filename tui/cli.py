@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? instead of a crash
     set_language(_language(given))  # before the help texts are made
-    options = parser().parse_args(given)
+    options = parser(given).parse_args(given)
     try:
         return _command(options)
     except BrokenPipeError:
@@ -60,6 +60,10 @@ def _command(options: argparse.Namespace) -> int:
             from tui.data_report import run_data
 
             return run_data(options.spec, options.json, None if options.all else options.rows)
+        case "chat":
+            from tui.chat_command import run_chat
+
+            return run_chat(options)
         case "presets":
             return list_presets()
         case "attach":
@@ -110,8 +114,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line, with its help in the language in use."""
+def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
+    """The command line, with its help in the language in use. `given`: what will be parsed, if known."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--lang", choices=list(LANGUAGES), default=argparse.SUPPRESS, help=_("language: English or Chinese")
@@ -165,6 +169,15 @@ def parser() -> argparse.ArgumentParser:
     rows.add_argument(
         "--rows", type=int, default=100_000, metavar="N", help=_("read so many rows at most (100000 unless told)")
     )
+    chat = command(
+        "chat",
+        _("talk with a trained model: of an earlier run, or an adapter's folder"),
+        _("exit codes: 0 answered, 1 the engine failed or refused, 2 a wrong name or option, 130 left with Ctrl-C"),
+    )
+    if given is None or "chat" in given:  # its options are made from the spec, which takes a moment to import
+        from tui.chat_command import add_arguments
+
+        add_arguments(chat)
     command("presets", _("list the presets that come with Loris, and your own"))
     _add_run_commands(command)
     return top

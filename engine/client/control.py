@@ -20,6 +20,7 @@ from engine.spec.commands import (
     Command,
     Done,
     Export,
+    Generate,
     Push,
     Refused,
     Train,
@@ -169,6 +170,8 @@ def _from_here(command: Command) -> Command:
         return msgspec.structs.replace(command, spec=absolute_paths(command.spec))
     if isinstance(command, Export | Push) and command.path:
         return msgspec.structs.replace(command, path=str(local_path(command.path)))
+    if isinstance(command, Generate) and command.other:
+        return msgspec.structs.replace(command, other=str(local_path(command.other)))
     return command
 
 

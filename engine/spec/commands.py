@@ -54,10 +54,21 @@ class Checkpoint(Command, frozen=True, kw_only=True):
 
 
 class Generate(Command, frozen=True, kw_only=True):
-    """Answer a conversation, with the adapter or from the base model. Taken in "ready" and "serving"."""
+    """Answer a conversation, with the adapter or from the base model. Taken in "ready" and "serving".
+
+    `other`: the folder of another run or adapter on the same base model, which answers instead of the own one.
+    """
 
     messages: tuple[ChatMessage, ...]
     adapter: bool
+    generation: GenerationSpec
+    other: str = ""
+
+
+class ShowPrompt(Command, frozen=True, kw_only=True):
+    """Write a conversation as the model would be given it, and answer nothing. Taken where `Generate` is."""
+
+    messages: tuple[ChatMessage, ...]
     generation: GenerationSpec
 
 
@@ -116,7 +127,9 @@ class Shutdown(Command, frozen=True, kw_only=True):
     """End the engine: at once when idle; while training, after the step and a saved adapter."""
 
 
-AnyCommand = Train | Stop | Checkpoint | Generate | Cancel | Export | CancelExport | Push | CancelPush | Shutdown
+AnyCommand = (
+    Train | Stop | Checkpoint | Generate | ShowPrompt | Cancel | Export | CancelExport | Push | CancelPush | Shutdown
+)
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
@@ -147,7 +160,9 @@ class Progress(Reply, frozen=True, kw_only=True):
 class Done(Reply, frozen=True, kw_only=True):
     """The request was carried out. For `Generate`: the counts; for `Export`: where it was saved.
 
-    `note`: what an `Export` leaves for the user to do, such as the command that hands a GGUF to Ollama.
+    `note`: what an `Export` leaves for the user to do, such as the command that hands a GGUF to Ollama, or why
+    an answer likely did not end by itself. `prompt_tokens`: of the conversation, of the `context_tokens` that
+    the model takes with its answer. `text`: what `ShowPrompt` asked for.
     """
 
     tokens: int = 0
@@ -155,6 +170,9 @@ class Done(Reply, frozen=True, kw_only=True):
     finish_reason: Literal["", "eos", "length", "cancelled"] = ""
     path: str = ""
     note: Message | None = None
+    prompt_tokens: int = 0
+    context_tokens: int = 0
+    text: str = ""
 
 
 class Refused(Reply, frozen=True, kw_only=True):

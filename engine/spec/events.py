@@ -241,7 +241,10 @@ class PushFailed(Event, frozen=True, kw_only=True):
 
 
 class Answered(Event, frozen=True, kw_only=True):
-    """An answer to one of the spec's test prompts, from the base model or with the adapter."""
+    """An answer to one of the spec's test prompts, from the base model or with the adapter.
+
+    `step`: at which checkpoint, while training goes on; None before it and after it.
+    """
 
     prompt: str
     answer: str
@@ -249,6 +252,7 @@ class Answered(Event, frozen=True, kw_only=True):
     tokens: int
     seconds: float
     finish_reason: Literal["eos", "length", "cancelled"]
+    step: int | None = None
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

@@ -685,6 +685,16 @@ class GenerationSpec(Section, frozen=True, kw_only=True):
             N_("Asked once before and once after training, so that you can compare the answers. One a line."),
         ),
     ] = ("Who are you?",)
+    prompts_at_checkpoints: Annotated[
+        bool,
+        about(
+            N_("Test prompts at checkpoints"),
+            N_(
+                "Also asks the test prompts each time a checkpoint is saved, so that you can pick the best one. "
+                "The losses stay the same; each answer takes as long as one in the chat."
+            ),
+        ),
+    ] = False
 
 
 class ExportSpec(Section, frozen=True, kw_only=True):

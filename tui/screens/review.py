@@ -40,6 +40,7 @@ class ReviewScreen(WizardScreen):
             N_("Test prompts and answers"),
             (
                 "generation.prompts",
+                "generation.prompts_at_checkpoints",
                 "generation.system_prompt",
                 "generation.max_new_tokens",
                 "generation.temperature",

@@ -1,0 +1,211 @@
+"""The chat of a real engine: compared adapters, the raw prompt, the room left, and prompts at checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.spec import commands as co
+from engine.spec import events as ev
+from engine.spec.folder import RunFolder
+from engine.spec.run import GenerationSpec, RunSpec
+from tests.engine.process import ENVIRONMENT, ROOT, Client, Engine, changed
+
+QUESTION = (co.ChatMessage("user", "Who are you?"),)
+
+
+@pytest.fixture(scope="module")
+def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Engine]]:
+    """Two engines that trained a few steps: the first asks its prompts at each checkpoint, the second does not."""
+    folder = tmp_path_factory.mktemp("chat")
+    short = changed(demo, training={"max_steps": 8, "save_steps": 2, "logging_steps": 1})
+    asking = changed(short, generation={"prompts_at_checkpoints": True, "max_new_tokens": 12})
+    first, second = Engine(folder / "asks", asking), Engine(folder / "plain", short)
+    for engine in (first, second):
+        engine.wait_for_stage("serving")
+    yield first, second
+    for engine in (first, second):
+        engine.kill()
+
+
+@pytest.fixture
+def client(runs: tuple[Engine, Engine]) -> Iterator[Client]:
+    client = Client(runs[0].folder)
+    yield client
+    client.close()
+
+
+def test_prompts_at_checkpoints_leave_the_training_as_it_was(runs: tuple[Engine, Engine]) -> None:
+    first, second = runs
+    answers = [(a.step, a.prompt) for a in first.of(ev.Answered) if a.step is not None]
+    assert answers == [(step, prompt) for step in (2, 4, 6) for prompt in ("Who are you?", "你是谁？")]
+    assert all(a.step is None for a in second.of(ev.Answered))
+    losses = [[step.loss for step in engine.of(ev.Step)] for engine in runs]
+    assert len(losses[0]) == 8
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)  # the last bit depends on where tensors lie in memory
+
+
+def test_done_tells_the_room_that_is_used(client: Client) -> None:
+    _, done = client.chat("Who are you?", adapter=True)
+    assert isinstance(done, co.Done)
+    assert 0 < done.prompt_tokens < done.context_tokens
+    assert done.context_tokens == 512 or done.context_tokens > done.prompt_tokens + done.tokens
+
+
+def test_raw_prompt_is_what_the_template_writes(client: Client) -> None:
+    generation = GenerationSpec(system_prompt="Be kind.")
+    done = client.ask(co.ShowPrompt, messages=QUESTION, generation=generation)
+    assert isinstance(done, co.Done)
+    assert "Be kind." in done.text
+    assert done.text.index("Be kind.") < done.text.index("Who are you?")
+
+
+def ask(client: Client, other: Path | str = "", adapter: bool = True) -> tuple[str, co.Done | co.Refused]:
+    generation = GenerationSpec(temperature=0, max_new_tokens=24)
+    number = client.send(co.Generate, messages=QUESTION, adapter=adapter, generation=generation, other=str(other))
+    return client.until_done(number)
+
+
+def test_other_runs_adapter_answers_on_the_same_base(
+    runs: tuple[Engine, Engine], client: Client, tmp_path: Path
+) -> None:
+    own, _ = ask(client)
+    base, _ = ask(client, adapter=False)
+    theirs, done = ask(client, runs[1].folder.path)
+    assert isinstance(done, co.Done), done
+    again, _ = ask(client, runs[1].folder.adapter)  # the adapter's folder itself
+    assert theirs == again
+    assert ask(client)[0] == own, "the own adapter answers as before"
+    assert ask(client, adapter=False)[0] == base
+
+    # Weights of nothing: then the other adapter answers as the base does, so it is truly the other that answers.
+    from safetensors.torch import load_file, save_file
+
+    zero = tmp_path / "zero"
+    shutil.copytree(runs[1].folder.adapter, zero)
+    weights = load_file(zero / "adapter_model.safetensors")
+    save_file({name: tensor * 0 for name, tensor in weights.items()}, zero / "adapter_model.safetensors")
+    assert ask(client, zero)[0] == base
+
+
+def test_adapter_that_does_not_fit_is_refused_and_nothing_is_harmed(
+    runs: tuple[Engine, Engine], client: Client, tmp_path: Path
+) -> None:
+    own, _ = ask(client)
+    _, refused = ask(client, tmp_path)
+    assert isinstance(refused, co.Refused)
+    assert refused.code == "adapter_missing"
+    folder = tmp_path / "elsewhere"
+    shutil.copytree(runs[1].folder.adapter, folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "other/model"}))
+    _, refused = ask(client, folder)
+    assert isinstance(refused, co.Refused)
+    assert refused.code == "adapter_unfit"
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "adapter_model.safetensors").write_bytes(b"torn")
+    _, refused = ask(client, folder)
+    assert isinstance(refused, co.Refused)
+    assert refused.code == "adapter_unfit"
+    assert ask(client)[0] == own
+
+
+def test_what_is_saved_after_a_comparison_is_the_own_adapter_alone(
+    runs: tuple[Engine, Engine], client: Client, tmp_path: Path
+) -> None:
+    ask(client, runs[1].folder.path)
+    done = client.ask(co.Export, kind="adapter", path=str(tmp_path / "saved"))
+    assert isinstance(done, co.Done), done
+    saved = tmp_path / "saved"
+    assert not [path for path in saved.iterdir() if path.name.startswith("other_")]
+    own = RunFolder(runs[0].folder.path).adapter / "adapter_model.safetensors"
+    assert (saved / "adapter_model.safetensors").read_bytes() == own.read_bytes()
+
+
+def loris(*arguments: str | Path, home: Path, typed: str = "") -> subprocess.CompletedProcess[str]:
+    """`loris chat` with these arguments."""
+    code = "import sys; from tui.cli import main; sys.exit(main(sys.argv[1:]))"
+    return subprocess.run(
+        [sys.executable, "-c", code, "--lang", "en", "chat", *map(str, arguments)],
+        input=typed, capture_output=True, text=True, timeout=300, cwd=ROOT,
+        env={**os.environ, **ENVIRONMENT, "LORIS_HOME": str(home)},
+    )  # fmt: skip
+
+
+GREEDY_OPTIONS = ("--sampling", "precise", "--max-new-tokens", "24")
+
+
+def test_command_answers_once_from_the_engine_that_runs(
+    runs: tuple[Engine, Engine], client: Client, tmp_path: Path
+) -> None:
+    own, _ = ask(client)
+    done = loris(runs[0].folder.path, "--prompt", "Who are you?", *GREEDY_OPTIONS, home=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == own + "\n"
+    done = loris(runs[0].folder.path, "--prompt", "Who are you?", "--raw", home=tmp_path)
+    assert "Who are you?" in done.stdout
+    assert len(done.stdout) > len("Who are you?\n")
+    assert runs[0].process.poll() is None, "it is not this command's to end"
+
+
+def test_command_compares_and_prints_json(runs: tuple[Engine, Engine], client: Client, tmp_path: Path) -> None:
+    done = loris(
+        runs[0].folder.path, "--prompt", "Who are you?", "--compare", "--json", *GREEDY_OPTIONS, home=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    base, adapter = (json.loads(line) for line in done.stdout.splitlines())
+    assert (base["answer"], adapter["answer"]) == (ask(client, adapter=False)[0], ask(client)[0])
+    assert (base["adapter"], adapter["adapter"]) == (False, True)
+    assert 0 < adapter["prompt_tokens"] < adapter["context_tokens"]
+    done = loris(
+        runs[0].folder.path, "--prompt", "Who are you?", "--with", runs[1].folder.path, "--json", *GREEDY_OPTIONS,
+        home=tmp_path,
+    )  # fmt: skip
+    answers = [json.loads(line)["answer"] for line in done.stdout.splitlines()]
+    assert answers == [ask(client)[0], ask(client, runs[1].folder.path)[0]]
+
+
+def test_command_reads_questions_and_keeps_the_conversation(runs: tuple[Engine, Engine], tmp_path: Path) -> None:
+    done = loris(
+        runs[0].folder.path, "--json", *GREEDY_OPTIONS, home=tmp_path, typed="Hello\nAnd you?\n/new\nHello\n"
+    )
+    assert done.returncode == 0, done.stderr
+    first, second, third = (json.loads(line) for line in done.stdout.splitlines())
+    assert second["prompt_tokens"] > first["prompt_tokens"] + first["tokens"] - 1
+    assert third["answer"] == first["answer"]
+
+
+def test_command_loads_an_adapters_folder_that_no_run_knows(
+    runs: tuple[Engine, Engine], client: Client, tmp_path: Path
+) -> None:
+    own, _ = ask(client)
+    shutil.copytree(runs[0].folder.adapter, tmp_path / "carried")
+    home = tmp_path / "home"
+    done = loris(
+        tmp_path / "carried", "--prompt", "Who are you?", "--compare", "--json", *GREEDY_OPTIONS, home=home
+    )
+    assert done.returncode == 0, done.stderr
+    base, adapter = (json.loads(line) for line in done.stdout.splitlines())
+    assert adapter["answer"] == own
+    assert base["answer"] == ask(client, adapter=False)[0]
+    assert list((home / "runs").iterdir()) == [], "what was made for it is gone"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["nowhere"], "neither a run nor"), (["{run}", "--temperature", "9"], "--temperature: ")],
+)
+def test_command_names_what_is_wrong(
+    runs: tuple[Engine, Engine], tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    done = loris(*(a.format(run=runs[0].folder.path) for a in arguments), "--prompt", "x", home=tmp_path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
