@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from engine.client.control import Control
+from engine.client.control import Control, Request
 from engine.client.errors import ClientError
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import Mode, launch, new_run
@@ -20,7 +21,6 @@ from engine.spec.commands import (
     AnyReply,
     ChatMessage,
     Command,
-    Export,
     Generate,
     Refused,
     Shutdown,
@@ -67,12 +67,17 @@ class Turn:
 
 @dataclass
 class Answer:
-    """`adapter`: who answered. `note`: what is said of it, such as its speed or why there is none."""
+    """`adapter`: who answered. `note`: what is said of it, such as its speed or why there is none.
+
+    `other`: the run folder whose adapter it was, if not the own one. `warning`: why it did not end by itself.
+    """
 
     adapter: bool
     text: str = ""
     note: str = ""
     failed: bool = False
+    other: str = ""
+    warning: str = ""
 
 
 class Backend(Protocol):
@@ -85,6 +90,7 @@ class Backend(Protocol):
     def is_alive(self, folder: RunFolder) -> bool: ...
     async def abandon(self, folder: RunFolder) -> None: ...
     def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]: ...
+    def cancel(self, command: Command) -> None: ...
 
 
 class RealBackend:
@@ -95,6 +101,7 @@ class RealBackend:
         self._control: Control | None = None
         self._control_of: RunFolder | None = None
         self._connecting = asyncio.Lock()
+        self._requests: dict[int, Request] = {}  # by the identity of the command that is being carried out
 
     def new_run(self, spec: RunSpec) -> RunFolder:
         return new_run(spec)
@@ -131,15 +138,22 @@ class RealBackend:
 
     async def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]:
         control = await self._connected(folder)
-        request = control.request(command)
+        request = self._requests[id(command)] = control.request(command)
         try:
             async for reply in request:
                 yield reply
         finally:
+            self._requests.pop(id(command), None)
             # Nobody waits for the rest of an answer. What saves or trains goes on all the same.
             if isinstance(command, Generate):
                 with suppress(ClientError):
                     request.cancel()
+
+    def cancel(self, command: Command) -> None:
+        """Ask the engine to give up what this very command began; its replies end when that is done."""
+        if request := self._requests.get(id(command)):
+            with suppress(ClientError):
+                request.cancel()
 
     async def _connected(self, folder: RunFolder) -> Control:
         """The one connection, to this run's engine. It stays open, so that the engine knows it is looked at."""
@@ -166,6 +180,8 @@ class EngineLink:
         self.log_total = 0
         self.doing = ""  # the line that the engine is writing, such as the bar of a download
         self.turns: list[Turn] = []  # the conversation with this run's model
+        self.transcript: Path | None = None  # where it is kept, once there is something to keep
+        self.other = ""  # the folder of another run, whose adapter is compared with this one's
         self.generation: GenerationSpec | None = None  # how it answers, once the user has changed that
         self._served_over: EngineStarted | None = None  # the engine before the one that was started again
         self._served_at = 0.0
@@ -177,7 +193,7 @@ class EngineLink:
     def attach(self, folder: RunFolder, spec: RunSpec) -> None:
         """Look at this run from its first event on, whether its engine lives or not."""
         if folder != self.folder:
-            self.turns, self.generation = [], None
+            self.turns, self.generation, self.transcript, self.other = [], None, None, ""
             self._served_at = 0.0
         self.folder, self.spec, self.state = folder, spec, RunState()
         self.log.clear()
@@ -334,13 +350,13 @@ class EngineLink:
         return self._ask(Stop(id=0))
 
     def generate(
-        self, messages: tuple[ChatMessage, ...], adapter: bool, generation: GenerationSpec
+        self, messages: tuple[ChatMessage, ...], adapter: bool, generation: GenerationSpec, other: str = ""
     ) -> AsyncGenerator[AnyReply, None]:
         """Stream an answer. Close the iterator early, with `aclosing`, and the engine stops within a token."""
-        return self._ask(Generate(id=0, messages=messages, adapter=adapter, generation=generation))
+        return self._ask(Generate(id=0, messages=messages, adapter=adapter, generation=generation, other=other))
 
-    def export(self, command: Export) -> AsyncGenerator[AnyReply, None]:
-        """Save the trained model as `command` says."""
+    def ask(self, command: Command) -> AsyncGenerator[AnyReply, None]:
+        """Have the engine carry out a command, such as an `Export`."""
         return self._ask(command)
 
     async def _ask(self, command: Command) -> AsyncGenerator[AnyReply, None]:

@@ -16,8 +16,9 @@ from engine.spec.commands import AnyReply, ChatMessage, Command, Done, Generate,
 from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
+from tui.chatting import messages_for
 from tui.link import Answer, Turn
-from tui.screens.chat import ChatScreen, messages_for
+from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen
 from tui.widgets.generation_dialog import GenerationDialog
 from tui.widgets.transcript import AnswerView
@@ -46,6 +47,7 @@ async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
     for _ in range(100):
         await pilot.pause(0.05)
         if holds():
+            await pilot.pause(0.05)  # and what follows from it is drawn
             return
     raise AssertionError(screen_text(pilot.app))  # type: ignore[arg-type]
 

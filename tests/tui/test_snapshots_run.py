@@ -99,7 +99,7 @@ def test_chat_empty(snap_compare: Compare, size: Size, language: str) -> None:
 
 def test_chat_streaming(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tui.amounts.rate", lambda tokens, seconds: "")
-    monkeypatch.setattr("tui.screens.chat.rate", lambda tokens, seconds: "")
+    monkeypatch.setattr("tui.chatting.rate", lambda tokens, seconds: "")
     app = app_on("chat", FakeBackend(answer=begins), fakes.finished(), language=language)
     assert snap_compare(app, terminal_size=size, run_before=press(*"who?", "enter", wait=0.6))
 

@@ -18,27 +18,33 @@ from textual.worker import Worker
 from engine.client.errors import ClientError
 from engine.spec.commands import ChatMessage, Done, Refused, Token
 from engine.spec.run import GenerationSpec
-from tui.amounts import rate
+from engine.spec.sampling import name_of
+from tui.chatting import (
+    ADAPTER,
+    BASE,
+    Speaker,
+    can_adapt,
+    messages_for,
+    note,
+    ways,
+)
 from tui.i18n import N_, _, render
 from tui.link import Answer, Turn
 from tui.messages import RunChanged
 from tui.safe import visible
-from tui.screens.base import LorisScreen, PaletteEntry
+from tui.screens.base import PaletteEntry
+from tui.screens.chat_more import MORE, MoreChat
 from tui.serving import NotServing, until_it_answers, why
+from tui.transcripts import keep, new_transcript
 from tui.widgets.generation_dialog import GenerationDialog
 from tui.widgets.top_bar import TopBar
 from tui.widgets.transcript import Transcript
 
 BATCH_SECONDS = 0.12  # text is drawn in batches: one drawing a token costs the processor and the line
 TOO_LATE_SECONDS = 0.7  # an Escape so soon after an answer was meant to stop it, not to leave
-WHO = {
-    (True,): N_("with the adapter"),
-    (False,): N_("base model"),
-    (False, True): N_("both, to compare"),
-}
 
 
-class ChatScreen(LorisScreen):
+class ChatScreen(MoreChat):
     """The conversation itself lives in the link, so that it is still there after a look at another screen."""
 
     CSS = """
@@ -52,8 +58,12 @@ class ChatScreen(LorisScreen):
         ),
         Binding("ctrl+t", "who", N_("Who"), id="chat.who", tooltip=N_("Adapter, base model or both")),
         Binding("ctrl+r", "compare", N_("Compare"), id="chat.compare", tooltip=N_("Ask both the same question")),
+        Binding("ctrl+n", "retry", N_("Retry"), id="chat.retry", tooltip=MORE["retry"]),
+        Binding("ctrl+y", "copy", N_("Copy"), id="chat.copy", tooltip=MORE["copy"], show=False),
         Binding("ctrl+g", "generation", N_("Settings"), id="chat.generation", tooltip=N_("How answers are made")),
-        Binding("ctrl+l", "clear", N_("Clear"), id="chat.clear", tooltip=N_("Start a new conversation")),
+        Binding("ctrl+o", "more", N_("More"), id="chat.more", tooltip=N_("Everything else that the chat can do")),
+        Binding("ctrl+l", "clear", N_("Clear"), id="chat.clear", tooltip=MORE["clear"], show=False),
+        Binding("up", "edit", N_("Edit"), id="chat.edit", tooltip=MORE["edit"], show=False),
         Binding("ctrl+s", "save", N_("Save"), id="chat.save", tooltip=N_("Save, merge or copy the model")),
         Binding("pageup", "scroll(-1)", show=False),
         Binding("pagedown", "scroll(1)", show=False),
@@ -61,7 +71,7 @@ class ChatScreen(LorisScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._who: tuple[bool, ...] = (False,)
+        self.who: tuple[Speaker, ...] = (BASE,)
         self._asking: Worker[None] | None = None
         self._answered = 0.0
 
@@ -80,14 +90,14 @@ class ChatScreen(LorisScreen):
         yield Footer(show_command_palette=False)
 
     async def on_mount(self) -> None:
-        self._who = (True,) if self.loris.link.state.trained else (False,)
+        self.who = (ADAPTER,) if can_adapt(self.loris.link) else (BASE,)
         self._batches = self.set_interval(BATCH_SECONDS, self._draw, pause=True)
         await self.query_one(Transcript).show(self.loris.link.turns)
         self.query_one(Input).focus()
-        self._show()
+        self.show()
 
     def on_run_changed(self, _message: RunChanged) -> None:
-        self._show()
+        self.show()
 
     @property
     def generation(self) -> GenerationSpec:
@@ -95,17 +105,24 @@ class ChatScreen(LorisScreen):
         link = self.loris.link
         return link.generation or (link.spec.generation if link.spec else GenerationSpec())
 
-    def _show(self) -> None:
+    def show(self) -> None:
         link = self.loris.link
         model = link.spec.model.model_name if link.spec else ""
         tone = "failed" if link.state.failed else "ready" if link.state.stage in ("ready", "serving") else ""
         self.query_one(TopBar).show(_("Chat") + (f" · {model}" if model else ""), self._engine_words(), tone)
         made = self.generation
-        settings = f"temperature {made.temperature:g} · min_p {made.min_p:g} · max_new_tokens {made.max_new_tokens}"
+        numbers = f"temperature {made.temperature:g} · min_p {made.min_p:g}"
+        settings = f"{name_of(made) or numbers} · max_new_tokens {made.max_new_tokens}"
         who = Content.assemble(
-            (_("Answers: {who}").format(who=_(WHO[self._who])), "bold"), (f"   {settings}", "$foreground-muted")
+            (_("Answers: {who}").format(who=visible(self._who_words())), "bold"),
+            (f"   {settings}", "$foreground-muted"),
         )
         self.query_one("#who", Static).update(who)
+
+    def _who_words(self) -> str:
+        if self.who == (BASE, ADAPTER):
+            return _("both, to compare")
+        return _(" and ").join(speaker.name for speaker in self.who)
 
     def _engine_words(self) -> str:
         link = self.loris.link
@@ -118,18 +135,18 @@ class ChatScreen(LorisScreen):
             "saving": _("saving"), "exporting": _("saving"),
         }.get(link.state.stage, _("loading the model …"))  # fmt: skip
 
-    def _tell(self, words: str) -> None:
+    def tell(self, words: str) -> None:
         self.query_one("#state", Static).update(visible(words))
 
-    def _draw(self) -> None:
-        self.query_one(Transcript).refresh_text()
+    async def _draw(self) -> None:
+        await self.query_one(Transcript).refresh_text()
 
     # Asking
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self._submit(self._who)
+        self._submit(self.who)
 
-    def _submit(self, who: tuple[bool, ...], again: bool = False) -> None:
+    def _submit(self, who: tuple[Speaker, ...], again: bool = False) -> None:
         """Ask what is typed; `again`: the last question if nothing is."""
         prompt = self.query_one(Input)
         question = prompt.value.strip()
@@ -144,10 +161,10 @@ class ChatScreen(LorisScreen):
         self._asking = self._ask(question, who)
 
     @work(group="ask")
-    async def _ask(self, question: str, who: tuple[bool, ...]) -> None:
+    async def _ask(self, question: str, who: tuple[Speaker, ...]) -> None:
         turns = self.loris.link.turns
         before = tuple(turns)
-        turn = Turn(question, [Answer(adapter) for adapter in who])
+        turn = Turn(question, [Answer(speaker.adapter, other=speaker.other) for speaker in who])
         turns.append(turn)
         transcript = self.query_one(Transcript)
         await transcript.add(turn)
@@ -160,19 +177,20 @@ class ChatScreen(LorisScreen):
             self._asking, self._answered = None, time.monotonic()
             for answer in turn.answers:
                 answer.note = answer.note or _("stopped")
+            self._keep(turn)
             if self.is_attached:
                 self._batches.pause()
-                self._draw()
-                self._tell("")
-                self._show()
+                await self._draw()
+                self.tell("")
+                self.show()
 
     async def _answer(self, before: tuple[Turn, ...], question: str, answer: Answer) -> None:
         """Fill in one answer. What goes wrong stands beside it."""
         answer.note = _("waiting…")
         try:
             await until_it_answers(self.loris.link, lambda words: self._wait(answer, words))
-            self._tell(_("Answering. Escape stops it."))
-            await self._stream(messages_for(before, question, answer.adapter), answer)
+            self.tell(_("Answering. Escape stops it."))
+            await self._stream(messages_for(before, question, answer.adapter, answer.other), answer)
         except asyncio.CancelledError:
             answer.note = _("stopped")
             raise
@@ -181,22 +199,28 @@ class ChatScreen(LorisScreen):
         except ClientError as error:
             answer.failed, answer.note = True, render(error.message)
 
+    def ask_again(self, turn: Turn) -> None:
+        """Ask a question that was taken back, of those who had answered it."""
+        self._asking = self._ask(turn.question, tuple(Speaker(a.adapter, a.other) for a in turn.answers))
+
     def _wait(self, answer: Answer, words: str) -> None:
         answer.note = words
-        self._tell(_("Your question is kept and sent when the model is ready."))
+        self.tell(_("Your question is kept and sent when the model is ready."))
 
     async def _stream(self, messages: tuple[ChatMessage, ...], answer: Answer) -> None:
         started, pieces = time.monotonic(), 0
         answer.note = "…"
-        async with aclosing(self.loris.link.generate(messages, answer.adapter, self.generation)) as replies:
+        link = self.loris.link
+        async with aclosing(link.generate(messages, answer.adapter, self.generation, answer.other)) as replies:
             async for reply in replies:
                 match reply:
                     case Token(text=text):
                         pieces += 1
                         answer.text += text
-                        answer.note = _note(pieces, time.monotonic() - started, "")
+                        answer.note = note(pieces, time.monotonic() - started)
                     case Done():
-                        answer.note = _note(reply.tokens, reply.seconds, reply.finish_reason)
+                        answer.warning = render(reply.note) if reply.note else ""
+                        answer.note = note(reply.tokens, reply.seconds, reply)
                     case Refused():
                         answer.failed, answer.note = True, render(reply.message)
 
@@ -209,34 +233,41 @@ class ChatScreen(LorisScreen):
             self.loris.go("model" if self.loris.link.warm else "live")
 
     def action_who(self) -> None:
-        if not self._can_compare():
+        if not self.can_compare():
             return
-        ways = list(WHO)
-        self._who = ways[(ways.index(self._who) + 1) % len(ways)]
-        self._show()
+        each = ways(self.loris.link.other)
+        self.who = each[(each.index(self.who) + 1) % len(each)]
+        self.show()
 
     def action_compare(self) -> None:
-        if self._can_compare():
-            self._submit((False, True), again=True)
-
-    def _can_compare(self) -> bool:
-        if not self.loris.link.state.trained:
-            self.notify(_("There is no adapter yet: only the base model answers before training."))
-            return False
-        return True
+        if self.can_compare():
+            # Two that are chosen already stay the two.
+            self._submit(self.who if len(self.who) > 1 else (BASE, ADAPTER), again=True)
 
     @work
     async def action_generation(self) -> None:
         chosen = await self.app.push_screen_wait(GenerationDialog(self.generation))
         if chosen is not None:
             self.loris.link.generation = chosen
-            self._show()
+            self.show()
 
     async def action_clear(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
         self.loris.link.turns.clear()
+        self.loris.link.transcript = None
         await self.query_one(Transcript).show([])
+
+    def _keep(self, turn: Turn) -> None:
+        """Write the turn into the run's folder. A disk that is full is no reason to stop talking."""
+        link = self.loris.link
+        if link.folder is None or not any(answer.text for answer in turn.answers):
+            return
+        link.transcript = link.transcript or new_transcript(link.folder)
+        try:
+            keep(link.transcript, turn, self.generation)
+        except OSError as error:
+            self.tell(_("This conversation is not kept: {reason}").format(reason=error.strerror or str(error)))
 
     def action_save(self) -> None:
         if self.loris.link.state.trained:
@@ -254,24 +285,5 @@ class ChatScreen(LorisScreen):
         yield _("chat: who answers"), _("Adapter, base model or both"), self.action_who
         yield _("chat: compare"), _("Ask both the same question"), self.action_compare
         yield _("chat: settings"), _("How answers are made"), settings
-        yield _("chat: clear"), _("Start a new conversation"), self.action_clear
-
-
-def messages_for(before: tuple[Turn, ...], question: str, adapter: bool) -> tuple[ChatMessage, ...]:
-    """The conversation as this model is to see it: its own answers where it gave some, else the other's."""
-    messages = []
-    for turn in before:
-        given = [a for a in turn.answers if a.text and not a.failed]
-        mine = next((a for a in given if a.adapter is adapter), given[0] if given else None)
-        if mine:
-            messages += [ChatMessage("user", turn.question), ChatMessage("assistant", mine.text)]
-    return (*messages, ChatMessage("user", question))
-
-
-def _note(tokens: int, seconds: float, reason: str) -> str:
-    parts = [_("{count} tokens").format(count=tokens), rate(tokens, seconds)]
-    if reason == "length":
-        parts.append(_("cut at {count} tokens").format(count=tokens))
-    elif reason == "cancelled":
-        parts.append(_("stopped"))
-    return " · ".join(part for part in parts if part)
+        for name, text in MORE.items():
+            yield f"chat: {name}", _(text), getattr(self, f"action_{name}")

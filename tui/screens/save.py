@@ -163,7 +163,7 @@ class SaveScreen(LorisScreen):
             self._sent = True
             self._say(_("Saving: {what}").format(what=_(TITLES[kind])))
             command = Export(id=0, kind=kind, path=str(found.target))
-            async with aclosing(self.loris.link.export(command)) as replies:
+            async with aclosing(self.loris.link.ask(command)) as replies:
                 async for reply in replies:
                     match reply:
                         case Done(path=path):

@@ -12,7 +12,9 @@ from textual.widgets import Button, Static
 
 from engine.spec.fields import field_info, parse_field
 from engine.spec.run import GenerationSpec
+from engine.spec.sampling import ABOUT, SAMPLINGS
 from tui.i18n import N_, _, render
+from tui.widgets.editors import LineEditor
 from tui.widgets.field import Field, field_id
 from tui.widgets.modal import Modal
 from tui.widgets.text_block import TextBlock
@@ -47,13 +49,16 @@ class GenerationDialog(Modal[GenerationSpec]):
             with Horizontal(classes="buttons"):
                 yield Button(_("Use these"), id="take", variant="primary", compact=True)
                 yield Button(_("Cancel"), id="cancel", compact=True)
+                for name in SAMPLINGS:
+                    yield Button(name, id=f"way-{name}", compact=True)
 
     def on_mount(self) -> None:
         self.query(Field).first().editor.focus()
 
     def on_descendant_focus(self) -> None:
         field = next((f for f in self.query(Field) if f.has_focus_within), None)
-        self.query_one(".about", Static).update(_(field.info.help) if field else "")
+        way = ABOUT.get((self.focused.id or "").removeprefix("way-"), "") if self.focused else ""
+        self.query_one(".about", Static).update(_(field.info.help) if field else _(way) if way else "")
 
     def on_field_changed(self, event: Field.Changed) -> None:
         self._check()
@@ -76,7 +81,20 @@ class GenerationDialog(Modal[GenerationSpec]):
         return values if sound else None
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        self.action_take() if event.button.id == "take" else self.action_leave()
+        chosen = event.button.id or ""
+        if chosen.startswith("way-"):
+            self._put(chosen.removeprefix("way-"))
+        elif chosen == "take":
+            self.action_take()
+        else:
+            self.action_leave()
+
+    def _put(self, name: str) -> None:
+        """Fill in the numbers of a named way to sample."""
+        for key, value in SAMPLINGS[name].items():
+            editor = self.query_one(f"#{field_id(f'generation.{key}')}", Field).editor
+            if isinstance(editor, LineEditor):
+                editor.put(f"{value:g}")
 
     def action_take(self) -> None:
         if (values := self._check()) is not None:

@@ -8,9 +8,10 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui.i18n import _
+from tui.chatting import Speaker
 from tui.link import Answer, Turn
 from tui.safe import visible
+from tui.widgets.markdown_text import MarkdownText
 
 
 class AnswerView(Widget):
@@ -21,37 +22,43 @@ class AnswerView(Widget):
     AnswerView Static { height: auto; width: 1fr; }
     AnswerView .who { text-style: bold; color: $text-warning; }
     AnswerView.-adapter .who { color: $text-success; }
-    AnswerView .said { padding: 0 0 0 2; }
+    AnswerView .warning { color: $text-warning; padding: 0 0 0 2; display: none; }
+    AnswerView .warning.-shown { display: block; }
     """
 
     def __init__(self, answer: Answer) -> None:
         super().__init__(classes="-adapter" if answer.adapter else "")
         self.answer = answer
         self._who = Static(markup=False, classes="who")
-        self._said = Static(markup=False, classes="said")
+        self._said = MarkdownText()
+        self._warning = Static(markup=False, classes="warning")
         self._shown = ("", "")
 
     def compose(self) -> ComposeResult:
         yield self._who
         yield self._said
+        yield self._warning
 
-    def on_mount(self) -> None:
-        self.refresh_text()
+    async def on_mount(self) -> None:
+        await self.refresh_text()
 
-    def refresh_text(self) -> None:
+    async def refresh_text(self) -> None:
         """Show the answer as it stands, if that is not on the screen already."""
         answer = self.answer
         if (answer.text, answer.note) == self._shown:
             return
-        who = _("with the adapter") if answer.adapter else _("base model")
+        text = answer.text  # it may grow while this is drawn
+        who = visible(Speaker(answer.adapter, answer.other).name)
         note = visible(answer.note)
         if answer.note != self._shown[1] or not self._shown[1]:
             tone = "$text-error" if answer.failed else "not bold $foreground-muted"
             mark = "✗ " if answer.failed else ""
             self._who.update(Content.assemble(who, ("  " + mark + note, tone)) if note else Content(who))
         if answer.text != self._shown[0]:
-            self._said.update(Content(visible(answer.text)))
-        self._shown = answer.text, answer.note
+            await self._said.show(text)
+        self._warning.set_class(bool(answer.warning), "-shown")
+        self._warning.update(Content(visible("⚠ " + answer.warning)))
+        self._shown = text, answer.note
 
 
 class TurnView(Widget):
@@ -108,12 +115,12 @@ class Transcript(VerticalScroll, can_focus=True):
         await self.mount(TurnView(turn))
         self._tidy()
 
-    def refresh_text(self) -> None:
+    async def refresh_text(self) -> None:
         """Show what the last turn's answers have become."""
         if views := list(self.query(TurnView)):
             at_end = self.max_scroll_y - self.scroll_y < 2
             for answer in views[-1].query(AnswerView):
-                answer.refresh_text()
+                await answer.refresh_text()
             # Whoever scrolled up to read is left alone.
             if at_end:
                 self.scroll_end(animate=False)

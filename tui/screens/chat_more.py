@@ -1,0 +1,156 @@
+"""What one does with a conversation besides asking: copy, retry, edit, keep, compare with another run."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+
+import msgspec
+from textual import work
+from textual.widgets import Input
+from textual.worker import Worker
+
+from engine.client.errors import ClientError
+from engine.spec.commands import ChatMessage, Done, Refused, ShowPrompt
+from engine.spec.run import GenerationSpec
+from tui.chatting import Speaker, best_answer, can_adapt, messages_for, other_runs, ways
+from tui.i18n import N_, _, render
+from tui.link import Turn
+from tui.screens.base import LorisScreen
+from tui.serving import NotServing, until_it_answers, why
+from tui.transcripts import collect, collected
+from tui.widgets.choose_dialog import ChooseDialog
+from tui.widgets.prompt_dialog import PromptDialog
+from tui.widgets.transcript import Transcript
+
+MORE = {
+    "copy": N_("Copy the last answer"),
+    "retry": N_("Ask the last question again, with another seed"),
+    "edit": N_("Edit the last question"),
+    "raw": N_("Show the prompt as the model is given it"),
+    "other": N_("Compare with another run's adapter"),
+    "collect": N_("Keep the last answer as training data"),
+    "clear": N_("Start a new conversation"),
+}
+
+
+class MoreChat(LorisScreen):
+    """The part of the chat that is not about asking. `who`: who answers next; `_asking`: while they do."""
+
+    who: tuple[Speaker, ...]
+    _asking: Worker[None] | None
+
+    @property
+    @abstractmethod
+    def generation(self) -> GenerationSpec: ...
+    @abstractmethod
+    def tell(self, words: str) -> None: ...
+    @abstractmethod
+    def show(self) -> None: ...
+    @abstractmethod
+    def ask_again(self, turn: Turn) -> None: ...
+
+    def can_compare(self) -> bool:
+        if not can_adapt(self.loris.link):
+            self.notify(_("There is no adapter yet: only the base model answers before training."))
+            return False
+        return True
+
+    # What one does with an answer
+
+    def action_copy(self) -> None:
+        if answer := best_answer(self.loris.link.turns):
+            self.app.copy_to_clipboard(answer.text)
+            self.notify(_("Copied, if this terminal allows it."))
+        else:
+            self.notify(_("There is no answer yet."))
+
+    def _take_back(self) -> Turn | None:
+        """The last turn, taken off the conversation; None, and said so, when there is none."""
+        turns = self.loris.link.turns
+        if self._asking is not None:
+            self.notify(_("Wait for the answer, or press Escape to stop it."))
+            return None
+        if not turns:
+            self.notify(_("There is no question yet."))
+            return None
+        return turns.pop()
+
+    async def action_retry(self) -> None:
+        if (turn := self._take_back()) is None:
+            return
+        await self.query_one(Transcript).show(self.loris.link.turns)
+        made = self.generation
+        self.loris.link.generation = msgspec.structs.replace(made, seed=(made.seed + 1) % 2**32)
+        self.ask_again(turn)
+
+    async def action_edit(self) -> None:
+        prompt = self.query_one(Input)
+        if not prompt.value and self.loris.link.turns and (turn := self._take_back()):
+            prompt.value = turn.question
+            prompt.cursor_position = len(turn.question)
+            await self.query_one(Transcript).show(self.loris.link.turns)
+
+    @work
+    async def action_raw(self) -> None:
+        link = self.loris.link
+        typed = self.query_one(Input).value.strip()
+        before, question = tuple(link.turns), typed
+        if not typed and link.turns:
+            before, question = tuple(link.turns[:-1]), link.turns[-1].question
+        speaker = self.who[-1]
+        messages = messages_for(before, question, speaker.adapter, speaker.other)
+        command = ShowPrompt(id=0, messages=messages, generation=self.generation)
+        try:
+            await until_it_answers(link, self.tell)
+            self.tell("")
+            async for reply in link.ask(command):
+                if isinstance(reply, Done):
+                    self.app.push_screen(PromptDialog(reply.text))
+                elif isinstance(reply, Refused):
+                    self.tell(render(reply.message))
+        except NotServing as error:
+            self.tell(why(error))
+        except ClientError as error:
+            self.tell(render(error.message))
+
+    @work
+    async def action_other(self) -> None:
+        link = self.loris.link
+        if not self.can_compare() or link.spec is None:
+            return
+        runs = await asyncio.to_thread(other_runs, link.folder, link.spec.model.model_name)
+        if not runs:
+            self.notify(_("No other run trained this model."))
+            return
+        names = [run.name for run in runs]
+        chosen = await self.app.push_screen_wait(ChooseDialog(_("Compare with the adapter of"), names, names[0]))
+        if chosen is not None:
+            link.other = str(runs[names.index(chosen)].folder.path)
+            self.who = ways(link.other)[-1]
+            self.show()
+
+    def action_collect(self) -> None:
+        link = self.loris.link
+        answer = best_answer(link.turns)
+        if answer is None or link.folder is None:
+            self.notify(_("There is no answer yet."))
+            return
+        at = next(n for n, turn in enumerate(link.turns) if any(a is answer for a in turn.answers))
+        asked = messages_for(tuple(link.turns[:at]), link.turns[at].question, answer.adapter, answer.other)
+        system = self.generation.system_prompt
+        first = (ChatMessage("system", system),) if system else ()
+        path = collected(link.folder)
+        try:
+            collect(path, (*first, *asked, ChatMessage("assistant", answer.text)))
+        except OSError as error:
+            self.tell(_("It was not written: {reason}").format(reason=error.strerror or str(error)))
+            return
+        self.tell(_("Added to {path}: choose this file as a dataset to train on it.").format(path=path))
+
+    @work
+    async def action_more(self) -> None:
+        entries = {_(text): name for name, text in MORE.items()}
+        chosen = await self.app.push_screen_wait(ChooseDialog(_("Chat"), list(entries), ""))
+        if chosen is not None:
+            await self.run_action(entries[chosen])
