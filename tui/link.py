@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from engine.client.control import Control, Request
+from engine.client.control import Control
 from engine.client.errors import ClientError
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import Mode, launch, new_run
@@ -90,7 +90,6 @@ class Backend(Protocol):
     def is_alive(self, folder: RunFolder) -> bool: ...
     async def abandon(self, folder: RunFolder) -> None: ...
     def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]: ...
-    def cancel(self, command: Command) -> None: ...
 
 
 class RealBackend:
@@ -101,7 +100,6 @@ class RealBackend:
         self._control: Control | None = None
         self._control_of: RunFolder | None = None
         self._connecting = asyncio.Lock()
-        self._requests: dict[int, Request] = {}  # by the identity of the command that is being carried out
 
     def new_run(self, spec: RunSpec) -> RunFolder:
         return new_run(spec)
@@ -138,22 +136,15 @@ class RealBackend:
 
     async def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]:
         control = await self._connected(folder)
-        request = self._requests[id(command)] = control.request(command)
+        request = control.request(command)
         try:
             async for reply in request:
                 yield reply
         finally:
-            self._requests.pop(id(command), None)
             # Nobody waits for the rest of an answer. What saves or trains goes on all the same.
             if isinstance(command, Generate):
                 with suppress(ClientError):
                     request.cancel()
-
-    def cancel(self, command: Command) -> None:
-        """Ask the engine to give up what this very command began; its replies end when that is done."""
-        if request := self._requests.get(id(command)):
-            with suppress(ClientError):
-                request.cancel()
 
     async def _connected(self, folder: RunFolder) -> Control:
         """The one connection, to this run's engine. It stays open, so that the engine knows it is looked at."""

@@ -128,7 +128,17 @@ class Shutdown(Command, frozen=True, kw_only=True):
 
 
 AnyCommand = (
-    Train | Stop | Checkpoint | Generate | ShowPrompt | Cancel | Export | CancelExport | Push | CancelPush | Shutdown
+    Train
+    | Stop
+    | Checkpoint
+    | Generate
+    | ShowPrompt
+    | Cancel
+    | Export
+    | CancelExport
+    | Push
+    | CancelPush
+    | Shutdown
 )
 
 

@@ -60,7 +60,6 @@ class FakeBackend:
     asked: list[Command] = field(default_factory=list)
     closed: list[Command] = field(default_factory=list)
     launched: list[Mode] = field(default_factory=list)
-    cancelled: list[Command] = field(default_factory=list)
     answer: Answer = _done
 
     def __post_init__(self) -> None:
@@ -99,9 +98,6 @@ class FakeBackend:
 
     async def abandon(self, folder: RunFolder) -> None:
         self.alive = False
-
-    def cancel(self, command: Command) -> None:
-        self.cancelled.append(command)
 
     async def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]:
         self.asked.append(command)
