@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 
-from engine.client.hub import HubError, Rows, describe_dataset, first_rows
+from engine.client.hub import DatasetPage, HubError, Rows, describe_dataset, first_rows
 from engine.dataset.detect import detect
 from engine.preflight import Peek, is_hub_id, is_local, local_path, peek
 from engine.spec.run import DatasetSpec
@@ -56,9 +56,22 @@ def look_at_hub(data: DatasetSpec) -> Peek | None:
     )
 
 
+def hub_page(data: DatasetSpec) -> DatasetPage | None:
+    """The configurations and splits of a Hub dataset, as far as `look_at_hub` was told of them."""
+    try:
+        return _hub_page(data.path, data.revision) if is_hub_id(data.path) and not is_local(data.path) else None
+    except HubError:
+        return None
+
+
+@lru_cache(maxsize=8)
+def _hub_page(path: str, revision: str) -> DatasetPage:
+    return describe_dataset(path, revision)
+
+
 @lru_cache(maxsize=8)
 def _hub_rows(path: str, name: str, revision: str, split: str) -> Rows:
-    return first_rows(describe_dataset(path, revision), name, split, ROWS)
+    return first_rows(_hub_page(path, revision), name, split, ROWS)
 
 
 def _with_hint(error: HubError) -> Message:

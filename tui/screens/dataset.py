@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 from textual import work
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from engine.client.hub import search_datasets
+from engine.client.hub import DatasetPage, search_datasets
+from engine.dataset.detect import Detected, detect
 from engine.preflight import Peek, is_local
 from engine.preflight.data import check_dataset
 from engine.preflight.places import DATA_SUFFIXES
@@ -20,7 +23,8 @@ from engine.spec.prompts import PROMPT_TEMPLATES
 from engine.spec.run import DatasetSpec
 from engine.spec.text import Message
 from tui.i18n import N_, _, render
-from tui.peeks import look, look_at_hub
+from tui.peeks import hub_page, look, look_at_hub
+from tui.safe import visible
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import WizardScreen
 from tui.widgets.choose_dialog import ChooseDialog
@@ -28,20 +32,34 @@ from tui.widgets.field import Field
 from tui.widgets.file_picker import FilePicker
 from tui.widgets.fold import Fold
 from tui.widgets.hub_dialog import HubDialog
-from tui.widgets.preview import Preview
+from tui.widgets.mapping_dialog import MappingDialog
+from tui.widgets.preview import Preview, learned_parts
 from tui.widgets.template_choice import TemplateChoice
 
 PATH = "dataset.path"
+CONFIG, SPLIT = "dataset.name", "dataset.split"
 PROMPT = "dataset.prompt_template"
 COLUMNS = ("dataset.instruction_column", "dataset.input_column", "dataset.output_column")
 MESSAGES = "dataset.messages_column"
 AUTO_COLUMNS = (MESSAGES, "dataset.system_column", "dataset.text_column")
+ROLES = (*COLUMNS, "dataset.system_column", "dataset.text_column")  # filled by a column, a template or a constant
 HUB_SECONDS = 0.8  # without a keystroke, before the Hub is asked
 # Names that Unsloth's get_chat_template knows and that come up in practice.
 CHAT_TEMPLATES = (
     "auto", "chatml", "llama-3.1", "llama-3", "mistral", "phi-3", "phi-4", "gemma", "gemma-3", "qwen-2.5", "qwen3",
     "zephyr", "vicuna", "alpaca", "unsloth",
 )  # fmt: skip
+
+
+def found_fillers(found: Detected | None, data: DatasetSpec) -> dict[str, str]:
+    """What the detection put into each role that the settings leave to it; empty for the others."""
+    fillers = dict.fromkeys(ROLES, "")
+    if found:
+        for path in ROLES:
+            key = path.partition(".")[2]
+            filler = str(getattr(found.mapping, key.removesuffix("_column")))
+            fillers[path] = filler if filler != getattr(data, key) and filler else ""
+    return fillers
 
 
 class DatasetScreen(WizardScreen):
@@ -51,7 +69,8 @@ class DatasetScreen(WizardScreen):
     INTRO = N_("The examples to learn from: a file on this machine or a Hub dataset.")
     FIELDS = (
         PATH,
-        "dataset.split",
+        CONFIG,
+        SPLIT,
         "dataset.format",
         "dataset.train_on_responses_only",
         "dataset.test_size",
@@ -71,7 +90,6 @@ class DatasetScreen(WizardScreen):
         (
             N_("More dataset settings"),
             (
-                "dataset.name",
                 "dataset.revision",
                 "dataset.mix",
                 "dataset.sample_rows",
@@ -84,11 +102,22 @@ class DatasetScreen(WizardScreen):
             ),
         ),
     )
-    DEFAULT_CSS = "DatasetScreen Preview { margin-top: 1; }"
+    DEFAULT_CSS = """
+    DatasetScreen Preview { margin-top: 1; }
+    DatasetScreen.-wide Preview { height: 14; }
+    DatasetScreen.-wide Preview.-empty { height: auto; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+o", "browse", N_("File"), id="dataset.browse", tooltip=N_("A file on this machine")),
         Binding("ctrl+f", "hub", N_("Hub"), id="dataset.hub", tooltip=N_("Search the Hub for a dataset")),
-        Binding("ctrl+t", "others", N_("Format"), id="dataset.others", tooltip=N_("Other ways to take these rows")),
+        Binding(
+            "ctrl+t",
+            "others",
+            N_("Format"),
+            show=False,  # the preview names it where there are others
+            id="dataset.others",
+            tooltip=N_("Other ways to take these rows"),
+        ),
         Binding("f7", "proof", N_("Proof"), id="dataset.proof", tooltip=N_("What the data would teach")),
     ]
     search = staticmethod(search_datasets)  # a fake in tests
@@ -136,11 +165,13 @@ class DatasetScreen(WizardScreen):
             return
         time.sleep(HUB_SECONDS)
         if not get_current_worker().is_cancelled and (seen := look_at_hub(data)):
-            self.app.call_from_thread(self._show, data, seen, {})
+            self.app.call_from_thread(self._show, data, seen, {}, hub_page(data))
 
-    def _show(self, data: DatasetSpec, seen: Peek | None, found: dict[str, Message]) -> None:
-        if not self.is_mounted or self.loris.draft.sound_parts().dataset != data:
-            return
+    def _show(
+        self, data: DatasetSpec, seen: Peek | None, found: dict[str, Message], page: DatasetPage | None = None
+    ) -> None:
+        if not self.query(Preview) or self.loris.draft.sound_parts().dataset != data:
+            return  # the screen is being left, or something else was typed meanwhile
         if seen and seen.error and is_local(data.path):
             found.setdefault(PATH, seen.error)  # what the Hub says is shown alone: the cache may have the data
         columns = seen.columns if seen else ()
@@ -148,11 +179,18 @@ class DatasetScreen(WizardScreen):
             self.field_at(path).offer(("", *columns) if columns and path != COLUMNS[2] else columns)
         for path in AUTO_COLUMNS:
             self.field_at(path).offer(("auto", *columns) if columns else ())
+        for path, filler in found_fillers(seen.detected if seen else None, data).items():
+            self.field_at(path).note(_("found: {column}").format(column=visible(filler)) if filler else "")
+        configs = page.configs if page else ()
+        config = page.config(data.name) if page else None
+        self.field_at(CONFIG).offer([one.name for one in configs] if len(configs) > 1 else ())
+        self.field_at(SPLIT).offer([one.name for one in config.splits] if config else ())
         self.query_one(Preview).show(seen, data)
         self._seen = seen
         self.blame(found, among=(PATH, "dataset.split", MESSAGES, *COLUMNS))
 
     def checked(self, errors: dict[str, Message]) -> None:
+        self.field_at(CONFIG).display = not is_local(str(self.loris.draft[PATH]))
         kind = self.loris.draft["dataset.format"]
         if kind == "auto" and self._seen:
             kind = self._seen.format
@@ -160,6 +198,33 @@ class DatasetScreen(WizardScreen):
             fold = self.query_one(f"#fold-{number}", Fold)
             if kind == counts and not any(field.info.path in errors for field in fold.query(Field)):
                 fold.set_note(_("(these count for this data)"))
+
+    def on_field_asked(self, event: Field.Asked) -> None:
+        """Roles have a menu of their own, once it is known which columns there are."""
+        path, seen = event.field.info.path, self._seen
+        if path not in ROLES or not seen or not seen.rows:
+            return  # the wizard's own handler is called next
+        event.prevent_default()
+        event.stop()
+        data, rows = self.loris.draft.sound_parts().dataset, list(seen.rows)
+        row = rows[min(self.query_one(Preview).at, len(rows) - 1)]
+        key = path.partition(".")[2]
+
+        def example(filler: str) -> Content:
+            changed = msgspec.structs.replace(data, **{key: filler})
+            parts = learned_parts(row, changed, detect(rows, changed))
+            if not parts:
+                return Content(_("Nothing can be made of that."))
+            return Content.assemble((parts[0][0].lstrip("\n"), parts[0][1]), *parts[1:])
+
+        def take(filler: str | None) -> None:
+            if filler is not None:
+                event.field.put(filler)
+
+        title = _("What fills it: {role}").format(role=_(event.field.info.title))
+        current = str(self.loris.draft.as_typed(path))
+        usual = "auto" if path in AUTO_COLUMNS else ""
+        self.app.push_screen(MappingDialog(title, seen.columns, row, current, usual, example), take)
 
     def action_browse(self) -> None:
         def take(file: str | None) -> None:

@@ -93,6 +93,7 @@ class Field(Widget):
         self.told = self.value  # the value that was last reported
         self._error = ""
         self._differs = False
+        self._note = ""
 
     def compose(self) -> ComposeResult:
         with Horizontal():
@@ -111,11 +112,16 @@ class Field(Widget):
             return self.info.key
         return _("Enter: choose") if self.suggestions else ""
 
+    def note(self, words: str) -> None:
+        """Say something on the value beside the editor, in place of the hint; empty for the hint."""
+        self._note = words
+        self.offer(self.suggestions)
+
     def offer(self, suggestions: Sequence[str]) -> None:
         """Offer other suggestions."""
         self.suggestions = tuple(suggestions)
         if self.is_mounted:
-            hint = self._hint()
+            hint = self._note or self._hint()
             for shown_hint in self.query(".hint").results(Static):  # none while the screen is being left
                 shown_hint.update(hint)
                 shown_hint.set_class(not hint, "-none")

@@ -66,6 +66,7 @@ class HubDialog(Modal[str]):
             state.update("")
             return
         await asyncio.sleep(QUIET_SECONDS)
+        self._show(())  # what was found for other words is none of this
         state.update(_("Searching…"))
         try:
             found = await asyncio.to_thread(self._search, query)
@@ -92,5 +93,5 @@ class HubDialog(Modal[str]):
 def _line(found: Found) -> Content:
     notes = [_("{count} downloads").format(count=f"{found.downloads:,}"), found.updated]
     notes += [_("private")] if found.private else []
-    notes += [_("gated: accept its terms on the Hub first")] if found.gated else []
+    notes += [_("gated")] if found.gated else []
     return Content.assemble((visible(found.id), "bold"), ("  " + " · ".join(filter(None, notes)), "dim"))

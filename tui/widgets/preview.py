@@ -86,7 +86,8 @@ class Preview(VerticalScroll, can_focus=True):
         )
         head = template.format(row=at + 1, total=seen.total, format=kind)
         why = "\n" + visible(render(found.problem.message if found.problem else found.why)) if found else ""
-        self._head.update(head + "  " + _("← → other rows") + why)
+        others = "  " + _("^t other ways") if found and found.alternatives else ""
+        self._head.update(head + "  " + _("← → other rows") + others + why)
         self._body.update(Content.assemble(*row_parts(seen.rows[at], self._data, found, at + 1)))
 
     def action_turn(self, by: int) -> None:
@@ -111,6 +112,12 @@ def row_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None, nu
     parts: list[Part] = []
     for column, value in row.items():
         parts += [(f"{visible(str(column))}: ", "dim"), (_short(value) + "\n", "")]
+    return [*parts, *learned_parts(row, data, found, number)]
+
+
+def learned_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None, number: int = 1) -> list[Part]:
+    """A row as it is learned, without the part that only the tokenizer's template knows."""
+    parts: list[Part] = []
     if found is None or found.problem or found.kind not in ("alpaca", "messages", "text"):
         return parts
     try:
