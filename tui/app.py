@@ -47,6 +47,7 @@ SCREENS = {
     "live": "tui.screens.live:LiveScreen",
     "chat": "tui.screens.chat:ChatScreen",
     "save": "tui.screens.save:SaveScreen",
+    "compare": "tui.screens.compare:CompareScreen",
     "proof": "tui.screens.proof:ProofScreen",
 }
 # What the command palette can go to at any time.
@@ -97,6 +98,8 @@ class LorisApp(App[None]):
         self._place: str = start
         self._wanted_run = run  # to attach to at once
         self._leaving = False
+        self._asking = False  # whether the run in progress may go on
+        self.compared: tuple[RunFolder, ...] = ()  # the runs whose curves are laid over each other
 
     def get_line_filters(self) -> list[LineFilter]:
         """Textual's own, and ours that shows control characters instead of sending them."""
@@ -258,6 +261,22 @@ class LorisApp(App[None]):
         if self._leaving:
             self.exit()  # asked twice: now
             return
+        from tui.leaving import run_to_ask_about
+
+        if run_to_ask_about(self.link) and not self._asking:  # a second time: leave it as it is
+            self._asking = True
+            self.run_worker(self._ask_and_leave(), group="ask-to-leave")
+            return
+        self._leave_now()
+
+    async def _ask_and_leave(self) -> None:
+        from tui.leaving import may_leave
+
+        if await may_leave(self, self.link):
+            self._leave_now()
+        self._asking = False
+
+    def _leave_now(self) -> None:
         self._leaving = True
         if self.link.warm:
             self.notify(_("Ending the engine that was loading the model …"))

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from engine.client import holder
 from engine.client.control import Control
 from engine.client.errors import ClientError
 from engine.client.follow import Follower, LogFollower
+from engine.client.holder import Survived
 from engine.client.launch import Mode, launch, new_run
 from engine.client.runs import discard, is_alive
+from engine.client.stop import Tell, stop
+from engine.spec import complete
 from engine.spec.commands import (
     AnyReply,
     ChatMessage,
@@ -25,12 +29,14 @@ from engine.spec.commands import (
     Refused,
     Shutdown,
     Stop,
+    StopMode,
     Train,
 )
-from engine.spec.events import AnyEvent, EngineStarted
+from engine.spec.events import AnyEvent, Change, EngineStarted
 from engine.spec.folder import RunFolder
 from engine.spec.run import GenerationSpec, ModelSpec, RunSpec
 from engine.spec.state import RunState
+from tui.resuming import resume
 from tui.safe import visible
 
 LOG_LINES = 5000
@@ -90,6 +96,11 @@ class Backend(Protocol):
     def is_alive(self, folder: RunFolder) -> bool: ...
     async def abandon(self, folder: RunFolder) -> None: ...
     def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]: ...
+    def is_frozen(self, folder: RunFolder) -> bool: ...
+    def checkpoint(self, folder: RunFolder) -> int | None: ...
+    def resume(self, folder: RunFolder, changes: tuple[Change, ...]) -> RunSpec: ...
+    async def stop(self, folder: RunFolder, mode: StopMode, tell: Tell) -> Survived: ...
+    async def force(self, folder: RunFolder) -> Survived: ...
 
 
 class RealBackend:
@@ -145,6 +156,23 @@ class RealBackend:
             if isinstance(command, Generate):
                 with suppress(ClientError):
                     request.cancel()
+
+    def is_frozen(self, folder: RunFolder) -> bool:
+        return holder.is_frozen(folder)
+
+    def checkpoint(self, folder: RunFolder) -> int | None:
+        """The step of the newest complete checkpoint."""
+        kept = complete.checkpoints(folder.checkpoints)
+        return kept[0].step if kept else None
+
+    def resume(self, folder: RunFolder, changes: tuple[Change, ...]) -> RunSpec:
+        return resume(folder, changes, self.checkpoint(folder) or 0)
+
+    async def stop(self, folder: RunFolder, mode: StopMode, tell: Tell) -> Survived:
+        return await stop(folder, mode, tell)
+
+    async def force(self, folder: RunFolder) -> Survived:
+        return await asyncio.to_thread(holder.end, folder)
 
     async def _connected(self, folder: RunFolder) -> Control:
         """The one connection, to this run's engine. It stays open, so that the engine knows it is looked at."""
@@ -336,9 +364,15 @@ class EngineLink:
             and time.monotonic() - self._served_at < FIRST_WORD_SECONDS
         )
 
-    def stop(self) -> AsyncGenerator[AnyReply, None]:
-        """End training after this step and keep the model."""
-        return self._ask(Stop(id=0))
+    def resume(self, changes: tuple[Change, ...] = ()) -> None:
+        """Go on with the attached run, whose engine is gone. Raises `SpecError` or OSError."""
+        if self.folder is not None and not self.alive and not self.being_served:
+            self.spec = self.backend.resume(self.folder, changes)
+            self._served_over, self._served_at = self.state.started, time.monotonic()
+
+    def stop(self, mode: StopMode = "save") -> AsyncGenerator[AnyReply, None]:
+        """End the run: after this step with the model kept, or at once."""
+        return self._ask(Stop(id=0, mode=mode))
 
     def generate(
         self, messages: tuple[ChatMessage, ...], adapter: bool, generation: GenerationSpec, other: str = ""

@@ -27,6 +27,7 @@ from tui.run_states import STATES
 from tui.run_status import cost_of, cost_words, status_lines, status_of
 from tui.safe import visible
 from tui.settings import load_settings
+from tui.stop_words import phase_words, survived_lines
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 FOLLOW_SECONDS = 0.3
@@ -117,15 +118,6 @@ def logs(name: str, follow: bool) -> int:
     return DONE
 
 
-PHASES: dict[Phase, str] = {
-    "asked": N_("Asked to stop. If it shows no sign of life for {grace} s, it is ended. Ctrl-C stops waiting."),
-    "frozen": N_("Its process is held up by a signal and cannot answer."),
-    "silent": N_("No sign of life for {grace} s."),
-    "now": N_("Telling it to end at once, with what is on disk."),
-    "force": N_("Ending it by force."),
-}
-
-
 def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
     """Stop a run, wait until its engine is gone and say what survived."""
     try:
@@ -142,7 +134,7 @@ def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
     def tell(phase: Phase) -> None:
         nonlocal forced
         forced = forced or phase == "force"
-        complain(f"{visible(run.name)}: " + _(PHASES[phase]).format(grace=f"{seconds:g}"))
+        complain(f"{visible(run.name)}: {phase_words(phase, seconds)}")
 
     survived = asyncio.run(stop(run.folder, mode, tell, grace))
     if is_alive(run.folder):
@@ -159,17 +151,6 @@ def status_survived(run: RunSummary) -> Survived:
     from engine.client.holder import survived
 
     return survived(run.folder)
-
-
-def survived_lines(survived: Survived) -> list[str]:
-    """What is there to go on with, a line each."""
-    lines = []
-    if survived.adapter:
-        lines.append(_("The trained adapter is saved and whole: chat with it or save it from loris."))
-    if survived.checkpoint is not None:
-        checkpoint = _("The checkpoint of step {step} is whole: loris resume goes on from it.")
-        lines.append(checkpoint.format(step=survived.checkpoint))
-    return lines or [_("Nothing was saved yet: neither an adapter nor a checkpoint.")]
 
 
 def resume_run(name: str, changes: list[str]) -> int:

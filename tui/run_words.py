@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from engine.spec.events import Change
 from engine.spec.fields import field_info
 from engine.spec.presets import Difference
 from engine.spec.run import TARGET_MODULES, RunSpec
 from tui.i18n import _
+from tui.safe import visible
 from tui.training_words import Amounts, sliced, training_words
 from tui.widgets.editors import escape, shown
 
@@ -57,11 +59,20 @@ def differences_words(found: list[Difference]) -> list[str]:
     lines = [_("Changed from the preset:")]
     for one in found:
         title = _(field_info(one.field).title)
-        lines.append(f"• {title} ({one.field}): {_value(one.before)} → {_value(one.after)}")
+        lines.append(f"• {title} ({one.field}): {value_words(one.before)} → {value_words(one.after)}")
     return lines
 
 
-def _value(value: object) -> str:
+def change_words(change: Change) -> str:
+    """A setting and the value that it should have."""
+    try:
+        title = _(field_info(change.field).title)
+    except KeyError:
+        title = ""  # of an engine of another version
+    return visible(f"{title} ({change.field}): {value_words(change.value)}".lstrip())
+
+
+def value_words(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else escape(shown(value))
     if text == "":
         return _("empty")

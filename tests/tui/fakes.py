@@ -11,9 +11,11 @@ from pathlib import Path
 import msgspec
 
 from engine.client.errors import EngineGone
+from engine.client.holder import Survived
 from engine.client.launch import Mode
+from engine.client.stop import Tell
 from engine.spec import events as ev
-from engine.spec.commands import AnyReply, Command, Done
+from engine.spec.commands import AnyReply, Command, Done, StopMode
 from engine.spec.folder import RunFolder
 from engine.spec.run import DatasetSpec, ModelSpec, RunSpec
 from engine.spec.text import say
@@ -61,9 +63,15 @@ class FakeBackend:
     closed: list[Command] = field(default_factory=list)
     launched: list[Mode] = field(default_factory=list)
     answer: Answer = _done
+    frozen: bool = False
+    kept: Survived = field(default_factory=lambda: Survived(None, False))
+    resumed: list[tuple[ev.Change, ...]] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)  # modes, and force
 
     def __post_init__(self) -> None:
         self._events, self._lines = Script(), Script()
+        self.may_stop = asyncio.Event()
+        self.may_stop.set()
         self._clock = 0.0
 
     def feed(self, events: Iterable[ev.AnyEvent]) -> None:
@@ -98,6 +106,29 @@ class FakeBackend:
 
     async def abandon(self, folder: RunFolder) -> None:
         self.alive = False
+
+    def is_frozen(self, folder: RunFolder) -> bool:
+        return self.frozen
+
+    def checkpoint(self, folder: RunFolder) -> int | None:
+        return self.kept.checkpoint
+
+    def resume(self, folder: RunFolder, changes: tuple[ev.Change, ...]) -> RunSpec:
+        self.launch(folder, "resume")
+        self.resumed.append(changes)
+        return SPEC
+
+    async def stop(self, folder: RunFolder, mode: StopMode, tell: Tell) -> Survived:
+        self.stopped.append(mode)
+        tell("asked")
+        await self.may_stop.wait()
+        self.alive = False
+        return self.kept
+
+    async def force(self, folder: RunFolder) -> Survived:
+        self.stopped.append("force")
+        self.alive = self.frozen = False
+        return self.kept
 
     async def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]:
         self.asked.append(command)

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from engine.client.holder import Survived
 from engine.spec import events as ev
 from engine.spec.commands import AnyReply, Command, Done, Generate, Token
 from engine.spec.folder import RunFolder
 from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import CpuMonitor, FakeBackend, app_on
+from tests.tui.test_live import out_of_memory
 from tui.screens.live import LiveScreen
 
 pytestmark = [
@@ -129,3 +131,30 @@ def test_save_refused(snap_compare: Compare, size: Size, language: str, monkeypa
     backend = FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")))
     app = app_on("save", backend, [*fakes.finished(), ev.StageChanged(stage="serving")], language=language)
     assert snap_compare(app, terminal_size=size, run_before=press("ctrl+s", wait=0.6))
+
+
+def test_leaving(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(), fakes.training(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press("ctrl+q"))
+
+
+def test_interrupted(snap_compare: Compare, size: Size, language: str) -> None:
+    backend = FakeBackend(alive=False, kept=Survived(20, False))
+    app = app_on("live", backend, [*fakes.training(), ev.EngineEnded(exit_code=143)], LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press())
+
+
+def test_frozen(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(frozen=True), fakes.training(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press(wait=1.3))
+
+
+def test_stop_at_once(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(), fakes.training(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press("x", "right", "enter", "x"))
+
+
+def test_failed_with_fixes(snap_compare: Compare, size: Size, language: str) -> None:
+    backend = FakeBackend(alive=False, kept=Survived(5, False))
+    app = app_on("live", backend, out_of_memory(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press())

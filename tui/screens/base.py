@@ -22,6 +22,7 @@ class Loris(Protocol):
     draft: Draft
     link: EngineLink
     proofs: Proofs
+    compared: tuple[RunFolder, ...]
 
     def go(self, name: str, field: str = "") -> None: ...
     def go_to_field(self, path: str) -> None: ...

@@ -16,17 +16,25 @@ from textual.widgets import ContentSwitcher, Footer, Tab, Tabs
 
 from engine.client.errors import ClientError
 from engine.spec.commands import Refused
+from engine.spec.errors import SpecError
+from engine.spec.events import Change
+from tui.draft import Draft
 from tui.hardware import Monitor
 from tui.i18n import N_, _, render
+from tui.leaving import ASKED_IN
 from tui.messages import RunChanged
+from tui.run_status import killed_words, way_on
+from tui.run_words import change_words
 from tui.safe import visible
 from tui.screens.base import LorisScreen, PaletteEntry
+from tui.stop_words import survived_lines
 from tui.widgets import facts
-from tui.widgets.dialogs import AskModal, Failure, FailureModal
+from tui.widgets.dialogs import Failure, FailureModal, WayOn
 from tui.widgets.hardware_pane import HardwarePane
 from tui.widgets.log_tail import LogTail
 from tui.widgets.loss_plot import LossPlot, has_unicode
 from tui.widgets.status_line import StatusLine, progress_of
+from tui.widgets.stop_dialog import stop_question
 from tui.widgets.top_bar import TopBar
 
 PANES = {
@@ -40,7 +48,7 @@ PANES = {
 TICK_SECONDS = 1.0
 SLOW_TICKS = 2  # all but the progress is drawn every so many ticks: that halves what crosses a slow line
 LOG_LINES_OF_FAILURE = 40
-FINISHED = 7  # where TrainingFinished stands among the milestones
+FINISHED = 9  # where TrainingFinished stands among the milestones
 LAST_WORDS_SECONDS = 2.0
 START_SECONDS = 30.0
 
@@ -66,7 +74,8 @@ class LiveScreen(LorisScreen):
     LiveScreen ContentSwitcher { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "stop", N_("Stop and keep"), id="live.stop", tooltip=N_("End training, keep the model")),
+        Binding("x", "stop", N_("Stop"), id="live.stop", tooltip=N_("End training, keep the model")),
+        Binding("r", "resume", N_("Resume"), id="live.resume", tooltip=N_("Go on from the last checkpoint")),
         Binding("c", "chat", N_("Chat"), id="live.chat", tooltip=N_("Talk to the model")),
         Binding("s", "save", N_("Save"), id="live.save", tooltip=N_("Save, merge or copy the model")),
         Binding("e", "why", N_("Error"), id="live.why", tooltip=N_("Show again what went wrong")),
@@ -86,7 +95,10 @@ class LiveScreen(LorisScreen):
         self._marks: tuple[object, ...] = ()
         self._told_failure = False
         self._seconds_without = 0.0
-        self._stopping = False
+        self._stops_asked = 0  # how far up the ladder: 0 not asked, 1 to stop, 2 at once, 3 by force
+        self._stopped_of: object = None  # the engine that was asked
+        self._frozen = False
+        self._checkpoint: int | None = None  # to go on from, once the engine is gone
         self._notices_told = 0
 
     def compose(self) -> ComposeResult:
@@ -141,8 +153,8 @@ class LiveScreen(LorisScreen):
     def _milestones(self) -> tuple[object, ...]:
         state = self.loris.link.state
         return (
-            self.loris.link.folder, self._gone, state.stage, state.model, state.adapter, state.dataset,
-            state.training, state.finished, state.failed, state.checkpoint,
+            self.loris.link.folder, self._gone, self._frozen, state.started, state.stage, state.model,
+            state.adapter, state.dataset,            state.training, state.finished, state.failed, state.checkpoint,
             len(state.notices), len(state.answers), len(state.exports),
         )  # fmt: skip
 
@@ -150,10 +162,11 @@ class LiveScreen(LorisScreen):
         """Count the seconds without an engine. Its last words may still be unread when it lets go of the lock,
         and a process that was just started has yet to take it."""
         link = self.loris.link
-        if link.folder is None or link.alive or link.state.ended:
+        if link.folder is None or link.alive or link.state.ended or link.being_served:
             self._seconds_without = 0.0
         else:
             self._seconds_without += TICK_SECONDS
+        self._frozen = link.folder is not None and link.alive and link.backend.is_frozen(link.folder)
 
     @property
     def _gone(self) -> bool:
@@ -165,6 +178,7 @@ class LiveScreen(LorisScreen):
         link, state = self.loris.link, self.loris.link.state
         was = self._marks
         self._marks = self._milestones()
+        self._checkpoint = link.backend.checkpoint(link.folder) if link.folder and not link.alive else None
         title = link.spec.name if link.spec and link.spec.name else link.folder.name if link.folder else ""
         model = link.spec.model.model_name if link.spec else ""
         self.query_one(TopBar).show(" · ".join(filter(None, (title, model))))
@@ -194,7 +208,9 @@ class LiveScreen(LorisScreen):
 
     def _show_progress(self) -> None:
         link = self.loris.link
-        self.query_one(StatusLine).progress = progress_of(link.state, not self._gone, self.clock(), link.doing)
+        self.query_one(StatusLine).progress = progress_of(
+            link.state, not self._gone, self.clock(), link.doing, self._frozen
+        )
 
     def _show_texts(self) -> None:
         """The log and the run's numbers: whole blocks that move with every step."""
@@ -228,17 +244,16 @@ class LiveScreen(LorisScreen):
             return None
         tail = tuple(list(link.log)[-LOG_LINES_OF_FAILURE:])
         path = visible(str(link.folder.log))
+        resumable = (self._checkpoint or 0) if self._resumable else None
         if state.failed:
             hint = render(state.failed.hint) if state.failed.hint else ""
-            return Failure(_("The run failed"), visible(render(state.failed.message)), visible(hint), tail, path)
+            return Failure(
+                _("The run failed"), visible(render(state.failed.message)), visible(hint), tail, path,
+                changes=tuple(map(change_words, state.failed.changes)), checkpoint=resumable,
+            )  # fmt: skip
         if self._gone and not state.trained:  # a trained run lacks nothing: chat starts the engine again
-            cause = _("The engine ended without a word: it was killed, or the machine ran out of memory.")
-            hint = (
-                _("Check the memory, then start again; the last checkpoint is kept.")
-                if state.checkpoint
-                else _("Check the memory: a smaller batch, a shorter context or a smaller model needs less.")
-            )
-            return Failure(_("The engine is gone"), cause, hint, tail, path)
+            hint = way_on(self._checkpoint)
+            return Failure(_("The engine is gone"), killed_words(), hint, tail, path, checkpoint=resumable)
         return None
 
     def _tell_failure(self) -> None:
@@ -246,7 +261,7 @@ class LiveScreen(LorisScreen):
             self._told_failure = False
         elif not self._told_failure and self.is_current:
             self._told_failure = True
-            self.app.push_screen(FailureModal(failure))
+            self.app.push_screen(FailureModal(failure), self._go_on)
 
     # Keys
 
@@ -254,7 +269,9 @@ class LiveScreen(LorisScreen):
         state, alive = self.loris.link.state, not self._gone
         match action:
             case "stop":
-                return alive and state.stage in ("training", "preparing") and not self._stopping
+                return alive and (state.stage in ASKED_IN or self._frozen) and self.loris.link.folder is not None
+            case "resume":
+                return self._resumable
             case "chat" | "save":
                 return bool(state.trained or (action == "chat" and alive and state.stage in ("loading", "ready")))
             case "why":
@@ -270,7 +287,54 @@ class LiveScreen(LorisScreen):
 
     def action_why(self) -> None:
         if failure := self._failure():
-            self.app.push_screen(FailureModal(failure))
+            self.app.push_screen(FailureModal(failure), self._go_on)
+
+    def _go_on(self, how: WayOn | None) -> None:
+        """What the user chose to do about a failure."""
+        failed = self.loris.link.state.failed
+        changes = failed.changes if failed else ()
+        if how == "wizard":
+            self._into_wizard(changes)
+        elif how:
+            self._resume(changes if how == "resume_changed" else ())
+
+    def _into_wizard(self, changes: tuple[Change, ...]) -> None:
+        spec = self.loris.link.spec
+        if spec is not None:
+            draft = Draft(spec)
+            for change in changes:
+                draft[change.field] = change.value
+            self.loris.draft = draft
+            self.loris.go("review")
+
+    @property
+    def _resumable(self) -> bool:
+        """Whether training was cut off and can go on. The lock is looked at: it is freed a moment after the end."""
+        link, state = self.loris.link, self.loris.link.state
+        over = self._gone or state.ended is not None
+        return over and state.started is not None and not state.trained and not link.alive
+
+    def action_resume(self) -> None:
+        self._resume(())
+
+    def _resume(self, changes: tuple[Change, ...]) -> None:
+        try:
+            self.loris.link.resume(changes)
+        except SpecError as error:
+            words = "\n".join(f"{one.field}: {render(one.message)}" for one in error.errors)
+            self.notify(visible(words), severity="error", markup=False)
+            return
+        except OSError as error:
+            self.notify(visible(str(error)), severity="error", markup=False)
+            return
+        self._seconds_without = 0.0
+        step = self._checkpoint
+        self.notify(
+            _("Going on from step {step} …").format(step=step)
+            if step
+            else _("Starting again from the first step …")
+        )
+        self.refresh_bindings()
 
     def action_chat(self) -> None:
         self.loris.go("chat")
@@ -285,44 +349,35 @@ class LiveScreen(LorisScreen):
 
     @work(exclusive=True, group="stop")
     async def action_stop(self) -> None:
-        state = self.loris.link.state
-        done = (
-            _("{step} of {total} steps are done. ").format(step=state.step.step, total=state.training.total_steps)
-            if state.step and state.training
-            else ""
-        )
-        sure = await self.app.push_screen_wait(
-            AskModal(
-                _("Stop training and keep the model?"),
-                done
-                + _(
-                    "Training ends after the step in progress, and what was learned so far is saved as an "
-                    "adapter. You can then chat with it and save it. This run cannot be continued afterwards."
-                ),
-                yes=_("Stop and keep"),
-                no=_("Go on training"),
-            )
-        )
-        if not sure:
+        """One step up the ladder: stop and save; at once; by force. Each is asked for, and says what it costs."""
+        link, state = self.loris.link, self.loris.link.state
+        if self._stopped_of != (link.folder, state.started):
+            self._stopped_of, self._stops_asked = (link.folder, state.started), 0
+        rung = 2 if self._frozen else min(self._stops_asked, 2)
+        if not await self.app.push_screen_wait(stop_question(rung, state, self._frozen)):
             return
-        self._stopping = True
-        self.refresh_bindings()
-        self.notify(_("Stopping after this step…"))
+        self._stops_asked = max(self._stops_asked, rung + 1)
+        self.notify((_("Stopping …"), _("Ending it at once …"), _("Ending it by force …"))[rung])
+        if link.folder is None:
+            return
+        if rung == 2:
+            survived = await link.backend.force(link.folder)
+            self.notify("\n".join(survived_lines(survived)), timeout=15, markup=False)
+            return
         try:
-            async for reply in self.loris.link.stop():
+            async for reply in link.stop("save" if rung == 0 else "now"):
                 if isinstance(reply, Refused):
                     self.notify(visible(render(reply.message)), severity="warning", markup=False)
         except ClientError as error:
             self.notify(visible(render(error.message)), severity="error", markup=False)
-        finally:
-            self._stopping = False
-            self.refresh_bindings()
 
     def commands(self) -> Iterable[PaletteEntry]:
         yield from super().commands()
         stop: Callable[[], object] = self.action_stop
         if self.check_action("stop", ()):
             yield _("run: stop"), _("End training, keep the model"), stop
+        if self.check_action("resume", ()):
+            yield _("run: resume"), _("Go on from the last checkpoint"), self.action_resume
         if self.check_action("chat", ()):
             yield _("run: chat"), _("Talk to the model"), self.action_chat
         if self.check_action("save", ()):

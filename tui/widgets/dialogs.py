@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -46,17 +46,26 @@ class AskModal(Modal[bool]):
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that went wrong, in words made safe. `hint` may be empty."""
+    """A run that went wrong, in words made safe. `hint` may be empty.
+
+    `changes`: settings with which it should work, a line each. `checkpoint`: the step to go on from, None when the
+    run cannot be resumed, 0 for one that would begin anew.
+    """
 
     title: str
     cause: str
     hint: str
     log: tuple[str, ...]
     log_path: str
+    changes: tuple[str, ...] = ()
+    checkpoint: int | None = None
 
 
-class FailureModal(Modal[None]):
-    """The cause in a sentence, what to try, the end of the log and where the rest of it lies."""
+WayOn = Literal["resume", "resume_changed", "wizard"]
+
+
+class FailureModal(Modal[WayOn]):
+    """The cause in a sentence, what to try, the end of the log and where the rest lies; buttons for ways on."""
 
     DEFAULT_CSS = """
     FailureModal > Vertical { width: 100; border: round $error; padding: 0 2; }
@@ -71,6 +80,11 @@ class FailureModal(Modal[None]):
     FailureModal .muted { color: $foreground-muted; }
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "app.focus_previous", show=False),
+        Binding("right", "app.focus_next", show=False),
+    ]
+
     def __init__(self, failure: Failure) -> None:
         super().__init__()
         self._failure = failure
@@ -82,16 +96,33 @@ class FailureModal(Modal[None]):
             yield Static(shown.cause, markup=False)
             if shown.hint:
                 yield Static(_("What to try: {hint}").format(hint=shown.hint), markup=False, classes="hint")
+            for change in shown.changes:
+                yield Static("  → " + change, markup=False)
             yield Static(_("The end of the log"), markup=False, classes="label")
             with VerticalScroll(id="failure-log"):
                 yield Static("\n".join(shown.log) or _("The log is empty."), markup=False)
             yield Static(_("All of it: {path}").format(path=shown.log_path), markup=False, classes="muted")
             with Horizontal(classes="buttons"):
                 yield Button(_("Close"), id="close", variant="primary", compact=True)
+                if shown.checkpoint is not None and shown.changes:
+                    yield Button(_("Resume with these"), id="resume_changed", compact=True)
+                elif shown.checkpoint is not None:
+                    yield Button(_resume_words(shown.checkpoint), id="resume", compact=True)
+                if shown.changes:
+                    yield Button(_("New run with these"), id="wizard", compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#failure-log", VerticalScroll).scroll_end(animate=False)
         self.query_one("#close", Button).focus()
 
-    def on_button_pressed(self) -> None:
-        self.dismiss(None)
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        ways: dict[str | None, WayOn] = {
+            "resume": "resume",
+            "resume_changed": "resume_changed",
+            "wizard": "wizard",
+        }
+        self.dismiss(ways.get(event.button.id))
+
+
+def _resume_words(checkpoint: int) -> str:
+    return _("Resume from step {step}").format(step=checkpoint) if checkpoint else _("Start it again")

@@ -12,6 +12,7 @@ from textual.widget import Widget
 from engine.spec.state import RunState
 from tui.amounts import duration, of_size, size, time_left
 from tui.i18n import N_, _
+from tui.run_status import cost_words, seconds_of
 
 # What each stage means to someone who has never seen one.
 STAGE_WORDS = {
@@ -39,13 +40,18 @@ class Progress:
     facts: tuple[str, ...] = ()
 
 
-def progress_of(state: RunState, alive: bool, now: float, doing: str = "") -> Progress:
-    """Reads a run's state for the line. `doing`: what the engine's log is at, such as a download."""
+def progress_of(state: RunState, alive: bool, now: float, doing: str = "", frozen: bool = False) -> Progress:
+    """Reads a run's state for the line.
+
+    `doing`: what the engine's log is at, such as a download. `frozen`: its process is held up by a signal.
+    """
     total = state.training.total_steps if state.training else 0
     step = state.step.step if state.step and state.training else 0
     tone, words = _headline(state, alive)
-    left = state.seconds_left if alive and state.stage == "training" else None
-    facts = _facts(state, now)
+    if frozen:
+        tone, words = "error", _("Frozen: its process is held up by a signal")
+    left = state.seconds_left if alive and not frozen and state.stage == "training" else None
+    facts = _facts(state, alive, now)
     if doing and alive and state.stage in ("starting", "loading", "preparing"):
         facts.append(doing.strip())
     return Progress(words, tone, step, total, left, tuple(facts))
@@ -65,14 +71,16 @@ def _headline(state: RunState, alive: bool) -> tuple[str, str]:
     return tone, _(STAGE_WORDS[state.stage])
 
 
-def _facts(state: RunState, now: float) -> list[str]:
+def _facts(state: RunState, alive: bool, now: float) -> list[str]:
     facts = []
     if state.step:
         facts.append(_("loss {loss}").format(loss="nan" if state.step.loss is None else f"{state.step.loss:.4f}"))
         if state.step.tokens_per_second and not state.finished:
             facts.append(_("{rate} tokens/s").format(rate=f"{state.step.tokens_per_second:,.0f}"))
-    if seconds := _seconds(state, now):
+    if seconds := _seconds(state, alive, now):
         facts.append(_("time {time}").format(time=duration(seconds)))
+    if cost := cost_words(seconds_of(state, alive, now)):
+        facts.append(cost)
     device = state.model.device if state.model else None
     reserved = state.step.reserved_bytes if state.step else state.model.reserved_bytes if state.model else 0
     if device and reserved and device.kind == "cpu":
@@ -82,16 +90,15 @@ def _facts(state: RunState, now: float) -> list[str]:
     return facts
 
 
-def _seconds(state: RunState, now: float) -> float:
-    """Seconds of training if it began, else since the engine started."""
-    if state.finished:
+def _seconds(state: RunState, alive: bool, now: float) -> float:
+    """Seconds of training if it began, over all engines; else since the engine started."""
+    if state.finished and not state.resumed:
         return state.finished.seconds
-    since = state.training or state.started
-    if since is None:
-        return 0.0
-    # Past its last word, the time of a dead engine stands still.
-    until = state.last_event.time if state.last_event and (state.ended or state.failed) else now
-    return max(0.0, until - since.time)
+    over = state.ended or state.failed or not alive
+    since = 0.0 if over or not state.last_event else max(0.0, now - state.last_event.time)
+    if state.training:
+        return state.clock.training_seconds + (since if state.stage == "training" else 0.0)
+    return state.clock.engine_seconds + since
 
 
 class StatusLine(Widget):

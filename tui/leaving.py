@@ -1,0 +1,48 @@
+"""Leaving Loris while a run goes on: asks what is to become of it, and sees that through."""
+
+from __future__ import annotations
+
+from textual.app import App
+
+from engine.client.stop import GRACE_SECONDS, Phase
+from engine.spec.commands import StopMode
+from tui.i18n import _
+from tui.link import EngineLink
+from tui.run_states import STATES
+from tui.safe import visible
+from tui.stop_words import phase_words
+from tui.widgets.quit_dialog import Leave, QuitModal, StoppingModal
+
+# An engine that only waits for questions ends by itself: nothing of it is lost, so nothing is asked.
+ASKED_IN = ("starting", "loading", "preparing", "training", "saving", "exporting")
+
+
+def run_to_ask_about(link: EngineLink) -> bool:
+    """Whether the attached run is at work on something that leaving raises a question about."""
+    return link.folder is not None and not link.warm and link.state.stage in ASKED_IN and link.alive
+
+
+async def may_leave(app: App[None], link: EngineLink) -> bool:
+    """Ask, and do as told; whether Loris may end now."""
+    folder, spec, state = link.folder, link.spec, link.state
+    if folder is None:
+        return True
+    title = visible((spec.name if spec else "") or folder.name)
+    where = _(STATES[state.stage])
+    if state.step and state.training:
+        step = _("step {step}/{total}").format(step=state.step.step, total=state.training.total_steps)
+        where += " · " + step
+    chosen: Leave | None = await app.push_screen_wait(QuitModal(title, where))
+    if chosen is None:
+        return False
+    if chosen == "keep":
+        return True
+    mode: StopMode = chosen
+    shown = StoppingModal(title)
+    await app.push_screen(shown)
+
+    def tell(phase: Phase) -> None:
+        shown.say(phase_words(phase, GRACE_SECONDS[mode]))
+
+    await link.backend.stop(folder, mode, tell)
+    return True
