@@ -7,6 +7,7 @@ before the slow import, the socket before it too, so that a terminal sees at onc
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ import threading
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from engine.control import Control
 from engine.environment import hub_is_near, set_environment, versions
@@ -22,6 +23,7 @@ from engine.failures import RunFailed, explain
 from engine.preflight.places import absolute_paths, is_local
 from engine.push.runner import OFFLINE_MARK
 from engine.record import EventWriter
+from engine.recover import TryAgain, start_over, tidy, told_stop
 from engine.serve import Server, UnsafeFolder
 from engine.spec import events as ev
 from engine.spec.errors import SpecError
@@ -39,6 +41,7 @@ def arguments() -> argparse.Namespace:
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--wait", action="store_true", help="load the base model, then wait for commands")
     mode.add_argument("--serve", action="store_true", help="load an earlier run's adapter and answer")
+    mode.add_argument("--resume", action="store_true", help="go on from the newest whole checkpoint")
     parser.add_argument("--exit", action="store_true", help="end when training and exports are done")
     return parser.parse_args()
 
@@ -62,6 +65,16 @@ def take_lock(folder: RunFolder) -> None:
     os.register_at_fork(after_in_child=lambda: os.close(handle))
 
 
+class _Log(io.FileIO):
+    """Output that a full disk loses rather than ends training with: libraries print whatever they like."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError:
+            return len(data)
+
+
 def detach(folder: RunFolder) -> None:
     """Belong to no terminal: own session, no SIGHUP, no standard input, all output to the log."""
     if os.getsid(0) != os.getpid():
@@ -77,6 +90,9 @@ def detach(folder: RunFolder) -> None:
     for handle in (nothing, log):
         if handle > 2:
             os.close(handle)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        raw = io.BufferedWriter(_Log(number, "w", closefd=False))
+        setattr(sys, name, io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True))
 
 
 def stay_off_the_hub(spec: RunSpec, waiting: bool, record: EventWriter) -> None:
@@ -90,7 +106,7 @@ def stay_off_the_hub(spec: RunSpec, waiting: bool, record: EventWriter) -> None:
         record.emit(ev.Notice(code="hub_offline", message=message, level="warning"))
 
 
-def watch(control: Control, server: Server | None) -> None:
+def watch(folder: RunFolder, control: Control, server: Server | None) -> None:
     """End the process when it is told to while the main thread is deep in an import or a download.
 
     In training and saving the main thread sees the flags itself, for something would be lost.
@@ -102,6 +118,11 @@ def watch(control: Control, server: Server | None) -> None:
             server.close()
         control.record.close(exit_code)
         sys.stdout.flush()
+        import psutil
+
+        for child in psutil.Process().children(recursive=True):  # processes that prepare data
+            with suppress(psutil.Error):
+                child.kill()
         os._exit(exit_code)
 
     def on_terminate() -> None:
@@ -116,7 +137,12 @@ def watch(control: Control, server: Server | None) -> None:
             leave(0)
         control.stop.set()
 
-    for target in (on_terminate, on_shutdown):
+    def on_stop() -> None:
+        control.stop_now.wait()
+        told_stop(folder, control.record, control.stop_mode)
+        leave(0)
+
+    for target in (on_terminate, on_shutdown, on_stop):
         threading.Thread(target=target, name=f"loris-{target.__name__}", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: control.terminate.set())
@@ -158,6 +184,7 @@ def main() -> int:
     if leader:
         take_lock(folder)
         detach(folder)
+        tidy(folder)
     record = EventWriter(folder.events)
     installed = versions()
     record.emit(ev.EngineStarted(pid=os.getpid(), hostname=os.uname().nodename, versions=installed))
@@ -166,7 +193,7 @@ def main() -> int:
     server: Server | None = None
     try:
         server = open_server(folder, control) if leader else None
-        watch(control, server)
+        watch(folder, control, server)
         spec = read_spec(folder)
         os.chdir(folder.path)  # whatever a library drops into the working directory lands there
         stay_off_the_hub(spec, options.wait, record)
@@ -174,7 +201,12 @@ def main() -> int:
         from engine.session import Session  # imports unsloth: 15 to 30 seconds
 
         session = Session(folder, spec, control)
-        exit_code = session.run(wait=options.wait, serve=options.serve, leave=options.exit)
+        exit_code = session.run(wait=options.wait, serve=options.serve, leave=options.exit, resume=options.resume)
+    except TryAgain:
+        control.refuse_all()
+        if server:
+            server.close()
+        start_over(folder, options.exit)
     except Exception as error:
         if not isinstance(error, RunFailed):
             traceback.print_exc()  # into engine.log

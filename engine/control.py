@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.record import EventWriter
-from engine.spec.commands import AnyCommand, AnyReply, Cancel, Export, Push, Refused
+from engine.spec.commands import AnyCommand, AnyReply, Cancel, Export, Push, Refused, StopMode
 from engine.spec.events import Stage
 from engine.spec.text import N_, Message, say
 
@@ -23,7 +23,7 @@ TAKEN_IN: dict[str, tuple[Stage, ...]] = {
     "ShowPrompt": ("ready", "serving"),
     "Export": ("serving",),
     "Push": ("serving", "exporting"),
-    "Stop": ("preparing", "training"),
+    "Stop": ("starting", "loading", "preparing", "training", "saving", "exporting"),
     "Checkpoint": ("training",),
 }
 # What the main thread carries out, one after the other; the rest are flags that act at once.
@@ -46,6 +46,8 @@ class Control:
     def __init__(self, record: EventWriter) -> None:
         self.record = record
         self.stop = threading.Event()
+        self.stop_now = threading.Event()  # end at once, with what is on disk
+        self.stop_mode: StopMode = "save"
         self.checkpoint = threading.Event()
         self.shutdown = threading.Event()
         self.terminate = threading.Event()
@@ -60,6 +62,14 @@ class Control:
     @property
     def stage(self) -> Stage:
         return self.record.stage
+
+    def ask_to_stop(self, mode: StopMode) -> None:
+        """Stop after the step, or at once: by the wish, or because nothing would be gained by waiting."""
+        if mode != "save":
+            self.stop_mode = mode
+        self.stop.set()
+        if mode != "save" or self.stage in ("starting", "loading", "preparing", "exporting"):
+            self.stop_now.set()
 
     @property
     def ending(self) -> bool:

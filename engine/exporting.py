@@ -21,6 +21,7 @@ from engine.saving.job import Work
 from engine.saving.merge import save_merged_4bit, save_merged_16bit
 from engine.saving.trouble import explain_tool
 from engine.saving.verify import check_adapter, check_adapter_weights, check_gguf, check_merged
+from engine.spec import complete
 from engine.spec import events as ev
 from engine.spec.commands import Done, Export, ExportStep, Progress
 from engine.spec.folder import RunFolder
@@ -46,6 +47,7 @@ class Exports:
         with filling(target, replace=True) as folder:
             save_adapter(self._loaded, folder)
             check_adapter_weights(self._loaded, folder)
+            complete.seal(folder)
         self._saved("adapter", target, started)
 
     def as_told(self, warn: Callable[[str, str, Exception], None]) -> None:

@@ -6,6 +6,7 @@ import errno
 
 from engine.preflight.hub import causes, hub_problem
 from engine.spec import events as ev
+from engine.spec.complete import Checkpoint
 from engine.spec.text import N_, Message, say
 
 
@@ -14,6 +15,7 @@ class RunFailed(Exception):
 
     def __init__(self, code: str, message: Message, hint: Message | None = None, field: str = "") -> None:
         super().__init__(str(message))
+        self.changes: tuple[ev.Change, ...] = ()  # settings with which it should work
         self.code, self.message, self.hint, self.field = code, message, hint, field
 
     def __reduce__(self) -> tuple[type[RunFailed], tuple[str, Message, Message | None, str]]:
@@ -26,7 +28,14 @@ class RunFailed(Exception):
 
     def event(self, stage: ev.Stage) -> ev.Failed:
         """This failure as an event of `stage`."""
-        return ev.Failed(code=self.code, message=self.message, hint=self.hint, field=self.field, stage=stage)
+        return ev.Failed(
+            code=self.code,
+            message=self.message,
+            hint=self.hint,
+            field=self.field,
+            stage=stage,
+            changes=self.changes,
+        )
 
 
 def last_line(error: BaseException) -> str:
@@ -52,18 +61,70 @@ OUT_OF_MEMORY_HINT = say(
 )
 
 
-FULL_WORDS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+FULL_WORDS = (
+    "No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing", "File too large",
+)  # fmt: skip
 
 
 def _is_disk_full(error: BaseException) -> bool:
     """Whether a write found no room; safetensors and torch say so in words of their own."""
     if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     return any(word in str(error) for word in FULL_WORDS)
 
 
 def disk_full(path: object) -> Message:
     return say(N_("The disk is full: {path}."), path=str(path)) if path else say(N_("The disk is full."))
+
+
+def read_only(path: object) -> RunFailed:
+    """The disk takes no writing at all: mounted read-only, as after an error of its own."""
+    return RunFailed(
+        "not_writable",
+        say(N_("The disk is read-only: {path}."), path=str(path)),
+        say(N_("Choose a folder that you may write to.")),
+    )
+
+
+def diverged(step: int, kept: list[Checkpoint]) -> RunFailed:
+    """Training has gone wrong for good. `kept`: the checkpoints of before, the newest first."""
+    hint = (
+        say(
+            N_("Lower the learning rate and train again. The checkpoint of step {step} is sound."),
+            step=kept[0].step,
+        )
+        if kept
+        else say(N_("Lower the learning rate and train again."))
+    )
+    return RunFailed("diverged", say(N_("At step {step} the loss is no longer of use."), step=step), hint)
+
+
+GPU_WORDS: tuple[tuple[str, str, Message, Message], ...] = (
+    (
+        "driver_mismatch",
+        "driver version is insufficient|driver on your system is too old|no kernel image is available|"
+        "forward compatibility was attempted|driver/library version mismatch",
+        say(N_("The GPU's driver and PyTorch do not fit together.")),
+        say(N_("Install a PyTorch made for the CUDA version that nvidia-smi shows, or update the driver.")),
+    ),
+    (
+        "cuda_missing",
+        "no cuda gpus are available|torch not compiled with cuda|cannot find any torch accelerator|"
+        "no nvidia driver on your system|cuda unknown error|cuda-capable device",
+        say(N_("PyTorch finds no GPU on this machine.")),
+        say(N_("Look at nvidia-smi; start a container with --gpus all. On a CPU, switch 4-bit off.")),
+    ),
+)  # fmt: skip
+
+
+def _explain_gpu(error: BaseException) -> RunFailed | None:
+    """A card that is not there, or that the installed PyTorch cannot drive."""
+    for cause in causes(error):
+        text = str(cause).lower()
+        for code, words, message, hint in GPU_WORDS:
+            if any(word in text for word in words.split("|")):
+                return RunFailed(code, message, hint)
+    return None
 
 
 def explain(error: BaseException, field: str = "") -> RunFailed:
@@ -85,10 +146,16 @@ def explain(error: BaseException, field: str = "") -> RunFailed:
                 say(N_("No permission: {path}."), path=str(cause.filename)),
                 say(N_("Choose a folder that you may write to.")),
             )
-    return _explain_hub(error, field) or RunFailed(
-        "crashed",
-        say(N_("The engine failed: {reason}"), reason=last_line(error)),
-        say(N_("The end of engine.log has the details.")),
+        if isinstance(cause, OSError) and cause.errno == errno.EROFS:
+            return read_only(cause.filename or "")
+    return (
+        _explain_hub(error, field)
+        or _explain_gpu(error)
+        or RunFailed(
+            "crashed",
+            say(N_("The engine failed: {reason}"), reason=last_line(error)),
+            say(N_("The end of engine.log has the details.")),
+        )
     )
 
 

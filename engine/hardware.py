@@ -31,6 +31,11 @@ def device() -> Device:
     return Device(kind="cpu", name=_cpu_name(), total_bytes=psutil.virtual_memory().total)
 
 
+def has_gpu() -> bool:
+    """Whether training is on something else than the processor."""
+    return device().kind != "cpu"
+
+
 def _cpu_name() -> str:
     """The processor's name as Linux tells it."""
     try:

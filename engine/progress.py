@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +17,9 @@ from engine.control import Control
 from engine.spec import events as ev
 from engine.spec.text import N_, say
 
+HOPELESS_LOSS = 20.0  # guessing among 260,000 tokens costs 12.5
+HOPELESS_LOGS = 5
+
 
 class Progress(TrainerCallback):
     """Turns the trainer's callbacks into events, and the control's flags into what the trainer does next."""
@@ -25,8 +27,10 @@ class Progress(TrainerCallback):
     def __init__(self, control: Control, started: ev.TrainingStarted, at_checkpoint: Callable[[int], None]) -> None:
         """`at_checkpoint`: called with the step of a checkpoint that is whole; the training waits for it."""
         self._control, self._started, self._at_checkpoint = control, started, at_checkpoint
-        self._clock, self._tokens, self._saved = time.monotonic(), 0, -1
+        self._clock, self._tokens = time.monotonic(), 0
         self._diverged = False
+        self._first: float | None = None
+        self._high = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -75,8 +79,11 @@ class Progress(TrainerCallback):
         seconds, new = now - self._clock, tokens - self._tokens
         self._clock, self._tokens = now, tokens
         norm, loss = logs.get("grad_norm"), float(logs["loss"])
-        if not math.isfinite(loss):
+        if self._is_lost(loss):
             self._warn_diverged(state.global_step)
+            # What was saved before is better than what would be saved now.
+            control.should_save = control.should_evaluate = False
+            control.should_training_stop = True
         self._control.record.emit(
             ev.Step(
                 step=state.global_step,
@@ -90,13 +97,24 @@ class Progress(TrainerCallback):
             )
         )
 
+    def _is_lost(self, loss: float) -> bool:
+        """Whether training has gone wrong for good: no number, or far worse than guessing for several logs."""
+        self._first = loss if self._first is None else self._first
+        self._high = self._high + 1 if loss > max(HOPELESS_LOSS, 3 * self._first) else 0
+        return not math.isfinite(loss) or self._high >= HOPELESS_LOGS
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training was ended because the loss is no longer of use."""
+        return self._diverged
+
     def _warn_diverged(self, step: int) -> None:
         """Say, once, that what is trained has become useless."""
         if self._diverged:
             return
         self._diverged = True
         message = say(
-            N_("At step {step} the loss is no longer a number: stop, lower the learning rate, and train again."),
+            N_("At step {step} the loss is no longer of use: training ends. Lower the learning rate."),
             step=step,
         )
         self._control.record.emit(ev.Notice(code="diverged", message=message, level="warning"))
@@ -114,12 +132,8 @@ class Progress(TrainerCallback):
             self._control.record.emit(ev.Evaluated(step=state.global_step, eval_loss=metrics["eval_loss"]))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Report a checkpoint that is whole."""
-        path = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
-        if state.global_step != self._saved:
-            self._saved = state.global_step
-            self._control.record.emit(ev.CheckpointSaved(step=state.global_step, path=str(path)))
-            if state.global_step < state.max_steps and not self._control.ending:
-                began = time.monotonic()
-                self._at_checkpoint(state.global_step)
-                self._clock += time.monotonic() - began  # or the speed of the next step would be wrong
+        """Have the questions asked that belong to a checkpoint; the trainer has told of it already."""
+        if state.global_step < state.max_steps and not self._control.ending:
+            began = time.monotonic()
+            self._at_checkpoint(state.global_step)
+            self._clock += time.monotonic() - began  # or the speed of the next step would be wrong

@@ -166,8 +166,8 @@ class _Client:
         """Raise the flag of a command that acts at once."""
         control = self._control
         match command:
-            case Stop():
-                control.stop.set()
+            case Stop(mode=mode):
+                control.ask_to_stop(mode)
             case Checkpoint():
                 control.checkpoint.set()
             case Shutdown():

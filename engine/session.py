@@ -18,15 +18,19 @@ from engine.chat import answer_prompts, generate
 from engine.control import Control, Job
 from engine.exporting import Exports
 from engine.failures import RunFailed, explain, last_line
+from engine.hardware import has_gpu
 from engine.preflight import check_inputs
 from engine.preflight.places import absolute_paths
 from engine.pushing import Pushes
+from engine.recover import TryAgain, changed, smaller_setting
+from engine.spec import complete
 from engine.spec import events as ev
 from engine.spec.check import check
 from engine.spec.commands import ChatMessage, Done, Export, Generate, Push, Refused, ShowPrompt, Token, Train
 from engine.spec.files import save_spec
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
+from engine.spec.smaller import smaller
 from engine.spec.state import fold
 from engine.spec.text import N_, say
 from engine.style import Style, style_for
@@ -57,7 +61,7 @@ class Session:
         self._others = Others()
         self._loaded: model.Loaded
 
-    def run(self, *, wait: bool, serve: bool, leave: bool) -> int:
+    def run(self, *, wait: bool, serve: bool, leave: bool, resume: bool = False) -> int:
         """Do what the process was started for; returns its exit code. Raises `RunFailed` and whatever else."""
         self._load(self._folder.adapter if serve else None)
         if serve:
@@ -69,7 +73,8 @@ class Session:
                 return self._code()
         if not serve:
             if not wait:
-                self._train(resume=True)
+                # Without being told to, only what was cut short is gone on with.
+                self._train(resume or not self._folder.adapter.exists())
             if self._control.terminate.is_set():
                 return 143
             if leave or not LEADER or self._control.shutdown.is_set():
@@ -96,7 +101,7 @@ class Session:
         except RunFailed:
             raise
         except Exception as error:
-            raise explain(error, "model.model_name") from error
+            raise self._with_less(explain(error, "model.model_name"), loading=True) from error
         if self._loaded.tokenizer.chat_template:
             self._style = Style("messages")
 
@@ -123,7 +128,11 @@ class Session:
             if self._spec.generation.prompts_at_checkpoints:
                 self._ask_test_prompts(adapter=True, step=step)
 
-        self._style = train(self._loaded, self._spec, self._folder, self._control, ask, resume, at_checkpoint)
+        checkpoint = complete.newest(self._folder.checkpoints) if resume else None
+        try:
+            self._style = train(self._loaded, self._spec, self._folder, self._control, ask, checkpoint, at_checkpoint)
+        except Exception as error:
+            raise self._again_or_failed(error) from error
         if self._control.terminate.is_set():
             return  # the checkpoint is on disk: a later engine goes on from it
         record.enter("saving")
@@ -133,6 +142,26 @@ class Session:
         self._ask_test_prompts(adapter=True)
         if LEADER:
             self._exports().as_told(self._warn)
+
+    def _again_or_failed(self, error: Exception) -> Exception:
+        """What to raise for a training that failed: to try again with less, when the spec lets Loris do so."""
+        failure = self._with_less(explain(error))
+        if failure.code == "crashed":
+            return error  # whose traceback belongs in the log
+        if failure.code != "out_of_memory":
+            return failure
+        traceback.print_exception(error)
+        if not (failure.changes and self._spec.training.retry_out_of_memory) or "RANK" in os.environ:
+            return failure
+        save_spec(self._folder.spec, changed(self._spec, failure.changes))
+        self._record.emit(smaller_setting(failure.changes))
+        return TryAgain()
+
+    def _with_less(self, failure: RunFailed, loading: bool = False) -> RunFailed:
+        """The same failure with the settings that need less memory, when that is what ran out."""
+        if failure.code == "out_of_memory":
+            failure.changes = smaller(self._spec, has_gpu(), loading)
+        return failure
 
     def _save_adapter(self) -> None:
         """Save what was trained. A disk that is full is waited for: the model in memory is all there is."""

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from transformers import PrinterCallback
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 from unsloth.chat_templates import train_on_responses_only
 
 from engine import hardware, learned, model
 from engine.control import Control
 from engine.data import prepare, processes
+from engine.failures import diverged
 from engine.progress import Progress
+from engine.spec import complete
 from engine.spec import events as ev
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from engine.spec.sources import eval_source
 from engine.spec.text import N_, say
 from engine.style import Style
+from engine.trainer import Trainer, finite
 
 
 def train(
@@ -28,23 +30,23 @@ def train(
     folder: RunFolder,
     control: Control,
     ask: Callable[[Style], None],
-    resume: bool = False,
+    checkpoint: complete.Checkpoint | None = None,
     at_checkpoint: Callable[[int], None] = lambda step: None,
 ) -> Style:
     """Fine-tune a loaded model as the spec says; the adapter is then on `loaded.model`.
 
-    `ask` tries the untouched model, once it is known how a question is written. `resume`: go on from
-    the newest checkpoint, if there is one. `at_checkpoint`
-    gets the step of each. Returns the style. Raises `RunFailed` when the input is to blame.
+    `ask` tries the untouched model, once it is known how a question is written. `checkpoint`: go on from
+    there. `at_checkpoint` gets the step of each. Returns the style. Raises `RunFailed` when the input is to blame.
     """
     record = control.record
     record.enter("preparing")
     prepared, loaded.tokenizer = prepare(spec, loaded.tokenizer, model.stop_ids(loaded), record)
-    ask(prepared.style)
+    if not checkpoint:
+        ask(prepared.style)
 
     model.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
     config = arguments(loaded, spec, folder, len(prepared.train), record)
-    trainer = SFTTrainer(
+    trainer = Trainer(
         model=loaded.model,
         processing_class=loaded.tokenizer,
         train_dataset=prepared.train,
@@ -66,19 +68,31 @@ def train(
         reserved_bytes=start_bytes,
     )
     trainer.remove_callback(PrinterCallback)  # the events tell every step; the log is for what goes wrong
-    trainer.add_callback(Progress(control, started, at_checkpoint))
+    trainer.loris, progress = control, Progress(control, started, at_checkpoint)
+    trainer.add_callback(progress)
     record.enter("training")
-    result = trainer.train(resume_from_checkpoint=last_checkpoint(folder, record) if resume else None)
+    if checkpoint:
+        record.emit(ev.Resumed(step=checkpoint.step, path=str(checkpoint.path)))
+    seconds, loss = 0.0, None
+    if checkpoint and 0 < spec.training.max_steps <= checkpoint.step:  # all but the saving was done
+        trainer._load_from_checkpoint(str(checkpoint.path))
+        trainer.state.global_step = trainer.state.max_steps = checkpoint.step
+    else:
+        result = trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
+        seconds, loss = result.metrics["train_runtime"], result.training_loss
+    if progress.diverged:
+        raise diverged(trainer.state.global_step, complete.checkpoints(folder.checkpoints))
 
     if control.terminate.is_set():
         return prepared.style  # not finished, but cut short: the checkpoint is there to go on from
+    finite(loaded.model, trainer.state.global_step, folder.checkpoints)
     outcome: ev.Outcome = "completed" if trainer.state.global_step >= trainer.state.max_steps else "stopped"
     record.emit(
         ev.TrainingFinished(
             outcome=outcome,
             steps=trainer.state.global_step,
-            train_loss=result.training_loss,
-            seconds=result.metrics["train_runtime"],
+            train_loss=loss,
+            seconds=seconds,
             device=hardware.device(),
             start_reserved_bytes=start_bytes,
             peak_reserved_bytes=hardware.peak_reserved_bytes(),
@@ -144,17 +158,3 @@ def mask(trainer: Any, instruction_part: str, response_part: str, spec: RunSpec)
         )
     except (ValueError, ZeroDivisionError) as error:
         raise learned.nothing_learned(spec) from error
-
-
-def last_checkpoint(folder: RunFolder, record: Any) -> str | None:
-    """The newest whole checkpoint of a run that was cut short, to go on from it."""
-    found = [
-        (int(path.parent.name.rpartition("-")[2]), path.parent)
-        for path in folder.checkpoints.glob("checkpoint-*/trainer_state.json")  # written last
-    ]
-    if not found or folder.adapter.exists():
-        return None
-    step, newest = max(found)
-    going_on = say(N_("Going on from the checkpoint at step {step}."), step=step)
-    record.emit(ev.Notice(code="resumed", message=going_on))
-    return str(Path(newest))

@@ -47,16 +47,16 @@ def seal(folder: Path, step: int = 0, eval_loss: float | None = None) -> int:
     """Put every file below `folder` on disk, then its manifest; returns the bytes. Raises OSError."""
     files, total = {}, 0
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name != MANIFEST:
-            _sync(path)
+        if path.is_file() and path.name != MANIFEST and not path.name.startswith("."):
+            sync(path)
             size = path.stat().st_size
             files[str(path.relative_to(folder))] = Entry(size, _hash(path))
             total += size
     manifest = folder / MANIFEST
     manifest.write_bytes(msgspec.json.encode(Manifest(files=files, step=step, eval_loss=eval_loss)))
-    _sync(manifest)
+    sync(manifest)
     for path in (*(p for p in folder.rglob("*") if p.is_dir()), folder):
-        _sync(path)
+        sync(path)
     return total
 
 
@@ -131,7 +131,8 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file, or the names in a folder, on disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -8,18 +8,21 @@ from engine.spec.run import RunSpec
 SHORTEST = 256  # tokens; below that, most answers would be cut off
 
 
-def smaller(spec: RunSpec, gpu: bool) -> tuple[Change, ...]:
-    """Half the batch and twice the accumulation; then half the length; then 4-bit. Empty: nothing is left."""
+def smaller(spec: RunSpec, gpu: bool, loading: bool = False) -> tuple[Change, ...]:
+    """Half the batch and twice the accumulation; then half the length; then 4-bit. Empty: nothing is left.
+
+    `loading`: the weights alone were too much, so that no batch is small enough.
+    """
     training, length = spec.training, spec.model.max_seq_length
     batch = training.per_device_train_batch_size
-    if batch > 1:
+    if batch > 1 and not loading:
         total = batch * training.gradient_accumulation_steps
         half = max(size for size in range(1, batch // 2 + 1) if total % size == 0)
         return (
             Change(field="training.per_device_train_batch_size", value=half),
             Change(field="training.gradient_accumulation_steps", value=total // half),
         )
-    if length > SHORTEST:
+    if length > SHORTEST and not loading:
         return (Change(field="model.max_seq_length", value=max(SHORTEST, length // 2)),)
     if gpu and not spec.model.load_in_4bit:
         return (Change(field="model.load_in_4bit", value=True),)

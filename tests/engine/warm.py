@@ -42,6 +42,10 @@ def _serve(arguments: list[str], environment: dict[str, str], folder: str) -> No
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     sys.argv = ["engine", *arguments]
+    if planned := environment.get("LORIS_FAULT"):
+        from tests.engine.faults import plan
+
+        plan(planned)
     sys.exit(main())
 
 

@@ -1,0 +1,78 @@
+"""What the next engine does first with a folder in which one was killed, and how training is taken up again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
+import msgspec
+
+from engine.record import EventWriter
+from engine.spec import complete
+from engine.spec import events as ev
+from engine.spec.commands import StopMode
+from engine.spec.folder import RunFolder
+from engine.spec.run import RunSpec
+from engine.spec.text import N_, say
+
+_TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9a-f]{8}$")  # as engine.export names what is not complete
+
+
+class TryAgain(Exception):
+    """Start over in this process with the changed spec that is on disk."""
+
+
+def tidy(folder: RunFolder) -> None:
+    """Delete what was never completed; put an adapter back that was being replaced. Needs the run's lock."""
+    complete.remove_leftovers(folder.checkpoints)
+    old = folder.path / f".{folder.adapter.name}.old"
+    if old.is_dir() and not folder.adapter.exists():
+        with suppress(OSError):
+            old.rename(folder.adapter)
+    shutil.rmtree(old, ignore_errors=True)
+    for parent in (folder.path, folder.exports):
+        with suppress(OSError):
+            for path in parent.iterdir():
+                if path.is_dir() and _TEMPORARY.fullmatch(path.name):
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def changed(spec: RunSpec, changes: tuple[ev.Change, ...]) -> RunSpec:
+    """The spec with these settings replaced."""
+    for change in changes:
+        section, _, field = change.field.partition(".")
+        part = msgspec.structs.replace(getattr(spec, section), **{field: change.value})
+        spec = msgspec.structs.replace(spec, **{section: part})
+    return spec
+
+
+def told_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
+    """Report that the engine ends because it was told to, and what is there to go on from."""
+    kept = complete.newest(folder.checkpoints)
+    record.emit(
+        ev.Stopped(
+            mode=mode,
+            stage=record.stage,
+            checkpoint=kept.step if kept else None,
+            adapter=folder.adapter.is_dir(),
+        )
+    )
+
+
+def smaller_setting(changes: tuple[ev.Change, ...]) -> ev.Notice:
+    """The notice that the engine goes on with less."""
+    settings = ", ".join(f"{change.field} = {change.value}" for change in changes)
+    message = say(N_("The memory ran out: going on with {settings}."), settings=settings)
+    return ev.Notice(code="retry_smaller", message=message, level="warning")
+
+
+def start_over(folder: RunFolder, leave: bool) -> NoReturn:
+    """Become a new engine on the same folder, with all memory given back. The pid stays; the lock is retaken."""
+    arguments = [sys.executable, "-m", "engine", str(folder.path), "--resume", *(["--exit"] if leave else [])]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, arguments)

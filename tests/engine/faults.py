@@ -1,0 +1,140 @@
+"""What goes wrong on purpose, at a step named by a test, inside a real engine that a test forked.
+
+`LORIS_FAULT` lists them, as in "slow@0.1,nan@7"; the product knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from engine import export, trainer
+from engine.spec import complete
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def plan(text: str) -> None:
+    """Arrange for the faults of a list of name@number."""
+    for one in text.split(","):
+        name, _, number = one.partition("@")
+        FAULTS[name](float(number or 0))
+
+
+def _before_step(act: Callable[[Any, int], None]) -> None:
+    """Have `act(trainer, step)` called before each forward pass; steps count from 1."""
+    usual = trainer.Trainer.training_step
+
+    def training_step(self: Any, *args: Any, **named: Any) -> Any:
+        act(self, self.state.global_step + 1)
+        return usual(self, *args, **named)
+
+    trainer.Trainer.training_step = training_step  # type: ignore[method-assign]
+
+
+def slow(seconds: float) -> None:
+    """Every forward pass takes longer."""
+    _before_step(lambda _self, _step: time.sleep(seconds))
+
+
+def kill(at: float) -> None:
+    """kill -9 in the middle of a step."""
+    _before_step(lambda _self, step: die() if step == at else None)
+
+
+def oom(at: float) -> None:
+    """The device's memory runs out, in the words of CUDA."""
+
+    def act(_self: Any, step: int) -> None:
+        if step == at:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total...")
+
+    _before_step(act)
+
+
+def hostmem(at: float) -> None:
+    """A real allocation that the machine cannot give."""
+
+    def act(_self: Any, step: int) -> None:
+        if step == at:
+            torch.empty(1 << 50, dtype=torch.uint8).fill_(1)
+
+    _before_step(act)
+
+
+def nan(at: float) -> None:
+    """A weight becomes no number, so that the loss and all that follows does."""
+
+    def act(self: Any, step: int) -> None:
+        if step == at:
+            with torch.no_grad():
+                next(p for p in self.model.parameters() if p.requires_grad).fill_(float("nan"))
+
+    _before_step(act)
+
+
+def hang(at: float) -> None:
+    """The main thread never comes back."""
+    _before_step(lambda _self, step: time.sleep(10_000) if step == at else None)
+
+
+def clock(at: float) -> None:
+    """The wall clock jumps a day back."""
+    real, jumped = time.time, []
+    time.time = lambda: real() - (86_400 if jumped else 0)
+
+    def act(_self: Any, step: int) -> None:
+        if step == at:
+            jumped.append(step)
+
+    _before_step(act)
+
+
+def killcheckpoint(at: float) -> None:
+    """kill -9 once the files of a checkpoint are written, and before it counts."""
+    usual = complete.seal
+
+    def seal(folder: Any, step: int = 0, eval_loss: float | None = None) -> int:
+        if step == at:
+            die()
+        return usual(folder, step, eval_loss)
+
+    complete.seal = seal
+
+
+def killadapter(_at: float) -> None:
+    """kill -9 once the files of the adapter are written, and before it counts."""
+    killcheckpoint(0)
+
+
+def killexport(_at: float) -> None:
+    """kill -9 once the files of the merged model are written, and before it counts."""
+    usual = export.sync
+
+    def sync(folder: Any) -> int:
+        if "merged" in str(folder):
+            die()
+        return usual(folder)
+
+    export.sync = sync
+
+
+def say(_at: float) -> None:
+    """A library that prints a lot, with the log on a full disk."""
+    _before_step(lambda _self, _step: sys.stdout.write("chatter " * 4096 + "\n") and None)
+
+
+FAULTS: dict[str, Callable[[float], None]] = {
+    function.__name__: function
+    for function in (
+        slow, kill, oom, hostmem, nan, hang, clock, killcheckpoint, killadapter, killexport, say,
+    )
+}  # fmt: skip
