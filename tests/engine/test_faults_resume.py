@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,12 +42,12 @@ def run_to_end(folder: Path, spec: RunSpec | None, *flags: str, **environment: s
 
 
 @pytest.fixture(scope="module")
-def straight(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def straight(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     engine = run_to_end(
         tmp_path_factory.mktemp("straight") / "run", small(demo, max_steps=STEPS, save_steps=10), "--exit"
     )
     assert engine.finish() == 0
-    yield engine
+    return engine
 
 
 def test_resume_parity(straight: Engine, demo: RunSpec, tmp_path: Path) -> None:

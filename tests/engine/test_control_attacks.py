@@ -1,0 +1,152 @@
+"""The control socket under attack, without a model: 10,000 bad inputs, and another user of the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import string
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.control import Control
+from engine.record import EventWriter
+from engine.serve import Server
+from engine.spec import commands as co
+from engine.spec.run import RunSpec
+
+INPUTS = 10_000
+NOBODY = 65534
+
+
+@pytest.fixture
+def control(tmp_path: Path) -> Control:
+    record = EventWriter(tmp_path / "events.jsonl")
+    record.enter("serving")
+    return Control(record)
+
+
+@pytest.fixture
+def path(tmp_path: Path, control: Control) -> Iterator[Path]:
+    server = Server(tmp_path / "private/engine.sock", control)
+    yield tmp_path / "private/engine.sock"
+    server.close()
+
+
+def connect(path: Path) -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(20)
+    client.connect(str(path))
+    return client
+
+
+def bad_lines(count: int) -> Iterator[bytes]:
+    """Noise, broken JSON, wrong types, unknown commands, and true commands with some bytes changed."""
+    chance = random.Random(3407)
+    good = [
+        co.encode(command)
+        for command in (
+            co.Stop(id=1, mode="discard"),
+            co.Train(id=2, spec=RunSpec()),
+            co.Export(id=3, kind="adapter", path="/tmp/x"),
+            co.Cancel(id=4, target=1),
+            co.Push(id=5, kind="adapter", repo_id="a/b", token="hf_secret"),
+        )
+    ]
+    for _ in range(count):
+        match chance.randrange(6):
+            case 0:
+                yield chance.randbytes(chance.randrange(1, 300)).replace(b"\n", b"\0").replace(b"\r", b"\0") + b"!"
+            case 1:
+                yield chance.choice(good)[: chance.randrange(1, 20)]
+            case 2:
+                name = "".join(chance.choices(string.ascii_letters, k=8))
+                yield b'{"type":"%s","id":%d}' % (name.encode(), chance.randrange(1 << 40))
+            case 3:
+                yield (
+                    b'{"type":"Stop","id":'
+                    + chance.choice([b'"1"', b"null", b"1.5", b"1e999", b"[]", b"9" * 50])
+                    + b"}"
+                )
+            case 4:
+                yield b'{"type":"Stop","id":1,"mode":"' + chance.choice([b"kill", b"", b"SAVE"]) + b'"}'
+            case 5:
+                line = bytearray(chance.choice(good))
+                line[0] = chance.choice(b"[(<x\x80")
+                yield bytes(line)
+
+
+def test_ten_thousand_bad_inputs_do_no_harm(path: Path, control: Control, tmp_path: Path) -> None:
+    client = connect(path)
+    lines = client.makefile("rb")
+    sent = 0
+    for line in bad_lines(INPUTS):
+        client.sendall(line + b"\n")
+        reply = co.decode_reply(lines.readline())
+        assert isinstance(reply, co.Refused), line
+        assert reply.code == "malformed", (line, reply)
+        sent += 1
+    assert sent == INPUTS
+    assert not any(
+        flag.is_set()
+        for flag in (control.stop, control.stop_now, control.shutdown, control.terminate, control.checkpoint)
+    )
+    assert control.next_job(0.1) is None, "nothing came through"
+    client.sendall(b'{"type":"Checkpoint","id":7}\n')
+    reply = co.decode_reply(lines.readline())
+    assert isinstance(reply, co.Refused)
+    assert (reply.id, reply.code) == (7, "not_training"), "and it still answers"
+    assert (tmp_path / "events.jsonl").read_bytes().count(b"\n") == 1, "no event of it"
+
+
+def test_noise_without_lines_and_clients_that_vanish(path: Path, control: Control) -> None:
+    chance = random.Random(1)
+    for _ in range(300):
+        client = connect(path)
+        with contextlib.suppress(OSError):
+            client.sendall(chance.randbytes(chance.randrange(1, 5000)))
+        client.close()
+    client = connect(path)
+    client.sendall(b'{"type":"Stop","id":1}\n')
+    assert co.decode_reply(client.makefile("rb").readline()).id == 1
+
+
+def connects_as(user: int, path: Path) -> bool:
+    """Whether a process of another user gets through."""
+    child = os.fork()
+    if not child:
+        try:
+            os.setgroups([])
+            os.setgid(user)
+            os.setuid(user)
+            socket.socket(socket.AF_UNIX).connect(str(path))
+            os._exit(0)
+        except PermissionError:
+            os._exit(13)
+        except BaseException:
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, 13)
+    return code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_cannot_connect(control: Control) -> None:
+    """The folder is closed to others; so is the file, should the folder ever be open."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as top:
+        os.chmod(top, 0o755)
+        path = Path(top, "private/engine.sock")
+        server = Server(path, control)
+        try:
+            assert connects_as(os.geteuid(), path)
+            assert not connects_as(NOBODY, path)
+            path.parent.chmod(0o755)
+            assert not connects_as(NOBODY, path)
+            path.chmod(0o777)
+            assert connects_as(NOBODY, path), "this test sees a connection when there is one"
+        finally:
+            server.close()
