@@ -146,11 +146,8 @@ class Session:
     def _again_or_failed(self, error: Exception) -> Exception:
         """What to raise for a training that failed: to try again with less, when the spec lets Loris do so."""
         failure = self._with_less(explain(error))
-        if failure.code == "crashed":
-            return error  # whose traceback belongs in the log
-        if failure.code != "out_of_memory":
-            return failure
-        traceback.print_exception(error)
+        if not isinstance(error, RunFailed):
+            traceback.print_exception(error)
         if not (failure.changes and self._spec.training.retry_out_of_memory) or "RANK" in os.environ:
             return failure
         save_spec(self._folder.spec, changed(self._spec, failure.changes))

@@ -14,7 +14,8 @@ from typing import Any
 
 import torch
 
-from engine import export, trainer
+from engine import trainer
+from engine.saving import folder as saving_folder
 from engine.spec import complete
 
 
@@ -117,14 +118,14 @@ def killadapter(_at: float) -> None:
 
 def killexport(_at: float) -> None:
     """kill -9 once the files of the merged model are written, and before it counts."""
-    usual = export.sync
+    usual = saving_folder.sync
 
     def sync(folder: Any) -> int:
         if "merged" in str(folder):
             die()
         return usual(folder)
 
-    export.sync = sync
+    saving_folder.sync = sync
 
 
 def say(_at: float) -> None:
