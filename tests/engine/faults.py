@@ -128,6 +128,17 @@ def killexport(_at: float) -> None:
     saving_folder.sync = sync
 
 
+def sloweval(seconds: float) -> None:
+    """Every row held out takes longer."""
+    usual = trainer.Trainer.prediction_step
+
+    def prediction_step(self: Any, *args: Any, **named: Any) -> Any:
+        time.sleep(seconds)
+        return usual(self, *args, **named)
+
+    trainer.Trainer.prediction_step = prediction_step  # type: ignore[method-assign]
+
+
 def say(_at: float) -> None:
     """A library that prints a lot, with the log on a full disk."""
     _before_step(lambda _self, _step: sys.stdout.write("chatter " * 4096 + "\n") and None)
@@ -136,6 +147,6 @@ def say(_at: float) -> None:
 FAULTS: dict[str, Callable[[float], None]] = {
     function.__name__: function
     for function in (
-        slow, kill, oom, hostmem, nan, hang, clock, killcheckpoint, killadapter, killexport, say,
+        slow, kill, oom, hostmem, nan, hang, clock, killcheckpoint, killadapter, killexport, sloweval, say,
     )
 }  # fmt: skip

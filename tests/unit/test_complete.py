@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from engine.client.holder import end, holder, is_frozen, survived
+from engine.client.runs import summarise
 from engine.spec import complete
 from engine.spec import events as ev
 from engine.spec.folder import RunFolder
@@ -145,3 +146,16 @@ def test_the_holder_of_a_lock_is_found_by_the_kernel(folder: RunFolder):
     assert holder(folder) is None
     assert end(folder) == survived(folder)  # nobody to end, nobody harmed
     assert survived(folder).checkpoint is None
+
+
+def test_a_pid_that_was_reused_is_nobodys_engine(folder: RunFolder):
+    """The events name a process that lives, but is another: the lock tells."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.spec.write_text("name: x\n")
+    os.utime(folder.spec, (0, 0))
+    started = ev.EngineStarted(pid=os.getpid(), hostname="h", versions={}, time=1.0)
+    folder.events.write_bytes(ev.encode(started) + ev.encode(ev.StageChanged(stage="training")))
+    folder.lock.touch()
+    seen = summarise(folder)
+    assert (seen.alive, seen.state, seen.frozen) == (False, "interrupted", False)
+    end(folder, patience=0.1)  # and we live on
