@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from engine import finish
 from engine.control import Control
 from engine.environment import hub_is_near, set_environment, versions
 from engine.failures import RunFailed, explain
@@ -212,6 +213,7 @@ def main() -> int:
             traceback.print_exc()  # into engine.log
         failure = explain(error)
         record.emit(failure.event(record.stage))
+        finish.failed(folder, failure.message, record)
         exit_code = failure.exit_code
     control.refuse_all()
     if server:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
 
-from engine import model
+from engine import finish, model
 from engine.adapters import Others
 from engine.chat import answer_prompts, generate
 from engine.control import Control, Job
@@ -77,6 +77,8 @@ class Session:
                 self._train(resume or not self._folder.adapter.exists())
             if self._control.terminate.is_set():
                 return 143
+            if LEADER:
+                finish.succeeded(self._folder, self._spec, self._record)
             if leave or not LEADER or self._control.shutdown.is_set():
                 return 0
         self._record.enter("serving")

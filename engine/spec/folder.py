@@ -74,6 +74,11 @@ class RunFolder:
         return self.path / "label.json"
 
     @property
+    def confirmed(self) -> Path:
+        """Holds the hash of the command that may be carried out after this run."""
+        return self.path / ".confirmed"
+
+    @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 

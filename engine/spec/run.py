@@ -720,6 +720,16 @@ class ExportSpec(Section, frozen=True, kw_only=True):
             ),
         ),
     ] = ""
+    after_command: Annotated[
+        str,
+        about(
+            N_("Command after success"),
+            N_(
+                "A shell command to carry out once everything is saved, for instance to shut the rented machine "
+                "down. It is carried out only when it was confirmed for the run."
+            ),
+        ),
+    ] = ""
 
 
 class RunSpec(Section, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ class ReviewScreen(WizardScreen):
         ),
         (
             N_("Where the results go"),
-            ("export.merged_16bit", "export.copy_to", "training.output_dir"),
+            ("export.merged_16bit", "export.copy_to", "export.after_command", "training.output_dir"),
         ),
     )
     DEFAULT_CSS = """

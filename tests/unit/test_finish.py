@@ -1,0 +1,105 @@
+"""After a run: a notice that reaches a server, and a command that nobody carries out unasked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import msgspec
+import pytest
+
+from engine import finish
+from engine.record import EventWriter
+from engine.spec import events as ev
+from engine.spec.confirm import confirm
+from engine.spec.folder import RunFolder
+from engine.spec.run import RunSpec
+from engine.spec.text import say
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
+    """What a web server gets that is named by the environment."""
+    got: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(500 if self.path == "/broken" else 200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv(finish.NOTICE_URL, f"http://127.0.0.1:{server.server_port}/secret-path")
+    yield got
+    server.shutdown()
+    server.server_close()
+
+
+def notices(folder: RunFolder) -> list[ev.Notice]:
+    return [e for line in folder.events.read_bytes().splitlines() if isinstance(e := ev.decode(line), ev.Notice)]
+
+
+def commanding(command: str) -> RunSpec:
+    return msgspec.structs.replace(
+        RunSpec(), export=msgspec.structs.replace(RunSpec().export, after_command=command)
+    )
+
+
+@pytest.fixture
+def record(folder: RunFolder) -> EventWriter:
+    folder.path.mkdir(parents=True, exist_ok=True)
+    return EventWriter(folder.events)
+
+
+def test_a_notice_is_sent(folder: RunFolder, record: EventWriter, hook: list[dict[str, str]]):
+    finish.succeeded(folder, RunSpec(), record)
+    finish.failed(folder, say("No room."), record)
+    assert [(one["state"], one["run"]) for one in hook] == [("completed", folder.name), ("failed", folder.name)]
+    assert "No room." in hook[1]["text"]
+    assert [one.code for one in notices(folder)] == ["notified", "notified"]
+    assert b"secret-path" not in folder.events.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/secret-path", "file:///etc/passwd", "secret-path", "http://[::bad/secret-path"]
+)
+def test_a_notice_that_fails_is_told_without_its_address(
+    folder: RunFolder, record: EventWriter, monkeypatch: pytest.MonkeyPatch, url: str
+):
+    monkeypatch.setenv(finish.NOTICE_URL, url)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    finish.succeeded(folder, RunSpec(), record)
+    assert [one.code for one in notices(folder)] == ["notice_failed"]
+    assert b"secret-path" not in folder.events.read_bytes()
+
+
+def test_a_command_is_carried_out_only_when_its_very_words_were_confirmed(folder: RunFolder, record: EventWriter):
+    made = folder.path / "made"
+    finish.succeeded(folder, commanding("touch made"), record)
+    assert not made.exists()
+    confirm(folder, "touch other")
+    finish.succeeded(folder, commanding("touch made"), record)
+    assert not made.exists()
+    confirm(folder, "touch made")
+    finish.succeeded(folder, commanding("touch made"), record)
+    assert made.exists()
+    confirm(folder, "exit 3")
+    finish.succeeded(folder, commanding("exit 3"), record)
+    found = notices(folder)
+    assert [one.code for one in found] == ["after_unconfirmed"] * 2 + ["after_command"] * 2
+    assert [one.level for one in found][2:] == ["info", "warning"]
+    assert "3" in str(found[-1].message)
+
+
+def test_a_command_that_does_not_end_is_ended(
+    folder: RunFolder, record: EventWriter, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(finish, "COMMAND_SECONDS", 0.2)
+    confirm(folder, "sleep 60")
+    finish.succeeded(folder, commanding("sleep 60"), record)
+    assert "ended" in str(notices(folder)[0].message)
