@@ -139,6 +139,14 @@ def sloweval(seconds: float) -> None:
     trainer.Trainer.prediction_step = prediction_step  # type: ignore[method-assign]
 
 
+PLANTED = "hf_" + "PlantedSecretToken" * 2
+
+
+def token(_at: float) -> None:
+    """The Hub's token, in the environment as users have it."""
+    os.environ["HF_TOKEN"] = os.environ["HUGGING_FACE_HUB_TOKEN"] = os.environ["WANDB_API_KEY"] = PLANTED
+
+
 def say(_at: float) -> None:
     """A library that prints a lot, with the log on a full disk."""
     _before_step(lambda _self, _step: sys.stdout.write("chatter " * 4096 + "\n") and None)
@@ -147,6 +155,6 @@ def say(_at: float) -> None:
 FAULTS: dict[str, Callable[[float], None]] = {
     function.__name__: function
     for function in (
-        slow, kill, oom, hostmem, nan, hang, clock, killcheckpoint, killadapter, killexport, sloweval, say,
+        slow, kill, oom, hostmem, nan, hang, clock, killcheckpoint, killadapter, killexport, sloweval, say, token,
     )
 }  # fmt: skip
