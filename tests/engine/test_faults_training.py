@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import signal
 import subprocess
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from engine.client.holder import end, holder, survived
+from engine.client.endings import ending
+from engine.client.holder import holder, survived
 from engine.client.runs import is_alive, summarise
+from engine.client.stopping import stop_run
 from engine.spec import commands as co
 from engine.spec import complete
 from engine.spec import events as ev
@@ -179,12 +182,13 @@ def test_frozen_then_ended_by_the_client(demo: RunSpec, tmp_path: Path) -> None:
         truth(engine, lambda: not summarise(engine.folder).frozen)
         assert holder(engine.folder) == engine.process.pid
         # It hangs within a step: a stop is taken and never carried out, so the client ends it.
-        client = Client(engine.folder)
-        assert isinstance(client.ask(co.Stop), co.Done)
-        engine.process.send_signal(signal.SIGSTOP)
-        left = end(engine.folder, patience=1.0)
+        left = asyncio.run(stop_run(engine.folder, grace=2.0))
         assert engine.process.wait(10) == -signal.SIGKILL
         assert (left.checkpoint, left.adapter) == (2, False)
+        why = ending(engine.folder, fold(engine.events()))
+        assert why
+        assert why.code == "killed"
+        assert "2" in str(why.hint)
     finally:
         engine.kill()
     whole(engine)
