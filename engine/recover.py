@@ -11,11 +11,15 @@ from typing import NoReturn
 
 import msgspec
 
+from engine.failures import RunFailed
+from engine.preflight.places import absolute_paths
 from engine.record import EventWriter
 from engine.spec import complete
 from engine.spec import events as ev
 from engine.spec.commands import StopMode
+from engine.spec.files import load_spec
 from engine.spec.folder import RunFolder
+from engine.spec.resume import refusals
 from engine.spec.run import RunSpec
 from engine.spec.text import N_, say
 
@@ -48,6 +52,18 @@ def changed(spec: RunSpec, changes: tuple[ev.Change, ...]) -> RunSpec:
         part = msgspec.structs.replace(getattr(spec, section), **{field: change.value})
         spec = msgspec.structs.replace(spec, **{section: part})
     return spec
+
+
+def check_unchanged(checkpoint: complete.Checkpoint, spec: RunSpec) -> None:
+    """See that a checkpoint may be gone on from with this spec. Raises `RunFailed` at a field that may not."""
+    path = checkpoint.path / "spec.yaml"
+    if not path.is_file():
+        return  # of an older Loris
+    errors = refusals(absolute_paths(load_spec(path)), spec, checkpoint.step)
+    if errors:
+        sys.stderr.write("\n".join([*(f"{error.field}: {error.message}" for error in errors), ""]))
+        hint = say(N_("Put the setting back, or start a new run with it."))
+        raise RunFailed("resume_refused", errors[0].message, hint, errors[0].field)
 
 
 def told_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:

@@ -22,7 +22,7 @@ from engine.hardware import has_gpu
 from engine.preflight import check_inputs
 from engine.preflight.places import absolute_paths
 from engine.pushing import Pushes
-from engine.recover import TryAgain, changed, smaller_setting
+from engine.recover import TryAgain, changed, check_unchanged, smaller_setting
 from engine.spec import complete
 from engine.spec import events as ev
 from engine.spec.check import check
@@ -131,6 +131,8 @@ class Session:
                 self._ask_test_prompts(adapter=True, step=step)
 
         checkpoint = complete.newest(self._folder.checkpoints) if resume else None
+        if checkpoint:
+            check_unchanged(checkpoint, self._spec)
         try:
             self._style = train(self._loaded, self._spec, self._folder, self._control, ask, checkpoint, at_checkpoint)
         except Exception as error:

@@ -19,6 +19,8 @@ from engine.spec import complete
 from engine.spec import events as ev
 from engine.spec.text import N_, say
 
+SPEC = "spec.yaml"
+
 
 class _Cut(Exception):
     """The evaluation is left, for training is to stop."""
@@ -64,6 +66,9 @@ class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
 
     def _complete(self, written: Path, target: Path, step: int) -> None:
         """Make a checkpoint count, tell of it, and let the oldest go."""
+        spec = target.parent.parent / SPEC
+        if spec.is_file():  # with which it was trained: the next engine compares
+            shutil.copyfile(spec, written / SPEC)
         complete.seal(written, step, self._measured(step))
         if broken := complete.fault(written):
             raise OSError(broken)

@@ -46,7 +46,7 @@ def refusals(old: RunSpec, new: RunSpec, step: int) -> list[FieldError]:
     for field in changed_fields(old, new):
         if reason := _reason(field, old, new):
             errors.append(FieldError(field, reason))
-    if 0 < new.training.max_steps <= step:
+    if 0 < new.training.max_steps <= step and old.training.max_steps != new.training.max_steps:
         already = say(N_("The run is at step {step} already: give more steps than that."), step=step)
         errors.append(FieldError("training.max_steps", already))
     return errors

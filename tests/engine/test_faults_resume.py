@@ -9,9 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from engine.client.resuming import resume
 from engine.client.runs import summarise
 from engine.spec import complete
 from engine.spec import events as ev
+from engine.spec.errors import SpecError
+from engine.spec.files import load_spec
 from engine.spec.run import RunSpec
 from tests.engine.process import Engine, changed
 
@@ -75,14 +78,27 @@ def test_resume_parity(straight: Engine, demo: RunSpec, tmp_path: Path) -> None:
 
 def test_more_steps_go_on_from_a_finished_run(straight: Engine, tmp_path: Path) -> None:
     shutil.copytree(straight.folder.path, tmp_path / "run")
-    from engine.spec.files import load_spec
-
     spec = changed(load_spec(straight.folder.spec), training={"max_steps": STEPS + 3})
     more = run_to_end(tmp_path / "run", spec, "--resume", "--exit")
     assert more.finish() == 0
     assert more.of(ev.TrainingFinished)[-1].steps == STEPS + 3
     assert [s.step for s in more.of(ev.Step)][STEPS:] == [STEPS + 1, STEPS + 2, STEPS + 3]
     assert complete.fault(more.folder.adapter) == ""
+
+
+def test_settings_that_may_not_change_are_refused(straight: Engine, tmp_path: Path) -> None:
+    shutil.copytree(straight.folder.path, tmp_path / "run")
+    edited = changed(load_spec(straight.folder.spec), training={"learning_rate": 1e-5, "max_steps": STEPS + 3})
+    refused = run_to_end(tmp_path / "run", edited, "--resume", "--exit")
+    assert refused.finish() == 2
+    assert [(one.code, one.field) for one in refused.of(ev.Failed)] == [
+        ("resume_refused", "training.learning_rate")
+    ]
+    assert len(refused.of(ev.Step)) == STEPS
+    assert complete.fault(refused.folder.adapter) == "", "what was trained before is still there"
+    with pytest.raises(SpecError) as wrong:
+        resume(refused.folder, changed(load_spec(straight.folder.spec), lora={"r": 8}))
+    assert [error.field for error in wrong.value.errors] == ["lora.r"]
 
 
 def test_all_steps_done_but_no_adapter(straight: Engine, tmp_path: Path) -> None:
