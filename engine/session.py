@@ -134,7 +134,9 @@ class Session:
         if checkpoint:
             check_unchanged(checkpoint, self._spec)
         try:
-            self._style = train(self._loaded, self._spec, self._folder, self._control, ask, checkpoint, at_checkpoint)
+            self._style = train(
+                self._loaded, self._spec, self._folder, self._control, ask, checkpoint, at_checkpoint
+            )
         except Exception as error:
             raise self._again_or_failed(error) from error
         if self._control.terminate.is_set():

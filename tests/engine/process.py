@@ -61,9 +61,9 @@ class Client:
             reply = self.receive()
             if reply.id != number:
                 continue
-            if not isinstance(reply, co.Token):
+            if isinstance(reply, co.Done | co.Refused):
                 return text, reply
-            text += reply.text
+            text += reply.text if isinstance(reply, co.Token) else ""
 
     def ask(self, kind: type[Any], /, **fields: Any) -> co.Done | co.Refused:
         return self.until_done(self.send(kind, **fields))[1]

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from engine.client.endings import ending
 from engine.client.holder import holder, survived
 from engine.client.runs import is_alive, summarise
-from engine.client.stopping import stop_run
+from engine.client.stop import stop
 from engine.spec import commands as co
 from engine.spec import complete
 from engine.spec import events as ev
@@ -182,7 +182,7 @@ def test_frozen_then_ended_by_the_client(demo: RunSpec, tmp_path: Path) -> None:
         truth(engine, lambda: not summarise(engine.folder).frozen)
         assert holder(engine.folder) == engine.process.pid
         # It hangs within a step: a stop is taken and never carried out, so the client ends it.
-        left = asyncio.run(stop_run(engine.folder, grace=2.0))
+        left = asyncio.run(stop(engine.folder, "save", lambda _phase: None, 2.0))
         assert engine.process.wait(10) == -signal.SIGKILL
         assert (left.checkpoint, left.adapter) == (2, False)
         why = ending(engine.folder, fold(engine.events()))

@@ -20,7 +20,7 @@ def test_a_loss_that_is_no_number_is_told_and_not_lost(tmp_path: Path) -> None:
     started = ev.TrainingStarted(
         total_steps=3, num_train_epochs=1, effective_batch_size=1, optim="", dtype="", reserved_bytes=0
     )
-    progress = Progress(Control(EventWriter(path)), started)
+    progress = Progress(Control(EventWriter(path)), started, lambda step: None)
     arguments, flow = TrainingArguments(output_dir=str(tmp_path), report_to="none"), TrainerControl()
     for step, loss in enumerate((1.5, math.nan, math.inf), 1):
         state = TrainerState(global_step=step)
