@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import importlib.util
+import json
 import os
 import shutil
 import statistics
@@ -164,6 +165,22 @@ def write_run(path: Path) -> None:
             log.write(f"{{'loss': {number / 1000}, 'grad_norm': 0.61, 'learning_rate': 0.0002}}\n".encode())
 
 
+def large_data() -> None:
+    """The proof of 50,000 rows, and of five million, which are 2 GB: its time, and each process's memory."""
+    for name, arguments in (("50,000 rows", ["50000"]), ("5 million rows", ["5000000", "--small"])):
+        command = [sys.executable, "-m", "tests.proof_load", *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+        found = json.loads(done.stdout)
+        note = f"after {found['start_seconds']:.0f} s of imports; {found['rows']:,} of {found['rows_total']:,} rows"
+        report(f"proof of {name}", f"{found['seconds']:.1f} s", note, found["seconds"] < 30)
+        report("  peak memory of its worker", f"{found['worker_bytes'] / 2**20:.0f} MB")
+        report(
+            "  peak memory of who asked", f"{found['own_bytes'] / 2**20:.0f} MB", "", found["own_bytes"] < 300 << 20
+        )
+        held = found["loop_held_seconds"] * 1000
+        report("  longest that it was held up", f"{held:.0f} ms", "", held < 50)
+
+
 def report(what: str, value: str, note: str = "", good: bool | None = None) -> None:
     verdict = "" if good is None else "ok" if good else "TOO MUCH"
     print(f"{what:<42} {value:>10}  {verdict:<8} {note}".rstrip(), flush=True)  # noqa: T201
@@ -172,10 +189,14 @@ def report(what: str, value: str, note: str = "", good: bool | None = None) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replay", action="store_true", help="do not train, replay a scripted run")
+    parser.add_argument("--data", action="store_true", help="only prove large datasets")
     parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.write:
         write_run(options.write)
+        return
+    if options.data:
+        large_data()
         return
     home = Path(tempfile.mkdtemp(prefix="loris-bench-"))
     os.environ["LORIS_HOME"] = str(home)

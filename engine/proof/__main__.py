@@ -47,7 +47,8 @@ def main() -> int:
     if not hub_is_near():
         os.environ["HF_HUB_OFFLINE"] = "1"
 
-    from engine.proof.proof import Cancelled, Tokenizers, prove  # imports unsloth
+    from engine.proof.proof import Cancelled, prove  # imports unsloth
+    from engine.proof.tokenizers import Tokenizers
 
     tokenizers = Tokenizers()
 

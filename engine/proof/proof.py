@@ -9,18 +9,18 @@ from itertools import chain, islice
 from typing import Any
 
 from unsloth.chat_templates import train_on_responses_only
-from unsloth.tokenizer_utils import load_correct_tokenizer
 
 from engine import markers
 from engine.data import check_ending
 from engine.dataset.detect import Detected, detect, one_style
 from engine.dataset.mapping import BadRow, Example, Row
-from engine.failures import RunFailed, explain
+from engine.failures import RunFailed
 from engine.proof.measure import Labels, Measure
 from engine.proof.problems import as_problem, clashing, problems_of, unreadable
 from engine.proof.sample import Numbered, Sample
+from engine.proof.tokenizers import Tokenizers
 from engine.spec.report import DataReport, Fix, Problem, ProofProgress
-from engine.spec.run import ModelSpec, RunSpec
+from engine.spec.run import RunSpec
 from engine.spec.sources import eval_source, sources_of
 from engine.spec.text import N_, say
 from engine.style import Style, choose_template, style_for
@@ -35,31 +35,6 @@ class Cancelled(Exception):
     """Somebody asked for something else meanwhile."""
 
 
-class Tokenizers:
-    """Loads tokenizers, and keeps the last one: most proofs are of one model's data."""
-
-    def __init__(self) -> None:
-        self._key: tuple[str, str] | None = None
-        self._tokenizer: Any = None
-
-    def get(self, model: ModelSpec) -> Any:
-        """The tokenizer as Unsloth corrects it. Raises `RunFailed`."""
-        key = (model.model_name, model.revision)
-        if key != self._key:
-            try:
-                self._tokenizer = load_correct_tokenizer(
-                    model.model_name, model_max_length=model.max_seq_length, revision=model.revision or None
-                )
-            except Exception as error:
-                raise explain(error, "model.model_name") from error
-            self._key = key
-        return self._tokenizer
-
-    def forget(self) -> None:
-        """A named template changes the tokenizer it is given: the next proof loads it anew."""
-        self._key = None
-
-
 def prove(
     spec: RunSpec, tokenizers: Tokenizers, tell: Tell, cancelled: Callable[[], bool], most: int | None
 ) -> DataReport:
@@ -69,7 +44,7 @@ def prove(
     """
     started, data = time.monotonic(), spec.dataset
     tell(ProofProgress(stage="tokenizer"))
-    tokenizer = tokenizers.get(spec.model)
+    tokenizer, stop_ids = tokenizers.get(spec.model)
     main, *mixed = sources_of(data)
     samples = [Sample(main, most), *(Sample(source, most, "dataset.mix", "dataset.mix") for source in mixed)]
     tell(ProofProgress(stage="reading"))
@@ -86,13 +61,13 @@ def prove(
         if data.chat_template != "auto":
             tokenizers.forget()
         try:
-            style, tokenizer, parts, labels = _prepared(spec, kind, tokenizer)
+            style, tokenizer, parts, labels = _prepared(spec, kind, tokenizer, stop_ids)
         except RunFailed as failure:
             refused.append(as_problem(failure, spec))
         else:
             eos = str(tokenizer.eos_token or "")
             special = [token for token in tokenizer.all_special_tokens if token.strip()]
-            stops = {tokenizer.eos_token_id, *_ends(tokenizer, style)}
+            stops = {*stop_ids, tokenizer.eos_token_id}
             measure = Measure(tokenizer, style, labels, stops, [*parts, *special], spec.model.max_seq_length)
             for (found, rows), sample in zip(opened, samples, strict=True):
                 _measure(measure, found, rows, tell, cancelled, sample)
@@ -150,13 +125,15 @@ def _to_evaluate(spec: RunSpec) -> list[Sample]:
     return [Sample(source, DETECTED_ROWS, field, "dataset.eval_split")] if source else []
 
 
-def _prepared(spec: RunSpec, kind: Any, tokenizer: Any) -> tuple[Style, Any, tuple[str, str], Labels | None]:
+def _prepared(
+    spec: RunSpec, kind: Any, tokenizer: Any, stop_ids: list[int]
+) -> tuple[Style, Any, tuple[str, str], Labels | None]:
     """(style, tokenizer, markers, what masks a batch). Raises `RunFailed`."""
     data = spec.dataset
     style = style_for(data, kind)
     if kind == "messages":
         tokenizer = choose_template(tokenizer, data.chat_template)
-        check_ending(tokenizer, [tokenizer.eos_token_id])
+        check_ending(tokenizer, [*stop_ids, tokenizer.eos_token_id])
     if not data.train_on_responses_only or kind == "plain":
         return style, tokenizer, ("", ""), None
     parts = markers.find(data, style, tokenizer)
@@ -169,16 +146,6 @@ def _prepared(spec: RunSpec, kind: Any, tokenizer: Any) -> tuple[Style, Any, tup
         return found
 
     return style, tokenizer, parts, labels
-
-
-def _ends(tokenizer: Any, style: Style) -> set[int]:
-    """The special tokens with which the chat template itself ends an answer."""
-    from engine.style import after_answer
-
-    if style.format != "messages":
-        return set()
-    tail = tokenizer(after_answer(tokenizer), add_special_tokens=False)["input_ids"]
-    return set(tail) & {tokenizer.eos_token_id}
 
 
 def _measure(

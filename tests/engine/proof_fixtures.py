@@ -15,7 +15,8 @@ import pytest
 from trl import SFTTrainer
 
 from engine import data, learned, model, train
-from engine.proof.proof import Tokenizers, prove
+from engine.proof.proof import prove
+from engine.proof.tokenizers import Tokenizers
 from engine.record import EventWriter
 from engine.spec.check import build
 from engine.spec.files import to_values
@@ -78,15 +79,15 @@ def trainer_for(loaded: model.Loaded, record: EventWriter, tmp_path: Path) -> Ca
     """The trainer that the engine would train with, its rows masked and looked at."""
 
     def make(spec: RunSpec) -> Any:
-        tokenizer = Tokenizers().get(spec.model)
-        prepared, tokenizer = data.prepare(spec, tokenizer, [tokenizer.eos_token_id], record)
+        tokenizer, stops = Tokenizers().get(spec.model)
+        prepared, tokenizer = data.prepare(spec, tokenizer, stops, record)
         trainer = SFTTrainer(
             model=loaded.model, processing_class=tokenizer, train_dataset=prepared.train,
             args=train.arguments(loaded, spec, RunFolder(tmp_path), len(prepared.train), record),
         )  # fmt: skip
         if prepared.response_part:
             train.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
-        learned.look(trainer, prepared, spec, [tokenizer.eos_token_id], record)
+        learned.look(trainer, prepared, spec, stops, record)
         return trainer
 
     return make

@@ -19,7 +19,7 @@ from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template, standardiz
 
 from engine import model
 from engine.failures import RunFailed
-from engine.proof.proof import Tokenizers
+from engine.proof.tokenizers import Tokenizers
 from engine.spec.report import at_length
 from engine.spec.run import RunSpec
 from tests.engine.process import changed
@@ -120,7 +120,7 @@ def test_the_same_as_training_and_as_a_notebook(
     assert not report.stops, report.stops
     assert proven_rows(report) == trained_rows(trainer_for(spec))
 
-    tokenizer = get_chat_template(Tokenizers().get(spec.model), chat_template=template)
+    tokenizer = get_chat_template(Tokenizers().get(spec.model)[0], chat_template=template)
     rows = standardize_sharegpt(Dataset.from_list(SHAREGPT))
 
     def text(row: dict[str, Any]) -> dict[str, str]:

@@ -13,7 +13,8 @@ import unsloth  # noqa: F401  first, for it patches the others
 import pytest
 
 from engine.failures import RunFailed
-from engine.proof.proof import Tokenizers, prove
+from engine.proof.proof import prove
+from engine.proof.tokenizers import Tokenizers
 from engine.spec.files import load_spec, save_spec
 from engine.spec.report import DataReport
 from engine.spec.run import RunSpec

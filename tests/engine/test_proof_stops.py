@@ -95,6 +95,25 @@ def test_a_model_whose_template_ends_no_answer(
         assert proven_rows(report) == trained_rows(trainer_for(mended))
 
 
+def test_a_model_that_stops_at_another_token_than_its_tokenizer(
+    spec_for: Any, trainer_for: Any, demo: RunSpec, tmp_path: Path
+) -> None:
+    """As Gemma's do: the tokenizer ends at </s>, and the generation settings at the end of a turn, too."""
+    tokenizer = AutoTokenizer.from_pretrained(demo.model.model_name)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    tokenizer.chat_template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<end_of_turn>{% endfor %}"
+    folder = tmp_path / "turns"
+    tokenizer.save_pretrained(folder)
+    shutil.copy(Path(demo.model.model_name) / "config.json", folder)
+    spec = changed(spec_for(CHATS), model={"model_name": str(folder)})
+    assert [stop.code for stop in proof(spec).stops] == ["eos_missing"]
+    ends = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<end_of_turn>")]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    report = proof(spec)
+    assert not report.stops
+    assert proven_rows(report) == trained_rows(trainer_for(spec))
+
+
 def test_chats_cannot_be_mixed_with_a_prompt_text(spec_for: Any, trainer_for: Any, tmp_path: Path) -> None:
     other = tmp_path / "chats.jsonl"
     other.write_text("".join(json.dumps(row) + "\n" for row in CHATS))
