@@ -10,6 +10,7 @@ import queue
 import sys
 import threading
 import traceback
+from typing import NoReturn
 
 import msgspec
 
@@ -19,29 +20,27 @@ from engine.spec.report import AnyProof, ProofFailed, ProofProgress, ProofReques
 from engine.spec.run import RunSpec
 
 
-def main() -> int:
+def main() -> NoReturn:
     """Answer until stdin ends."""
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # libraries print to stdout, too
-    requests: queue.SimpleQueue[ProofRequest | None] = queue.SimpleQueue()
-    newest = threading.Event()  # set when something waits, which cancels what is going on
+    requests: queue.SimpleQueue[ProofRequest] = queue.SimpleQueue()
 
     def read() -> None:
         for line in sys.stdin.buffer:
             requests.put(decode_request(line))
-            newest.set()
-        requests.put(None)
-        newest.set()
         os._exit(0)  # whoever asked is gone
 
     threading.Thread(target=read, daemon=True).start()
+
+    def cancelled() -> bool:
+        return not requests.empty()  # whoever asks again, or calls it off, waits
 
     def tell(found: AnyProof) -> None:
         answers.write(encode(found) + b"\n")
 
     request = requests.get()
-    if request is not None:
-        tell(ProofProgress(number=request.number, stage="importing"))
+    tell(ProofProgress(number=request.number, stage="importing"))
     set_environment(versions())
     os.environ["TOKENIZERS_PARALLELISM"] = "true"  # nothing forks here, and both cores are wanted
     if not hub_is_near():
@@ -57,7 +56,7 @@ def main() -> int:
             tell(msgspec.structs.replace(found, number=number))
 
         try:
-            report = prove(spec, tokenizers, progress, newest.is_set, most_rows)
+            report = prove(spec, tokenizers, progress, cancelled, most_rows)
             tell(msgspec.structs.replace(report, number=number))
         except Cancelled:
             pass
@@ -75,17 +74,13 @@ def main() -> int:
                 )
             )
 
-    while request is not None:
-        while not requests.empty() and request is not None:
+    while True:
+        while not requests.empty():
             request = requests.get()
-        newest.clear()
-        if request is None:
-            break
         if request.spec is not None:
             answer(request.number, request.spec, request.most_rows)
         request = requests.get()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,27 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 QUICK = 10.0  # seconds; a worker that must import Unsloth first takes longer
 
 
+@pytest.fixture(scope="module")
+def command(
+    demo: RunSpec, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """`loris data` on a file with a broken line, which starts up while the worker does."""
+    place = tmp_path_factory.mktemp("command")
+    (place / "rows.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n' * 3 + '{"question": "Half\n')
+    save_spec(place / "spec.yaml", changed(demo, dataset={"path": str(place / "rows.jsonl")}))
+    code = "import sys; from tui.cli import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--lang", "en", "data", str(place / "spec.yaml")],
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    yield place / "spec.yaml", process
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def worker() -> AsyncIterator[ProofWorker]:
+async def worker(command: object) -> AsyncIterator[ProofWorker]:
     found = ProofWorker()
     yield found
     found.close()
@@ -36,10 +55,10 @@ async def worker() -> AsyncIterator[ProofWorker]:
 
 @pytest.fixture
 def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
-    def make(rows: int = 3, name: str = "rows.jsonl", tail: str = "", **model: Any) -> RunSpec:
+    def make(rows: int = 3, name: str = "rows.jsonl", **model: Any) -> RunSpec:
         path = tmp_path / name
         lines = [{"instruction": f"What is {n} + 1?", "output": f"It is {n + 1}. " * 8} for n in range(rows)]
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines) + tail)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         return changed(demo, dataset={"path": str(path)}, model=model)
 
     return make
@@ -106,23 +125,18 @@ async def test_a_worker_that_is_killed_is_told_of(worker: ProofWorker, spec_for:
     assert not worker.running
 
 
-def loris(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from tui.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "--lang", "en", *arguments]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE, check=False)
-
-
-async def test_the_command_prints_json_and_ends_with_2_on_a_stop(spec_for: Any, tmp_path: Path) -> None:
-    file = tmp_path / "spec.yaml"
-    save_spec(file, spec_for(tail='{"instruction": "Half\n'))
-    done = await asyncio.to_thread(loris, "data", str(file))
-    assert done.returncode == 2, done.stderr
-    found = json.loads(done.stdout)
+async def test_the_command_prints_json_and_ends_with_2_on_a_stop(
+    command: tuple[Path, subprocess.Popen[str]],
+) -> None:
+    file, process = command
+    out, err = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+    assert process.returncode == 2, err
+    found = json.loads(out)
     (stop,) = [problem for problem in found["problems"] if problem["level"] == "stop"]
     assert (stop["code"], stop["row"], stop["count"]) == ("rows_bad", 4, 1)
     assert stop["fixes"][0]["changes"] == {"dataset.drop_bad_rows": True}
     assert found["rows_total"] == 4
     assert found["at_length"]["rows_cut"] == 0
-    (line,) = done.stderr.splitlines()
+    (line,) = err.splitlines()
     assert line.startswith(f"{file}:")
     assert stop["message"] in line
