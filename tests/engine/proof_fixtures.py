@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,16 @@ def proof(spec: RunSpec, most: int | None = None) -> DataReport:
 
 
 @pytest.fixture
-def trainer_for(loaded: model.Loaded, record: EventWriter, tmp_path: Path) -> Callable[[RunSpec], Any]:
+def trainer_for(
+    demo: RunSpec, loaded: model.Loaded, record: EventWriter, tmp_path: Path
+) -> Callable[[RunSpec], Any]:
     """The trainer that the engine would train with, its rows masked and looked at."""
 
     def make(spec: RunSpec) -> Any:
-        tokenizer, stops = Tokenizers().get(spec.model)
+        if spec.model.model_name == demo.model.model_name:  # the engine's own tokenizer; named templates change it
+            tokenizer, stops = deepcopy(loaded.tokenizer), model.stop_ids(loaded)
+        else:
+            tokenizer, stops = Tokenizers().get(spec.model)
         prepared, tokenizer = data.prepare(spec, tokenizer, stops, record)
         trainer = SFTTrainer(
             model=loaded.model, processing_class=tokenizer, train_dataset=prepared.train,
