@@ -1,4 +1,4 @@
-"""Small datasets of every format, their proof, and the trainer that the engine would train on them with."""
+"""A spec for small datasets, and the trainer that the engine would train on them with: a plugin for two files."""
 
 from __future__ import annotations
 
@@ -16,36 +16,12 @@ import pytest
 from trl import SFTTrainer
 
 from engine import data, learned, model, train
-from engine.proof.proof import prove
 from engine.proof.tokenizers import Tokenizers
 from engine.record import EventWriter
-from engine.spec.check import build
-from engine.spec.files import to_values
 from engine.spec.folder import RunFolder
-from engine.spec.report import DataReport
 from engine.spec.run import RunSpec
 from tests.engine.process import changed
-
-Rows = list[dict[str, Any]]
-ALPACA: Rows = [
-    {"instruction": "Who are you?", "input": "", "output": "I am Loris."},
-    {"instruction": "Add the numbers.", "input": "2\n3", "output": "2 + 3 = 5.\n\nThat is all."},
-    {"instruction": "你是谁？", "input": None, "output": "我是懒猴 Loris。🦥"},
-]
-CHATS: Rows = [
-    {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello there."}]},
-    {"messages": [
-        {"role": "user", "content": "One?"}, {"role": "assistant", "content": "1"},
-        {"role": "user", "content": "And two?\n\nSay it."}, {"role": "assistant", "content": "Two: 二"},
-    ]},
-]  # fmt: skip
-SYSTEM: Rows = [{"messages": [{"role": "system", "content": "Be short."}, *CHATS[1]["messages"]]}]
-SHAREGPT: Rows = [
-    {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello."}], "score": n}
-    for n in range(3)
-]
-PAIRS: Rows = [{"question": "Capital of France?", "answer": "Paris"}, {"question": "2 + 2?", "answer": "4"}]
-TEXTS: Rows = [{"text": "Lorises are slow. They live in trees."}, {"text": "第二段文字。"}]
+from tests.engine.proof_data import Rows
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +47,6 @@ def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
     return make
 
 
-def proof(spec: RunSpec, most: int | None = None) -> DataReport:
-    return prove(spec, Tokenizers(), lambda progress: None, lambda: False, most)
-
-
 @pytest.fixture
 def trainer_for(
     demo: RunSpec, loaded: model.Loaded, record: EventWriter, tmp_path: Path
@@ -97,28 +69,3 @@ def trainer_for(
         return trainer
 
     return make
-
-
-def trained_rows(trainer: Any) -> list[list[tuple[int, bool]]]:
-    """(token, learned) of every row of the trainer's dataset."""
-    rows = trainer.train_dataset
-    labels = rows["labels"] if "labels" in rows.column_names else rows["input_ids"]
-    return [
-        [(token, label != learned.MASKED) for token, label in zip(ids, marks, strict=True)]
-        for ids, marks in zip(rows["input_ids"], labels, strict=True)
-    ]
-
-
-def proven_rows(report: DataReport) -> list[list[tuple[int, bool]]]:
-    return [[(token.id, token.learned) for token in row.tokens] for row in report.examples if row.learned]
-
-
-def fixed(spec: RunSpec, changes: dict[str, Any]) -> RunSpec:
-    """The spec with the changes of a fix, as the terminal makes them."""
-    values = to_values(spec)
-    for path, value in changes.items():
-        section, _, key = path.partition(".")
-        values[section][key] = value
-    found, errors = build(values)
-    assert found, errors
-    return found

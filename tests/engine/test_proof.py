@@ -23,7 +23,7 @@ from engine.proof.tokenizers import Tokenizers
 from engine.spec.report import at_length
 from engine.spec.run import RunSpec
 from tests.engine.process import changed
-from tests.engine.proof_fixtures import (
+from tests.engine.proof_data import (
     ALPACA,
     CHATS,
     PAIRS,

@@ -20,7 +20,7 @@ from engine.record import EventWriter
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from tests.engine.process import changed
-from tests.engine.proof_fixtures import (
+from tests.engine.proof_data import (
     ALPACA,
     CHATS,
     PAIRS,

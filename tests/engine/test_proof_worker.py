@@ -31,7 +31,7 @@ QUICK = 10.0  # seconds; a worker that must import Unsloth first takes longer
 def command(
     demo: RunSpec, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
-    """`loris data` on a file with a broken line, which starts up while the worker does."""
+    """`loris data` on a file with a broken line, with a worker of its own."""
     place = tmp_path_factory.mktemp("command")
     (place / "rows.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n' * 3 + '{"question": "Half\n')
     save_spec(place / "spec.yaml", changed(demo, dataset={"path": str(place / "rows.jsonl")}))
@@ -47,7 +47,7 @@ def command(
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def worker(command: object) -> AsyncIterator[ProofWorker]:
+async def worker() -> AsyncIterator[ProofWorker]:
     found = ProofWorker()
     yield found
     found.close()
@@ -125,6 +125,7 @@ async def test_a_worker_that_is_killed_is_told_of(worker: ProofWorker, spec_for:
     assert not worker.running
 
 
+@pytest.mark.slow  # a worker of its own, which must import Unsloth; tests/unit/test_data_report.py pretends it
 async def test_the_command_prints_json_and_ends_with_2_on_a_stop(
     command: tuple[Path, subprocess.Popen[str]],
 ) -> None:
