@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from tui import export_options
 from tui.i18n import LANGUAGES, _, language_of_locale, set_language
 
 FAILED, BAD_INPUT, BROKEN_PIPE = 1, 2, 141
@@ -64,6 +65,10 @@ def _command(options: argparse.Namespace) -> int:
             from tui.chat_command import run_chat
 
             return run_chat(options)
+        case "export":
+            from tui.export_command import run_export
+
+            return run_export(options)
         case "presets":
             return list_presets()
         case "attach":
@@ -178,6 +183,9 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
         from tui.chat_command import add_arguments
 
         add_arguments(chat)
+    export_options.add_arguments(
+        command("export", _("save a trained run: adapter, merged model, GGUF"), export_options.exit_codes())
+    )
     command("presets", _("list the presets that come with Loris, and your own"))
     _add_run_commands(command)
     return top

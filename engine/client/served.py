@@ -1,0 +1,87 @@
+"""A connection to an ended run's engine, which is started when none runs, and ended again by whoever started it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from engine.client.control import Control
+from engine.client.errors import ClientError
+from engine.client.follow import Follower
+from engine.client.launch import launch
+from engine.client.runs import is_alive
+from engine.spec.commands import Shutdown
+from engine.spec.events import Stage
+from engine.spec.folder import RunFolder, runs_folder
+from engine.spec.state import RunState
+from engine.spec.text import N_, say
+
+POLL_SECONDS = 0.2
+LEAVE_SECONDS = 20.0
+
+
+def find_run(name: str) -> RunFolder | None:
+    """The run of this name, or in this folder; None when there is none."""
+    for path in (Path(name).expanduser(), runs_folder() / name):
+        if name and (path / "spec.yaml").is_file():
+            return RunFolder(path.resolve())
+    return None
+
+
+def catch_up(follower: Follower, state: RunState) -> None:
+    """Take all that the engine has reported into account."""
+    while True:
+        for event in follower.poll():
+            state.apply(event)
+        if not follower.behind:
+            return
+
+
+@asynccontextmanager
+async def served(
+    folder: RunFolder, tell: Callable[[Stage], None]
+) -> AsyncIterator[tuple[Control, Follower, RunState]]:
+    """The engine once it serves, what it reports, and the state so far. `tell` gets each stage on the way.
+
+    Raises `ClientError` when it cannot serve, or OSError when no process can be made.
+    """
+    follower, state = Follower(folder), RunState()
+    catch_up(follower, state)
+    process = None if is_alive(folder) else launch(folder, "serve")
+    if process:
+        state.stage, state.failed, state.ended = "starting", None, None
+    told: Stage | None = None
+    try:
+        while True:
+            gone = process.poll() is not None if process else not is_alive(folder)
+            catch_up(follower, state)
+            if state.failed:
+                raise ClientError(state.failed.message)
+            if state.stage == "serving":
+                break
+            if gone:
+                message = say(N_("The engine ended before it could answer. Its log: {path}"), path=str(folder.log))
+                raise ClientError(message)
+            if not process and state.stage in ("ready", "preparing", "training"):
+                raise ClientError(say(N_("This run is being trained: wait until it is done.")))
+            if state.stage != told:
+                told = state.stage
+                tell(told)
+            await asyncio.sleep(POLL_SECONDS)
+        async with Control.connect(folder, 5.0) as control:
+            try:
+                yield control, follower, state
+            finally:
+                if process:
+                    with suppress(ClientError, TimeoutError):
+                        await asyncio.wait_for(control.ask(Shutdown(id=0)), 5.0)
+    finally:
+        if process:
+            for _ in range(int(LEAVE_SECONDS / POLL_SECONDS)):
+                if process.poll() is not None:
+                    break
+                await asyncio.sleep(POLL_SECONDS)
+            else:
+                process.terminate()
