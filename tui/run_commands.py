@@ -24,7 +24,7 @@ from tui.i18n import N_, _, render
 from tui.resuming import parse_change, resume
 from tui.run_choice import NoSuchRun, find_run
 from tui.run_states import STATES
-from tui.run_status import cost_of, cost_words, status_lines, status_of
+from tui.run_status import cost_of, cost_words, seconds_so_far, status_lines, status_of
 from tui.safe import visible
 from tui.settings import load_settings
 from tui.stop_words import phase_words, survived_lines
@@ -65,11 +65,6 @@ def _row(run: RunSummary, now: float) -> tuple[str, ...]:
         cost_words(seconds) if seconds else "",
         visible(run.model.rstrip("/").rpartition("/")[2]),
     )
-
-
-def seconds_so_far(run: RunSummary, now: float) -> float:
-    """How long the run's engines were there; of a live one, up to now."""
-    return run.seconds + (max(0.0, now - run.last_event) if run.alive and run.last_event else 0.0)
 
 
 def _as_values(run: RunSummary, now: float) -> dict[str, object]:

@@ -122,6 +122,11 @@ def seconds_of(state: RunState, alive: bool, now: float) -> float:
     return state.clock.engine_seconds + max(0.0, since)
 
 
+def seconds_so_far(run: RunSummary, now: float) -> float:
+    """How long the run's engines were there; of a live one, up to now."""
+    return run.seconds + (max(0.0, now - run.last_event) if run.alive and run.last_event else 0.0)
+
+
 def cost_of(seconds: float) -> float | None:
     """What so long costs at the price in the settings; None where none is set."""
     price = load_settings().price_per_hour

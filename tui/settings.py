@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -39,3 +40,13 @@ def save_settings(settings: Settings) -> None:
         write_atomically(_path(), msgspec.json.encode(settings).decode())
     except OSError:
         return
+
+
+def parse_price(text: str) -> tuple[float, str] | None:
+    """(price, currency) of a text such as "1.20 USD" or "$2"; (0, "") of an empty one; None where it is neither."""
+    if not text.strip():
+        return 0.0, ""
+    found = re.fullmatch(r"([^\d.,-]*)(\d+(?:[.,]\d+)?)([^\d.,]*)", text.strip())
+    if not found:
+        return None
+    return float(found[2].replace(",", ".")), (found[1].strip() or found[3].strip())[:12]

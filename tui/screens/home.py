@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+import msgspec
 from rich.cells import set_cell_size
 from textual import work
 from textual.app import ComposeResult
@@ -17,14 +18,17 @@ from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.client.runs import RunSummary, list_runs
-from engine.spec.errors import SpecError
-from engine.spec.files import load_spec
+from engine.spec.folder import RunFolder
 from engine.spec.presets import Preset, list_presets
+from tui.amounts import duration
 from tui.draft import Draft
-from tui.i18n import LANGUAGES, N_, _, language, render
+from tui.i18n import LANGUAGES, N_, _, language
 from tui.run_states import STATES
+from tui.run_status import cost_words, seconds_so_far
 from tui.safe import visible
-from tui.screens.base import LorisScreen
+from tui.screens.run_actions import RunActions
+from tui.settings import load_settings, parse_price, save_settings
+from tui.widgets.line_dialog import LineDialog
 from tui.widgets.list_box import ListBox
 from tui.widgets.top_bar import TopBar
 
@@ -32,6 +36,7 @@ DEMO = "demo"
 REFRESH_SECONDS = 5.0
 MOST_RUNS = 50
 LABEL_CELLS = 30
+FEWEST, MOST = 2, 6  # runs that are compared
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,10 @@ class Entry:
     note: str
     about: str
     open: Callable[[], None]
+    run: RunSummary | None = None
 
 
-class HomeScreen(LorisScreen):
+class HomeScreen(RunActions):
     """One list, read again every few seconds in a thread; its entries are found anew by their ids."""
 
     DEFAULT_CSS = """
@@ -60,6 +66,10 @@ class HomeScreen(LorisScreen):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "scratch", N_("From scratch"), id="home.new", tooltip=N_("Start with the usual values")),
+        Binding("m", "manage", N_("Manage"), id="home.manage", tooltip=N_("Rename, note, duplicate, delete …")),
+        Binding("space", "mark", N_("Mark"), id="home.mark", tooltip=N_("Choose it for a comparison")),
+        Binding("c", "compare", N_("Compare"), id="home.compare", tooltip=N_("Lay the curves over each other")),
+        Binding("p", "settings", N_("Price"), id="home.settings", tooltip=N_("What this machine costs an hour")),
         Binding("l", "language", "中文 / English", id="home.language", tooltip="中文 / English"),
         Binding("q", "app.quit", N_("Quit"), show=False, id="home.quit"),
     ]
@@ -67,6 +77,8 @@ class HomeScreen(LorisScreen):
     def __init__(self) -> None:
         super().__init__()
         self._entries: dict[str, Entry] = {}
+        self._about = ""
+        self._marked: dict[RunFolder, None] = {}  # in the order in which they were marked
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -136,6 +148,7 @@ class HomeScreen(LorisScreen):
         lines = [option.prompt if option else None for option in options]
         if lines == getattr(self, "_lines", None):
             self._entries = {entry.id: entry for entry in entries}
+            self._tell_about(self._highlighted())
             return
         self._lines = lines
         self._entries = {entry.id: entry for entry in entries}
@@ -186,26 +199,23 @@ class HomeScreen(LorisScreen):
         )  # fmt: skip
 
     def _run_entry(self, run: RunSummary) -> Entry:
-        state = _(STATES[run.state])
+        state = _("frozen") if run.frozen else _(STATES[run.state])
         steps = f"{run.steps}/{run.total_steps}" if run.total_steps else ""
         loss = _("loss {loss}").format(loss=f"{run.loss:.3f}") if run.loss is not None else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
+        seconds = seconds_so_far(run, time.time())
+        took = " · ".join(filter(None, (_("time {time}").format(time=duration(seconds)), cost_words(seconds))))
+        numbers = " · ".join(filter(None, (state, steps, loss)))
         about = "\n".join(
-            (run.name, when, "", run.model, run.dataset, "", " · ".join(filter(None, (state, steps, loss))))
+            (run.name, when, "", run.model, run.dataset, "", numbers, took if seconds else "", run.note)
         )
         # A line of 80 columns has room for three of these.
         note = " · ".join(filter(None, (state, steps, loss) if run.alive else (state, loss, when[5:])))
+        mark = "✓ " if run.folder in self._marked else ""
         return Entry(
-            "r" + run.name.encode().hex(), visible(run.title), note, visible(about), lambda: self._open_run(run)
-        )
-
-    def _open_run(self, run: RunSummary) -> None:
-        try:
-            spec = load_spec(run.folder.spec)
-        except SpecError as error:
-            self.notify(visible(render(error.errors[0].message)), severity="error", markup=False)
-            return
-        self.loris.open_run(run.folder, spec)
+            "r" + run.name.encode().hex(), mark + visible(run.title), note, visible(about),
+            lambda: self.open_run(run), run,
+        )  # fmt: skip
 
     def _take(self, draft: Draft, step: str) -> None:
         self.loris.draft = draft
@@ -216,10 +226,15 @@ class HomeScreen(LorisScreen):
     # Keys.
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        entry = self._entries.get(event.option_id or "")
-        about = Content(entry.about if entry else "")
-        self.query_one("#about Static", Static).update(about)
-        self.query_one("#below", Static).update(about)
+        self._tell_about(self._entries.get(event.option_id or ""))
+        self.refresh_bindings()
+
+    def _tell_about(self, entry: Entry | None) -> None:
+        about = entry.about if entry else ""
+        if about != self._about:
+            self._about = about
+            self.query_one("#about Static", Static).update(Content(about))
+            self.query_one("#below", Static).update(Content(about))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         if entry := self._entries.get(event.option_id or ""):
@@ -227,6 +242,60 @@ class HomeScreen(LorisScreen):
 
     def action_scratch(self) -> None:
         self._take(Draft(), "model")
+
+    # Runs.
+
+    def chosen_run(self) -> RunSummary | None:
+        entry = self._highlighted()
+        return entry.run if entry else None
+
+    def list_changed(self) -> None:
+        self._read()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        match action:
+            case "manage" | "mark":
+                return self.is_mounted and self.chosen_run() is not None
+            case "compare":
+                return len(self._marked) >= FEWEST
+        return True
+
+    def action_mark(self) -> None:
+        run = self.chosen_run()
+        if run is None:
+            return
+        if run.folder in self._marked:
+            del self._marked[run.folder]
+        elif len(self._marked) >= MOST:
+            self.notify(_("{count} runs at most are compared.").format(count=MOST), severity="warning")
+            return
+        else:
+            self._marked[run.folder] = None
+            if len(self._marked) == 1:
+                self.notify(_("Mark one more run, then press c to compare them."))
+        self.refresh_bindings()
+        self._read()
+
+    def action_compare(self) -> None:
+        self.loris.compared = tuple(self._marked)
+        self.loris.go("compare")
+
+    @work(exclusive=True, group="settings")
+    async def action_settings(self) -> None:
+        """Ask for the price an hour, such as "1.20 USD"."""
+        settings = load_settings()
+        given = f"{settings.price_per_hour:g} {settings.currency}".strip() if settings.price_per_hour else ""
+        note = _("Such as 1.20 USD. Runs then show what they cost so far. Empty: nothing is shown.")
+        typed = await self.app.push_screen_wait(LineDialog(_("What does this machine cost an hour?"), given, note))
+        if typed is None:
+            return
+        price = parse_price(typed)
+        if price is None:
+            words = _("Give a number and a currency, such as 1.20 USD.")
+            self.notify(words, severity="error")
+            return
+        save_settings(msgspec.structs.replace(load_settings(), price_per_hour=price[0], currency=price[1]))
+        self._read()
 
     def action_language(self) -> None:
         codes = list(LANGUAGES)

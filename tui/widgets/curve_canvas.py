@@ -7,16 +7,20 @@ at 110x24 and 1 Hz, this one under 1 KB/s since only cells that changed are sent
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Ink = Literal["", "raw", "smooth", "eval", "axis"]
+Ink = Literal[
+    "", "raw", "smooth", "eval", "axis", "curve0", "curve1", "curve2", "curve3", "curve4", "curve5"
+]  # fmt: skip
+CURVE_INKS: tuple[Ink, ...] = ("curve0", "curve1", "curve2", "curve3", "curve4", "curve5")  # of several runs
 
 # The bit of each dot in a braille cell, by [row][column].
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
-_RANK: dict[Ink, int] = {"": 0, "axis": 1, "raw": 2, "smooth": 3, "eval": 4}
+_RANK: dict[Ink, int] = {"": 0, "axis": 1, "raw": 2, "smooth": 3, "eval": 4, **dict.fromkeys(CURVE_INKS, 3)}
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def weight_for(total_steps: int) -> float:
     return 1 - 1 / min(20.0, max(3.0, total_steps / 20))
 
 
-def smoothed(values: Sequence[float], so_far: list[float], weight: float) -> None:
+def smoothed(values: Sequence[float], so_far: array[float], weight: float) -> None:
     """Extend `so_far` to the exponential average of `values`, without redoing what is there.
 
     The average is corrected for its start, so that it begins at the first value and not at zero.
@@ -140,14 +144,14 @@ def draw_points(canvas: Canvas, series: Series, frame: Frame) -> None:
             canvas.dot(column, frame.y(value, height), "raw", ".")
 
 
-def draw_line(canvas: Canvas, series: Series, frame: Frame) -> None:
+def draw_line(canvas: Canvas, series: Series, frame: Frame, ink: Ink = "smooth", char: str = "*") -> None:
     """The smoothed curve: the mean of each column, joined to the last."""
     width, height = canvas.dots
     last: tuple[int, int] | None = None
     for column, values in by_column(series, frame, width):
         row = frame.y(math.fsum(values) / len(values), height)
         for x, y in _between(last, (column, row)):
-            canvas.dot(x, y, "smooth", "*")
+            canvas.dot(x, y, ink, char)
         last = column, row
 
 

@@ -70,13 +70,13 @@ class LossPlot(Widget):
         self.braille = has_unicode() if braille is None else braille
         self._loss, self._eval, self._total = Curve(), Curve(), 0
         self._done = False
-        self._smooth: list[float] = []
+        self._smooth: array[float] = array("d")
         self._rows: list[Row] = []
 
     def show(self, loss: Curve, evaluated: Curve, total_steps: int, done: bool = False) -> None:
         """Draw these curves. `total_steps` 0: not known yet. `done`: no more steps will come."""
         if loss is not self._loss or total_steps != self._total:
-            self._smooth.clear()
+            del self._smooth[:]
         self._loss, self._eval, self._total, self._done = loss, evaluated, total_steps, done
         self._update()
 
@@ -108,7 +108,7 @@ class LossPlot(Widget):
         # A re-logged step after a resume cuts the curve: the average is then made anew from there.
         smoothed(self._loss.values, self._smooth, weight_for(self._total))
         loss = Series(self._loss.steps, self._loss.values)
-        smooth = Series(self._loss.steps, array("d", self._smooth))
+        smooth = Series(self._loss.steps, self._smooth)
         evaluated = Series(self._eval.steps, self._eval.values)
         last = self._loss.steps[-1]
         frame = frame_of(loss, smooth, evaluated, last if self._done else shown_steps(last, self._total))
@@ -117,7 +117,7 @@ class LossPlot(Widget):
         draw_points(canvas, loss, frame)
         draw_line(canvas, smooth, frame)
         draw_marks(canvas, evaluated, frame)
-        rows = [_text(self._legend(), width)]
+        rows = [as_text(self._legend(), width)]
         for y, cells in enumerate(canvas.rows()):
             edge = "┤" if y in ticks else "│"
             label = f"{ticks.get(y, ''):>{gutter - 1}}{edge if self.braille else '|'}"
@@ -127,8 +127,8 @@ class LossPlot(Widget):
 
     def _empty(self, width: int, height: int) -> list[Row]:
         words = _("The loss curve appears here with the first steps.")
-        rows = [_text([], width) for _line in range(height)]
-        rows[height // 2] = _text([(words, "axis")], width, indent=max(0, (width - cell_len(words)) // 2))
+        rows = [as_text([], width) for _line in range(height)]
+        rows[height // 2] = as_text([(words, "axis")], width, indent=max(0, (width - cell_len(words)) // 2))
         return rows
 
     def _legend(self) -> list[tuple[str, Ink]]:
@@ -187,7 +187,7 @@ class LossPlot(Widget):
         return Strip(segments).adjust_cell_length(width, style)
 
 
-def _text(parts: list[tuple[str, Ink]], width: int, indent: int = 0) -> Row:
+def as_text(parts: list[tuple[str, Ink]], width: int, indent: int = 0) -> Row:
     """A row of words, filled up with blanks."""
     blank: Row = [(" ", "")]
     row = blank * indent + [cell for text, ink in parts for cell in _cells(text, ink)]

@@ -67,6 +67,8 @@ def _headline(state: RunState, alive: bool) -> tuple[str, str]:
         return "success", _("Stopped early, model kept") if stopped else _("Finished")
     if over and state.stage != "ended":
         return "error", _("The engine is gone")
+    if over:
+        return "error", _("Stopped before its end") if state.stopped else _("Interrupted before its end")
     tone = "success" if state.stage in ("serving", "ready") else ""
     return tone, _(STAGE_WORDS[state.stage])
 

@@ -1,0 +1,223 @@
+"""The runs on Home: rename, note, duplicate, prune, delete, compare. Keys in, files and screen out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from textual.pilot import Pilot
+
+from engine.client.labels import read_label
+from engine.client.launch import new_run
+from engine.spec import complete
+from engine.spec import events as ev
+from engine.spec.files import load_spec, save_spec
+from engine.spec.folder import RunFolder
+from engine.spec.run import RunSpec
+from tests.tui import fakes
+from tests.tui.fakes import START, FakeBackend, screen_text
+from tests.tui.wizard_fakes import until
+from tui.app import LorisApp
+from tui.screens.compare import CompareScreen
+from tui.screens.home import HomeScreen
+from tui.settings import load_settings, parse_price
+from tui.widgets.overlay_plot import OverlayPlot
+
+SIZES = [(80, 24), (120, 36)]
+
+
+def made(name: str, events: list[ev.AnyEvent], start: float = START, **training: object) -> RunFolder:
+    """A run of this name on disk; its events are a second apart."""
+    spec: RunSpec = msgspec.structs.replace(
+        fakes.SPEC, name=name, training=msgspec.structs.replace(fakes.SPEC.training, **training)
+    )
+    folder = new_run(spec)
+    path = folder.path.with_name(f"2026-09-21-1400-{name}")
+    folder.path.rename(path)
+    folder = RunFolder(path)
+    save_spec(folder.spec, spec)
+    timed = [msgspec.structs.replace(e, time=start + n, elapsed=float(n)) for n, e in enumerate(events)]
+    folder.events.write_bytes(b"".join(map(ev.encode, timed)))
+    os.utime(folder.spec, (start, start))
+    return folder
+
+
+def slower(events: list[ev.AnyEvent]) -> list[ev.AnyEvent]:
+    """The same run with a loss that falls more slowly."""
+    return [
+        msgspec.structs.replace(e, loss=round(1.4 + (e.loss or 0) * 0.6, 4)) if isinstance(e, ev.Step) else e
+        for e in events
+    ]
+
+
+@pytest.fixture
+def two_runs(loris_home: Path) -> tuple[RunFolder, RunFolder]:
+    """Two learning rates: a finished run, and a later one that was interrupted."""
+    first = made("fast", [*fakes.finished(), ev.EngineEnded(exit_code=0)], learning_rate=2e-4)
+    second = made("slow", slower(fakes.training(45)), START + 9000, learning_rate=2e-5)
+    return first, second
+
+
+def home(app: LorisApp) -> HomeScreen:
+    assert isinstance(app.screen, HomeScreen)
+    return app.screen
+
+
+async def at_run(pilot: Pilot[None], title: str) -> None:
+    """Put the cursor on the run of this title."""
+    app = pilot.app
+    assert isinstance(app, LorisApp)
+    await until(pilot, lambda: title in screen_text(app))
+    for _press in range(30):
+        chosen = home(app).chosen_run()
+        if chosen and chosen.title == title:
+            return
+        await pilot.press("down")
+        await pilot.pause(0.02)
+    raise AssertionError(f"{title} is not in the list")
+
+
+def opened() -> LorisApp:
+    return LorisApp(backend=FakeBackend(alive=False), language="en")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_rename_and_note(two_runs: tuple[RunFolder, RunFolder], size: tuple[int, int]) -> None:
+    app = opened()
+    async with app.run_test(size=size) as pilot:
+        await at_run(pilot, "slow")
+        await pilot.press("m")
+        await pilot.pause(0.1)
+        assert "go on from the last complete checkpoint" in screen_text(app)
+        await pilot.press("n")
+        await pilot.pause(0.1)
+        await pilot.press("end", "2", "enter")
+        await until(pilot, lambda: "slow2" in screen_text(app))
+        await pilot.press("m")
+        await pilot.pause(0.1)
+        await pilot.press("t")
+        await pilot.pause(0.1)
+        await pilot.press(*"good", "enter")
+        await until(pilot, lambda: read_label(two_runs[1]).note == "good")
+    assert read_label(two_runs[1]).title == "slow2"
+    assert load_spec(two_runs[1].spec).name == "slow"  # what was trained stays as it was
+
+
+async def test_duplicate_into_the_wizard(two_runs: tuple[RunFolder, RunFolder]) -> None:
+    app = opened()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_run(pilot, "slow")
+        await pilot.press("m")
+        await pilot.pause(0.1)
+        await pilot.press("d")
+        await pilot.pause(0.4)
+        assert app._place == "review"
+        assert app.draft["training.learning_rate"] == 2e-5
+
+
+async def test_delete_asks_and_says_how_much(two_runs: tuple[RunFolder, RunFolder]) -> None:
+    (two_runs[1].path / "big").write_bytes(b"0" * 3 * 1024**2)
+    app = opened()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_run(pilot, "slow")
+        await pilot.press("m")
+        await pilot.pause(0.1)
+        await pilot.press("x")
+        await until(pilot, lambda: "Delete slow?" in screen_text(app))
+        assert "Delete 3.0 MB" in screen_text(app)
+        await pilot.press("enter")  # the safe choice has the focus
+        await pilot.pause(0.2)
+        assert two_runs[1].path.is_dir()
+        await pilot.press("m")
+        await pilot.pause(0.1)
+        await pilot.press("x")
+        await until(pilot, lambda: "Delete slow?" in screen_text(app))
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: not two_runs[1].path.exists())
+        assert two_runs[0].path.is_dir()
+
+
+async def test_prune_says_what_it_frees(two_runs: tuple[RunFolder, RunFolder]) -> None:
+    for step in (5, 10, 15):
+        path = two_runs[1].checkpoints / f"checkpoint-{step}"
+        path.mkdir(parents=True)
+        (path / "w").write_bytes(b"w" * 1024**2)
+        complete.seal(path, step)
+    app = opened()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_run(pilot, "slow")
+        await pilot.press("m")
+        await pilot.pause(0.1)
+        await pilot.press("p")
+        await until(pilot, lambda: "Prune the checkpoints?" in screen_text(app))
+        assert "2.0 MB" in screen_text(app)
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: len(list(two_runs[1].checkpoints.iterdir())) == 1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_compare_two_learning_rates(two_runs: tuple[RunFolder, RunFolder], size: tuple[int, int]) -> None:
+    app = opened()
+    async with app.run_test(size=size) as pilot:
+        await at_run(pilot, "slow")
+        assert home(app).check_action("compare", ()) is False
+        await pilot.press("space")
+        await until(pilot, lambda: "✓ slow" in screen_text(app))
+        await at_run(pilot, "fast")
+        await pilot.press("space")
+        await until(pilot, lambda: "✓ fast" in screen_text(app))
+        await pilot.press("c")
+        await until(pilot, lambda: "Learning rate" in screen_text(app))
+        assert isinstance(app.screen, CompareScreen)
+        text = screen_text(app)
+        assert "2e-05" in text
+        assert "0.0002" in text
+        assert "Batch size" not in text  # alike in both
+        plot = app.screen.query_one(OverlayPlot)
+        letters = {char for row in plot._rows[1:-1] for char, ink in row if ink.startswith("curve")}
+        assert {"A", "B"} <= letters  # told apart without colour
+        await pilot.press("escape")
+        await pilot.pause(0.3)
+        assert isinstance(app.screen, HomeScreen)
+
+
+@pytest.mark.parametrize(
+    ("text", "price"),
+    [
+        ("1.20 USD", (1.2, "USD")),
+        ("€2", (2.0, "€")),
+        (" 3,5元 ", (3.5, "元")),
+        ("", (0.0, "")),
+        ("-1", None),
+        ("x", None),
+    ],
+)
+def test_prices(text: str, price: tuple[float, str] | None) -> None:
+    assert parse_price(text) == price
+
+
+async def test_price_is_asked_and_shown(two_runs: tuple[RunFolder, RunFolder]) -> None:
+    app = opened()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await at_run(pilot, "fast")
+        await pilot.press("p")
+        await pilot.pause(0.1)
+        await pilot.press("3", "6", "space", "E", "U", "R", "enter")
+        await until(pilot, lambda: "EUR" in screen_text(app))
+    assert (load_settings().price_per_hour, load_settings().currency) == (36.0, "EUR")
+
+
+async def test_resume_from_the_list(two_runs: tuple[RunFolder, RunFolder], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RunFolder] = []
+    monkeypatch.setattr("tui.screens.run_actions.resume", lambda folder, changes, step: asked.append(folder))
+    app = opened()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_run(pilot, "slow")
+        await pilot.press("m")
+        await pilot.pause(0.1)
+        await pilot.press("r")
+        await pilot.pause(0.4)
+        assert app._place == "live"
+    assert [folder.path for folder in asked] == [two_runs[1].path]

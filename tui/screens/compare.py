@@ -1,0 +1,154 @@
+"""Two to six runs over each other: their loss curves, and the settings in which they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Footer, Static
+
+from engine.client.runs import RunSummary, summarise
+from engine.spec.errors import SpecError
+from engine.spec.fields import field_info
+from engine.spec.files import load_spec
+from engine.spec.folder import RunFolder
+from engine.spec.presets import differences
+from engine.spec.run import RunSpec
+from engine.spec.state import RunState
+from tui.amounts import duration
+from tui.i18n import N_, _
+from tui.run_states import STATES
+from tui.run_status import cost_words, state_of
+from tui.run_words import value_words
+from tui.safe import visible
+from tui.screens.base import LorisScreen
+from tui.widgets.loss_plot import has_unicode
+from tui.widgets.overlay_plot import LETTERS, Line, OverlayPlot
+from tui.widgets.top_bar import TopBar
+
+FEWEST, MOST = 2, len(LETTERS)
+NOT_COMPARED = ("training.output_dir",)  # says nothing of the loss
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A run as it is compared. `spec`: None where it cannot be read."""
+
+    run: RunSummary
+    state: RunState
+    spec: RunSpec | None
+
+
+def read(folders: Sequence[RunFolder]) -> list[Compared]:
+    """Read all of these runs. Takes a second for 200,000 steps."""
+    found = []
+    for folder in folders:
+        try:
+            spec: RunSpec | None = load_spec(folder.spec)
+        except SpecError:
+            spec = None
+        found.append(Compared(summarise(folder), state_of(folder), spec))
+    return found
+
+
+def run_line(letter: str, one: Compared) -> Content:
+    """A run in a line: its letter, title, state, last loss, steps, time."""
+    state, seconds = one.state, one.state.clock.engine_seconds
+    loss = state.step.loss if state.step else None
+    facts = (
+        "" if loss is None else _("loss {loss}").format(loss=f"{loss:.4f}"),
+        _("held-out {loss}").format(loss=f"{state.eval_loss.values[-1]:.4f}") if len(state.eval_loss) else "",
+        f"{one.run.steps}/{one.run.total_steps}" if one.run.total_steps else "",
+        duration(state.clock.training_seconds or seconds),
+        cost_words(seconds),
+        _(STATES[one.run.state]),
+    )
+    ink = f"curve{LETTERS.index(letter)}"
+    return Content.assemble(
+        (f" {letter} ", f"bold reverse {INK_STYLES[ink]}"),
+        f" {visible(one.run.title)}  ",
+        (" · ".join(filter(None, facts)), "$foreground-muted"),
+    )
+
+
+INK_STYLES = {
+    "curve0": "$success", "curve1": "$warning", "curve2": "$accent", "curve3": "$error", "curve4": "$primary",
+    "curve5": "$foreground",
+}  # fmt: skip
+
+
+def difference_parts(compared: Sequence[Compared]) -> list[Content]:
+    """The settings in which not all are alike, each with the value of every run."""
+    specs = [(letter, one.spec) for letter, one in zip(LETTERS, compared, strict=False) if one.spec]
+    if len(specs) < FEWEST:
+        return [Content(_("The settings cannot be read."))]
+    first = specs[0][1]
+    fields = {one.field: None for _letter, spec in specs[1:] for one in differences(first, spec)}
+    parts = []
+    for field in fields:
+        if field in NOT_COMPARED:
+            continue
+        section, _dot, key = field.rpartition(".")
+        values = [
+            part
+            for letter, spec in specs
+            for part in ((f"  {letter} ", "bold"), visible(value_words(getattr(getattr(spec, section), key))))
+        ]
+        parts.append(
+            Content.assemble(_(field_info(field).title), (f" ({field})", "$foreground-muted"), "\n", *values)
+        )
+    return parts or [Content(_("All settings are the same: only chance tells them apart."))]
+
+
+class CompareScreen(LorisScreen):
+    """Reads `loris.compared` once, in a thread."""
+
+    DEFAULT_CSS = """
+    CompareScreen #runs { height: auto; max-height: 6; padding: 0 1; }
+    CompareScreen #runs Static { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    CompareScreen OverlayPlot { height: 2fr; min-height: 8; }
+    CompareScreen #settings { height: 1fr; min-height: 4; border-top: solid $foreground 20%; padding: 0 1; }
+    CompareScreen #settings Static { height: auto; }
+    CompareScreen #settings .title { text-style: bold; color: $text-primary; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("h,escape", "home", N_("Home"), id="compare.home", tooltip=N_("Back to the list of runs")),
+    ]
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        yield Vertical(id="runs")
+        yield OverlayPlot(has_unicode())
+        with VerticalScroll(id="settings"):
+            yield Static(_("Where their settings differ"), markup=False, classes="title")
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one(TopBar).show(_("compare runs"))
+        self.query_one("#settings").focus()
+        self._read(self.loris.compared)
+
+    @work(thread=True, exclusive=True)
+    def _read(self, folders: tuple[RunFolder, ...]) -> None:
+        found = read(folders[:MOST])
+        self.app.call_from_thread(self._show, found)
+
+    def _show(self, found: list[Compared]) -> None:
+        if not self.is_mounted:
+            return
+        lines = [run_line(letter, one) for letter, one in zip(LETTERS, found, strict=False)]
+        self.query_one("#runs").mount_all([Static(line, markup=False) for line in lines])
+        totals = [one.state.training.total_steps if one.state.training else 0 for one in found]
+        curves = [Line(one.state.loss, total) for one, total in zip(found, totals, strict=True)]
+        self.query_one(OverlayPlot).show_lines(curves)
+        parts = [Static(part, markup=False) for part in difference_parts(found)]
+        self.query_one("#settings").mount_all(parts)
+
+    def action_home(self) -> None:
+        self.loris.go("home")

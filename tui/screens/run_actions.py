@@ -1,0 +1,149 @@
+"""What can be done with a run from a list: open, resume, rename, note, duplicate, compare, prune, delete."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+from textual import work
+
+from engine.client.errors import ClientError
+from engine.client.housekeeping import prunable, prune, size_of
+from engine.client.labels import read_label, write_label
+from engine.client.runs import RunSummary, discard
+from engine.spec.errors import SpecError
+from engine.spec.files import load_spec
+from engine.spec.run import RunSpec
+from tui.amounts import size
+from tui.draft import Draft
+from tui.i18n import N_, _, render
+from tui.resuming import resume
+from tui.safe import visible
+from tui.screens.base import LorisScreen
+from tui.widgets.dialogs import AskModal
+from tui.widgets.line_dialog import LineDialog
+from tui.widgets.menu_dialog import Item, MenuDialog
+
+ACTIONS = (
+    ("open", "o", N_("Open"), N_("its curve, log and answers")),
+    ("resume", "r", N_("Resume"), N_("go on from the last complete checkpoint")),
+    ("rename", "n", N_("Rename"), N_("what the list calls it")),
+    ("note", "t", N_("Note"), N_("a line of your own")),
+    ("duplicate", "d", N_("Duplicate"), N_("the same settings in the wizard, to change some")),
+    ("prune", "p", N_("Prune checkpoints"), N_("all but the newest and the best")),
+    ("delete", "x", N_("Delete"), N_("the whole folder, after asking")),
+)
+RESUMABLE = ("interrupted", "failed")
+
+
+class RunActions(LorisScreen):
+    """Give it `chosen_run` and `list_changed`."""
+
+    def chosen_run(self) -> RunSummary | None:
+        """The run under the cursor."""
+        raise NotImplementedError
+
+    def list_changed(self) -> None:
+        """Something about a run is not as it was."""
+        raise NotImplementedError
+
+    @work(exclusive=True, group="run-action")
+    async def action_manage(self) -> None:
+        """Offer what can be done with the run under the cursor."""
+        run = self.chosen_run()
+        if run is None:
+            return
+        items = [
+            Item(name, key, _(title), _(about)) for name, key, title, about in ACTIONS if self._offered(name, run)
+        ]
+        chosen = await self.app.push_screen_wait(MenuDialog(visible(run.title), items))
+        if chosen:
+            await self._do(chosen, run)
+
+    def _offered(self, name: str, run: RunSummary) -> bool:
+        match name:
+            case "resume":
+                return not run.alive and run.state in RESUMABLE
+            case "prune" | "delete":
+                return not run.alive
+        return True
+
+    async def _do(self, name: str, run: RunSummary) -> None:
+        actions: dict[str, Callable[[RunSummary], object]] = {
+            "open": self.open_run,
+            "resume": self._resume,
+            "duplicate": self._duplicate,
+        }
+        asking = {"rename": self._rename, "note": self._note, "prune": self._prune, "delete": self._delete}
+        try:
+            if name in asking:
+                await asking[name](run)
+                self.list_changed()
+            else:
+                actions[name](run)
+        except ClientError as error:
+            self.notify(visible(render(error.message)), severity="error", markup=False)
+        except OSError as error:
+            self.notify(visible(error.strerror or str(error)), severity="error", markup=False)
+
+    def spec_of(self, run: RunSummary) -> RunSpec | None:
+        """The run's spec; says why where it cannot be read."""
+        try:
+            return load_spec(run.folder.spec)
+        except SpecError as error:
+            self.notify(visible(render(error.errors[0].message)), severity="error", markup=False)
+            return None
+
+    def open_run(self, run: RunSummary) -> None:
+        """Show the run's screen."""
+        if spec := self.spec_of(run):
+            self.loris.open_run(run.folder, spec)
+
+    def _resume(self, run: RunSummary) -> None:
+        if spec := self.spec_of(run):
+            resume(run.folder, (), run.checkpoint or 0)
+            self.loris.open_run(run.folder, spec)
+
+    def _duplicate(self, run: RunSummary) -> None:
+        if spec := self.spec_of(run):
+            self.loris.draft = Draft(spec)
+            self.loris.go("review")
+
+    async def _rename(self, run: RunSummary) -> None:
+        ask = LineDialog(_("What shall this run be called?"), run.title, _("Its folder keeps its name."))
+        title = await self.app.push_screen_wait(ask)
+        if title is not None:
+            label = msgspec.structs.replace(read_label(run.folder), title=title.strip())
+            write_label(run.folder, label)
+
+    async def _note(self, run: RunSummary) -> None:
+        note = await self.app.push_screen_wait(LineDialog(_("A note on this run"), run.note))
+        if note is not None:
+            write_label(run.folder, msgspec.structs.replace(read_label(run.folder), note=note.strip()))
+
+    async def _prune(self, run: RunSummary) -> None:
+        old, count = await asyncio.to_thread(prunable, run.folder)
+        if not old:
+            self.notify(_("There are no older checkpoints: the newest and the best are kept."))
+            return
+        words = _("{count} older checkpoints are deleted. The newest and the best stay. This frees {size}.")
+        sure = await self._sure(
+            _("Prune the checkpoints?"), words.format(count=len(old), size=size(count)), _("Prune")
+        )
+        if sure:
+            freed = await asyncio.to_thread(prune, run.folder)
+            self.notify(_("{size} freed.").format(size=size(freed)))
+
+    async def _delete(self, run: RunSummary) -> None:
+        count = await asyncio.to_thread(size_of, run.folder.path)
+        words = _("{size} in {folder}: its adapter, checkpoints, exports, curve and log. This cannot be undone.")
+        words = words.format(size=size(count), folder=visible(str(run.folder.path)))
+        title = _("Delete {run}?").format(run=visible(run.title))
+        if await self._sure(title, words, _("Delete {size}").format(size=size(count))):
+            await asyncio.to_thread(discard, run.folder)
+            self.notify(_("Deleted."))
+
+    async def _sure(self, title: str, words: str, yes: str) -> bool:
+        sure = await self.app.push_screen_wait(AskModal(title, words, yes=yes, no=_("Keep it")))
+        return sure is True
