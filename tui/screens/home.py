@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -26,6 +26,7 @@ from tui.i18n import LANGUAGES, N_, _, language
 from tui.run_states import STATES
 from tui.run_status import cost_words, seconds_so_far
 from tui.safe import visible
+from tui.screens.base import PaletteEntry
 from tui.screens.run_actions import RunActions
 from tui.settings import load_settings, parse_price, save_settings
 from tui.widgets.line_dialog import LineDialog
@@ -69,7 +70,7 @@ class HomeScreen(RunActions):
         Binding("m", "manage", N_("Manage"), id="home.manage", tooltip=N_("Rename, note, duplicate, delete …")),
         Binding("space", "mark", N_("Mark"), id="home.mark", tooltip=N_("Choose it for a comparison")),
         Binding("c", "compare", N_("Compare"), id="home.compare", tooltip=N_("Lay the curves over each other")),
-        Binding("p", "settings", N_("Price"), id="home.settings", tooltip=N_("What this machine costs an hour")),
+        Binding("p", "settings", N_("Price"), show=False, id="home.settings"),
         Binding("l", "language", "中文 / English", id="home.language", tooltip="中文 / English"),
         Binding("q", "app.quit", N_("Quit"), show=False, id="home.quit"),
     ]
@@ -206,8 +207,14 @@ class HomeScreen(RunActions):
         seconds = seconds_so_far(run, time.time())
         took = " · ".join(filter(None, (_("time {time}").format(time=duration(seconds)), cost_words(seconds))))
         numbers = " · ".join(filter(None, (state, steps, loss)))
+        # The narrow screen has room for the first three lines.
         about = "\n".join(
-            (run.name, when, "", run.model, run.dataset, "", numbers, took if seconds else "", run.note)
+            (
+                f"{run.name} · {when}",
+                " · ".join(filter(None, (run.model, run.dataset))),
+                " · ".join(filter(None, (numbers, took if seconds else ""))),
+                run.note,
+            )
         )
         # A line of 80 columns has room for three of these.
         note = " · ".join(filter(None, (state, steps, loss) if run.alive else (state, loss, when[5:])))
@@ -296,6 +303,12 @@ class HomeScreen(RunActions):
             return
         save_settings(msgspec.structs.replace(load_settings(), price_per_hour=price[0], currency=price[1]))
         self._read()
+
+    def commands(self) -> Iterable[PaletteEntry]:
+        yield from super().commands()
+        yield _("settings: price per hour"), _("What this machine costs; runs then show it"), self.action_settings
+        if self.chosen_run():
+            yield _("run: manage"), _("Rename, note, duplicate, delete …"), self.action_manage
 
     def action_language(self) -> None:
         codes = list(LANGUAGES)
