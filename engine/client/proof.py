@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from typing import Any
 
 from engine.spec.report import AnyProof, DataReport, ProofFailed, ProofRequest, decode_proof, encode
 from engine.spec.run import RunSpec
@@ -75,8 +76,9 @@ class ProofWorker:
         """End the worker at once, whatever it is doing."""
         process, self._process = self._process, None
         if process and process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
+            # This kills it, and closes its pipes: they would complain of a loop that has ended before them.
+            pipes: Any = process
+            pipes._transport.close()
 
 
 def _gone(number: int) -> ProofFailed:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -130,3 +133,28 @@ def test_rows_are_about_so_many_only_when_they_were_not_counted() -> None:
     assert "5 M rows, 100 k of them looked at" in data_report.facts(counted)[0]
     assert "about" not in data_report.facts(counted)[0]
     assert "about 5 M" in data_report.facts(msgspec.structs.replace(counted, exact=False))[0]
+
+
+ENDS = """
+import asyncio, gc
+from engine.client.proof import ProofWorker
+from engine.spec.run import RunSpec
+
+async def main():
+    worker = ProofWorker()
+    coming = worker.prove(RunSpec())
+    await anext(coming)
+    print(worker._process.pid)
+    await coming.aclose()
+    worker.close()
+
+asyncio.run(main())
+gc.collect()
+"""
+
+
+def test_a_worker_ends_without_a_word() -> None:
+    done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""  # nothing of a loop that is closed
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
