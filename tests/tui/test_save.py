@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.preflight import export as planner
+from engine.preflight.llama_cpp import LlamaCpp
 from engine.spec import events as ev
-from engine.spec.commands import AnyReply, Command, Done, Export, Refused
+from engine.spec.commands import AnyReply, CancelExport, Command, Done, Export, Progress, Refused
 from engine.spec.folder import RunFolder
 from engine.spec.text import say
 from tests.tui import fakes
@@ -43,11 +45,16 @@ async def test_each_choice_says_what_it_is_for_and_how_large(size: tuple[int, in
         text = screen_text(app)
         assert "LoRA adapter  about 97.0 MB" in text
         assert "Merged 16-bit model  about 6.0 GB" in text
+        assert "Merged 4-bit model  about 1.9 GB" in text
+        assert "GGUF  about 1.8 GB" in text
         assert "vLLM" in text
-        assert "peft" in text
         assert "Free there:" in " ".join(text.split())  # the path may be long enough to break the line
         assert "Saved so far" in text
         assert "/runs/demo/adapter" in text
+        app.screen.query_one("#choice-adapter").focus()
+        await until(pilot, lambda: "peft" in screen_text(app))
+        app.screen.query_one("#choice-gguf").focus()
+        await until(pilot, lambda: "llama.cpp, Ollama and LM Studio" in screen_text(app))
 
 
 async def test_merged_model_is_saved_into_the_run_by_default(backend: FakeBackend) -> None:
@@ -142,7 +149,109 @@ def test_plan_knows_size_and_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     plan = exporting.plan("merged_16bit", "", backend.folder, link.state)
     assert plan.target == tmp_path / "exports" / "merged_16bit"
     assert plan.needed_bytes == 2 * 3_212_749_824
-    monkeypatch.setattr(exporting.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10**9}))
+    monkeypatch.setattr(planner.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10**9}))
     short = exporting.plan("merged_16bit", "", backend.folder, link.state)
-    assert "It takes about 6.0 GB, and this disk has 0.9 GB free." in str(short.error)
+    assert "It takes about 6.1 GB, with what is needed meanwhile, and this disk has 0.9 GB free." in str(
+        short.error
+    )
     assert exporting.plan("merged_16bit", "~/x", backend.folder, link.state).target == Path.home() / "x"
+
+
+READY = LlamaCpp("ready", Path("/opt/llama.cpp"), version="b9999", types=frozenset({"q4_k_m", "q8_0", "f16"}))
+
+
+@pytest.fixture
+def llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A llama.cpp wherever one looks."""
+    monkeypatch.setattr("tui.screens.save.find_llama_cpp", lambda typed: READY)
+    monkeypatch.setattr(planner, "find_llama_cpp", lambda typed: READY)
+
+
+@pytest.mark.usefixtures("llama_cpp")
+@pytest.mark.parametrize("size", SIZES)
+async def test_gguf_is_made_of_several_quantisations_at_once(size: tuple[int, int], backend: FakeBackend) -> None:
+    app = app_on("save", backend, fakes.finished())
+    async with app.run_test(size=size) as pilot:
+        app.screen.query_one("#choice-gguf").focus()
+        await until(pilot, lambda: "llama.cpp is there: /opt/llama.cpp b9999" in screen_text(app))
+        await pilot.press("down")
+        await until(pilot, lambda: app.focused is not None and app.focused.id == "quantizations")
+        await pilot.press("right", "right")
+        await until(pilot, lambda: "q8_0: Nearly exact" in screen_text(app))
+        await pilot.press("space")
+        await until(pilot, lambda: "GGUF  about 5.0 GB" in screen_text(app))
+        app.screen.query_one("#ollama").focus()
+        await pilot.press(*"loris", "ctrl+s")
+        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        target = backend.folder.exports / "gguf-q4_k_m-q8_0"
+        assert backend.asked == [
+            Export(id=0, kind="gguf", path=str(target), quantizations=("q4_k_m", "q8_0"), ollama="loris")
+        ]
+
+
+async def test_missing_llama_cpp_is_said_and_its_field_is_where_one_goes_on(
+    backend: FakeBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    app = app_on("save", backend, fakes.finished())
+    async with app.run_test(size=(120, 36)) as pilot:
+        app.screen.query_one("#choice-gguf").focus()
+        await until(pilot, lambda: "which is not here. Fetch it from" in screen_text(app))
+        assert "(about 60 MB)" in " ".join(screen_text(app).split())
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: app.focused is not None and app.focused.id == "llama-folder")
+        assert backend.asked == []
+        await pilot.press(*"/nowhere")
+        await until(pilot, lambda: "There is no folder /nowhere" in screen_text(app))
+
+
+async def test_progress_is_told_and_saving_can_be_given_up(backend: FakeBackend) -> None:
+    given_up = asyncio.Event()
+
+    async def slow(command: Command) -> AsyncGenerator[AnyReply, None]:
+        if isinstance(command, CancelExport):
+            given_up.set()
+            yield Done(id=2)
+            return
+        yield Progress(id=1, step="merging", done=12, total=40, unit="layers")
+        await given_up.wait()
+        yield Refused(id=1, code="cancelled", message=say("Saving was given up, and nothing is left of it."))
+
+    backend.answer = slow
+    app = app_on("save", backend, fakes.finished())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+s")
+        await until(
+            pilot, lambda: "merging the adapter into the base model, 12/40 layers (30%)" in screen_text(app)
+        )
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: "✗ Saving was given up, and nothing is left of it." in screen_text(app))
+        assert [type(command) for command in backend.asked] == [Export, CancelExport]
+
+
+async def test_what_is_there_is_replaced_only_when_told_to(backend: FakeBackend) -> None:
+    (backend.folder.exports / "merged_16bit").mkdir(parents=True)
+    app = app_on("save", backend, fakes.finished())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "nothing is overwritten" in screen_text(app))
+        await pilot.press("ctrl+s")
+        await pilot.pause(0.3)
+        assert backend.asked == []
+        app.screen.query_one("#replace").focus()
+        await pilot.press("space")
+        await until(pilot, lambda: "It will be at" in screen_text(app))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        assert isinstance(backend.asked[0], Export)
+        assert backend.asked[0].replace
+
+
+async def test_what_was_checked_is_said(backend: FakeBackend) -> None:
+    checked = ev.Exported(
+        kind="gguf", path="/x/gguf", total_bytes=10, seconds=1, quantizations=("q8_0",), verified=say("It answers.")
+    )
+    app = app_on("save", backend, [*fakes.finished(), checked])
+    async with app.run_test(size=(120, 36)):
+        assert "GGUF q8_0  10 B  /x/gguf" in screen_text(app)
+        assert "✓ It answers." in screen_text(app)

@@ -117,17 +117,19 @@ def test_chat_settings(snap_compare: Compare, size: Size, language: str) -> None
 
 
 def test_save(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.exporting.unwritable", lambda folder: None)
+    monkeypatch.setattr("engine.preflight.export.unwritable", lambda folder: None)
     usage = type("Usage", (), {"free": 120 * fakes.GB})
-    monkeypatch.setattr("tui.exporting.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("engine.preflight.export.shutil.disk_usage", lambda path: usage)
     backend = FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")))
     app = app_on("save", backend, fakes.finished(), language=language)
     assert snap_compare(app, terminal_size=size, run_before=press(wait=0.6))
 
 
 def test_save_refused(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.exporting.unwritable", lambda folder: say("Nothing can be written in {x}.", x="/data"))
-    monkeypatch.setattr("tui.exporting.shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
+    monkeypatch.setattr(
+        "engine.preflight.export.unwritable", lambda folder: say("Nothing can be written in {x}.", x="/data")
+    )
+    monkeypatch.setattr("engine.preflight.export.shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
     backend = FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")))
     app = app_on("save", backend, [*fakes.finished(), ev.StageChanged(stage="serving")], language=language)
     assert snap_compare(app, terminal_size=size, run_before=press("ctrl+s", wait=0.6))

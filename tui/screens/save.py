@@ -1,4 +1,4 @@
-"""The screen that saves the trained model: the adapter to a folder, or merged into one model."""
+"""The screen that saves the trained model: as adapter, merged, or as GGUF files; pushing is a screen of its own."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
 from engine.client.errors import ClientError
-from engine.spec.commands import Done, Export, Refused
-from engine.spec.events import ExportKind
+from engine.spec.commands import CancelExport, Done, Export, Progress, Refused
+from engine.spec.events import Exported, ExportKind
+from engine.spec.quantizations import QUANTIZATIONS
 from tui.amounts import duration, size
-from tui.exporting import Plan, needed, plan
+from tui.exporting import LlamaCpp, Plan, find_llama_cpp, llama_words, needed, plan, plan_words, progress_words
 from tui.i18n import N_, _, render
 from tui.messages import RunChanged
 from tui.safe import visible
 from tui.screens.base import LorisScreen
 from tui.serving import NotServing, until_it_answers, why
-from tui.widgets.editors import Chosen, Edited, LineEditor
+from tui.widgets.editors import Chosen, Edited, LineEditor, SeveralEditor, SwitchEditor
 from tui.widgets.export_choice import TITLES, ExportChoice
 from tui.widgets.top_bar import TopBar
 
-KINDS: tuple[ExportKind, ...] = ("adapter", "merged_16bit")
+KINDS: tuple[ExportKind, ...] = ("adapter", "merged_16bit", "merged_4bit", "gguf")
+FIRST_QUANTIZATION = "q4_k_m"
 
 
 class SaveScreen(LorisScreen):
@@ -36,10 +38,18 @@ class SaveScreen(LorisScreen):
 
     CSS = """
     SaveScreen #form { height: 1fr; padding: 1 1 0 1; scrollbar-size-vertical: 1; }
-    SaveScreen #form Static { height: auto; width: 1fr; }
-    SaveScreen #folder-row { height: 1; }
-    SaveScreen #folder-row Static { width: auto; padding-right: 2; text-style: bold; }
-    SaveScreen #folder { width: 1fr; }
+    SaveScreen #form > Static { height: auto; width: 1fr; }
+    SaveScreen .row { height: auto; }
+    SaveScreen #gguf { height: auto; padding-left: 2; display: none; }
+    SaveScreen #gguf.-shown { display: block; }
+    SaveScreen #replace-row { display: none; }
+    SaveScreen #replace-row.-shown { display: block; }
+    SaveScreen .row Static { width: 14; height: 1; text-style: bold; }
+    SaveScreen .row Input { width: 1fr; }
+    SaveScreen #llama { color: $foreground-muted; }
+    SaveScreen #llama.-wrong { color: $text-error; }
+    SaveScreen .buttons { height: 1; }
+    SaveScreen .buttons Button { margin-right: 2; }
     SaveScreen #target { color: $foreground-muted; margin-bottom: 1; }
     SaveScreen #target.-wrong { color: $text-error; }
     SaveScreen #progress { margin: 1 0; }
@@ -49,6 +59,8 @@ class SaveScreen(LorisScreen):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", N_("Save"), id="save.save", tooltip=N_("Save as chosen")),
+        Binding("ctrl+o", "push", N_("Push"), id="save.push", tooltip=N_("Send something saved to the Hub")),
+        Binding("ctrl+g", "cancel", N_("Cancel"), id="save.cancel", tooltip=N_("Give up what is being saved")),
         Binding("escape", "back", N_("Back"), id="save.back", tooltip=N_("Back to the run; saving goes on")),
         Binding("ctrl+t", "chat", N_("Chat"), id="save.chat", tooltip=N_("Talk to the model")),
         Binding("up", "app.focus_previous", show=False),
@@ -64,23 +76,41 @@ class SaveScreen(LorisScreen):
         self._began = 0.0
         self._doing = ""
         self._sent = False
+        self._llama: tuple[str, LlamaCpp] | None = None  # what was typed, and what is there
 
     def compose(self) -> ComposeResult:
         yield TopBar()
         with VerticalScroll(id="form", can_focus=False):
             for kind in KINDS:
                 yield ExportChoice(kind)
-            with Horizontal(id="folder-row"):
+            with Vertical(id="gguf"):
+                quantizations = tuple(QUANTIZATIONS)
+                yield SeveralEditor(quantizations, (FIRST_QUANTIZATION,), id="quantizations")
+                yield Static(id="quantization-use", markup=False)
+                with Horizontal(classes="row"):
+                    yield Static("llama.cpp", markup=False)
+                    yield LineEditor("", placeholder=_("empty: where it is usually found"), id="llama-folder")
+                yield Static(id="llama", markup=False)
+                with Horizontal(classes="row"):
+                    yield Static("Ollama", markup=False)
+                    yield LineEditor("", placeholder=_("a name, to have it in Ollama at once"), id="ollama")
+            with Horizontal(classes="row"):
                 yield Static(_("Folder"), markup=False)
                 yield LineEditor("", placeholder=_("empty: the run's own folder"), id="folder")
             yield Static(id="target", markup=False)
-            yield Button(_("Save"), id="go", variant="primary", compact=True)
+            with Horizontal(classes="row", id="replace-row"):
+                yield Static(_("Replace it"), markup=False)
+                yield SwitchEditor(False, id="replace")
+            with Horizontal(classes="buttons"):
+                yield Button(_("Save"), id="go", variant="primary", compact=True)
+                yield Button(_("Push to the Hub"), id="push", compact=True)
             yield Static(id="progress", markup=False)
             yield Static(id="saved", markup=False)
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         self.set_interval(1.0, self._tick)
+        self.watch(self.query_one("#quantizations"), "at", self._show, init=False)
         self.query_one(f"#choice-{self._kind}").focus()
         self._show()
 
@@ -93,12 +123,13 @@ class SaveScreen(LorisScreen):
         self.query_one(TopBar).show(" · ".join(filter(None, (_("Save"), name))))
         for choice in self.query(ExportChoice):
             choice.chosen = choice.kind == self._kind
-            count = needed(choice.kind, link.state)
+            count = needed(choice.kind, link.state, self._quantizations)
             choice.size_words = _("about {size}").format(size=size(count)) if count else ""
-        lines = [
-            f"{_(TITLES[export.kind])}  {size(export.total_bytes)}  {visible(export.path)}"
-            for export in link.state.exports
-        ]
+        self.query_one("#gguf").set_class(self._kind == "gguf", "-shown")
+        several = self.query_one("#quantizations", SeveralEditor)
+        name = several.choices[several.at]
+        self.query_one("#quantization-use", Static).update(f"{name}: {_(QUANTIZATIONS[name].use)}")
+        lines = [saved_words(export) for export in link.state.exports]
         saved = "\n".join([_("Saved so far"), *lines]) if lines else _("Nothing is saved yet.")
         self.query_one("#saved", Static).update(saved)
 
@@ -109,11 +140,17 @@ class SaveScreen(LorisScreen):
         self._show()
         self._look()
 
+    @property
+    def _quantizations(self) -> tuple[str, ...]:
+        chosen: tuple[str, ...] = self.query_one("#quantizations", SeveralEditor).value
+        return chosen if self._kind == "gguf" else chosen or (FIRST_QUANTIZATION,)
+
     def on_edited(self, event: Edited) -> None:
+        self._show()
         self._look()
 
-    def on_chosen(self, event: Chosen) -> None:
-        self.action_save()
+    def on_descendant_focus(self) -> None:
+        self._show()
 
     @work(exclusive=True, group="look")
     async def _look(self) -> None:
@@ -126,22 +163,30 @@ class SaveScreen(LorisScreen):
         if link.folder is None:
             return None
         typed = self.query_one("#folder", LineEditor).value
-        self._plan = found = await asyncio.to_thread(plan, self._kind, typed, link.folder, link.state)
+        llama = self.query_one("#llama-folder", LineEditor).value
+        replace = self.query_one("#replace", SwitchEditor).value is True
+        kind, chosen = self._kind, self._quantizations if self._kind == "gguf" else ()
+        if kind == "gguf" and (self._llama is None or self._llama[0] != llama):
+            self._llama = llama, await asyncio.to_thread(find_llama_cpp, llama)
+        found = await asyncio.to_thread(plan, kind, typed, link.folder, link.state, chosen, llama, replace)
+        self._plan = found
+        if self._llama:
+            self.query_one("#llama", Static).update(llama_words(self._llama[1]))
+            self.query_one("#llama").set_class(self._llama[1].error is not None, "-wrong")
         target = self.query_one("#target", Static)
         target.set_class(found.error is not None, "-wrong")
-        if found.error:
-            target.update("✗ " + visible(render(found.error)))
-        else:
-            words = _("It will be at {path}. Free there: {free}.").format(
-                path=str(found.target), free=size(found.free_bytes)
-            )
-            target.update(visible(words))
+        known = found.error is not None and self._llama is not None and found.error == self._llama[1].error
+        target.update("" if known and kind == "gguf" else plan_words(found))
+        self.query_one("#replace-row").set_class(found.exists, "-shown")
         return found
 
     # Saving
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        self.action_save()
+        if event.button.id == "push":
+            self.action_push()
+        else:
+            self.action_save()
 
     def action_save(self) -> None:
         if self._saving is not None:
@@ -156,18 +201,31 @@ class SaveScreen(LorisScreen):
         try:
             found = await self._make_plan()
             if found is None or found.error:
-                self.query_one("#folder").focus()
+                fields = {"llama_cpp": "#llama-folder", "quantizations": "#quantizations"}
+                self.query_one(fields.get(found.field, "#folder") if found else "#folder").focus()
                 return
             self._say(_("Looking for the engine…"))
             await until_it_answers(self.loris.link, lambda words: self._say(words))
             self._sent = True
             self._say(_("Saving: {what}").format(what=_(TITLES[kind])))
-            command = Export(id=0, kind=kind, path=str(found.target))
+            command = Export(
+                id=0,
+                kind=kind,
+                path=str(found.target),
+                quantizations=self._quantizations if kind == "gguf" else (),
+                llama_cpp=self.query_one("#llama-folder", LineEditor).value.strip() if kind == "gguf" else "",
+                ollama=self.query_one("#ollama", LineEditor).value.strip() if kind == "gguf" else "",
+                replace=self.query_one("#replace", SwitchEditor).value is True,
+            )
             async with aclosing(self.loris.link.ask(command)) as replies:
                 async for reply in replies:
                     match reply:
+                        case Progress():
+                            self._say(progress_words(reply))
                         case Done(path=path):
-                            self._end(_("Saved at {path}").format(path=path), "-done")
+                            words = [_("Saved at {path}").format(path=path)]
+                            words += [render(reply.note)] if reply.note else []
+                            self._end("\n".join(words), "-done")
                         case Refused(message=message):
                             self._end(render(message), "-wrong")
         except asyncio.CancelledError:
@@ -200,12 +258,33 @@ class SaveScreen(LorisScreen):
             self._look()
 
     def _tick(self) -> None:
-        """How long it has been going on: the engine knows no percentage, and a number that moves says it lives."""
+        """How long it has been going on: a number that moves says it lives."""
         if self._doing:
             spent = duration(self.clock() - self._began)
             self.query_one("#progress", Static).update(visible(f"… {self._doing}  {spent}"))
 
-    # Leaving
+    # Giving up, and leaving
+
+    @work(group="cancel")
+    async def action_cancel(self) -> None:
+        if self._saving is None:
+            self.notify(_("Nothing is being saved."))
+        elif not self._sent:
+            self._saving.cancel()
+        else:
+            try:
+                async with aclosing(self.loris.link.ask(CancelExport(id=0))) as replies:
+                    async for reply in replies:
+                        if isinstance(reply, Refused):
+                            self.notify(visible(render(reply.message)), markup=False)
+            except ClientError as error:
+                self.notify(visible(render(error.message)), markup=False)
+
+    def action_push(self) -> None:
+        if self.loris.link.state.exports:
+            self.loris.go("push")
+        else:
+            self.notify(_("There is nothing to push yet."))
 
     def action_back(self) -> None:
         if self._saving is not None and not self._sent:
@@ -217,3 +296,10 @@ class SaveScreen(LorisScreen):
 
     def action_chat(self) -> None:
         self.loris.go("chat")
+
+
+def saved_words(export: Exported) -> str:
+    """A line on something saved, and what was checked."""
+    kind = " ".join([_(TITLES[export.kind]), *export.quantizations])
+    line = f"{kind}  {size(export.total_bytes)}  {visible(export.path)}"
+    return line + (f"\n  ✓ {visible(render(export.verified))}" if export.verified else "")

@@ -42,7 +42,7 @@ class ExportChoice(Widget, can_focus=True):
     """`chosen` marks it; `size` is shown beside the title."""
 
     DEFAULT_CSS = """
-    ExportChoice { height: auto; width: 1fr; padding: 0 1; margin-bottom: 1; border-left: outer $foreground 20%; }
+    ExportChoice { height: auto; width: 1fr; padding: 0 1; border-left: outer $foreground 20%; }
     ExportChoice.-chosen { border-left: outer $primary; }
     ExportChoice:focus { background: $primary 20%; }
     """
@@ -60,14 +60,16 @@ class ExportChoice(Widget, can_focus=True):
         self.kind = kind
 
     def watch_chosen(self, chosen: bool) -> None:
+        self.refresh(layout=True)
         self.set_class(chosen, "-chosen")
 
     def render(self) -> Content:
         mark = "(x) " if self.chosen else "( ) "
-        return Content.assemble(
-            (mark + _(TITLES[self.kind]), "bold"), (f"  {visible(self.size_words)}\n", "$foreground-muted"),
-            _(USES[self.kind]),
-        )  # fmt: skip
+        title = Content.assemble(
+            (mark + _(TITLES[self.kind]), "bold"), (f"  {visible(self.size_words)}", "$foreground-muted")
+        )
+        # What it is for, of the chosen one alone: all four at once would fill a small terminal.
+        return Content.assemble(title, "\n" + _(USES[self.kind])) if self.chosen else title
 
     def on_focus(self) -> None:
         self.post_message(self.Chosen(self.kind))

@@ -29,6 +29,7 @@ class GenerationDialog(Modal[GenerationSpec]):
 
     DEFAULT_CSS = """
     GenerationDialog VerticalScroll { height: auto; max-height: 16; scrollbar-size-vertical: 1; }
+    GenerationDialog Button { min-width: 10; }
     GenerationDialog .about { color: $text-muted; height: 2; margin-top: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -1,0 +1,296 @@
+"""The screen that sends something saved to the Hub: looked at first, sent by the engine, compared afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.widgets import Button, Footer, Static
+from textual.worker import Worker
+
+from engine.client.errors import ClientError
+from engine.client.hub import HubError, license_of
+from engine.client.hub_target import check_target
+from engine.preflight.card import draft_card
+from engine.preflight.hub import token_source
+from engine.spec.commands import CancelPush, Push, Refused
+from engine.spec.events import Exported, Pushed, PushFailed, Pushing
+from tui.amounts import size
+from tui.i18n import N_, _, render
+from tui.messages import RunChanged
+from tui.safe import visible
+from tui.screens.base import LorisScreen
+from tui.serving import NotServing, until_it_answers, why
+from tui.widgets.editors import ChoiceEditor, Chosen, Edited, LineEditor, SwitchEditor
+from tui.widgets.export_choice import TITLES
+from tui.widgets.text_block import TextBlock
+from tui.widgets.top_bar import TopBar
+
+TYPING_SECONDS = 0.6  # after which what was typed is looked up on the Hub
+STEPS = {
+    "checking": N_("looking at the repository"),
+    "uploading": N_("uploading"),
+    "verifying": N_("comparing the Hub's files with those here"),
+}
+
+
+class PushScreen(LorisScreen):
+    """The token that is typed here goes to the engine's memory and nowhere else."""
+
+    CSS = """
+    PushScreen #form { height: 1fr; padding: 1 1 0 1; scrollbar-size-vertical: 1; }
+    PushScreen #form > Static { height: auto; width: 1fr; }
+    PushScreen .row { height: auto; }
+    PushScreen .row Static { width: 14; height: 1; text-style: bold; }
+    PushScreen .row Input { width: 1fr; }
+    PushScreen #look { color: $foreground-muted; }
+    PushScreen #look.-wrong, PushScreen #progress.-wrong { color: $text-error; }
+    PushScreen #card { height: 10; margin: 1 0; }
+    PushScreen #progress { margin-top: 1; }
+    PushScreen #progress.-done { color: $text-success; text-style: bold; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "push", N_("Push"), id="push.push", tooltip=N_("Send it to the Hub")),
+        Binding("ctrl+g", "cancel", N_("Cancel"), id="push.cancel", tooltip=N_("Give the push up")),
+        Binding("escape", "back", N_("Back"), id="push.back", tooltip=N_("Back; a push goes on")),
+        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pushing: Worker[None] | None = None
+        self._license = ""
+        self._drafted = ""  # the card as it was last written here: another one is the user's
+        self._said = False  # whether something of this screen's own is shown instead of the engine's events
+
+    def compose(self) -> ComposeResult:
+        self._saved = {saved_name(export): export for export in self.loris.link.state.exports}
+        names = tuple(self._saved)
+        run = self.loris.link.folder.name if self.loris.link.folder else ""
+        yield TopBar()
+        with VerticalScroll(id="form", can_focus=False):
+            with Horizontal(classes="row"):
+                yield Static(_("What"), markup=False)
+                yield ChoiceEditor(names, names[-1] if names else "", id="what")
+            with Horizontal(classes="row"):
+                yield Static(_("Repository"), markup=False)
+                yield LineEditor(run, placeholder=_("owner/name, or a name alone"), id="repo")
+            with Horizontal(classes="row"):
+                yield Static(_("Private"), markup=False)
+                yield SwitchEditor(True, id="private")
+            with Horizontal(classes="row"):
+                yield Static(_("Token"), markup=False)
+                token = LineEditor("", placeholder=token_words(), id="token")
+                token.password = True
+                yield token
+            yield Static(id="look", markup=False)
+            with Horizontal(classes="row", id="replace-row"):
+                yield Static(_("Replace"), markup=False)
+                yield SwitchEditor(False, id="replace")
+            yield TextBlock("", id="card")
+            yield Button(_("Push to the Hub"), id="go", variant="primary", compact=True)
+            yield Static(id="progress", markup=False)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#replace-row").display = False
+        self.query_one("#repo").focus()
+        self._draft()
+        self._find_license()
+        self._look()
+        self._show()
+
+    def on_run_changed(self, _message: RunChanged) -> None:
+        self._said = False
+        self._show()
+
+    def _show(self) -> None:
+        """What the engine last told of a push."""
+        link = self.loris.link
+        self.query_one(TopBar).show(" · ".join(filter(None, (_("Push"), link.folder.name if link.folder else ""))))
+        state = link.state
+        if self._said:
+            return
+        if state.pushing:
+            self._tell(pushing_words(state.pushing), "")
+        elif state.push_failed:
+            self._tell(failed_words(state.push_failed), "-wrong")
+        elif state.pushes:
+            self._tell(pushed_words(state.pushes[-1]), "-done")
+
+    def _tell(self, words: str, tone: str, own: bool = False) -> None:
+        self._said = own
+        progress = self.query_one("#progress", Static)
+        progress.update(visible(words))
+        for name in ("-done", "-wrong"):
+            progress.set_class(tone == name, name)
+
+    @property
+    def _chosen(self) -> Exported | None:
+        return self._saved.get(self.query_one("#what", ChoiceEditor).value)
+
+    # Before
+
+    def on_edited(self, event: Edited) -> None:
+        sender = event.control.id
+        if sender in ("repo", "token"):
+            self._look()
+        if sender in ("what", "repo"):
+            self._draft()
+
+    def on_chosen(self, event: Chosen) -> None:
+        self.action_push()
+
+    def _draft(self) -> None:
+        """Write the card anew, unless the user has changed it."""
+        link, chosen = self.loris.link, self._chosen
+        card = self.query_one("#card", TextBlock)
+        if link.folder is None or chosen is None or card.text != self._drafted:
+            return
+        repo = self.query_one("#repo", LineEditor).value.strip()
+        self._drafted = draft_card(link.folder, chosen.kind, repo, self._license, _)
+        card.text = self._drafted
+
+    @work(group="license")
+    async def _find_license(self) -> None:
+        spec = self.loris.link.spec
+        if spec is None:
+            return
+        try:
+            self._license = await asyncio.to_thread(license_of, spec.model.model_name)
+        except ClientError:
+            return  # the card says that it is not known
+        self._draft()
+
+    @work(exclusive=True, group="look")
+    async def _look(self) -> None:
+        """Say what is at this name, and whether this token may write there."""
+        await asyncio.sleep(TYPING_SECONDS)
+        repo, token = self.query_one("#repo", LineEditor).value.strip(), self._token
+        look = self.query_one("#look", Static)
+        if not repo:
+            look.update(_("Give the repository a name."))
+            return
+        if not token and not token_source():
+            look.update(_("No login is known here: type a token that can write (it is not stored)."))
+            return
+        look.update(_("Looking…"))
+        try:
+            found = await asyncio.to_thread(check_target, repo, token)
+        except HubError as error:
+            look.set_class(True, "-wrong")
+            hint = " " + render(error.hint) if error.hint else ""
+            look.update("✗ " + visible(render(error.message) + hint))
+            return
+        look.set_class(False, "-wrong")
+        self.query_one("#replace-row").display = found.files > 0
+        look.update("✓ " + visible(f"{render(found.message)} {_('Token of {user}.').format(user=found.user)}"))
+
+    @property
+    def _token(self) -> str:
+        return self.query_one("#token", LineEditor).value.strip()
+
+    # The push
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.action_push()
+
+    def action_push(self) -> None:
+        if self._pushing is not None or self.loris.link.state.pushing:
+            self.notify(_("A push goes on already."))
+            return
+        self._pushing = self._push()
+
+    @work(group="push")
+    async def _push(self) -> None:
+        chosen, link = self._chosen, self.loris.link
+        repo = self.query_one("#repo", LineEditor).value.strip()
+        try:
+            if chosen is None or not repo:
+                self.query_one("#repo").focus()
+                return
+            await until_it_answers(link, lambda words: self._tell("… " + words, "", own=True))
+            command = Push(
+                id=0,
+                kind=chosen.kind,
+                path=chosen.path,
+                repo_id=repo,
+                private=self.query_one("#private", SwitchEditor).value is True,
+                card=self.query_one("#card", TextBlock).text,
+                token=self._token,
+                replace=self.query_one("#replace", SwitchEditor).value is True,
+            )
+            self._tell("… " + _(STEPS["checking"]), "", own=True)
+            async with aclosing(link.ask(command)) as replies:
+                async for reply in replies:
+                    if isinstance(reply, Refused) and self.is_attached:
+                        self._refused(reply)
+        except NotServing as error:
+            self._tell("✗ " + why(error), "-wrong", own=True)
+        except ClientError as error:
+            self._tell("✗ " + render(error.message), "-wrong", own=True)
+        finally:
+            self._pushing = None
+
+    def _refused(self, reply: Refused) -> None:
+        if not self.loris.link.state.push_failed:
+            self._tell("✗ " + render(reply.message), "-wrong", own=True)
+        field = {"repo_id": "#repo", "token": "#token"}.get(reply.field)
+        if field:
+            self.query_one(field).focus()
+
+    @work(group="cancel")
+    async def action_cancel(self) -> None:
+        try:
+            async with aclosing(self.loris.link.ask(CancelPush(id=0))) as replies:
+                async for reply in replies:
+                    if isinstance(reply, Refused):
+                        self.notify(visible(render(reply.message)), markup=False)
+        except ClientError as error:
+            self.notify(visible(render(error.message)), markup=False)
+
+    def action_back(self) -> None:
+        if self.loris.link.state.pushing:
+            self.notify(_("The push goes on; this screen tells when it is done."))
+        self.loris.go("save")
+
+
+def saved_name(export: Exported) -> str:
+    """Something saved, as the choice shows it."""
+    return " ".join([_(TITLES[export.kind]), *export.quantizations])
+
+
+def token_words() -> str:
+    """Where the token comes from when none is typed."""
+    source = token_source()
+    return _("empty: that of {source}").format(source=source) if source else _("hf_…, it is not stored")
+
+
+def pushing_words(event: Pushing) -> str:
+    """How far a push is."""
+    words = "… " + _(STEPS.get(event.step, event.step)) + (f" {event.file}" if event.file else "")
+    if event.total_bytes:
+        share = 100 * event.done_bytes // event.total_bytes
+        words += f", {size(event.done_bytes)} / {size(event.total_bytes)} ({share}%)"
+    if event.waiting:
+        words += " · " + _("the Hub is busy: again in {count} s").format(count=round(event.waiting))
+    return words
+
+
+def pushed_words(event: Pushed) -> str:
+    """What is on the Hub now."""
+    shut = _("private") if event.private else _("public")
+    return "✓ " + _("At {url} ({shut}): {files} files, {size}, each compared with the one here.").format(
+        url=event.url, shut=shut, files=event.files, size=size(event.total_bytes)
+    )
+
+
+def failed_words(event: PushFailed) -> str:
+    """Why a push did not get there, and what to do."""
+    return "✗ " + render(event.message) + (" " + render(event.hint) if event.hint else "")
