@@ -149,6 +149,9 @@ class SaveScreen(LorisScreen):
         self._show()
         self._look()
 
+    def on_chosen(self, event: Chosen) -> None:
+        self.action_save()
+
     def on_descendant_focus(self) -> None:
         self._show()
 
