@@ -9,7 +9,7 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
@@ -25,6 +25,7 @@ from tui.i18n import N_, _, render
 from tui.messages import RunChanged
 from tui.safe import visible
 from tui.screens.base import LorisScreen
+from tui.screens.wizard import Form
 from tui.serving import NotServing, until_it_answers, why
 from tui.widgets.editors import ChoiceEditor, Chosen, Edited, LineEditor, SwitchEditor
 from tui.widgets.export_choice import TITLES
@@ -51,7 +52,7 @@ class PushScreen(LorisScreen):
     PushScreen #look { color: $foreground-muted; }
     PushScreen #look.-wrong, PushScreen #progress.-wrong { color: $text-error; }
     PushScreen #card { height: 10; margin: 1 0; }
-    PushScreen #progress { margin-top: 1; }
+    PushScreen #progress { height: auto; max-height: 5; padding: 0 1; }
     PushScreen #progress.-done { color: $text-success; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,7 +75,7 @@ class PushScreen(LorisScreen):
         names = tuple(self._saved)
         run = self.loris.link.folder.name if self.loris.link.folder else ""
         yield TopBar()
-        with VerticalScroll(id="form", can_focus=False):
+        with Form(id="form", can_focus=False):  # up and down go from field to field
             with Horizontal(classes="row"):
                 yield Static(_("What"), markup=False)
                 yield ChoiceEditor(names, names[-1] if names else "", id="what")
@@ -95,7 +96,7 @@ class PushScreen(LorisScreen):
                 yield SwitchEditor(False, id="replace")
             yield TextBlock("", id="card")
             yield Button(_("Push to the Hub"), id="go", variant="primary", compact=True)
-            yield Static(id="progress", markup=False)
+        yield Static(id="progress", markup=False)
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:

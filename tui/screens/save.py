@@ -10,7 +10,7 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
@@ -24,6 +24,7 @@ from tui.i18n import N_, _, render
 from tui.messages import RunChanged
 from tui.safe import visible
 from tui.screens.base import LorisScreen
+from tui.screens.wizard import Form
 from tui.serving import NotServing, until_it_answers, why
 from tui.widgets.editors import Chosen, Edited, LineEditor, SeveralEditor, SwitchEditor
 from tui.widgets.export_choice import TITLES, ExportChoice
@@ -52,7 +53,8 @@ class SaveScreen(LorisScreen):
     SaveScreen .buttons Button { margin-right: 2; }
     SaveScreen #target { color: $foreground-muted; margin-bottom: 1; }
     SaveScreen #target.-wrong { color: $text-error; }
-    SaveScreen #progress { margin: 1 0; }
+    SaveScreen #progress { height: auto; max-height: 5; padding: 0 1; }
+    SaveScreen #saved { margin-top: 1; }
     SaveScreen #progress.-done { color: $text-success; text-style: bold; }
     SaveScreen #progress.-wrong { color: $text-error; }
     SaveScreen #saved { color: $foreground-muted; }
@@ -80,7 +82,7 @@ class SaveScreen(LorisScreen):
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        with VerticalScroll(id="form", can_focus=False):
+        with Form(id="form", can_focus=False):  # up and down go from field to field
             for kind in KINDS:
                 yield ExportChoice(kind)
             with Vertical(id="gguf"):
@@ -104,8 +106,8 @@ class SaveScreen(LorisScreen):
             with Horizontal(classes="buttons"):
                 yield Button(_("Save"), id="go", variant="primary", compact=True)
                 yield Button(_("Push to the Hub"), id="push", compact=True)
-            yield Static(id="progress", markup=False)
             yield Static(id="saved", markup=False)
+        yield Static(id="progress", markup=False)  # below the form, so that it is in sight however small this is
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
