@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from engine.client.endings import ending
 from engine.client.holder import holder, survived
 from engine.client.runs import is_alive, summarise
 from engine.client.stop import stop
@@ -181,14 +180,11 @@ def test_frozen_then_ended_by_the_client(demo: RunSpec, tmp_path: Path) -> None:
         engine.process.send_signal(signal.SIGCONT)
         truth(engine, lambda: not summarise(engine.folder).frozen)
         assert holder(engine.folder) == engine.process.pid
-        # It hangs within a step: a stop is taken and never carried out, so the client ends it.
+        # It cannot hear a stop, and later hangs within a step, so that SIGTERM does not end it either.
+        engine.process.send_signal(signal.SIGSTOP)
         left = asyncio.run(stop(engine.folder, "save", lambda _phase: None, 2.0))
         assert engine.process.wait(10) == -signal.SIGKILL
         assert (left.checkpoint, left.adapter) == (2, False)
-        why = ending(engine.folder, fold(engine.events()))
-        assert why
-        assert why.code == "killed"
-        assert "2" in str(why.hint)
     finally:
         engine.kill()
     whole(engine)
