@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -140,6 +141,7 @@ def watch(folder: RunFolder, control: Control, server: Server | None) -> None:
 
     def on_stop() -> None:
         control.stop_now.wait()
+        time.sleep(0.1)  # for the answer to whoever asked
         told_stop(folder, control.record, control.stop_mode)
         leave(0)
 

@@ -118,6 +118,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
         try:
             metrics: dict[str, float] = super().evaluate(*args, **named)
         except _Cut:
+            self.control.should_training_stop = True
             return {}
         self._last_eval = (self.state.global_step, metrics.get("eval_loss"))
         return metrics

@@ -17,6 +17,7 @@ import torch
 from engine import trainer
 from engine.saving import folder as saving_folder
 from engine.spec import complete
+from tests.engine.process import PLANTED
 
 
 def die() -> None:
@@ -137,9 +138,6 @@ def sloweval(seconds: float) -> None:
         return usual(self, *args, **named)
 
     trainer.Trainer.prediction_step = prediction_step  # type: ignore[method-assign]
-
-
-PLANTED = "hf_" + "PlantedSecretToken" * 2
 
 
 def token(_at: float) -> None:

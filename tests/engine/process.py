@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
 }
 GREEDY = GenerationSpec(temperature=0, max_new_tokens=48)
+PLANTED = "hf_" + "PlantedSecretToken" * 2  # no real one, and found nowhere by chance
 PATIENCE = 240.0  # seconds; other work may be using the cores
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from engine.spec import events as ev
 from engine.spec.run import RunSpec
-from tests.engine.faults import PLANTED
-from tests.engine.process import Engine, changed
+from tests.engine.process import PLANTED, Engine, changed
 from tests.engine.test_faults_resume import small
 
 
