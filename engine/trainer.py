@@ -119,6 +119,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
             metrics: dict[str, float] = super().evaluate(*args, **named)
         except _Cut:
             self.control.should_training_stop = True
+            self.control.should_save = self.control.should_save or self.loris.terminate.is_set()
             return {}
         self._last_eval = (self.state.global_step, metrics.get("eval_loss"))
         return metrics

@@ -228,24 +228,32 @@ def test_stop_before_anything_was_learned(demo: RunSpec, tmp_path: Path, stage: 
     truth(engine, lambda: summarise(engine.folder).state == "stopped")
 
 
-def test_stop_while_it_evaluates(demo: RunSpec, tmp_path: Path) -> None:
-    spec = changed(small(demo, max_steps=50, eval_steps=2), dataset={"test_size": 0.3})
+@pytest.mark.parametrize("how", ["stop", "SIGTERM"])
+def test_stop_while_it_evaluates(demo: RunSpec, tmp_path: Path, how: str) -> None:
+    spec = changed(small(demo, max_steps=50, eval_steps=2, save_steps=0), dataset={"test_size": 0.3})
     engine = Engine(tmp_path / "run", spec, "--exit", LORIS_FAULT="sloweval@0.3")
     try:
         engine.wait_for(lambda: len(engine.of(ev.Step)) >= 2)
         time.sleep(0.6)
         assert not engine.of(ev.Evaluated)
-        assert isinstance(Client(engine.folder).ask(co.Stop), co.Done)
+        if how == "stop":
+            assert isinstance(Client(engine.folder).ask(co.Stop), co.Done)
+        else:
+            engine.process.send_signal(signal.SIGTERM)
         began = time.monotonic()
-        assert engine.finish() == 0
+        assert engine.finish() == (0 if how == "stop" else 143)
         assert time.monotonic() - began < 15
     finally:
         engine.kill()
     assert not engine.of(ev.Evaluated)
-    (finished,) = engine.of(ev.TrainingFinished)
-    assert (finished.outcome, finished.steps) == ("stopped", 2)
     whole(engine)
-    assert summarise(engine.folder).trained
+    if how == "stop":
+        (finished,) = engine.of(ev.TrainingFinished)
+        assert (finished.outcome, finished.steps) == ("stopped", 2)
+        assert summarise(engine.folder).trained
+    else:
+        assert summarise(engine.folder).checkpoint == 2
+        assert not engine.folder.adapter.exists()
 
 
 def test_torn_lines_and_a_clock_that_jumps_back(demo: RunSpec, tmp_path: Path) -> None:
