@@ -54,10 +54,14 @@ def temporary(
 ) -> int:
     """About how many bytes it takes besides, while it is made."""
     merged = needed("merged_16bit", state)
-    if kind in ("adapter", "merged_16bit"):
+    if kind == "adapter":
         return 0
+    # A model that was trained in 32 bits is written so first, and then halved.
+    double = 2 * merged if state.model and state.model.dtype == "float32" else 0
+    if kind == "merged_16bit":
+        return double
     has_merged = folder is not None and reusable(folder, state) is not None
-    size = 0 if has_merged else merged
+    size = 0 if has_merged else merged + double
     if kind == "gguf" and not set(_named(quantizations)) <= set(UNQUANTIZED):
         size += 0 if set(quantizations) & {"f16", "bf16"} else merged
     return size
