@@ -90,11 +90,11 @@ class SaveScreen(LorisScreen):
                 yield SeveralEditor(quantizations, (FIRST_QUANTIZATION,), id="quantizations")
                 yield Static(id="quantization-use", markup=False)
                 with Horizontal(classes="row"):
-                    yield Static("llama.cpp", markup=False)
+                    yield Static(_("llama.cpp"), markup=False)
                     yield LineEditor("", placeholder=_("empty: where it is usually found"), id="llama-folder")
                 yield Static(id="llama", markup=False)
                 with Horizontal(classes="row"):
-                    yield Static("Ollama", markup=False)
+                    yield Static(_("Ollama"), markup=False)
                     yield LineEditor("", placeholder=_("a name, to have it in Ollama at once"), id="ollama")
             with Horizontal(classes="row"):
                 yield Static(_("Folder"), markup=False)
