@@ -83,6 +83,12 @@ class RunState:
         self.last_event = event
         self.clock.apply(event)
         match event:
+            # First, for of a long run nearly all are steps.
+            case ev.Step(step=step, loss=loss, learning_rate=rate):
+                self.step = event
+                if loss is not None:
+                    self.loss.add(step, loss)
+                self.learning_rate.add(step, rate)
             case ev.EngineStarted():
                 # A new engine on the same folder (chat with an earlier run): what it did before stays known.
                 self.started, self.stage, self.failed, self.ended = event, "starting", None, None
@@ -99,11 +105,6 @@ class RunState:
                 self.dataset = event
             case ev.TrainingStarted():
                 self.training, self.finished = event, None
-            case ev.Step(step=step, loss=loss, learning_rate=rate):
-                self.step = event
-                if loss is not None:
-                    self.loss.add(step, loss)
-                self.learning_rate.add(step, rate)
             case ev.Evaluated(step=step, eval_loss=loss):
                 self.eval_loss.add(step, loss)
             case ev.CheckpointSaved():

@@ -6,6 +6,7 @@ shows the run with its full curve, chats with it and saves it.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -96,3 +97,32 @@ def test_the_whole_way_survives_a_kill(tmux: Tmux, tmp_path: Path) -> None:
     screen = tmux.wait_for("Saved at", seconds=60)
     assert "✗" not in screen
     assert (run.folder.exports / "merged_16bit" / "model.safetensors").is_file()
+
+
+@pytest.mark.timeout(300)
+def test_a_run_outlives_the_tmux_server_and_is_stopped_from_another_login(tmux: Tmux, tmp_path: Path) -> None:
+    """The line drops for good: the server is ended. Then everything by the command line."""
+    tmux.type(f"{LORIS} demo --lang en\n")
+    tmux.wait_for("Start training", "7 of 7")
+    tmux.keys("C-r")
+    tmux.wait_for("step", "/80", seconds=180)
+    (run,) = [run for run in list_runs() if not run.draft]
+    until(lambda: len(state_of(run.folder).loss) > 3, 60, "a few steps")
+    wizard = loris_process()
+    tmux.close()
+    until(lambda: not Path(f"/proc/{wizard}").exists(), 20, "the end of the wizard")
+    assert is_alive(run.folder)
+
+    def loris(*arguments: str) -> str:
+        done = subprocess.run([str(LORIS), "--lang", "en", *arguments], capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert f"* {run.name}" in loris("ls")
+    status = json.loads(loris("status", run.name, "--json"))
+    assert status["state"] == "training"
+    assert status["alive"] is True
+    assert status["step"] > 3
+    assert "loss" in loris("logs", run.name)
+    assert "The trained adapter is saved and whole" in loris("stop", run.name)
+    status = json.loads(loris("status", run.name, "--json"))
+    assert (status["state"], status["alive"], status["trained"]) == ("stopped", False, True)

@@ -1,0 +1,118 @@
+"""What it costs to come back to a long run: `uv run python -m tests.bench_attach`.
+
+Attaches, in a pty of 120x36, to a run of 200,000 logged steps, and to one of 1,000,000 events; prints the seconds
+until the whole curve is painted and the memory that the terminal's process takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from engine.client.launch import new_run
+from engine.spec import events as ev
+from engine.spec.folder import RunFolder
+from tests.bench import loris, report
+from tests.terminal import Terminal
+from tests.tui import fakes
+
+STEPS, EVENTS = 200_000, 1_000_000
+MOST_SECONDS, MOST_MB = 1.5, 150.0
+
+
+def long_run(steps: int) -> RunFolder:
+    """A finished run with so many logged steps, a second apart."""
+    spec = msgspec.structs.replace(fakes.SPEC, name=f"long-{steps}")
+    folder = new_run(spec)
+    whole = fakes.finished(steps=0)
+    at = next(n for n, event in enumerate(whole) if isinstance(event, ev.TrainingStarted)) + 1
+    with folder.events.open("wb") as file:
+        for number, event in enumerate(whole[:at]):
+            if isinstance(event, ev.TrainingStarted):
+                event = msgspec.structs.replace(event, total_steps=steps)
+            file.write(ev.encode(msgspec.structs.replace(event, time=fakes.START + number, elapsed=float(number))))
+        for step in range(1, steps + 1):
+            loss = round(fakes.loss_at(step % 400) + 100 / (step + 50), 4)
+            file.write(
+                ev.encode(
+                    ev.Step(
+                        time=fakes.START + step, elapsed=float(step), step=step, epoch=step / steps, loss=loss,
+                        learning_rate=2e-4 * (1 - step / steps), grad_norm=0.61, tokens_per_second=1834.0,
+                        reserved_bytes=5 << 30, peak_reserved_bytes=6 << 30,
+                    )
+                )
+            )  # fmt: skip
+        for event in [*whole[at:], ev.EngineEnded(exit_code=0)]:
+            if isinstance(event, ev.TrainingFinished):
+                event = msgspec.structs.replace(event, steps=steps)
+            file.write(ev.encode(msgspec.structs.replace(event, time=fakes.START + steps, elapsed=float(steps))))
+    return folder
+
+
+def from_the_shell(folder: RunFolder, steps: int) -> tuple[float, float]:
+    """(seconds from the start of `loris attach` to the whole curve, MB that its process takes then)."""
+    terminal = Terminal(loris("attach", folder.name))
+    try:
+        terminal.wait_for(f"{steps}/{steps}".encode(), 120)
+        seconds = time.perf_counter() - terminal.started
+        terminal.read(3)
+        return seconds, resident_mb(terminal.pid)
+    finally:
+        terminal.close()
+
+
+async def inside(folder: RunFolder) -> float:
+    """Seconds from the wish to open a run, in Loris, to its whole curve on the screen."""
+    from engine.spec.files import load_spec
+    from tui.app import LorisApp
+    from tui.widgets.loss_plot import LossPlot
+
+    app = LorisApp(language="en", backend=None)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.pause(0.5)
+        start = time.perf_counter()
+        app.open_run(folder, load_spec(folder.spec))
+        while not any(drawn_to_the_end(plot) for plot in app.screen.query(LossPlot)):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        return time.perf_counter() - start
+
+
+def drawn_to_the_end(plot: object) -> bool:
+    """Whether the curve reaches the right edge of the plot."""
+    rows = getattr(plot, "_rows", [])
+    return any(row[-1][1] in ("smooth", "raw") for row in rows[1:-1] if row)
+
+
+def resident_mb(pid: int) -> float:
+    """The memory that a process takes now."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def main() -> None:
+    home = Path(tempfile.mkdtemp(prefix="loris-bench-"))
+    os.environ["LORIS_HOME"] = str(home)
+    try:
+        folder = long_run(STEPS)
+        first, _mb = from_the_shell(folder, STEPS)  # warms the disk's cache, too
+        shell, mb = from_the_shell(folder, STEPS)
+        seconds = min(asyncio.run(inside(folder)) for _round in range(3))  # a busy machine is no fault of ours
+        report(f"attach to {STEPS:,} steps, whole curve", f"{seconds:.2f} s", "", seconds < MOST_SECONDS)
+        report("the same from the shell, imports included", f"{shell:.2f} s", f"first time: {first:.2f} s")
+        report(f"memory with {STEPS:,} steps", f"{mb:.0f} MB", "", mb < MOST_MB)
+        seconds, mb = from_the_shell(long_run(EVENTS), EVENTS)
+        report(f"memory with {EVENTS:,} events", f"{mb:.0f} MB", f"painted after {seconds:.1f} s", mb < MOST_MB)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Coming back to a run: however long it is, and from two terminals at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.client.launch import new_run
+from engine.client.runs import is_alive
+from engine.spec.folder import RunFolder
+from tests.bench_attach import inside, long_run
+from tests.tui import fakes
+from tests.tui.fakes import FakeMonitor, screen_text
+from tests.tui.wizard_fakes import until
+from tui.app import LorisApp
+from tui.screens.live import LiveScreen
+
+FAKE_ENGINE = Path(__file__).parent.parent / "unit" / "fake_engine.py"
+
+
+async def test_two_hundred_thousand_steps_are_painted_at_once() -> None:
+    folder = long_run(200_000)
+    assert await inside(folder) < 6  # 0.7 s on an idle machine: tests/bench_attach.py holds it to 1.5
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
+    """A pretended engine that trains until it is told to stop."""
+    monkeypatch.setattr(LiveScreen, "make_monitor", FakeMonitor)
+    folder = new_run(fakes.SPEC)
+    env = {**os.environ, "FAKE_PLAY": "until_stop"}
+    process = subprocess.Popen([sys.executable, str(FAKE_ENGINE), str(folder.path)], env=env)
+    give_up = time.monotonic() + 20
+    while not (is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes()):
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+    yield folder
+    process.kill()
+    process.wait()
+
+
+async def shows(pilot: Pilot[None], folder: RunFolder) -> LorisApp:
+    app = pilot.app
+    assert isinstance(app, LorisApp)
+    await until(pilot, lambda: app._place == "live" and "Training" in screen_text(app))
+    assert app.link.folder == folder
+    return app
+
+
+async def test_two_terminals_watch_one_run_and_both_may_stop_it(engine: RunFolder) -> None:
+    first, second = LorisApp(language="en", run=engine), LorisApp(language="en", run=engine)
+    async with first.run_test(size=(80, 24)) as one, second.run_test(size=(80, 24)) as two:
+        await shows(one, engine)
+        await shows(two, engine)
+        for pilot in (one, two):
+            await pilot.press("x")
+            await pilot.pause(0.1)
+            await pilot.press("right", "enter")
+        await until(one, lambda: first.link.state.ended is not None or first.link.state.trained)
+        await until(two, lambda: second.link.state.ended is not None or second.link.state.trained)
+        assert list(first.link.state.loss.values) == list(second.link.state.loss.values)
+        assert first.link.state.finished is not None
+        assert first.link.state.finished.outcome == "stopped"
