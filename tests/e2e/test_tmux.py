@@ -122,7 +122,7 @@ def test_a_run_outlives_the_tmux_server_and_is_stopped_from_another_login(tmux: 
     assert status["state"] == "training"
     assert status["alive"] is True
     assert status["step"] > 3
-    assert "loss" in loris("logs", run.name)
+    assert "Unsloth" in loris("logs", run.name)
     assert "The trained adapter is saved and whole" in loris("stop", run.name)
     status = json.loads(loris("status", run.name, "--json"))
     assert (status["state"], status["alive"], status["trained"]) == ("stopped", False, True)
