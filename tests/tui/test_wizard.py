@@ -30,9 +30,10 @@ from tests.tui.wizard_fakes import (
 from tui.app import LorisApp
 from tui.screens.home import HomeScreen
 from tui.screens.live import LiveScreen
-from tui.widgets.choose_dialog import ChooseDialog
 from tui.widgets.field import Field
 from tui.widgets.help_dialog import HelpDialog
+from tui.widgets.list_box import ListBox
+from tui.widgets.mapping_dialog import MappingDialog
 from tui.widgets.preview import Preview
 from tui.widgets.save_dialog import SaveDialog
 
@@ -163,17 +164,17 @@ async def test_an_alpaca_file_offers_its_columns_and_shows_its_rows_literally(ro
         await pilot.pause()
         await pilot.press("enter")
         await pilot.pause()
-        assert isinstance(app.screen, ChooseDialog)
-        await pilot.press("down", "enter")
+        assert isinstance(app.screen, MappingDialog)
+        app.screen.query_one(ListBox).focus()
+        await pilot.press("home", "enter")
         await settle(pilot)
         await type_into(pilot, "dataset.output_column", "answer")
         await until(pilot, lambda: not app.draft.errors())
         assert app.draft["dataset.instruction_column"] == "question"
         assert error_of(column) == ""
         preview = app.screen.query_one(Preview)
-        shown = str(preview._body.render())
-        assert SHOWN_NASTY in shown
-        assert "### Instruction:\nWhat is 0?" in shown
+        await until(pilot, lambda: "### Instruction:\nWhat is 0?" in str(preview._body.render()))
+        assert SHOWN_NASTY in str(preview._body.render())
         preview.focus()
         await pilot.press("right")
         assert "What is 1?" in str(preview._body.render())
