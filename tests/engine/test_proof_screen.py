@@ -158,7 +158,8 @@ async def test_the_data_steps_of_the_notebooks(tmp_path: Path) -> None:
         assert report.examples[0].text.startswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello.")
         learned, masked = gutters(pilot)
         assert learned.startswith("Hello.<|im_end|>")
-        assert "<|im_start|>user↵Hi<|im_end|>↵<|im_start|>assistant↵" in masked
+        assert "<|im_start|>user↵Hi<|im_end|>" in masked
+        assert "<|im_start|>assistant↵" in masked
 
         # A length too short for any answer is a stop, and one key mends it.
         app.draft["model.max_seq_length"] = 16
