@@ -16,6 +16,7 @@ from textual.binding import Binding, BindingType
 from engine.client.errors import ClientError
 from engine.client.runs import discard_drafts, list_runs
 from engine.spec.commands import Refused
+from engine.spec.confirm import confirm
 from engine.spec.errors import SpecError
 from engine.spec.files import load_spec
 from engine.spec.presets import find_preset
@@ -239,6 +240,8 @@ class LorisApp(App[None]):
         try:
             await self._free_the_card()
             replies = await self.link.train(spec)
+            if spec.export.after_command and self.link.folder:
+                confirm(self.link.folder, spec.export.after_command.strip())  # the review has asked
             self.go("live")
             async for reply in replies:
                 if isinstance(reply, Refused):

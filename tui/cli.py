@@ -50,7 +50,7 @@ def _command(options: argparse.Namespace) -> int:
         case "run":
             from tui.headless import run_file
 
-            return run_file(options.spec, options.json)
+            return run_file(options.spec, options.json, options.allow_command)
         case "demo":
             if _unusable_terminal():
                 from tui.headless import run_demo
@@ -160,6 +160,9 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
     run = command("run", _("train as a spec file or preset file says, without the wizard"), _exit_codes())
     run.add_argument("spec", type=Path, metavar="SPEC.yaml", help=_("the run spec: a preset, or a run's spec.yaml"))
     run.add_argument("--json", action="store_true", help=_("print the engine's events as JSON lines instead"))
+    run.add_argument(
+        "--allow-command", action="store_true", help=_("carry out the spec's export.after_command after success")
+    )
     data = command(
         "data",
         _("show what a spec's dataset would teach: rows, lengths, mask, and what is wrong with it"),

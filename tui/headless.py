@@ -16,6 +16,7 @@ from engine.client.follow import Follower, LogFollower
 from engine.client.launch import launch, new_run
 from engine.preflight import check_inputs
 from engine.spec.commands import Command, Shutdown, Stop
+from engine.spec.confirm import confirm
 from engine.spec.errors import SpecError
 from engine.spec.fields import FieldError
 from engine.spec.files import load_spec, locate
@@ -34,7 +35,7 @@ LEAVE_SECONDS = 20.0  # how long an engine that has written its last event may t
 LOG_LINES = 15
 
 
-def run_file(path: Path, as_json: bool = False) -> int:
+def run_file(path: Path, as_json: bool = False, allow_command: bool = False) -> int:
     """Train as a spec file says. Returns an exit code; see `loris run --help`."""
     try:
         spec = load_spec(path)
@@ -42,6 +43,8 @@ def run_file(path: Path, as_json: bool = False) -> int:
             raise SpecError(path, locate(path, errors))
         try:
             folder = new_run(spec)
+            if allow_command:
+                confirm(folder, spec.export.after_command.strip())
         except SpecError as error:
             raise SpecError(path, locate(path, error.errors)) from error
     except SpecError as error:

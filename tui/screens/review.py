@@ -25,6 +25,7 @@ from tui.run_words import differences_words, run_words
 from tui.safe import visible
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import STEPS, WizardScreen, step_of
+from tui.widgets.dialogs import AskModal
 from tui.widgets.list_box import ListBox
 from tui.widgets.words import Words
 
@@ -191,6 +192,11 @@ class ReviewScreen(WizardScreen):
         self.blame(found, among=tuple(self.loris.draft.blamed))
         if found:
             self._refuse()
+        elif command := spec.export.after_command.strip():
+            words = _("It comes with these settings, and has your rights on this machine:\n\n{command}")
+            title, yes, no = _("Carry out this command after success?"), _("Allow it and start"), _("Do not start")
+            asked = AskModal(title, words.format(command=visible(command)), yes, no)
+            self.app.push_screen(asked, lambda agreed: self.loris.start_training(spec) if agreed else None)
         else:
             self.loris.start_training(spec)
 

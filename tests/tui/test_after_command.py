@@ -1,0 +1,48 @@
+"""A command after the run is carried out only when the review's question was answered with yes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from engine.spec.confirm import is_confirmed
+from tests.tui.fakes import screen_text
+from tests.tui.wizard_fakes import RecordingBackend, at_step, settle, until
+from tui.app import LorisApp
+from tui.screens.live import LiveScreen
+from tui.widgets.dialogs import AskModal
+
+COMMAND = "touch done"
+
+
+async def test_the_review_asks_before_a_command(tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    data.write_text(
+        "".join(json.dumps({"instruction": f"What is {n}?", "output": f"It is {n}."}) + "\n" for n in range(40))
+    )
+    backend = RecordingBackend()
+    app = LorisApp(language="en", backend=backend)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: app.focused is not None)
+        await pilot.press("n")
+        await until(pilot, at_step(pilot, "model"))
+        app.draft["dataset.path"] = str(data)
+        app.draft["export.after_command"] = COMMAND
+        app.draft["model.load_in_4bit"] = False
+        app.draft["model.model_name"] = "unsloth/Qwen2-1.5B-Instruct"
+        app.go("review")
+        await until(pilot, at_step(pilot, "review"))
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(app.screen, AskModal))
+        assert COMMAND in screen_text(app)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert not isinstance(app.screen, LiveScreen)
+        assert not (app.link.folder and is_confirmed(app.link.folder, COMMAND))
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: isinstance(app.screen, AskModal))
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        assert app.link.folder
+        await until(pilot, lambda: bool(app.link.folder and is_confirmed(app.link.folder, COMMAND)))
