@@ -168,10 +168,23 @@ def answer_parts(state: RunState) -> list[Part]:
     for prompt in dict.fromkeys(answer.prompt for answer in state.answers):
         parts += [_heading("» " + visible(prompt))]
         for adapter, title in ((False, _("before")), (True, _("after"))):
-            given = [a for a in state.answers if a.prompt == prompt and a.adapter is adapter]
+            given = [a for a in state.answers if a.prompt == prompt and a.adapter is adapter and a.step is None]
+            if adapter:
+                parts += _at_checkpoints(prompt, state.answers)
             if given:
                 parts += _answer(title, given[-1], "$success" if adapter else "$warning")
         parts += [("\n", "")]
+    return parts
+
+
+def _at_checkpoints(prompt: str, answers: list[Answered]) -> list[Part]:
+    """A line for each checkpoint with what it said, so that the best can be picked."""
+    at = {a.step: a for a in answers if a.prompt == prompt and a.step is not None}
+    width = max((len(str(step)) for step in at), default=0)
+    parts: list[Part] = []
+    for step, answer in sorted(at.items()):
+        said = " ".join(visible(answer.answer).split())
+        parts += [(_("step {step}").format(step=f"{step:>{width}}"), "bold"), (f" │ {said}\n", "")]
     return parts
 
 
