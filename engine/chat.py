@@ -24,6 +24,7 @@ from engine.spec.text import N_, Message, say
 from engine.style import Messages, Style, encode
 
 FinishReason = Literal["eos", "length", "cancelled"]
+BATCH_SECONDS = 0.03  # a piece a token would cost a fast model dearly, and nobody reads 30 pieces a second
 HALF = "\N{REPLACEMENT CHARACTER}"  # what a decoder writes for the first bytes of a character
 
 
@@ -44,13 +45,13 @@ class Answer:
 
 
 class Pieces(BaseStreamer):
-    """Takes tokens one by one and passes text on as soon as its characters are whole."""
+    """Takes tokens one by one and passes text on: the first at once, then in small batches of whole characters."""
 
     def __init__(self, tokenizer: Any, take: Callable[[str], None]) -> None:
         self._tokenizer, self._take = tokenizer, take
         self.ids: list[int] = []
         self.text = ""
-        self._prompt = True
+        self._prompt, self._passed = True, 0.0
         self._from = self._read = 0  # decode from one token back of what was read, for the space between
 
     def put(self, value: torch.Tensor) -> None:
@@ -59,7 +60,8 @@ class Pieces(BaseStreamer):
             self._prompt = False
             return
         self.ids.extend(value.reshape(-1).tolist())
-        self._pass_on(last=False)
+        if time.monotonic() - self._passed >= BATCH_SECONDS:
+            self._pass_on(last=False)
 
     def end(self) -> None:
         """Pass on what is left, without half a character."""
@@ -82,6 +84,7 @@ class Pieces(BaseStreamer):
         if new:
             self.text += new
             self._take(new)
+            self._passed = time.monotonic()
 
 
 class Cancelled(StoppingCriteria):

@@ -1,4 +1,4 @@
-"""Chat, save and push by keys, on the demo, with the engine that trained it: rows 14 to 19 of what Loris must do."""
+"""Chat, save and push by keys, on the demo, with the engine that trained it: rows 14 to 19 of the notebooks."""
 
 from __future__ import annotations
 

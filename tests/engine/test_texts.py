@@ -294,7 +294,8 @@ def test_one_beginning_whoever_writes_it(loaded: model.Loaded) -> None:
     assert encode(loaded.tokenizer, "<s>Hi").count(bos) == encode(loaded.tokenizer, "Hi").count(bos) == 1
 
 
-def test_pieces_are_whole_characters(loaded: model.Loaded) -> None:
+def test_pieces_are_whole_characters(loaded: model.Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat, "BATCH_SECONDS", 0.0)  # a piece whenever there can be one
     text = "I am 懒猴 🦥, née Loris — 🇨🇳 ok."
     ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
     got: list[str] = []

@@ -1,0 +1,131 @@
+"""What chat, save and push look like in their states, in both languages and sizes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from engine.preflight.llama_cpp import LlamaCpp
+from engine.spec import events as ev
+from engine.spec.commands import AnyReply, Command, Done, Progress, ShowPrompt, Token
+from engine.spec.folder import RunFolder
+from engine.spec.text import say
+from tests.tui import fakes
+from tests.tui.fakes import FakeBackend, app_on
+
+pytestmark = [
+    pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"]),
+    pytest.mark.parametrize("language", ["en", "zh"]),
+]
+Compare = Callable[..., bool]
+Size = tuple[int, int]
+SAID = "Use **this**, with `care`:\n\n```python\ndef f() -> List<int>:\n    return []\n```\n\n- 你好，世界\n"
+SAID += "- <think>\n"
+GGUF = ev.Exported(
+    kind="gguf", path="/data/loris/runs/demo/exports/gguf-q4_k_m", total_bytes=2 * 10**9, seconds=80,
+    quantizations=("q4_k_m",), verified=say("Loaded back: it answers."),
+)  # fmt: skip
+READY = LlamaCpp("ready", Path("/opt/llama.cpp"), version="b9999", types=frozenset({"q4_k_m", "q8_0"}))
+
+
+async def replies(command: Command) -> AsyncGenerator[AnyReply, None]:
+    if isinstance(command, ShowPrompt):
+        yield Done(id=1, text="<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nWho are you?<|eot_id|>")
+        return
+    yield Token(id=1, text=SAID)
+    note = say("It repeats itself. Set repetition_penalty to 1.1.")
+    yield Done(
+        id=1, tokens=48, seconds=0.5, finish_reason="length", prompt_tokens=31, context_tokens=2048, note=note
+    )
+
+
+async def saving(command: Command) -> AsyncGenerator[AnyReply, None]:
+    yield Progress(id=1, step="quantizing", done=12, total=40, unit="tensors", what="q4_k_m")
+    await asyncio.sleep(3600)
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
+    """A run, on a disk and a machine that stand still."""
+    monkeypatch.setattr("engine.preflight.export.unwritable", lambda folder: None)
+    usage = type("Usage", (), {"free": 120 * fakes.GB})
+    monkeypatch.setattr("engine.preflight.export.shutil.disk_usage", lambda path: usage)
+    for place in ("tui.screens.save", "engine.preflight.export"):
+        monkeypatch.setattr(f"{place}.find_llama_cpp", lambda typed: READY)
+    monkeypatch.setattr("tui.screens.save.SaveScreen.clock", staticmethod(lambda: 0.0))
+    monkeypatch.setattr("tui.screens.chat.new_transcript", lambda folder: Path("/dev/null"))
+    monkeypatch.setattr("tui.screens.push.license_of", lambda model: "llama3.2")
+    monkeypatch.setattr("tui.screens.push.token_source", lambda: "")
+    return FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")), answer=replies)
+
+
+def press(*keys: str, focus: str = "", wait: float = 0.6) -> Callable[[Pilot[Any]], Any]:
+    async def before(pilot: Pilot[Any]) -> None:
+        await pilot.pause(0.3)
+        if focus:
+            pilot.app.screen.query_one(focus).focus()
+            await pilot.pause(0.6)
+        await pilot.press(*keys)
+        await pilot.pause(wait)
+
+    return before
+
+
+def test_markdown(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    app = app_on("chat", backend, fakes.finished(), language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press(*"how?", "enter"))
+
+
+def test_more(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    app = app_on("chat", backend, fakes.finished(), language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press("ctrl+o"))
+
+
+def test_raw_prompt(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    app = app_on("chat", backend, fakes.finished(), language=language)
+    keys = press(*"who?", "ctrl+o", "down", "down", "down", "enter")
+    assert snap_compare(app, terminal_size=size, run_before=keys)
+
+
+def test_gguf(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    app = app_on("save", backend, [*fakes.finished(), GGUF], language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press("down", "right", focus="#choice-gguf", wait=1.2))
+
+
+def test_saving(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    backend.answer = saving
+    app = app_on("save", backend, [*fakes.finished(), GGUF], language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press("ctrl+s"))
+
+
+def test_push(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    app = app_on("push", backend, [*fakes.finished(), GGUF], language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press(wait=1.2))
+
+
+def test_pushed(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    pushed = ev.Pushed(
+        kind="gguf", path=GGUF.path, repo_id="lin/demo", url="https://huggingface.co/lin/demo", commit="c",
+        private=True, files=5, total_bytes=2 * 10**9, seconds=90,
+    )  # fmt: skip
+    app = app_on("push", backend, [*fakes.finished(), GGUF, pushed], language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press(wait=1.2))
+
+
+def test_prompts_at_checkpoints(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    events = list(fakes.finished())
+    at = next(n for n, event in enumerate(events) if isinstance(event, ev.TrainingFinished))
+    said = {20: "I am Llama, a model.", 40: "I am Loris, slow and", 60: "I am Loris, a slow helper."}
+    events[at:at] = [
+        ev.Answered(
+            prompt="Who are you?", answer=text, adapter=True, tokens=8, seconds=0.4, finish_reason="eos", step=step
+        )
+        for step, text in said.items()
+    ]
+    app = app_on("live", backend, events, language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press("5"))
