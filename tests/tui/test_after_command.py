@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from engine.spec.confirm import is_confirmed
+from engine.spec.folder import RunFolder
 from tests.tui.fakes import screen_text
 from tests.tui.wizard_fakes import RecordingBackend, at_step, settle, until
 from tui.app import LorisApp
@@ -21,6 +22,7 @@ async def test_the_review_asks_before_a_command(tmp_path: Path) -> None:
         "".join(json.dumps({"instruction": f"What is {n}?", "output": f"It is {n}."}) + "\n" for n in range(40))
     )
     backend = RecordingBackend()
+    backend.new_run = lambda spec: RunFolder(tmp_path)  # type: ignore[method-assign]
     app = LorisApp(language="en", backend=backend)
     async with app.run_test(size=(120, 36)) as pilot:
         await until(pilot, lambda: app.focused is not None)
