@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from time import monotonic as now
 from typing import Protocol
 
 import msgspec
@@ -57,7 +57,7 @@ class Proofs:
     async def run(self, spec: RunSpec, tell: Callable[[], object]) -> None:
         """Prove; `tell` is called when there is news. Cancel the task and nothing of it remains."""
         self._mine = mine = object()  # a later run may begin before this one has ended
-        self.started, self.progress = time.monotonic(), ProofProgress(stage="importing")
+        self.started, self.progress = now(), ProofProgress(stage="importing")
         tell()
         try:
             async with aclosing(self._worker().prove(spec)) as answers:
@@ -76,8 +76,8 @@ class Proofs:
     def _tell_progress(self, progress: ProofProgress, tell: Callable[[], object]) -> None:
         stage = self.progress.stage if self.progress else ""
         self.progress = progress
-        if progress.stage != stage or time.monotonic() - self._told > TELL_SECONDS:
-            self._told = time.monotonic()
+        if progress.stage != stage or now() - self._told > TELL_SECONDS:
+            self._told = now()
             tell()
 
     async def row(self, spec: RunSpec, number: int) -> ProvenRow | ProofFailed | None:

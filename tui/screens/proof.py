@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
+from time import monotonic as now
 from typing import ClassVar
 
 from textual import on, work
@@ -155,7 +155,7 @@ class ProofScreen(LorisScreen):
             if self._shown is None:
                 words.say(_("Nothing was measured yet. Ctrl+R starts it."))
             return
-        progress, passed = proofs.progress, time.monotonic() - proofs.started
+        progress, passed = proofs.progress, now() - proofs.started
         share = min(1.0, progress.done / progress.total) if progress.total else 0.0
         bar = "█" * round(share * BAR_CELLS) + "░" * (BAR_CELLS - round(share * BAR_CELLS))
         line = f"{bar} {progress_words(progress)} · " + _("{seconds} s").format(seconds=int(passed))
