@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 
@@ -13,6 +14,7 @@ from engine.spec.folder import RunFolder
 from engine.spec.text import N_, say
 
 LITTLE_BYTES = 8 << 20  # with less left than this a disk is as good as full
+_SHORT = re.compile(r"\d+ requested and \d+ written")  # what numpy says for any disk that takes no more
 _FULL = (*FULL_WORDS, os.strerror(errno.EFBIG), "iostream error", "failed to write")
 
 
@@ -20,7 +22,7 @@ def explain_tool(error: ToolFailed, folder: RunFolder) -> RunFailed:
     """The failure of a program as a failure of the export."""
     said = "\n".join(error.tail)
     full = error.code == -signal.SIGXFSZ or any(word in said for word in _FULL)
-    full = full or shutil.disk_usage(folder.path).free < LITTLE_BYTES
+    full = full or bool(_SHORT.search(said)) or shutil.disk_usage(folder.path).free < LITTLE_BYTES
     if full:
         return RunFailed("disk_full", disk_full(None), say(N_("Free some space, or choose another folder.")))
     if error.code == -signal.SIGKILL:

@@ -21,6 +21,7 @@ from engine.preflight.gguf_file import NotGguf, read_head
 from engine.preflight.llama_cpp import find_llama_cpp, look_at
 from engine.saving.cancel import Cancelled, ToolFailed, cancellable, run_tool
 from engine.saving.folder import CHECKSUMS, filling, remove_stale, write_checksums
+from engine.saving.trouble import explain_tool
 from engine.spec import events as ev
 from engine.spec.folder import RunFolder
 from engine.spec.quantizations import ALIASES, NEEDS_IMATRIX, QUANTIZATIONS, named, wrong
@@ -343,3 +344,17 @@ def test_the_command_refuses_in_a_line(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "file").write_text("mine")
     assert refused(str(run), "--adapter", "--to", str(tmp_path / "file")).startswith("--to: ")
     assert find_run(str(run)) == RunFolder(Path(os.path.realpath(run)))
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "expected"),
+    [
+        (1, "OSError: 557056 requested and 499488 written", "disk_full"),
+        (1, "main: failed: basic_ios::clear: iostream error", "disk_full"),
+        (-9, "", "tool_killed"),
+        (1, "ERROR:hf-to-gguf:Model FooForCausalLM is not supported", "architecture_unknown"),
+        (4, "no such instruction", "tool_failed"),
+    ],
+)
+def test_why_a_program_failed_is_put_into_words(tmp_path: Path, code: int, said: str, expected: str) -> None:
+    assert explain_tool(ToolFailed("llama-quantize", code, [said]), RunFolder(tmp_path)).code == expected
