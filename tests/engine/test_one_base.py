@@ -59,7 +59,7 @@ print(json.dumps({
 
 
 def test_adapters_share_one_base(demo: RunSpec, tmp_path: Path) -> None:
-    short = changed(demo, training={"max_steps": 2, "save_steps": 0}, generation={"prompts": ()})
+    short = changed(demo, training={"max_steps": 2, "save_steps": 0, "warmup_steps": 0}, generation={"prompts": ()})
     engines = [
         Engine(tmp_path / name, changed(short, training={"learning_rate": rate}), "--exit")
         for name, rate in (("one", 1e-2), ("two", 2e-3))
