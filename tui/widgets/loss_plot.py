@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from array import array
+from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 from typing import ClassVar
@@ -117,12 +118,7 @@ class LossPlot(Widget):
         draw_points(canvas, loss, frame)
         draw_line(canvas, smooth, frame)
         draw_marks(canvas, evaluated, frame)
-        rows = [as_text(self._legend(), width)]
-        for y, cells in enumerate(canvas.rows()):
-            edge = "┤" if y in ticks else "│"
-            label = f"{ticks.get(y, ''):>{gutter - 1}}{edge if self.braille else '|'}"
-            rows.append([(char, "axis") for char in label] + cells)
-        rows.append(self._steps_axis(frame, gutter, width))
+        rows = [as_text(self._legend(), width), *self._with_axes(canvas, ticks, frame, gutter, width)]
         return rows[:height]
 
     def _empty(self, width: int, height: int) -> list[Row]:
@@ -141,6 +137,16 @@ class LossPlot(Widget):
         if len(self._eval):
             parts.append((f"{mark} {held_out} {_number(self._eval.values[-1])}", "eval"))
         return [part for one in parts for part in (("  ", ""), one)]
+
+    def _with_axes(
+        self, canvas: Canvas, ticks: dict[int, str], frame: Frame, gutter: int, width: int
+    ) -> Iterator[Row]:
+        """The canvas with the levels of `ticks` (by row) left of it, and the steps below."""
+        for y, cells in enumerate(canvas.rows()):
+            edge = "┤" if y in ticks else "│"
+            label = f"{ticks.get(y, ''):>{gutter - 1}}{edge if self.braille else '|'}"
+            yield [(char, "axis") for char in label] + cells
+        yield self._steps_axis(frame, gutter, width)
 
     def _levels(self, frame: Frame, height: int) -> tuple[dict[int, str], int]:
         """({row: label} of the loss axis, width of the labels and the axis)."""

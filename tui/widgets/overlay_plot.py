@@ -79,13 +79,8 @@ class OverlayPlot(LossPlot):
             draw_line(canvas, one, frame, CURVE_INKS[number], LETTERS[number].lower())
         for number, one in enumerate(series):
             self._put_letters(canvas, one, frame, number)
-        rows = [as_text([("  " + _("loss, smoothed"), "axis")], width)]
-        for y, cells in enumerate(canvas.rows()):
-            edge = "┤" if y in ticks else "│"
-            label = f"{ticks.get(y, ''):>{gutter - 1}}{edge if self.braille else '|'}"
-            rows.append([(char, "axis") for char in label] + cells)
-        rows.append(self._steps_axis(frame, gutter, width))
-        return rows[:height]
+        legend = as_text([("  " + _("loss, smoothed"), "axis")], width)
+        return [legend, *self._with_axes(canvas, ticks, frame, gutter, width)][:height]
 
     def _put_letters(self, canvas: Canvas, series: Series, frame: Frame, number: int) -> None:
         """The curve's letter along it and at its end, at places of its own where curves lie on each other."""
