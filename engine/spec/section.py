@@ -1,0 +1,17 @@
+"""What the sections of a run spec are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Meta
+
+
+def about(title: str, description: str, **bounds: Any) -> Meta:
+    """The label, the help and the bounds of a field. `title` and `description` are marked with `N_`."""
+    return Meta(title=title, description=description, **bounds)
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A group of fields: one screen of the wizard, one block of the YAML file."""
