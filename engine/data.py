@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from tokenizers import Tokenizer
 
 from engine import hardware, markers
 from engine.dataset.detect import detect, one_style
+from engine.dataset.draw import drawn
 from engine.dataset.mapping import BadRow, Mapping, shown
 from engine.dataset.turns import as_string, as_turns
 from engine.failures import RunFailed
@@ -94,7 +94,8 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
         tokenizer = choose_template(tokenizer, data.chat_template)
         check_ending(tokenizer, [*stop_ids, tokenizer.eos_token_id])
     writer = Writer(spec, style, tokenizer, record)
-    rows = writer.texts(parts, drawn(parts, spec))
+    counts, weights = [len(part.rows) for part in parts], [part.rows.source.weight for part in parts]
+    rows = writer.texts(parts, drawn(data, counts, weights))
     held_out = writer.texts([held], [range(len(held.rows))]) if held else None
     writer.tell()
     if data.test_size:
@@ -123,28 +124,6 @@ def _part(spec: RunSpec, rows: Rows, field: str = "") -> Part:
         hint = say(N_("Say which column holds what in the dataset settings."))
         raise RunFailed(code, found.problem.message, hint, field or found.problem.field)
     return Part(rows, found.mapping, columns)
-
-
-def drawn(parts: list[Part], spec: RunSpec) -> list[Any]:
-    """For each source the places of the rows to take, after weights and the sample."""
-    data = spec.dataset
-    taken: list[Any] = []
-    for part in parts:
-        count, weight = len(part.rows), part.rows.source.weight
-        places = list(range(count)) * int(weight) if weight >= 1 and weight != 1 else range(count)
-        if rest := round(count * (weight % 1)):
-            some = sorted(random.Random(data.sample_seed).sample(range(count), rest))
-            places = [*(places if weight >= 1 else ()), *some]
-        taken.append(places)
-    total = sum(map(len, taken))
-    if data.sample_rows and data.sample_rows < total:
-        chosen = sorted(random.Random(data.sample_seed).sample(range(total), data.sample_rows))
-        start, cut = 0, []
-        for places in taken:
-            cut.append([places[at - start] for at in chosen if start <= at < start + len(places)])
-            start += len(places)
-        taken = cut
-    return taken
 
 
 def hold_out(rows: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:

@@ -25,7 +25,14 @@ def progress_words(progress: ProofProgress) -> str:
 
 
 def rows_words(report: DataReport) -> str:
-    """How many rows there are, and how many of them were looked at."""
+    """How many rows there are, how many of them are trained on, and how many were looked at."""
+    words = _rows_there(report)
+    if report.taken is not None:
+        words += _("; weights and sample make it {rows} to train on").format(rows=count(report.taken))
+    return words
+
+
+def _rows_there(report: DataReport) -> str:
     if report.sampled:
         words = (
             _("{total} rows, {rows} of them looked at")

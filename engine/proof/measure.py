@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.data import refused_row, trained_tokens
 from engine.dataset.mapping import BadRow, Example, Row
@@ -38,10 +38,10 @@ class Concern:
     message: Message | None = None
     field: str = ""
 
-    def add(self, row: int, value: str, message: Message | None = None, field: str = "") -> None:
+    def add(self, row: int, value: str, message: Message | None = None, field: str = "", times: int = 1) -> None:
         if not self.count:
             self.row, self.value, self.message, self.field = row, value[:SHOWN_VALUE], message, field
-        self.count += 1
+        self.count += times
 
 
 @dataclass
@@ -61,6 +61,15 @@ class Measures:
     endless: Concern = field(default_factory=Concern)
     marked: Concern = field(default_factory=Concern)
     examples: list[ProvenRow] = field(default_factory=list)
+
+
+class _Text(NamedTuple):
+    """A row on its way: its number in the data, and how many times training takes it."""
+
+    number: int
+    row: Row
+    text: str
+    times: int
 
 
 class Measure:
@@ -88,31 +97,31 @@ class Measure:
         # While one batch is made tokens of, which needs no lock of Python's, the one before is counted.
         trained_tokens(tokenizer, ["a"])  # sets it up, which no two threads may do at a time
         self._thread = ThreadPoolExecutor(1)
-        self._coming: tuple[list[tuple[int, Row, str]], Future[list[list[int]]]] | None = None
+        self._coming: tuple[list[_Text], Future[list[list[int]]]] | None = None
 
-    def add(self, rows: Sequence[tuple[int, Row, Example | BadRow]]) -> None:
-        """Count a batch of (number, row, what it becomes)."""
-        good: list[tuple[int, Row, str]] = []
-        for number, row, example in rows:
-            self.found.rows += 1
+    def add(self, rows: Sequence[tuple[int, Row, Example | BadRow, int]]) -> None:
+        """Count a batch of (number, row, what it becomes, how many times it is taken)."""
+        good: list[_Text] = []
+        for number, row, example, times in rows:
+            self.found.rows += times
             if isinstance(example, BadRow):
-                self._bad(number, row, example)
+                self._bad(number, row, example, times)
                 continue
             try:
                 text = self._style.training_text(self._tokenizer, example)
             except RunFailed as refused:
                 why = refused_row(number, row, refused)
-                self.found.bad.add(number, _raw(row), why, refused.field)
+                self.found.bad.add(number, _raw(row), why, refused.field, times)
                 self._show_failed(number, row, why)
                 continue
-            self._look_for_markers(number, example)
+            self._look_for_markers(number, example, times)
             key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             if key in self._seen:
                 self.found.duplicate.add(number, text)
             self._seen.add(key)
-            good.append((number, row, text))
+            good.append(_Text(number, row, text, times))
         before = self._coming
-        texts = [text for _, _, text in good]
+        texts = [one.text for one in good]
         self._coming = (good, self._thread.submit(trained_tokens, self._tokenizer, texts)) if good else None
         if before:
             self._count(before[0], before[1].result())
@@ -126,19 +135,19 @@ class Measure:
         self.found.examples.sort(key=lambda row: row.number)
         return self.found
 
-    def _bad(self, number: int, row: Row, problem: BadRow) -> None:
+    def _bad(self, number: int, row: Row, problem: BadRow, times: int) -> None:
         concern = self.found.empty if problem.empty else self.found.bad
-        concern.add(number, _raw(row), problem.at(number), problem.field)
+        concern.add(number, _raw(row), problem.at(number), problem.field, times)
         self._show_failed(number, row, problem.at(number))
 
-    def _look_for_markers(self, number: int, example: Example) -> None:
+    def _look_for_markers(self, number: int, example: Example, times: int) -> None:
         contents = [*example.pair.values(), example.text, *(str(turn.get("content", "")) for turn in example.turns)]
         for content in contents:
             if found := next((marker for marker in self._markers if marker in content), None):
-                self.found.marked.add(number, found)
+                self.found.marked.add(number, found, times=times)
                 return
 
-    def _count(self, rows: list[tuple[int, Row, str]], whole: list[list[int]]) -> None:
+    def _count(self, rows: list[_Text], whole: list[list[int]]) -> None:
         cut = [ids[: self._limit] for ids in whole]
         labels = self._labels(cut) if self._labels else cut
         # Where the answer begins must be known even when the cut took it away.
@@ -146,29 +155,30 @@ class Measure:
         uncut = (
             dict(zip(long, self._labels([whole[n] for n in long]), strict=True)) if long and self._labels else {}
         )
-        for n, (number, row, text) in enumerate(rows):
-            self._one(number, row, text, whole[n], labels[n], uncut.get(n, labels[n]))
+        for n, one in enumerate(rows):
+            self._one(one, whole[n], labels[n], uncut.get(n, labels[n]))
 
-    def _one(self, number: int, row: Row, text: str, ids: list[int], labels: list[int], whole: list[int]) -> None:
+    def _one(self, one: _Text, ids: list[int], labels: list[int], whole: list[int]) -> None:
         found, length = self.found, len(ids)
-        found.lengths[length] += 1
-        found.tokens += len(labels)
+        number, row, text, times = one
+        found.lengths[length] += times
+        found.tokens += len(labels) * times
         learned = len(labels) - labels.count(MASKED)
-        found.learned += learned
+        found.learned += learned * times
         first = next((at for at, label in enumerate(whole) if label != MASKED), None)
         if first is not None:
-            found.answers_at[first] += 1
+            found.answers_at[first] += times
         problem = ""
         if length > self._limit:
-            found.cut.add(number, text)
+            found.cut.add(number, text, times=times)
             problem = "cut"
         if not learned:
-            found.unlearned.add(number, text)
+            found.unlearned.add(number, text, times=times)
             problem = "unlearned"
         elif length <= self._limit and not ends(
             list(islice((label for label in reversed(labels) if label != MASKED), 3)), self._stops
         ):
-            found.endless.add(number, text[-SHOWN_VALUE:])
+            found.endless.add(number, text[-SHOWN_VALUE:], times=times)
             problem = "endless"
         self._show(number, row, text, ids[: self._limit], labels, length, problem)
 

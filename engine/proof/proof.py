@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
 from typing import Any
@@ -13,6 +14,7 @@ from unsloth.chat_templates import train_on_responses_only
 from engine import markers
 from engine.data import check_ending
 from engine.dataset.detect import Detected, detect, one_style
+from engine.dataset.draw import drawn, draws, rows_taken
 from engine.dataset.mapping import BadRow, Example, Row
 from engine.failures import RunFailed
 from engine.proof.measure import Labels, Measure
@@ -21,7 +23,7 @@ from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import Tokenizers
 from engine.spec.report import DataReport, Fix, Problem, ProofProgress
 from engine.spec.run import RunSpec
-from engine.spec.sources import eval_source, sources_of
+from engine.spec.sources import Source, eval_source, sources_of
 from engine.spec.text import N_, say
 from engine.style import Style, choose_template, style_for
 
@@ -45,8 +47,9 @@ def prove(
     started, data = time.monotonic(), spec.dataset
     tell(ProofProgress(stage="tokenizer"))
     tokenizer, stop_ids = tokenizers.get(spec.model)
-    main, *mixed = sources_of(data)
-    samples = [Sample(main, most), *(Sample(source, most, "dataset.mix", "dataset.mix") for source in mixed)]
+    sources = sources_of(data)
+    weights = [source.weight for source in sources]
+    samples = _samples(sources, most)
     tell(ProofProgress(stage="reading"))
     refused: list[Problem] = []
     opened = [_open(sample, spec, refused) for sample in samples]
@@ -69,8 +72,9 @@ def prove(
             special = [token for token in tokenizer.all_special_tokens if token.strip()]
             stops = {*stop_ids, tokenizer.eos_token_id}
             measure = Measure(tokenizer, style, labels, stops, [*parts, *special], spec.model.max_seq_length)
-            for (found, rows), sample in zip(opened, samples, strict=True):
-                _measure(measure, found, rows, tell, cancelled, sample)
+            times = _times(spec, sources, weights, most)
+            for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
+                _measure(measure, found, rows, tell, cancelled, sample, taken)
     counted = measure.close() if measure else None
     problems = problems_of(counted, spec, train_on_all=not data.train_on_responses_only, eos=eos) if counted else ()
     return DataReport(
@@ -79,6 +83,7 @@ def prove(
         exact=all(sample.exact for sample in samples),
         sampled=any(sample.sampled for sample in samples),
         rows=counted.rows if counted else 0,
+        taken=rows_taken(data, [sample.total for sample in samples], weights) if draws(data, weights) else None,
         format=head.kind,
         variant=head.variant,
         why=head.why,
@@ -103,6 +108,30 @@ def prove(
         seconds=time.monotonic() - started,
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
+
+
+def _samples(sources: list[Source], most: int | None) -> list[Sample]:
+    main, *mixed = sources
+    return [Sample(main, most), *(Sample(source, most, "dataset.mix", "dataset.mix") for source in mixed)]
+
+
+def _times(
+    spec: RunSpec, sources: list[Source], weights: list[float], most: int | None
+) -> list[Counter[int] | None]:
+    """For each source how many times the row at each place is taken; None for each of them once.
+
+    The very rows that training takes are known only where all rows are. Of a part the rows are as good as others.
+    """
+    data, counts = spec.dataset, []
+    if not draws(data, weights):
+        return [None] * len(sources)
+    for sample in _samples(sources, most):
+        if not sample.local:
+            return [None] * len(sources)
+        counts.append(sum(1 for _ in sample))
+        if sample.sampled or not sample.exact:
+            return [None] * len(sources)
+    return [Counter(places) for places in drawn(data, counts, weights)]
 
 
 def _open(sample: Sample, spec: RunSpec, refused: list[Problem]) -> tuple[Detected, Iterator[Numbered]]:
@@ -155,11 +184,17 @@ def _measure(
     tell: Tell,
     cancelled: Callable[[], bool],
     sample: Sample,
+    times: Counter[int] | None,
 ) -> None:
-    while batch := list(islice(rows, BATCH_ROWS)):
+    wanted = (
+        (number, row, 1 if times is None else times[place])
+        for place, (number, row) in enumerate(rows)
+        if times is None or times[place]
+    )
+    while batch := list(islice(wanted, BATCH_ROWS)):
         if cancelled():
             raise Cancelled
-        measure.add([(number, _shown(row), _example(found, row)) for number, row in batch])
+        measure.add([(number, _shown(row), _example(found, row), count) for number, row, count in batch])
         tell(ProofProgress(stage="measuring", done=measure.found.rows, total=sample.total))
 
 

@@ -48,10 +48,14 @@ class Sample:
         self._source, self._most, self.field, self._split_field = source, most, field, split
         self.total, self.exact, self.sampled = 0, False, False
 
+    @property
+    def local(self) -> bool:
+        return is_local(self._source.path)
+
     def __iter__(self) -> Iterator[Numbered]:
         """(row number from 1, the row or why it cannot be read). Raises `RunFailed`."""
         try:
-            if not is_local(self._source.path):
+            if not self.local:
                 yield from self._streamed()
             elif self._most is not None and (lines := self._large_file_of_lines()):
                 yield from self._scattered(lines)

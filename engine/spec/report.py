@@ -66,7 +66,8 @@ class ProvenRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
-    """See the module. `rows_total`: in the data, an estimate unless `exact`. `rows`: measured.
+    """See the module. `rows_total`: in the data, an estimate unless `exact`. `rows`: measured. `taken`: those that
+    training takes after weights and `sample_rows`, None for each of them once.
 
     `lengths`: (tokens, rows) pairs. `answers_at`: (place of the first learned token, rows) pairs: an answer whose
     first token is cut off is lost whole. `peak_bytes`: the most memory that the measuring process took.
@@ -78,6 +79,7 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     exact: bool
     sampled: bool
     rows: int
+    taken: int | None = None
     format: str
     variant: str
     why: Message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -169,3 +170,29 @@ def test_numbers_of_a_report(spec_for: Any) -> None:
     assert report.tokens == sum(tokens * rows for tokens, rows in report.lengths)
     assert at_length(report, 512, batch_size=1).padding_share == 0
     assert 0 < at_length(report, 512, batch_size=4).padding_share < 1
+
+
+@pytest.mark.parametrize("sample_rows", [0, 7])
+@pytest.mark.parametrize("weight", ["1", "0.5", "2.5"])
+def test_the_rows_proven_are_those_drawn(
+    weight: str, sample_rows: int, spec_for: Any, trainer_for: Any, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.jsonl"
+    lines = [{"question": f"What is {n} + {n}?", "answer": f"It is {n + n}."} for n in range(6)]
+    other.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    spec = spec_for(PAIRS * 2, mix=(f"{other}, weight={weight}",), sample_rows=sample_rows)
+    report = proof(spec)
+    trained = trained_rows(trainer_for(spec))
+    taken = sorted(set(map(str, trained)))
+    assert sorted(set(map(str, proven_rows(report)))) == taken
+    assert report.rows == len(trained)
+    assert report.rows_total == 10
+    assert report.taken == (None if (weight, sample_rows) == ("1", 0) else len(trained))
+    assert report.tokens == sum(map(len, trained))
+    assert report.learned_tokens == sum(learned for row in trained for _, learned in row)
+
+
+def test_a_part_of_the_rows_tells_how_many_are_drawn(spec_for: Any) -> None:
+    report = proof(spec_for(PAIRS * 50, sample_rows=30), most=40)
+    assert report.sampled
+    assert (report.rows, report.taken) == (40, 30)
