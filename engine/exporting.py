@@ -73,8 +73,8 @@ class Exports:
                 except Exception as error:
                     warn("copy_failed", N_("The result was not copied: {reason}"), error)
 
-    def carry_out(self, job: Job, command: Export) -> None:
-        """Do what a client asks, and answer it. Raises `RunFailed` and whatever the libraries do."""
+    def carry_out(self, job: Job, command: Export) -> Done:
+        """Do what a client asks, and return the answer. Raises `RunFailed` and whatever the libraries do."""
         if command.path and not Path(command.path).expanduser().is_absolute():
             raise RunFailed("path_relative", say(N_("Give the whole path, from / on.")), None, "path")
         self._record.enter("exporting")
@@ -89,7 +89,7 @@ class Exports:
             raise RunFailed("cancelled", message) from None
         except ToolFailed as error:
             raise explain_tool(error, self._folder) from error
-        job.reply(Done(id=command.id, path=str(target), note=note))
+        return Done(id=command.id, path=str(target), note=note)
 
     def save(self, command: Export, work: Work) -> tuple[Path, Message | None]:
         """Save under a temporary name, check, and rename; returns where it is and what is left to do."""

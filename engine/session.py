@@ -238,7 +238,11 @@ class Session:
                     self._train(resume=False)
                     return
             else:
-                self._carry_out(job)
+                answer = self._carry_out(job)
+                control.finished(job)
+                job.reply(answer)  # last: who has the answer finds the engine free
+                control.seen()
+                continue
             control.finished(job)
             control.seen()
 
@@ -266,40 +270,39 @@ class Session:
             return True
         return False
 
-    def _carry_out(self, job: Job) -> None:
-        """Answer or export; whatever goes wrong is this request's alone."""
+    def _carry_out(self, job: Job) -> Done | Refused:
+        """Answer or export, and return the last reply; whatever goes wrong is this request's alone."""
         command, stage = job.command, self._record.stage
         try:
             if isinstance(command, Generate):
-                self._generate(job, command)
-            elif isinstance(command, ShowPrompt):
-                text = self._style.prompt(
-                    self._loaded.tokenizer, as_dicts(command.messages), command.generation.system_prompt
-                )
-                job.reply(Done(id=command.id, text=text))
-            elif isinstance(command, Export):
+                return self._generate(job, command)
+            if isinstance(command, Export):
                 self._others.drop(self._loaded)
-                self._exports().carry_out(job, command)
+                return self._exports().carry_out(job, command)
+            assert isinstance(command, ShowPrompt)
+            text = self._style.prompt(
+                self._loaded.tokenizer, as_dicts(command.messages), command.generation.system_prompt
+            )
+            return Done(id=command.id, text=text)
         except RunFailed as failure:
-            job.reply(Refused(id=command.id, code=failure.code, message=failure.message, field=failure.field))
+            return Refused(id=command.id, code=failure.code, message=failure.message, field=failure.field)
         except Exception as error:
             traceback.print_exc()
             why = explain(error)
-            job.reply(Refused(id=command.id, code=why.code, message=why.message))
+            return Refused(id=command.id, code=why.code, message=why.message)
         finally:
             self._record.enter(stage)
 
     def _exports(self) -> Exports:
         return Exports(self._folder, self._spec, self._loaded, self._style, self._control)
 
-    def _generate(self, job: Job, command: Generate) -> None:
+    def _generate(self, job: Job, command: Generate) -> Done:
         if command.adapter and not self._loaded.has_adapter:
             raise RunFailed("not_trained", say(N_("There is no adapter yet: train first.")))
         if not command.messages:
             raise RunFailed("malformed", say(N_("There is nothing to answer.")))
         if job.cancelled.is_set():
-            job.reply(Done(id=command.id, finish_reason="cancelled"))
-            return
+            return Done(id=command.id, finish_reason="cancelled")
         other = command.adapter and command.other
         with self._others.use(self._loaded, command.other) if other else nullcontext():
             answer = generate(
@@ -311,7 +314,7 @@ class Session:
                 take=lambda text: job.reply(Token(id=command.id, text=text)),
                 cancelled=lambda: job.cancelled.is_set() or self._control.ending,
             )
-        done = Done(
+        return Done(
             id=command.id,
             tokens=answer.tokens,
             seconds=answer.seconds,
@@ -320,7 +323,6 @@ class Session:
             prompt_tokens=answer.prompt_tokens,
             context_tokens=answer.context_tokens,
         )
-        job.reply(done)
 
 
 def as_dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
