@@ -27,7 +27,7 @@ from engine.spec.commands import Done, Export, ExportStep, Progress
 from engine.spec.folder import RunFolder
 from engine.spec.quantizations import named
 from engine.spec.run import RunSpec
-from engine.spec.state import RunState, fold
+from engine.spec.state import RunState, read_state
 from engine.spec.text import N_, Message, say
 from engine.style import Style
 
@@ -94,7 +94,7 @@ class Exports:
     def save(self, command: Export, work: Work) -> tuple[Path, Message | None]:
         """Save under a temporary name, check, and rename; returns where it is and what is left to do."""
         started, kind = time.monotonic(), command.kind
-        state = self._state()
+        state = read_state(self._folder.events)
         quantizations = named(command.quantizations) if kind == "gguf" and command.quantizations else ()
         planned = self._planned(command, state)
         self._tidy(planned.target.parent)
@@ -166,10 +166,6 @@ class Exports:
                 paths=", ".join(str(path) for path in removed),
             )
             self._record.emit(ev.Notice(code="stale_removed", message=message))
-
-    def _state(self) -> RunState:
-        lines = self._folder.events.read_bytes().splitlines()
-        return fold(event for line in lines if (event := ev.decode(line)))
 
     def _work(self, cancelled: Callable[[], bool], client: tuple[Job, int] | None) -> Work:
         def tell(step: ExportStep, done: int, total: int, unit: str, what: str) -> None:

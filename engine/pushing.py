@@ -16,6 +16,7 @@ from engine.push.runner import Runner
 from engine.spec import events as ev
 from engine.spec.commands import Done, Push, Refused
 from engine.spec.folder import RunFolder
+from engine.spec.state import read_state
 from engine.spec.text import N_, say
 
 EVENT_SECONDS = 1.0
@@ -33,6 +34,11 @@ class Pushes:
     def start(self, job: Job, command: Push) -> None:
         """Begin a push, whose thread answers the request; refuse it when another goes on."""
         path = Path(command.path) if command.path else self._saved(command.kind)
+        if path is None:
+            message = say(N_("Nothing of this kind is saved yet: save it first."))
+            self._control.finished(job)
+            job.reply(Refused(id=command.id, code="push_missing", message=message, field="path"))
+            return
         push = PushJob(
             kind=command.kind,
             folder=str(path),
@@ -46,8 +52,8 @@ class Pushes:
         with self._lock:
             if self._runner:
                 message = say(N_("Another push is going on: wait for it, or cancel it."))
-                job.reply(Refused(id=command.id, code="busy", message=message))
                 self._control.finished(job)
+                job.reply(Refused(id=command.id, code="busy", message=message))
                 return
             self._runner = runner
         self._control.on_cancel_push = self.cancel
@@ -68,8 +74,12 @@ class Pushes:
                 self._runner.cancel()
             return self._runner is not None
 
-    def _saved(self, kind: ev.ExportKind) -> Path:
-        return self._folder.adapter if kind == "adapter" else self._folder.exports / kind
+    def _saved(self, kind: ev.ExportKind) -> Path | None:
+        """Where the run last saved this kind, if that is still there; the adapter is that of the run itself."""
+        if kind == "adapter":
+            return self._folder.adapter
+        saved = (Path(e.path) for e in reversed(read_state(self._folder.events).exports) if e.kind == kind)
+        return next((path for path in saved if path.is_dir()), None)
 
     def _run(self, job: Job, command: Push, push: PushJob, runner: Runner) -> None:
         started = time.monotonic()
@@ -101,15 +111,16 @@ class Pushes:
                 runner.job = push = msgspec.structs.replace(push, card=card)
             result = runner.run(tell)
         except Exception as error:
-            self._failed(job, command, last.repo_id if last else push.repo_id, error)
+            answer = self._failed(command, last.repo_id if last else push.repo_id, error)
         else:
-            self._pushed(job, command, push, result, time.monotonic() - started)
+            answer = self._pushed(command, push, result, time.monotonic() - started)
         finally:
             with self._lock:
                 self._runner = None
             self._control.finished(job)
+        job.reply(answer)  # last: who has the answer may push again
 
-    def _pushed(self, job: Job, command: Push, push: PushJob, result: Result, seconds: float) -> None:
+    def _pushed(self, command: Push, push: PushJob, result: Result, seconds: float) -> Done | Refused:
         self._record.emit(
             ev.Pushed(
                 kind=push.kind,
@@ -123,9 +134,9 @@ class Pushes:
                 seconds=seconds,
             )
         )
-        job.reply(Done(id=command.id, path=result.url, seconds=seconds))
+        return Done(id=command.id, path=result.url, seconds=seconds)
 
-    def _failed(self, job: Job, command: Push, repo_id: str, error: Exception) -> None:
+    def _failed(self, command: Push, repo_id: str, error: Exception) -> Done | Refused:
         if not isinstance(error, PushFailed):
             reason = f"{type(error).__name__}: {error}"[:300]
             error = PushFailed("crashed", say(N_("The engine failed: {reason}"), reason=reason))
@@ -140,4 +151,4 @@ class Pushes:
                 field=why.field,
             )
         )
-        job.reply(Refused(id=command.id, code=why.code, message=why.message, field=why.field))
+        return Refused(id=command.id, code=why.code, message=why.message, field=why.field)

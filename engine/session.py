@@ -31,7 +31,7 @@ from engine.spec.files import save_spec
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from engine.spec.smaller import smaller
-from engine.spec.state import fold
+from engine.spec.state import read_state
 from engine.spec.text import N_, say
 from engine.style import Style, style_for
 from engine.train import train
@@ -109,8 +109,7 @@ class Session:
 
     def _earlier_style(self) -> Style:
         """How the earlier run wrote its questions: the format is in its events."""
-        lines = self._folder.events.read_bytes().splitlines()
-        dataset = fold(event for line in lines if (event := ev.decode(line))).dataset
+        dataset = read_state(self._folder.events).dataset
         match dataset.format if dataset else "":
             case "alpaca":
                 return style_for(self._spec.dataset, "alpaca")

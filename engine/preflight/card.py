@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.preflight.places import is_local
-from engine.spec import events as ev
 from engine.spec.errors import SpecError
 from engine.spec.files import load_spec
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
-from engine.spec.state import RunState, fold
+from engine.spec.state import RunState, read_state
 from engine.spec.text import N_, say, untranslated
 
 Translate = Callable[[str], str]
@@ -40,11 +39,7 @@ def draft_card(
         spec = load_spec(folder.spec)
     except (SpecError, OSError):
         spec = RunSpec()
-    try:
-        lines = folder.events.read_bytes().splitlines()
-    except OSError:
-        lines = []
-    state = fold(event for line in lines if (event := ev.decode(line)))
+    state = read_state(folder.events)
     kind = "gguf" if kind.startswith("gguf") else kind
     license = license or local_license(spec.model.model_name)
     repo_id = repo_id if "/" in repo_id else f"{{owner}}/{repo_id}"

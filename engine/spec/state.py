@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from engine.spec import events as ev
 
@@ -152,3 +153,12 @@ def fold(events: Iterable[ev.AnyEvent]) -> RunState:
     for event in events:
         state.apply(event)
     return state
+
+
+def read_state(events: Path) -> RunState:
+    """The state after all that a run's `events.jsonl` holds; of a run without one, the first state."""
+    try:
+        lines = events.read_bytes().splitlines()
+    except OSError:
+        lines = []
+    return fold(event for line in lines if (event := ev.decode(line)))
