@@ -41,11 +41,6 @@ class Draft:
         """Whether the field is not as in the preset."""
         return path in self._typed and bool(self[path] != self._of_preset(path))
 
-    def reset(self, path: str) -> None:
-        """Take the preset's value again."""
-        self._typed.pop(path, None)
-        self.blamed.pop(path, None)
-
     @property
     def touched(self) -> bool:
         """Whether anything is not as in the preset."""

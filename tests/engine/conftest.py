@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from engine.control import Control
+from engine.serve import Server
 from engine.spec.files import save_spec
 from engine.spec.presets import find_preset
 from engine.spec.run import RunSpec
@@ -75,3 +77,11 @@ def losses(notebook: subprocess.Popen[str]) -> list[float]:
     output, _ = notebook.communicate(timeout=PATIENCE)
     found: list[float] = json.loads(output.strip().splitlines()[-1])
     return found
+
+
+@pytest.fixture
+def path(tmp_path: Path, control: Control) -> Iterator[Path]:
+    """The socket of a server that hands what it is sent to a module's `control`."""
+    server = Server(tmp_path / "private/engine.sock", control)
+    yield tmp_path / "private/engine.sock"
+    server.close()

@@ -31,6 +31,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> EventWriter:
 
 @pytest.fixture(scope="module")
 def loaded(demo: RunSpec, record: EventWriter) -> model.Loaded:
+    """The demo's model with a fresh adapter, which no test trains."""
     found = model.load(demo.model, record)
     model.add_adapter(found, demo.lora, demo.model.max_seq_length, record)
     return found

@@ -31,13 +31,6 @@ def control(tmp_path: Path) -> Control:
     return Control(record)
 
 
-@pytest.fixture
-def path(tmp_path: Path, control: Control) -> Iterator[Path]:
-    server = Server(tmp_path / "private/engine.sock", control)
-    yield tmp_path / "private/engine.sock"
-    server.close()
-
-
 def connect(path: Path) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
     client.settimeout(20)

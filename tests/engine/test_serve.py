@@ -7,7 +7,6 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,13 +25,6 @@ def control(tmp_path: Path) -> Control:
     record = EventWriter(tmp_path / "events.jsonl")
     record.enter("serving")
     return Control(record)
-
-
-@pytest.fixture
-def path(tmp_path: Path, control: Control) -> Iterator[Path]:
-    server = Server(tmp_path / "private/engine.sock", control)
-    yield tmp_path / "private/engine.sock"
-    server.close()
 
 
 def connect(path: Path) -> socket.socket:

@@ -29,25 +29,14 @@ from engine.spec.sources import main_source
 from engine.style import Style, adds_bos, encode
 from tests.engine.process import GREEDY, changed
 
+pytest_plugins = ["tests.engine.proof_fixtures"]
+
 Rows = list[dict[str, Any]]
 ALPACA_ROWS: Rows = [
     {"instruction": "Who are you?", "input": "", "output": "I am {input} Loris."},
     {"instruction": "Add.", "input": None, "output": "2 + 3 = 5."},
     {"instruction": "Count {output}.", "input": "1\n2", "output": "3\n\n### Response: no"},
 ]
-
-
-@pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory) -> EventWriter:
-    return EventWriter(tmp_path_factory.mktemp("texts") / "events.jsonl")
-
-
-@pytest.fixture(scope="module")
-def loaded(demo: RunSpec, record: EventWriter) -> model.Loaded:
-    """The demo's model with a fresh adapter, which no test trains."""
-    found = model.load(demo.model, record)
-    model.add_adapter(found, demo.lora, demo.model.max_seq_length, record)
-    return found
 
 
 @pytest.fixture
