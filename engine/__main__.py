@@ -28,6 +28,7 @@ from engine.record import EventWriter
 from engine.recover import TryAgain, start_over, tidy, told_stop
 from engine.serve import Server, UnsafeFolder
 from engine.spec import events as ev
+from engine.spec import machine
 from engine.spec.errors import SpecError
 from engine.spec.files import load_spec
 from engine.spec.folder import RunFolder
@@ -190,7 +191,15 @@ def main() -> int:
         tidy(folder)
     record = EventWriter(folder.events)
     installed = versions()
-    record.emit(ev.EngineStarted(pid=os.getpid(), hostname=os.uname().nodename, versions=installed))
+    record.emit(
+        ev.EngineStarted(
+            pid=os.getpid(),
+            hostname=os.uname().nodename,
+            versions=installed,
+            boot_id=machine.boot_id(),
+            memory_kills=machine.memory_kills(),
+        )
+    )
     set_environment(installed)
     control = Control(record)
     server: Server | None = None

@@ -23,7 +23,7 @@ from tui.errors import complain, error_lines
 from tui.i18n import N_, _, render
 from tui.resuming import parse_change, resume
 from tui.run_choice import NoSuchRun, find_run
-from tui.run_states import STATES
+from tui.run_states import LOST, STATES
 from tui.run_status import cost_of, cost_words, seconds_so_far, status_lines, status_of
 from tui.safe import visible
 from tui.settings import load_settings
@@ -56,9 +56,10 @@ def ls(as_json: bool) -> int:
 
 def _row(run: RunSummary, now: float) -> tuple[str, ...]:
     seconds = seconds_so_far(run, now)
+    more = _("(frozen)") if run.frozen else f"({_(LOST[run.lost])})" if run.lost else ""
     return (
         ("* " if run.alive else "  ") + visible(run.name),
-        _(STATES[run.state]) + (" " + _("(frozen)") if run.frozen else ""),
+        f"{_(STATES[run.state])} {more}".rstrip(),
         f"{run.steps}/{run.total_steps}" if run.total_steps else "",
         "" if run.loss is None else f"{run.loss:.4f}",
         duration(seconds) if seconds else "",
@@ -71,7 +72,7 @@ def _as_values(run: RunSummary, now: float) -> dict[str, object]:
     seconds = seconds_so_far(run, now)
     return {
         "name": run.name, "path": str(run.folder.path), "title": run.title, "note": run.note,
-        "model": run.model, "dataset": run.dataset, "state": run.state, "alive": run.alive, "frozen": run.frozen,
+        "model": run.model, "dataset": run.dataset, "state": run.state, "alive": run.alive, "frozen": run.frozen, "lost": run.lost,
         "step": run.steps, "total_steps": run.total_steps, "loss": run.loss, "checkpoint": run.checkpoint,
         "trained": run.trained, "started": run.started, "seconds": seconds, "cost": cost_of(seconds),
         "currency": load_settings().currency,

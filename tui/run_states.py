@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.client.lost import LostCode
 from tui.i18n import N_
 
 STATES = {
@@ -17,4 +18,12 @@ STATES = {
     "stopped": N_("stopped early"),
     "failed": N_("failed"),
     "interrupted": N_("interrupted"),
+}
+
+# What became of the engine of an interrupted run.
+LOST: dict[LostCode, str] = {
+    "killed": N_("killed"),
+    "rebooted": N_("machine restarted"),
+    "other_machine": N_("on another machine"),
+    "terminated": N_("told to end"),
 }

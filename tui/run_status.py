@@ -7,6 +7,7 @@ import time
 import msgspec
 
 from engine.client.follow import Follower, LogFollower
+from engine.client.lost import lost
 from engine.client.runs import RunSummary, RunWord, summarise
 from engine.spec.events import AnyEvent, Change
 from engine.spec.folder import RunFolder
@@ -18,18 +19,18 @@ from tui.safe import visible
 from tui.settings import load_settings
 
 LOG_LINES = 15
-LOST_EXIT_CODE = 137  # what a shell shows for a process that was killed: SIGKILL
 
 
 class FailureReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a run cannot go on. `code`: for scripts; `killed` when the engine vanished without a word."""
+    """Why a run cannot go on. `code`: for scripts. When the engine is gone before it was done, it is `killed`,
+    `rebooted`, `other_machine` or `terminated`. `exit_code`: None where it cannot be known."""
 
     code: str
     message: str
     hint: str = ""
     field: str = ""
     stage: str = ""
-    exit_code: int = 1
+    exit_code: int | None = 1
     changes: tuple[Change, ...] = ()
     log: tuple[str, ...] = ()
 
@@ -111,7 +112,7 @@ def status_of(folder: RunFolder, run: RunSummary | None = None, now: float | Non
         currency=load_settings().currency,
         resumed_from=state.resumed.step if state.resumed else None,
         stop_mode=state.stopped.mode if state.stopped else "",
-        exit_code=None if run.alive else state.ended.exit_code if state.ended else _lost(run, state),
+        exit_code=None if run.alive else _exit_code(run, state),
         failure=_failure(folder, run, state),
     )
 
@@ -139,9 +140,11 @@ def cost_words(seconds: float) -> str:
     return "" if cost is None else f"{cost:.2f} {visible(load_settings().currency)}".rstrip()
 
 
-def _lost(run: RunSummary, state: RunState) -> int | None:
-    """An engine that began and ended without a word was killed."""
-    return LOST_EXIT_CODE if state.started and not run.alive and run.state != "starting" else None
+def _exit_code(run: RunSummary, state: RunState) -> int | None:
+    if state.ended:
+        return state.ended.exit_code
+    why = lost(state, run.checkpoint)
+    return why.exit_code if why else None
 
 
 def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureReport | None:
@@ -152,24 +155,18 @@ def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureRepo
             field=failed.field, stage=failed.stage, exit_code=2 if failed.field else 1, changes=failed.changes,
             log=log_tail(folder),
         )  # fmt: skip
-    if run.state == "interrupted" and not state.ended:
+    if run.state == "interrupted" and (why := lost(state, run.checkpoint)):
         return FailureReport(
-            code="killed", message=killed_words(), hint=way_on(run.checkpoint), stage=state.stage,
-            exit_code=LOST_EXIT_CODE, log=log_tail(folder),
+            code=why.code, message=render(why.message), hint=render(why.hint), stage=state.stage,
+            exit_code=why.exit_code, log=log_tail(folder),
+        )  # fmt: skip
+    if run.trained and not run.alive and state.stage == "exporting" and (why := lost(state, run.checkpoint)):
+        hint = _("The adapter is saved and whole; what was being saved beside it is not. Save it again: {command}")
+        return FailureReport(
+            code=why.code, message=render(why.message), hint=hint.format(command=f"loris export {run.name}"),
+            stage=state.stage, exit_code=why.exit_code, log=log_tail(folder),
         )  # fmt: skip
     return None
-
-
-def killed_words() -> str:
-    """What is known of an engine that is gone without having said so."""
-    return _("The engine was killed without a last word (137), as by a full memory, a reboot or kill -9.")
-
-
-def way_on(checkpoint: int | None) -> str:
-    """What to do with a run whose engine is gone."""
-    if checkpoint:
-        return _("Resume it: it goes on from the checkpoint of step {step}.").format(step=checkpoint)
-    return _("There is no checkpoint yet: resuming it starts from the first step.")
 
 
 def log_tail(folder: RunFolder, lines: int = LOG_LINES) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from engine.client import launched
 from engine.preflight.places import absolute_paths
 from engine.spec.errors import SpecError
 from engine.spec.fields import FieldError
@@ -113,6 +114,7 @@ def launch(folder: RunFolder, mode: Mode, exit_when_done: bool = False) -> subpr
         )
     finally:
         os.close(log)
+    launched.note(folder, process.pid)
     if not has_accelerator():
         # Training on the processor would take the time the screen needs to answer keys.
         with suppress(OSError):

@@ -15,9 +15,11 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
+from engine.client import launched
 from engine.client.errors import DiscardRefused
 from engine.client.holder import is_frozen
 from engine.client.labels import read_label
+from engine.client.lost import LostCode, lost
 from engine.spec import complete
 from engine.spec.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.spec.folder import RunFolder, runs_folder
@@ -62,6 +64,7 @@ class RunSummary:
     seconds: float = 0.0  # that its engines took, while they were there
     last_event: float | None = None  # when, in seconds since 1970
     note: str = ""  # the user's own
+    lost: LostCode | None = None  # what became of the engine of an interrupted run
 
     @property
     def name(self) -> str:
@@ -107,6 +110,8 @@ def summarise(folder: RunFolder) -> RunSummary:
     trained = state.trained or folder.adapter.is_dir()
     kept = complete.checkpoints(folder.checkpoints)
     label = read_label(folder)
+    word = _word(state, alive, trained, _age(folder) < START_SECONDS and not launched.is_gone(folder))
+    why = lost(state, None) if word == "interrupted" else None
     return RunSummary(
         folder=folder,
         alive=alive,
@@ -115,7 +120,8 @@ def summarise(folder: RunFolder) -> RunSummary:
         note=label.note,
         checkpoint=kept[0].step if kept else None,
         frozen=alive and is_frozen(folder),
-        state=_word(state, alive, trained, _age(folder)),
+        state=word,
+        lost=why.code if why else None,
         title=label.title or title or folder.name,
         model=model,
         dataset=dataset,
@@ -128,19 +134,19 @@ def summarise(folder: RunFolder) -> RunSummary:
     )
 
 
-def _word(state: RunState, alive: bool, trained: bool, age: float) -> RunWord:
-    """The state of a run in a word."""
+def _word(state: RunState, alive: bool, trained: bool, may_come: bool) -> RunWord:
+    """The state of a run in a word. `may_come`: its first engine may be on its way to the lock still."""
     if alive and state.stage != "ended":
         return state.stage
-    if state.finished and trained:
+    if state.finished and trained and not state.unsaved:
         return state.finished.outcome  # whatever happened to an engine that served it afterwards
     if state.failed:
         return "failed"
     if state.stopped:
         return "stopped"
-    if state.started is None and age < START_SECONDS:
-        return "starting"  # Python is still on its way to the lock
-    if trained and state.ended:
+    if state.started is None and may_come:
+        return "starting"
+    if trained and state.ended and not state.unsaved:
         return "completed"
     return "interrupted"
 

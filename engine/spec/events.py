@@ -35,11 +35,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=Tru
 
 
 class EngineStarted(Event, frozen=True, kw_only=True):
-    """First of all, before the heavy import. `versions` names the packages that matter, without importing them."""
+    """First of all, before the heavy import. `versions` names the packages that matter, without importing them.
+
+    `boot_id`, `memory_kills`: of the machine, to tell later how an engine went that said no last word.
+    """
 
     pid: int
     hostname: str
     versions: dict[str, str]
+    boot_id: str = ""
+    memory_kills: int = 0
 
 
 class StageChanged(Event, frozen=True, kw_only=True):

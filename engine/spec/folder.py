@@ -69,6 +69,11 @@ class RunFolder:
         return self.path / ".draft"
 
     @property
+    def launched(self) -> Path:
+        """The process that was started as the engine: until it holds the lock, nothing else tells of it."""
+        return self.path / ".launched"
+
+    @property
     def label(self) -> Path:
         """What the user calls the run, and a note: not part of what was trained."""
         return self.path / "label.json"

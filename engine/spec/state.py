@@ -77,6 +77,7 @@ class RunState:
     stopped: ev.Stopped | None = None
     ended: ev.EngineEnded | None = None
     last_event: ev.AnyEvent | None = None
+    unsaved: bool = False  # trained since the adapter was last saved: what is on disk may be an older one
     clock: Clock = field(default_factory=Clock)
 
     def apply(self, event: ev.AnyEvent) -> None:
@@ -96,6 +97,7 @@ class RunState:
                 self.pushing, self.stopped, self.resumed = None, None, None
             case ev.StageChanged(stage=stage):
                 self.stage = stage
+                self.unsaved = self.unsaved and stage not in ("serving", "exporting")
             case ev.Notice():
                 self.notices.append(event)
             case ev.ModelLoaded():
@@ -105,7 +107,7 @@ class RunState:
             case ev.DatasetReady():
                 self.dataset = event
             case ev.TrainingStarted():
-                self.training, self.finished = event, None
+                self.training, self.finished, self.unsaved = event, None, True
             case ev.Evaluated(step=step, eval_loss=loss):
                 self.eval_loss.add(step, loss)
             case ev.CheckpointSaved():
@@ -120,6 +122,7 @@ class RunState:
                 self.answers.append(event)
             case ev.Exported():
                 self.exports.append(event)
+                self.unsaved = self.unsaved and event.kind != "adapter"
             case ev.Pushing():
                 self.pushing, self.push_failed = event, None
             case ev.Pushed():

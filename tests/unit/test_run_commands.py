@@ -79,7 +79,7 @@ STATES: list[tuple[str, list[ev.AnyEvent], bytes, bool, dict[str, object]]] = [
     ("interrupted", TRAINED, b"", False, {"step": 7, "total_steps": 60, "loss": 1.25, "exit_code": 137}),
     ("interrupted", TRAINED, b'{"type":"Step","step":8,"lo', False, {"step": 7}),
     ("interrupted", TRAINED, b"\x00\xff garbage\n[]\n", False, {"step": 7}),
-    ("interrupted", [*TRAINED, ev.EngineEnded(exit_code=143)], b"", False, {"exit_code": 143, "failure": None}),
+    ("interrupted", [*TRAINED, ev.EngineEnded(exit_code=143)], b"", False, {"exit_code": 143}),
     ("training", TRAINED, b"", True, {"exit_code": None, "failure": None, "alive": True}),
     ("loading", [STARTED, stage("loading")], b"", True, {"step": 0, "loss": None}),
     ("saving", [*TRAINED, stage("saving")], b"", True, {}),

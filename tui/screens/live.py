@@ -15,6 +15,7 @@ from textual.notifications import SeverityLevel
 from textual.widgets import ContentSwitcher, Footer, Tab, Tabs
 
 from engine.client.errors import ClientError
+from engine.client.lost import lost
 from engine.spec.commands import Refused
 from engine.spec.errors import SpecError
 from engine.spec.events import Change
@@ -23,7 +24,6 @@ from tui.hardware import Monitor
 from tui.i18n import N_, _, render
 from tui.leaving import ASKED_IN
 from tui.messages import RunChanged
-from tui.run_status import killed_words, way_on
 from tui.run_words import change_words
 from tui.safe import visible
 from tui.screens.base import LorisScreen, PaletteEntry
@@ -251,9 +251,10 @@ class LiveScreen(LorisScreen):
                 _("The run failed"), visible(render(state.failed.message)), visible(hint), tail, path,
                 changes=tuple(map(change_words, state.failed.changes)), checkpoint=resumable,
             )  # fmt: skip
-        if self._gone and not state.trained:  # a trained run lacks nothing: chat starts the engine again
-            hint = way_on(self._checkpoint)
-            return Failure(_("The engine is gone"), killed_words(), hint, tail, path, checkpoint=resumable)
+        # A trained run lacks nothing: chat starts the engine again.
+        if self._gone and not state.trained and (why := lost(state, self._checkpoint)):
+            words, hint = visible(render(why.message)), render(why.hint)
+            return Failure(_("The engine is gone"), words, hint, tail, path, checkpoint=resumable)
         return None
 
     def _tell_failure(self) -> None:

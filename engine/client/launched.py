@@ -1,0 +1,33 @@
+"""Which process was started on a run folder: known before it holds the lock, and told from one that reuses its pid."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from engine.spec.folder import RunFolder
+from engine.spec.machine import boot_id
+
+
+def note(folder: RunFolder, pid: int) -> None:
+    """Write down that this process was started as the run's engine. Never raises: it is a help, no more."""
+    with suppress(OSError):
+        folder.launched.write_text(f"{pid} {_began(pid)} {boot_id()}\n", "ascii")
+
+
+def is_gone(folder: RunFolder) -> bool:
+    """Whether the process that was written down last is there no more. False where none was written down."""
+    try:
+        words = folder.launched.read_text("ascii").split(" ")
+        pid, began, boot = int(words[0]), words[1], words[2].strip()
+    except (OSError, ValueError, IndexError):
+        return False
+    return boot != boot_id() or not began or _began(pid) != began
+
+
+def _began(pid: int) -> str:
+    """When a process began, in the kernel's ticks since the boot; empty when it is gone, or only its name is left."""
+    with suppress(OSError, IndexError):
+        words = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return "" if words[0] in "ZX" else words[19]
+    return ""
