@@ -72,7 +72,8 @@ def _as_values(run: RunSummary, now: float) -> dict[str, object]:
     seconds = seconds_so_far(run, now)
     return {
         "name": run.name, "path": str(run.folder.path), "title": run.title, "note": run.note,
-        "model": run.model, "dataset": run.dataset, "state": run.state, "alive": run.alive, "frozen": run.frozen, "lost": run.lost,
+        "model": run.model, "dataset": run.dataset, "state": run.state, "alive": run.alive, "frozen": run.frozen,
+        "lost": run.lost,
         "step": run.steps, "total_steps": run.total_steps, "loss": run.loss, "checkpoint": run.checkpoint,
         "trained": run.trained, "started": run.started, "seconds": seconds, "cost": cost_of(seconds),
         "currency": load_settings().currency,

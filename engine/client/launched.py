@@ -1,4 +1,4 @@
-"""Which process was started on a run folder: known before it holds the lock, and told from one that reuses its pid."""
+"""Which process was started on a run folder: known before it holds the lock, and by more than a pid."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def is_gone(folder: RunFolder) -> bool:
 
 
 def _began(pid: int) -> str:
-    """When a process began, in the kernel's ticks since the boot; empty when it is gone, or only its name is left."""
+    """When a process began, in ticks since the boot; empty when it is gone, or only its name is left."""
     with suppress(OSError, IndexError):
         words = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         return "" if words[0] in "ZX" else words[19]

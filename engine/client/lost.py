@@ -53,8 +53,8 @@ def lost(state: RunState, checkpoint: int | None) -> Lost | None:
     if started.boot_id and memory_kills() > started.memory_kills:
         message = say(
             N_(
-                "The engine was killed (137). The machine's memory ran out meanwhile and the kernel ended a process: "
-                "most likely this one. End what else takes memory, or lower dataset_num_proc."
+                "The engine was killed (137). The machine's memory ran out meanwhile and the kernel ended a "
+                "process: most likely this one. End what else takes memory, or lower dataset_num_proc."
             )
         )
         return Lost("killed", message, way_on(checkpoint), KILLED)
