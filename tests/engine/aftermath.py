@@ -1,4 +1,4 @@
-"""What must hold after every fault: nothing broken is offered, nothing finished is lost, and the truth is told soon."""
+"""What must hold after every fault: nothing broken is offered, nothing is lost, and the truth is told soon."""
 
 from __future__ import annotations
 
