@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import mmap
 import os
 import shutil
 import time
@@ -11,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
 from engine.client import launched
+from engine.client.engine_changes import engine_changes
 from engine.client.errors import DiscardRefused
 from engine.client.holder import is_frozen
 from engine.client.labels import read_label
@@ -35,7 +34,6 @@ RunWord = Literal[
 
 HEAD_BYTES = TAIL_BYTES = 64 << 10
 DRAFT_SECONDS = 3600.0  # after which nobody is about to come back to a draft whose engine is gone
-_FIRST_WORD = b'\n{"type":"EngineStarted"'
 START_SECONDS = 30.0  # how long a new process may take to hold its lock before it counts as lost
 
 
@@ -181,7 +179,7 @@ def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
             if 0 < rest <= TAIL_BYTES:
                 lines += (torn + file.read()).split(b"\n")[:-1]
             elif rest:
-                lines += _engine_changes(file)
+                lines += engine_changes(path, file, HEAD_BYTES, HEAD_BYTES + rest - TAIL_BYTES)
                 file.seek(-TAIL_BYTES, os.SEEK_END)
                 lines += file.read().split(b"\n")[1:-1]
     except OSError:
@@ -189,19 +187,6 @@ def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
     for line in lines:
         if event := decode(line):
             yield event
-
-
-def _engine_changes(file: BufferedReader) -> list[bytes]:
-    """Where one engine follows another in the middle: the last line of the one, the first of the other."""
-    lines = []
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        beyond = len(data) - TAIL_BYTES
-        at = data.find(_FIRST_WORD, HEAD_BYTES, beyond)
-        while at >= 0:
-            before = data.rfind(b"\n", 0, at) + 1
-            lines += [data[before:at], data[at + 1 : data.find(b"\n", at + 1)]]
-            at = data.find(_FIRST_WORD, at + 1, beyond)
-    return lines
 
 
 def _subject(folder: RunFolder) -> tuple[str, str, str]:

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.spec import events as ev
-
-
-@dataclass
-class Curve:
-    """A series of (step, value), kept in machine numbers: 16 bytes a point."""
-
-    steps: array[float] = field(default_factory=lambda: array("d"))
-    values: array[float] = field(default_factory=lambda: array("d"))
-
-    def add(self, step: float, value: float) -> None:
-        """Append a point. A step that was logged before, as after a resume, starts the tail anew."""
-        while self.steps and self.steps[-1] >= step:
-            self.steps.pop()
-            self.values.pop()
-        self.steps.append(step)
-        self.values.append(value)
-
-    def __len__(self) -> int:
-        return len(self.steps)
+from engine.spec.curve import Curve
 
 
 @dataclass
@@ -63,7 +44,6 @@ class RunState:
     step: ev.Step | None = None
     loss: Curve = field(default_factory=Curve)
     eval_loss: Curve = field(default_factory=Curve)
-    learning_rate: Curve = field(default_factory=Curve)
     checkpoint: ev.CheckpointSaved | None = None
     finished: ev.TrainingFinished | None = None
     notices: list[ev.Notice] = field(default_factory=list)
@@ -86,11 +66,10 @@ class RunState:
         self.clock.apply(event)
         match event:
             # First, for of a long run nearly all are steps.
-            case ev.Step(step=step, loss=loss, learning_rate=rate):
+            case ev.Step(step=step, loss=loss):
                 self.step = event
                 if loss is not None:
                     self.loss.add(step, loss)
-                self.learning_rate.add(step, rate)
             case ev.EngineStarted():
                 # A new engine on the same folder (chat with an earlier run): what it did before stays known.
                 self.started, self.stage, self.failed, self.ended = event, "starting", None, None
@@ -108,6 +87,7 @@ class RunState:
                 self.dataset = event
             case ev.TrainingStarted():
                 self.training, self.finished, self.unsaved = event, None, True
+                self.loss.expect(event.total_steps)
             case ev.Evaluated(step=step, eval_loss=loss):
                 self.eval_loss.add(step, loss)
             case ev.CheckpointSaved():

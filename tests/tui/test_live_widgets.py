@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 from textual.app import App, ComposeResult
 
-from engine.spec.state import Curve, RunState, fold
+from engine.spec.curve import Curve, smoothed
+from engine.spec.state import RunState, fold
 from tests.tui import fakes
 from tui import amounts
 from tui.hardware import Monitor
@@ -24,7 +25,6 @@ from tui.widgets.curve_canvas import (
     frame_of,
     nice_step,
     shown_steps,
-    smoothed,
 )
 from tui.widgets.loss_plot import LossPlot, has_unicode
 from tui.widgets.status_line import progress_of
@@ -140,7 +140,7 @@ async def test_curve_with_a_restarted_tail_is_drawn_again() -> None:
         loss.add(20, 0.0)  # resumed from a checkpoint
         plot.show(loss, Curve(), 60)
         await pilot.pause()
-        assert len(plot._smooth) == 20
+        assert len(plot._loss.smooth) == 20
 
 
 @pytest.mark.parametrize(

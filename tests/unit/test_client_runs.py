@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.client import engine_changes
 from engine.client import runs as listing
 from engine.client.errors import DiscardRefused
 from engine.client.launch import launch, new_run
@@ -222,3 +223,47 @@ def test_drafts_that_a_kill_left_behind_are_tidied_up_after_a_while(folder: RunF
     assert discard_drafts(now=time.time() + 7200) == [folder]
     assert not folder.path.exists()
     assert kept.path.is_dir()
+
+
+@pytest.mark.parametrize("extra", [0, 1, 20, 40, 100, 900])
+def test_engines_that_follow_each_other_are_found_over_the_seams_of_what_is_read(
+    folder: RunFolder, extra: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Three engines of 100 s each, in a file read in small pieces, at any place between the pieces."""
+    for name in ("HEAD_BYTES", "TAIL_BYTES"):
+        monkeypatch.setattr(listing, name, 512)
+    monkeypatch.setattr(engine_changes, "PIECE_BYTES", 700)
+    monkeypatch.setattr(engine_changes, "LINE_BYTES", 300)
+    path = folder.events
+
+    def one_engine(steps: int) -> list[ev.AnyEvent]:
+        took = [msgspec.structs.replace(STEP, step=n, elapsed=100.0 * n / steps) for n in range(1, steps + 1)]
+        return [STARTED, stage("training"), *took]
+
+    engines = [one_engine(40), one_engine(50 + extra), one_engine(60)]
+    with path.open("wb") as file:
+        for number, events in enumerate(engines, 1):
+            file.writelines(map(ev.encode, events))
+            file.flush()
+            assert summarise(folder).seconds == pytest.approx(100.0 * number), "what was read before is kept"
+    path.write_bytes(b"".join(map(ev.encode, engines[0])))  # another, shorter file in its place
+    assert summarise(folder).seconds == pytest.approx(100.0)
+
+
+def test_a_long_run_is_not_mapped_into_memory_and_is_read_once(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
+    line = ev.encode(STEP)
+    with folder.events.open("wb") as file:
+        file.write(ev.encode(STARTED))
+        file.write(line * ((40 << 20) // len(line)))
+
+    def resident_mb(what: str) -> float:
+        found = next(one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith(what))
+        return int(found.split()[1]) / 1024
+
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now
+    before = resident_mb("VmRSS")
+    summarise(folder)
+    assert resident_mb("VmHWM") - before < 20
+    start = time.process_time()
+    summarise(folder)
+    assert time.process_time() - start < 0.1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine.spec import events as ev
-from engine.spec.state import Curve, RunState, fold
+from engine.spec.curve import Curve
+from engine.spec.state import RunState, fold
 from engine.spec.text import Message, say
 
 CARD = ev.Device(kind="cuda", name="T4", total_bytes=100)

@@ -29,7 +29,7 @@ from tui.run_words import value_words
 from tui.safe import visible
 from tui.screens.base import LorisScreen
 from tui.widgets.loss_plot import has_unicode
-from tui.widgets.overlay_plot import LETTERS, Line, OverlayPlot
+from tui.widgets.overlay_plot import LETTERS, OverlayPlot
 from tui.widgets.top_bar import TopBar
 
 FEWEST, MOST = 2, len(LETTERS)
@@ -144,9 +144,7 @@ class CompareScreen(LorisScreen):
             return
         lines = [run_line(letter, one) for letter, one in zip(LETTERS, found, strict=False)]
         self.query_one("#runs").mount_all([Static(line, markup=False) for line in lines])
-        totals = [one.state.training.total_steps if one.state.training else 0 for one in found]
-        curves = [Line(one.state.loss, total) for one, total in zip(found, totals, strict=True)]
-        self.query_one(OverlayPlot).show_lines(curves)
+        self.query_one(OverlayPlot).show_curves([one.state.loss for one in found])
         parts = [Static(part, markup=False) for part in difference_parts(found)]
         self.query_one("#settings").mount_all(parts)
 

@@ -229,12 +229,10 @@ class LiveScreen(LorisScreen):
     async def _look_at_hardware(self) -> None:
         """In a thread: a driver can take its time, and the keys must not wait for it."""
         hardware = await asyncio.to_thread(self._monitor.read)
-        if not self.is_attached:
-            return  # the screen was left meanwhile
-        pane = self.query_one(HardwarePane)
         step = self.loris.link.state.step
-        pane.peak_bytes = step.peak_reserved_bytes if step else 0
-        pane.hardware = hardware
+        for pane in self.query(HardwarePane):  # none, once the screen was left meanwhile
+            pane.peak_bytes = step.peak_reserved_bytes if step else 0
+            pane.hardware = hardware
 
     # Failure
 

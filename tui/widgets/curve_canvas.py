@@ -7,7 +7,6 @@ at 110x24 and 1 Hz, this one under 1 KB/s since only cells that changed are sent
 from __future__ import annotations
 
 import math
-from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -98,24 +97,6 @@ class Canvas:
             ]
             for columns in zip(self.bits, self.chars, self.inks, strict=True)
         ]  # fmt: skip
-
-
-def weight_for(total_steps: int) -> float:
-    """How much the average remembers: of short runs less, or it would trail far behind a falling loss."""
-    return 1 - 1 / min(20.0, max(3.0, total_steps / 20))
-
-
-def smoothed(values: Sequence[float], so_far: array[float], weight: float) -> None:
-    """Extend `so_far` to the exponential average of `values`, without redoing what is there.
-
-    The average is corrected for its start, so that it begins at the first value and not at zero.
-    """
-    del so_far[len(values) :]
-    done = len(so_far)
-    raw = so_far[-1] * (1 - weight**done) if done else 0.0
-    for number in range(done, len(values)):
-        raw = weight * raw + (1 - weight) * values[number]
-        so_far.append(raw / (1 - weight ** (number + 1)))
 
 
 def by_column(series: Series, frame: Frame, width: int) -> list[tuple[int, Sequence[float]]]:

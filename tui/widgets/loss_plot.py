@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from array import array
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -16,7 +15,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from engine.spec.state import Curve
+from engine.spec.curve import Curve
 from tui.i18n import _
 from tui.widgets.curve_canvas import (
     Canvas,
@@ -29,8 +28,6 @@ from tui.widgets.curve_canvas import (
     frame_of,
     nice_step,
     shown_steps,
-    smoothed,
-    weight_for,
 )  # fmt: skip
 
 Row = list[tuple[str, Ink]]
@@ -71,13 +68,10 @@ class LossPlot(Widget):
         self.braille = has_unicode() if braille is None else braille
         self._loss, self._eval, self._total = Curve(), Curve(), 0
         self._done = False
-        self._smooth: array[float] = array("d")
         self._rows: list[Row] = []
 
     def show(self, loss: Curve, evaluated: Curve, total_steps: int, done: bool = False) -> None:
         """Draw these curves. `total_steps` 0: not known yet. `done`: no more steps will come."""
-        if loss is not self._loss or total_steps != self._total:
-            del self._smooth[:]
         self._loss, self._eval, self._total, self._done = loss, evaluated, total_steps, done
         self._update()
 
@@ -106,10 +100,8 @@ class LossPlot(Widget):
     def _picture(self, width: int, height: int) -> list[Row]:
         if not len(self._loss):
             return self._empty(width, height)
-        # A re-logged step after a resume cuts the curve: the average is then made anew from there.
-        smoothed(self._loss.values, self._smooth, weight_for(self._total))
         loss = Series(self._loss.steps, self._loss.values)
-        smooth = Series(self._loss.steps, self._smooth)
+        smooth = Series(self._loss.steps, self._loss.smooth)
         evaluated = Series(self._eval.steps, self._eval.values)
         last = self._loss.steps[-1]
         frame = frame_of(loss, smooth, evaluated, last if self._done else shown_steps(last, self._total))
@@ -131,7 +123,7 @@ class LossPlot(Widget):
         smooth, each, held_out = _("loss, smoothed"), _("each step"), _("held-out rows")
         raw, line, mark = ("⠂", "━", "◆") if self.braille else (".", "*", "E")
         parts: list[tuple[str, Ink]] = [
-            (f"{line} {smooth} {_number(self._smooth[-1])}", "smooth"),
+            (f"{line} {smooth} {_number(self._loss.smooth[-1])}", "smooth"),
             (f"{raw} {each} {_number(self._loss.values[-1])}", "raw"),
         ]
         if len(self._eval):

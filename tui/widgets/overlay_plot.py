@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
-from engine.spec.state import Curve
+from engine.spec.curve import Curve
 from tui.i18n import _
 from tui.widgets.curve_canvas import (
     CURVE_INKS,
@@ -17,8 +15,6 @@ from tui.widgets.curve_canvas import (
     by_column,
     draw_line,
     frame_of,
-    smoothed,
-    weight_for,
 )
 from tui.widgets.loss_plot import LossPlot, Row, as_text
 
@@ -26,22 +22,8 @@ LETTERS = "ABCDEF"
 BETWEEN_LETTERS = 18  # cells, at which a curve repeats its letter
 
 
-@dataclass(frozen=True)
-class Line:
-    """A run's loss and how many steps it was to have."""
-
-    loss: Curve
-    total_steps: int
-
-    def smooth(self) -> Series:
-        """The curve without its noise."""
-        values: array[float] = array("d")
-        smoothed(self.loss.values, values, weight_for(self.total_steps))
-        return Series(self.loss.steps, values)
-
-
 class OverlayPlot(LossPlot):
-    """Give it up to six lines with `show_lines`."""
+    """Give it up to six curves with `show_curves`."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"loss-plot--{ink}" for ink in CURVE_INKS}
     DEFAULT_CSS = """
@@ -54,15 +36,15 @@ class OverlayPlot(LossPlot):
         & .loss-plot--curve5 { color: $foreground; text-style: bold; }
     }
     """
-    lines: Sequence[Line] = ()
+    curves: Sequence[Curve] = ()
 
-    def show_lines(self, lines: Sequence[Line]) -> None:
-        """Draw these."""
-        self.lines = lines
+    def show_curves(self, curves: Sequence[Curve]) -> None:
+        """Draw these, without their noise."""
+        self.curves = curves
         self._update()
 
     def _picture(self, width: int, height: int) -> list[Row]:
-        series = [line.smooth() for line in self.lines]
+        series = [Series(curve.steps, curve.smooth) for curve in self.curves]
         drawn = [one for one in series if len(one.steps)]
         if not drawn:
             return self._empty(width, height)
