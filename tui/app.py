@@ -144,6 +144,7 @@ class LorisApp(App[None]):
             self.pop_screen()
         if len(self.screen_stack) > 1:
             cast("LorisScreen", self.screen).leave(name)
+            self.workers.cancel_node(self.screen)  # now: its widgets go before it does
             self.switch_screen(screen)
         else:
             self.push_screen(screen)

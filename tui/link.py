@@ -40,6 +40,7 @@ from tui.resuming import resume
 from tui.safe import visible
 
 LOG_LINES = 5000
+LINE_CHARS = 2000  # of a line: the rest is in the file
 CONNECT_PATIENCE = 1.0  # seconds for an engine that lives to answer
 POLLS_AT_ONCE = 8  # of an old run: 40,000 steps in about 80 ms, and the keys are answered in between
 START_PATIENCE = 3.0  # seconds for a new engine to open its socket
@@ -233,9 +234,9 @@ class EngineLink:
             if not self._events.behind:
                 break
         lines = self._log.poll()
-        self.log.extend(visible(line) for line in lines)
+        self.log.extend(visible(line[:LINE_CHARS]) for line in lines)
         self.log_total += len(lines)
-        doing, self.doing = self.doing, visible(self._log.partial)
+        doing, self.doing = self.doing, visible(self._log.partial[:LINE_CHARS])
         return changed or bool(lines) or doing != self.doing
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.tui import fakes
 from tests.tui.fakes import FakeMonitor, screen_text
 from tests.tui.wizard_fakes import until
 from tui.app import LorisApp
+from tui.link import LINE_CHARS
 from tui.screens.live import LiveScreen
 
 FAKE_ENGINE = Path(__file__).parent.parent / "unit" / "fake_engine.py"
@@ -28,6 +30,30 @@ FAKE_ENGINE = Path(__file__).parent.parent / "unit" / "fake_engine.py"
 async def test_two_hundred_thousand_steps_are_painted_at_once() -> None:
     folder = long_run(200_000)
     assert await inside(folder) < 6  # 0.7 s on an idle machine: tests/bench_attach.py holds it to 1.5
+
+
+async def test_a_line_without_an_end_is_cut() -> None:
+    """Five thousand lines of a megabyte each, such as a dump of a tensor, would fill the memory."""
+    backend = fakes.FakeBackend()
+    app = fakes.app_on("live", backend, fakes.training(), ["x" * 1_000_000])
+    assert app.link.log[-1] == "x" * LINE_CHARS
+
+
+async def test_what_a_screen_still_looks_at_is_dropped_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that answers while the screen is taken down, its widgets first."""
+    app = fakes.app_on("live", fakes.FakeBackend(), fakes.training())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        screen, answered = app.screen, threading.Event()
+        assert isinstance(screen, LiveScreen)
+        monkeypatch.setattr(screen._monitor, "read", lambda: answered.wait(10))
+        screen._look_at_hardware()
+        looks = [worker for worker in app.workers if worker.node is screen]
+        assert looks
+        app.go("home")
+        assert all(worker.is_cancelled for worker in looks)
+        answered.set()
+        await pilot.pause()
 
 
 @pytest.fixture
