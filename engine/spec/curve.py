@@ -68,7 +68,7 @@ class Curve:
             self._thin()
 
     def _thin(self) -> None:
-        """Keep the extremes of each stretch; make the stretches longer if that leaves more than half of the points."""
+        """Keep the extremes of each stretch; make stretches longer if that leaves more than half of the points."""
         done = min(self._thinned, len(self.steps))
         self._keep([*range(done), *self._extremes(done)])
         if len(self.steps) > MOST_POINTS // 2:
