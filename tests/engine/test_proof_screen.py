@@ -11,10 +11,11 @@ from textual.pilot import Pilot
 from engine.spec.prompts import ALPACA, ALPACA_ZH
 from engine.spec.report import DataReport
 from tests.tui.fakes import screen_text
-from tests.tui.wizard_fakes import RecordingBackend, at_step, loris, settle, type_into, until, wizard
+from tests.tui.wizard_fakes import RecordingBackend, at_step, loris, settle, type_into, until, walk_to, wizard
 from tui.app import LorisApp
 from tui.screens.proof import ProofScreen
 from tui.widgets.choose_dialog import ChooseDialog
+from tui.widgets.list_box import ListBox
 from tui.widgets.mapping_dialog import MappingDialog
 from tui.widgets.token_view import LEARNED, MASKED
 
@@ -43,6 +44,18 @@ async def prove(pilot: Pilot[None]) -> DataReport:
     return app.proofs.report
 
 
+async def choose_column(pilot: Pilot[None], role: str, *keys: str) -> None:
+    """Open the menu of what fills a role, and choose there."""
+    await walk_to(pilot, f"dataset.{role}_column")
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(loris(pilot).screen, MappingDialog))
+    while not isinstance(pilot.app.focused, ListBox):
+        await pilot.press("tab")
+    await pilot.press(*keys)
+    await until(pilot, at_step(pilot, "dataset"))
+    await settle(pilot)
+
+
 async def back(pilot: Pilot[None]) -> None:
     await pilot.press("escape")
     await until(pilot, at_step(pilot, "dataset"))
@@ -69,13 +82,14 @@ async def test_the_data_steps_of_the_notebooks(tmp_path: Path) -> None:
     app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
     async with app.run_test(size=(80, 50)) as pilot:
         await settle(pilot)
-        app.go("dataset")
+        await pilot.press("enter")  # the demo is offered first
+        await until(pilot, at_step(pilot, "review"))
+        await pilot.press("f3")
         await until(pilot, at_step(pilot, "dataset"))
 
         # Row 4 and 10: Alpaca with the Chinese prompt; the end is learned, the prompt is not.
         await type_into(pilot, "dataset.path", write(tmp_path / "alpaca.jsonl", ALPACA_ROWS))
-        wizard(pilot).focus_field("dataset.prompt_template")
-        await pilot.pause()
+        await walk_to(pilot, "dataset.prompt_template")
         await pilot.press("shift+tab", "right")  # from the English text to the Chinese one
         await settle(pilot)
         assert app.draft["dataset.prompt_template"] == ALPACA_ZH
@@ -101,29 +115,20 @@ async def test_the_data_steps_of_the_notebooks(tmp_path: Path) -> None:
         # Row 9: with everything learned, there is nothing masked.
         share = report.learned_tokens / report.tokens
         await back(pilot)
-        wizard(pilot).focus_field("dataset.train_on_responses_only")
-        await pilot.pause()
+        await walk_to(pilot, "dataset.train_on_responses_only")
         await pilot.press("space")
         report = await prove(pilot)
         assert report.learned_tokens / report.tokens > share
         assert gutters(pilot)[1] == ""
         await back(pilot)
-        wizard(pilot).focus_field("dataset.train_on_responses_only")
-        await pilot.pause()
+        await walk_to(pilot, "dataset.train_on_responses_only")
         await pilot.press("space")
 
         # Row 5: instruction and output alone; the instruction becomes the input, by the menus of the columns.
         await type_into(pilot, "dataset.path", write(tmp_path / "ruozhiba.jsonl", RUOZHIBA))
         await until(pilot, lambda: wizard(pilot)._seen is not None and wizard(pilot)._seen.total == 3)  # type: ignore[attr-defined]
         for field, keys in (("instruction", ("end", "enter")), ("input", ("home", "enter"))):
-            wizard(pilot).focus_field(f"dataset.{field}_column")
-            await pilot.pause()
-            await pilot.press("enter")
-            await until(pilot, lambda: isinstance(app.screen, MappingDialog))
-            app.screen.query_one("ListBox").focus()
-            await pilot.press(*keys)
-            await until(pilot, at_step(pilot, "dataset"))
-            await settle(pilot)
+            await choose_column(pilot, field, *keys)
         assert app.draft["dataset.instruction_column"] == ""
         assert app.draft["dataset.input_column"] == "instruction"
         report = await prove(pilot)
@@ -133,10 +138,13 @@ async def test_the_data_steps_of_the_notebooks(tmp_path: Path) -> None:
         await back(pilot)
 
         # Row 6: train.json, a list of rows, one of them with an input.
-        wizard(pilot).field_at("dataset.instruction_column").put("instruction")
-        wizard(pilot).field_at("dataset.input_column").put("input")
-        wizard(pilot).field_at("dataset.prompt_template").put(ALPACA)
         await type_into(pilot, "dataset.path", write(tmp_path / "train.json", ALPACA_ROWS, lines=False))
+        await until(pilot, lambda: wizard(pilot)._seen is not None and wizard(pilot)._seen.total == 2)  # type: ignore[attr-defined]
+        await choose_column(pilot, "instruction", "home", "enter")
+        await choose_column(pilot, "input", "home", "down", "enter")
+        await walk_to(pilot, "dataset.prompt_template")
+        await pilot.press("shift+tab", "left")
+        await settle(pilot)
         report = await prove(pilot)
         assert [row.text for row in report.examples] == [ALPACA.format(**row) + eos for row in ALPACA_ROWS]
         await pilot.press("n")
@@ -145,8 +153,7 @@ async def test_the_data_steps_of_the_notebooks(tmp_path: Path) -> None:
 
         # Row 7: ShareGPT, with a template that is chosen by its name.
         await type_into(pilot, "dataset.path", write(tmp_path / "chats.jsonl", SHAREGPT))
-        wizard(pilot).focus_field("dataset.chat_template")
-        await pilot.pause()
+        await walk_to(pilot, "dataset.chat_template")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ChooseDialog))
         await pilot.press("down", "enter")  # the first after auto
@@ -162,8 +169,15 @@ async def test_the_data_steps_of_the_notebooks(tmp_path: Path) -> None:
         assert "<|im_start|>assistant↵" in masked
 
         # A length too short for any answer is a stop, and one key mends it.
-        app.draft["model.max_seq_length"] = 16
-        await pilot.press("ctrl+r")
+        await back(pilot)
+        await pilot.press("f2")
+        await until(pilot, at_step(pilot, "model"))
+        await walk_to(pilot, "model.max_seq_length")
+        await type_into(pilot, "model.max_seq_length", "16")
+        await pilot.press("f3")
+        await until(pilot, at_step(pilot, "dataset"))
+        await settle(pilot)
+        await pilot.press("f7")
         await until(pilot, lambda: "Nothing would be learned" in screen_text(app), WORKER_SECONDS)
         await pilot.press("1")
         await until(pilot, lambda: "good to train" in screen_text(app), WORKER_SECONDS)

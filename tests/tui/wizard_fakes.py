@@ -19,6 +19,9 @@ from tests.tui.fakes import FakeBackend
 from tui.app import LorisApp
 from tui.screens.wizard import STEPS, WizardScreen
 from tui.widgets.field import Field
+from tui.widgets.fold import FoldTitle
+
+MOST_FIELDS = 120  # of a form, with its titles
 
 NASTY = "[red]x[/] [/nope] \x1b]0;pwned\x07 \u202eabc"
 SHOWN_NASTY = "[red]x[/] [/nope] ␛]0;pwned␇ �abc"
@@ -87,6 +90,19 @@ async def open_step(pilot: Pilot[None], key: str) -> WizardScreen:
     await until(pilot, at_step(pilot, list(STEPS)[int(key[1:]) - 2]))
     await settle(pilot)
     return wizard(pilot)
+
+
+async def walk_to(pilot: Pilot[None], path: str) -> None:
+    """Go to a field with the Tab key, as one does who has no mouse; what is folded away is opened on the way."""
+    for _ in range(MOST_FIELDS):
+        field, focused = wizard(pilot).field_at(path), pilot.app.focused
+        if focused is field.editor:
+            return
+        if isinstance(focused, FoldTitle) and not focused.is_open and focused.parent in field.ancestors:
+            await pilot.press("enter")
+        await pilot.press("tab")
+        await pilot.pause()
+    raise AssertionError(f"Tab does not come to {path}")
 
 
 async def type_into(pilot: Pilot[None], path: str, text: str) -> Field:
