@@ -1,4 +1,4 @@
-"""Lets the tests be spread over processes: `pytest -n 3`. Those that train share one, for they need the cores."""
+"""Lets the tests be spread over processes: `pytest -n 3`. Engines share one: they would fight for the cores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-TRAINING = (HERE / "engine", HERE / "e2e")
+ENGINE, TERMINAL = HERE / "engine", HERE / "e2e"
 
 
 @pytest.hookimpl(tryfirst=True)  # before the folder of `tmp_path` is made
@@ -28,5 +28,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if any(folder in item.path.parents for folder in TRAINING):
-            item.add_marker(pytest.mark.xdist_group("training"))
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item: pytest.Item) -> str:
+    """Which tests must share a process; empty for those that may run anywhere."""
+    if TERMINAL in item.path.parents:
+        return "terminal"
+    if ENGINE in item.path.parents:  # importing Unsloth takes long: once for all that do so themselves
+        return "data" if "unsloth" in vars(getattr(item, "module", item)) else "engines"
+    return ""
