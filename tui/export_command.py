@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -13,7 +14,7 @@ from engine.client.control import Control, Request
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
 from engine.client.served import catch_up, find_run, served
-from engine.preflight.export import plan
+from engine.preflight.export import plan, target_of
 from engine.spec import commands as co
 from engine.spec import events as ev
 from engine.spec.events import ExportKind
@@ -23,11 +24,11 @@ from engine.spec.state import RunState
 from engine.spec.text import Message
 from tui.amounts import size
 from tui.errors import complain
+from tui.fetch_command import BAD_INPUT, CANCELLED, FAILED, SAVED, find_or_fetch
 from tui.i18n import N_, _, render
 from tui.printer import STAGE_LINES
 from tui.safe import visible
 
-SAVED, FAILED, BAD_INPUT, CANCELLED = 0, 1, 2, 130
 LINE_SECONDS = 2.0  # between lines of one step
 STEPS: dict[co.ExportStep, str] = {
     "merging": N_("Merging adapter and model"),
@@ -45,7 +46,15 @@ SUFFIXES: dict[ExportKind, str] = {
     "merged_4bit": "bnb-4bit",
     "gguf": "GGUF",
 }
-OPTIONS = {"path": "--to", "quantizations": "--gguf", "llama_cpp": "--llama-cpp", "kind": "--merged-4bit"}
+OPTIONS = {
+    "path": "--to",
+    "quantizations": "--gguf",
+    "llama_cpp": "--llama-cpp",
+    "kind": "--merged-4bit",
+    "repo_id": "--push",
+    "token": "HF_TOKEN",
+    "private": "--private",
+}
 
 
 def wanted(options: argparse.Namespace) -> list[co.Export]:
@@ -72,6 +81,10 @@ def run_export(options: argparse.Namespace) -> int:
         complain(visible(_("There is no run {name}. See the list in: loris").format(name=options.run)))
         return BAD_INPUT
     asked = wanted(options)
+    if options.gguf and not wrong(asked[-1].quantizations):
+        if (code := find_or_fetch(options)) != SAVED:
+            return code
+        asked = wanted(options)
     if not asked:
         complain(_("Say what to save: --adapter, --merged-16bit, --merged-4bit or --gguf q4_k_m."))
         return BAD_INPUT
@@ -85,15 +98,15 @@ def run_export(options: argparse.Namespace) -> int:
 
 
 def _own_place(command: co.Export, folder: RunFolder, count: int) -> co.Export:
-    """Several kinds, or a folder that is not there yet, get folders of their own below the one that was named."""
+    """Several kinds get folders of their own below the one that was named, whether that is there yet or not."""
     import msgspec
 
     if not command.path:
         return command
-    place = Path(command.path).expanduser().absolute()
-    if count > 1 or place.is_dir():
+    place = target_of(command.kind, command.path, folder, command.quantizations)
+    if count > 1:
         names = () if wrong(command.quantizations) else named(command.quantizations)
-        place = place / folder.name / export_name(command.kind, names)
+        place = Path(command.path).expanduser().absolute() / folder.name / export_name(command.kind, names)
     return msgspec.structs.replace(command, path=str(place))
 
 
@@ -160,7 +173,7 @@ class Exporting:
                 case co.Progress():
                     self._progress(reply)
                 case co.Refused():
-                    return self._refused(reply.code, reply.field, reply.message)
+                    return self._refused(reply)
                 case co.Done():
                     self._request = None
                     catch_up(follower, state)
@@ -194,18 +207,25 @@ class Exporting:
             if message:
                 print("  " + visible(render(message)), flush=True)  # noqa: T201
 
-    def _refused(self, code: str, field: str, message: Message) -> int:
-        complain(visible(": ".join(filter(None, [OPTIONS.get(field, ""), render(message)]))))
-        if code == "cancelled":
+    def _refused(self, reply: co.Refused, hint: Message | None = None) -> int:
+        if self._options.json:
+            self._json(co.encode(reply))
+        words = " ".join(filter(None, [render(reply.message), render(hint) if hint else ""]))
+        complain(visible(": ".join(filter(None, [OPTIONS.get(reply.field, ""), words]))))
+        if reply.code == "cancelled":
             return CANCELLED
-        return BAD_INPUT if field else FAILED
+        return BAD_INPUT if reply.field else FAILED
 
     async def _push(
         self, control: Control, command: co.Export, number: int, follower: Follower, state: RunState
     ) -> int:
         name = self._options.push + (f"-{SUFFIXES[command.kind]}" if number else "")
         path = next(e.path for e in reversed(state.exports) if e.kind == command.kind)
-        push = co.Push(id=0, kind=command.kind, repo_id=name, path=path, private=not self._options.public)
+        # The engine may have been started where no token was: this process's own goes with the command.
+        token = os.environ.get("HF_TOKEN", "")
+        push = co.Push(
+            id=0, kind=command.kind, repo_id=name, path=path, private=not self._options.public, token=token
+        )
         request = control.request(push)
         reading = asyncio.create_task(_last(request))
         self._interrupts = 0
@@ -219,7 +239,7 @@ class Exporting:
         self._show_pushing(follower, state)
         reply = reading.result()
         if isinstance(reply, co.Refused):
-            return self._refused(reply.code, "", reply.message)
+            return self._refused(reply, state.push_failed.hint if state.push_failed else None)
         if self._options.json:
             self._json(co.encode(reply))
         else:

@@ -22,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--to", metavar="DIR", default="", help=_("the folder to save into; without it, the run's own exports"))
     add("--overwrite", action="store_true", help=_("replace what an earlier export left there"))
     add("--llama-cpp", metavar="DIR", default="", help=_("where llama.cpp is, if not where Unsloth looks for it"))
+    add(
+        "--fetch-llama-cpp", action="store_true",
+        help=_("fetch llama.cpp's sources and build it, if there is none: 37 MB or a little more, 3-15 minutes"),
+    )  # fmt: skip
     add("--ollama", metavar="NAME", default="", help=_("hand the GGUF file to Ollama under this name"))
     add(
         "--push",

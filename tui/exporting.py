@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from engine.preflight.export import Plan, needed, plan
-from engine.preflight.llama_cpp import LlamaCpp, find_llama_cpp
+from engine.preflight.llama_cpp import LlamaCpp
 from engine.spec.commands import Progress
 from tui.amounts import size
 from tui.i18n import N_, _, render
 from tui.safe import visible
 
-__all__ = ["LlamaCpp", "Plan", "find_llama_cpp", "llama_words", "needed", "plan", "plan_words", "progress_words"]
+__all__ = ["Plan", "llama_words", "needed", "plan", "plan_words", "progress_words"]
 
 STEPS = {
     "merging": N_("merging the adapter into the base model"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import msgspec
 
+from engine.preflight.llama_cpp import PATH_VARIABLE
 from engine.spec.files import write_atomically
 from engine.spec.folder import home
 
@@ -15,11 +17,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`language` is empty until the user has chosen one: then the locale decides.
 
     `price_per_hour`: what this machine costs; 0 where nobody wants to know. `currency`: free text, such as USD.
+    `llama_cpp`: the folder of the llama.cpp that makes GGUF files; empty to look for one.
     """
 
     language: str = ""
     price_per_hour: float = 0.0
     currency: str = ""
+    llama_cpp: str = ""
 
 
 def _path() -> Path:
@@ -40,6 +44,16 @@ def save_settings(settings: Settings) -> None:
         write_atomically(_path(), msgspec.json.encode(settings).decode())
     except OSError:
         return
+
+
+def llama_cpp_folder() -> str:
+    """The llama.cpp that the user has named: in the environment, as for Unsloth, or earlier in the Save screen."""
+    return os.environ.get(PATH_VARIABLE, "").strip() or load_settings().llama_cpp
+
+
+def remember_llama_cpp(folder: str) -> None:
+    """Name this one from now on; empty for none."""
+    save_settings(msgspec.structs.replace(load_settings(), llama_cpp=folder))
 
 
 def parse_price(text: str) -> tuple[float, str] | None:

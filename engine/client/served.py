@@ -53,6 +53,7 @@ async def served(
     if process:
         state.stage, state.failed, state.ended = "starting", None, None
     told: Stage | None = None
+    answered = False
     try:
         while True:
             gone = process.poll() is not None if process else not is_alive(folder)
@@ -71,6 +72,7 @@ async def served(
                 tell(told)
             await asyncio.sleep(POLL_SECONDS)
         async with Control.connect(folder, 5.0) as control:
+            answered = True
             try:
                 yield control, follower, state
             finally:
@@ -79,6 +81,8 @@ async def served(
                         await asyncio.wait_for(control.ask(Shutdown(id=0)), 5.0)
     finally:
         if process:
+            if not answered:
+                process.terminate()  # given up while it was loading: nobody will ask it anything
             for _ in range(int(LEAVE_SECONDS / POLL_SECONDS)):
                 if process.poll() is not None:
                     break

@@ -17,6 +17,7 @@ from engine.spec.text import N_, Message, say
 
 MERGED_BITS = 16.0
 FOUR_BITS = 5.2  # 4 bits, their scales, and the embeddings, which stay at 16
+CHECKSUMS = "SHA256SUMS"  # in every folder that an export made; as `sha256sum --check` reads it
 SPARE = 1.02  # a file system's own needs
 
 
@@ -84,13 +85,19 @@ def reusable(folder: RunFolder, state: RunState) -> Path | None:
 
 
 def target_of(kind: ExportKind, typed: str, folder: RunFolder, quantizations: tuple[str, ...] = ()) -> Path:
-    """Where `typed` leads: into a folder that is there, under the run's name and the kind; empty: the run's own."""
+    """Where `typed` leads: into a folder that is there, under the run's name and the kind; empty: the run's own.
+
+    What an earlier export made is the target itself, and never a place to put another one into.
+    """
     typed = typed.strip()
     name = export_name(kind, _named(quantizations))
     if not typed:
         return folder.exports / name
     target = Path(os.path.abspath(os.path.expanduser(typed)))
-    return target / folder.name / name if target.is_dir() else target
+    earlier = target.name == name and (target.parent == folder.exports or target.parent.name == folder.name)
+    if not target.is_dir() or earlier or (target / CHECKSUMS).is_file():
+        return target
+    return target / folder.name / name
 
 
 def plan(

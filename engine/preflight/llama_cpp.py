@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.spec.folder import cache_folder
 from engine.spec.text import N_, Message, say
 
 PATH_VARIABLE = "UNSLOTH_LLAMA_CPP_PATH"
@@ -17,9 +18,7 @@ QUANTIZERS = ("llama-quantize", "build/bin/llama-quantize", "quantize")
 CONVERTERS = ("unsloth_convert_hf_to_gguf.py", "convert_hf_to_gguf.py", "convert-hf-to-gguf.py")
 HELP_SECONDS = 10.0
 NEWEST_ASKED_FOR = "IQ4_XS"  # a program that does not know it knows no model of today either
-# What Unsloth's own installer takes: prebuilt programs for this machine, or the sources and a compiler.
-FETCHED_BYTES = 60_000_000
-WHERE_FROM = "https://github.com/unslothai/llama.cpp"
+WHERE_FROM = "https://github.com/ggml-org/llama.cpp"
 
 
 @dataclass(frozen=True)
@@ -43,14 +42,14 @@ class LlamaCpp:
 
 
 def find_llama_cpp(typed: str = "") -> LlamaCpp:
-    """The llama.cpp at `typed`, or else where Unsloth looks and on the PATH. Runs its programs: use a thread."""
+    """The llama.cpp at `typed`, or else the one that Loris built, Unsloth's, or the PATH's. Runs its programs."""
     named = typed.strip() or os.environ.get(PATH_VARIABLE, "").strip()
     if named:
         folder = Path(named).expanduser()
         if not folder.is_dir():
             return LlamaCpp("missing", folder, error=say(N_("There is no folder {path}."), path=str(folder)))
         return look_at(folder)
-    places = [Path.home() / ".unsloth" / "llama.cpp"]
+    places = [built_folder(), Path.home() / ".unsloth" / "llama.cpp"]
     if on_path := shutil.which("llama-quantize"):
         real = Path(on_path).resolve()
         places += [real.parent, real.parent.parent.parent]  # beside the program, or above build/bin
@@ -59,14 +58,19 @@ def find_llama_cpp(typed: str = "") -> LlamaCpp:
     return best or LlamaCpp("missing", error=missing())
 
 
+def built_folder() -> Path:
+    """Where Loris puts the one that it builds when it is told to."""
+    return cache_folder() / "llama.cpp"
+
+
 def missing() -> Message:
-    """What to do when there is none: what would be fetched, from where, and how large."""
+    """What to do when there is none."""
     return say(
         N_(
-            "GGUF files are made with llama.cpp, which is not here. Fetch it from {where} (about {size} MB), and "
-            "name its folder, or set {variable}."
+            "GGUF files are made with llama.cpp, which is not here. Name the folder where it is (or set "
+            "{variable}), or have Loris fetch and build it."
         ),
-        where=WHERE_FROM, size=FETCHED_BYTES // 1_000_000, variable=PATH_VARIABLE,
+        variable=PATH_VARIABLE,
     )  # fmt: skip
 
 

@@ -78,8 +78,9 @@ def run_tool(
     environment: dict[str, str] | None = None,
     folder: Path | None = None,
     seconds: float | None = None,
+    log: Callable[[str], object] | None = None,
 ) -> list[str]:
-    """Run a program to its end; returns the last lines that it wrote. Its output goes to the log too.
+    """Run a program to its end; returns the last lines that it wrote. `log` gets all of them: standard output.
 
     Raises `Cancelled`, `ToolFailed`, or OSError. It gets no standard input: nothing can be asked.
     """
@@ -95,6 +96,7 @@ def run_tool(
         start_new_session=True,
     )
     tail: deque[str] = deque(maxlen=TAIL_LINES)
+    log = log or sys.stdout.write
     give_up = time.monotonic() + seconds if seconds else None
 
     def listen() -> None:
@@ -102,7 +104,7 @@ def run_tool(
         for raw in process.stdout:
             for text in raw.decode("utf-8", "replace").replace("\r", "\n").splitlines():
                 if text.strip():
-                    sys.stdout.write(text + "\n")
+                    log(text + "\n")
                     tail.append(text.rstrip())
                     with suppress(Exception):
                         line(text)

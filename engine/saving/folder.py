@@ -12,11 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.failures import RunFailed
-from engine.preflight.export import taken
+from engine.preflight.export import CHECKSUMS, taken
 from engine.spec.lock import hold
 from engine.spec.text import N_, say
 
-CHECKSUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
 _LOCK = ".loris-lock"  # held while the folder is being filled, so that one left by a killed engine is told apart
 _CHUNK = 1 << 20
 

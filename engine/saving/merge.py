@@ -10,10 +10,10 @@ from typing import Any
 
 from engine.failures import RunFailed
 from engine.model import count_parameters
-from engine.preflight.export import no_gpu
+from engine.preflight.export import CHECKSUMS, no_gpu
 from engine.saving.cancel import cancellable, run_tool
 from engine.saving.child import environment
-from engine.saving.folder import CHECKSUMS, size_of
+from engine.saving.folder import size_of
 from engine.saving.job import Work
 
 BUFFERS = ".buffers"  # where Unsloth puts what does not fit into the GPU's memory

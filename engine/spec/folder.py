@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from platformdirs import user_config_path, user_data_path
+from platformdirs import user_cache_path, user_config_path, user_data_path
 
 
 def home() -> tuple[Path, Path]:
@@ -16,6 +16,12 @@ def home() -> tuple[Path, Path]:
     if own := os.environ.get("LORIS_HOME"):
         return Path(own).expanduser(), Path(own).expanduser()
     return user_data_path("loris"), user_config_path("loris")
+
+
+def cache_folder() -> Path:
+    """What Loris can make again, such as a llama.cpp that it built."""
+    own = os.environ.get("LORIS_HOME")
+    return Path(own).expanduser() / "cache" if own else user_cache_path("loris")
 
 
 def runs_folder() -> Path:

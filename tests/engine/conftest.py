@@ -72,6 +72,16 @@ def waiting(
 
 
 @pytest.fixture(scope="session")
+def trained(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Engine]]:
+    """Engines that serve one trained demo, the newest last: a test that kills one lets another be started."""
+    engine = Engine(tmp_path_factory.mktemp("trained") / "run", demo, LORIS_FAULT="hold")
+    engines = [engine]
+    engine.wait_for_stage("serving")
+    yield engines
+    engines[-1].kill()
+
+
+@pytest.fixture(scope="session")
 def losses(notebook: subprocess.Popen[str]) -> list[float]:
     """The notebook's loss at every step."""
     output, _ = notebook.communicate(timeout=PATIENCE)

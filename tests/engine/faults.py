@@ -10,12 +10,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from engine import trainer
 from engine.saving import folder as saving_folder
+from engine.saving import merge
+from engine.saving.job import Work
 from engine.spec import complete
 from tests.engine.process import PLANTED
 
@@ -129,6 +132,28 @@ def killexport(_at: float) -> None:
     saving_folder.sync = sync
 
 
+def hold(_at: float) -> None:
+    """Exports stay at the step that the run's file `hold` names, until given up; `held` says that one does."""
+    order, said = Path(sys.argv[1], "hold"), Path(sys.argv[1], "held")
+    step, halve = Work.step, merge.in_16_bits
+
+    def stay(name: str, given_up: Callable[[], bool] = lambda: False) -> None:
+        while not given_up() and order.exists() and order.read_text() == name:
+            said.touch()
+            time.sleep(0.02)
+
+    def held_step(self: Work, name: Any, *args: Any, **named: Any) -> None:
+        step(self, name, *args, **named)
+        stay(name, self.cancelled)
+
+    def held_halving(folder: Any) -> None:
+        stay("merged")
+        halve(folder)
+
+    Work.step = held_step  # type: ignore[method-assign]
+    merge.in_16_bits = held_halving
+
+
 def sloweval(seconds: float) -> None:
     """Every row held out takes longer."""
     usual = trainer.Trainer.prediction_step
@@ -154,5 +179,6 @@ FAULTS: dict[str, Callable[[float], None]] = {
     function.__name__: function
     for function in (
         slow, kill, oom, hostmem, nan, hang, clock, killcheckpoint, killadapter, killexport, sloweval, say, token,
+        hold,
     )
 }  # fmt: skip

@@ -13,47 +13,69 @@ from engine.preflight.gguf_file import read_head
 from engine.spec import commands as co
 from engine.spec import events as ev
 from tests.engine.process import Client, Engine
-from tests.engine.test_exports import client, ending, engine, export, names, plainly, until
+from tests.engine.saving import (
+    client,
+    ending,
+    engine,
+    export,
+    forget_merged,
+    held,
+    names,
+    plainly,
+    refused,
+    saved,
+    until,
+    wait_until_gone,
+)
 
 __all__ = ["client", "engine"]
 LLAMA_CPP = os.environ.get("UNSLOTH_LLAMA_CPP_PATH", "")
 QUANTIZATIONS = ("q4_k_m", "q8_0", "f16")
+STEPS = ("merging", "converting", "quantizing", "verifying", "hashing")
 pytestmark = [
     pytest.mark.gguf,
     pytest.mark.skipif(not LLAMA_CPP, reason="UNSLOTH_LLAMA_CPP_PATH names no llama.cpp"),
 ]
 
 
-@pytest.mark.parametrize("step", ["merging", "converting", "quantizing", "verifying", "hashing"])
-def test_cancel_while(step: str, engine: Engine, client: Client, tmp_path: Path) -> None:
-    number = client.send(co.Export, kind="gguf", quantizations=QUANTIZATIONS, path=str(tmp_path / "out"))
-    until(client, number, step)
-    client.send(co.Cancel, target=number)
-    reply = ending(client, number)
-    assert isinstance(reply, co.Refused)
-    assert reply.code == "cancelled"
-    assert names(tmp_path) == []
+@pytest.fixture(autouse=True)
+def _merges_again(engine: Engine) -> None:
+    forget_merged(engine)
 
 
-def test_a_disk_that_is_full_at_conversion(engine: Engine, client: Client, tmp_path: Path) -> None:
-    number = client.send(co.Export, kind="gguf", quantizations=QUANTIZATIONS, path=str(tmp_path / "out"))
-    until(client, number, "converting")
+def children(pid: int) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
+    return [int(word) for word in found.split()]
+
+
+def test_cancel_at_each_step(engine: Engine, client: Client, tmp_path: Path) -> None:
+    for step in STEPS:
+        with held(engine, step if step in ("merging", "hashing") else "nowhere"):
+            number = client.send(co.Export, kind="gguf", quantizations=QUANTIZATIONS, path=str(tmp_path / "out"))
+            until(client, number, step)
+            client.send(co.Cancel, target=number)
+            refused(ending(client, number), "cancelled")
+        assert names(tmp_path) == [], step
+        engine.wait_for(lambda: not children(engine.process.pid))
+    saved(export(client, kind="gguf", quantizations=QUANTIZATIONS, path=str(tmp_path / "out")))
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("step", ["converting", "quantizing"])
+def test_a_disk_that_is_full_while(step: str, engine: Engine, client: Client, tmp_path: Path) -> None:
     pid = engine.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    for process in (pid, *_children(pid)):
-        resource.prlimit(process, resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    with held(engine, step):
+        number = client.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=str(tmp_path / "out"))
+        until(client, number, step)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 20, before[1]))  # its programs inherit it
     try:
         reply = ending(client, number)
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
-    assert isinstance(reply, co.Refused)
-    assert reply.code == "disk_full"
+    refused(reply, "disk_full")
     assert names(tmp_path) == []
-
-
-def _children(pid: int) -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
-    return [int(word) for word in found.split()]
+    saved(export(client, kind="gguf", quantizations=("q4_k_m",), path=str(tmp_path / "out")))
 
 
 def test_a_quantizer_that_fails(engine: Engine, client: Client, tmp_path: Path) -> None:
@@ -69,11 +91,45 @@ def test_a_quantizer_that_fails(engine: Engine, client: Client, tmp_path: Path) 
     )
     program.chmod(0o755)
     out = tmp_path / "out"
-    reply = export(client, kind="gguf", quantizations=("q4_k_m",), path=str(out), llama_cpp=str(fake))
-    assert isinstance(reply, co.Refused)
-    assert reply.code == "tool_failed"
-    assert "no such instruction" in str(reply.message)
+    failed = export(client, kind="gguf", quantizations=("q4_k_m",), path=str(out), llama_cpp=str(fake))
+    assert "no such instruction" in str(refused(failed, "tool_failed").message)
     assert names(tmp_path) == ["llama.cpp"]
+    program.unlink()
+    program.symlink_to(Path(LLAMA_CPP) / "llama-quantize")
+    saved(export(client, kind="gguf", quantizations=("q4_k_m",), path=str(out), llama_cpp=str(fake)))
+
+
+def test_a_kill_costs_what_was_not_whole_and_no_merge_that_was(
+    engine: Engine, client: Client, tmp_path: Path
+) -> None:
+    """What was saved before is built upon: the GGUF of a run whose merged model is whole needs no other merge."""
+    saved(export(client, kind="merged_16bit", path=str(tmp_path / "merged")))
+    out = tmp_path / "gguf"
+    number = client.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=str(out))
+    until(client, number, "converting")
+    engine.wait_for(lambda: list(tmp_path.glob(".gguf.*/*.gguf")))
+    tools = children(engine.process.pid)
+    engine.process.kill()
+    engine.process.wait()
+    for tool in tools:
+        wait_until_gone(tool)  # none goes on writing
+    assert [name for name in names(tmp_path) if not name.startswith(".gguf.")] == ["merged"]
+    again = Engine(engine.folder.path, None, "--serve")
+    try:
+        again.wait_for_stage("serving", after=len(engine.of(ev.StageChanged)))
+        second = Client(again.folder)
+        number = second.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=str(out))
+        steps = set()
+        while isinstance(reply := second.receive(), co.Progress):
+            steps.add(reply.step)
+        assert isinstance(reply, co.Done | co.Refused)
+        saved(reply)
+        assert steps == {"converting", "quantizing", "verifying", "hashing"}
+        assert names(tmp_path) == ["gguf", "merged"]
+        assert "stale_removed" in [notice.code for notice in again.of(ev.Notice)]
+        second.close()
+    finally:
+        again.kill()
 
 
 def test_every_file_answers_in_llama_cpp_as_the_adapter_does(
@@ -82,9 +138,10 @@ def test_every_file_answers_in_llama_cpp_as_the_adapter_does(
     question = "Who are you?"
     mine = client.chat(question, adapter=True)[0]
     reply = export(client, kind="gguf", quantizations=QUANTIZATIONS, path=str(tmp_path / "out"))
-    assert isinstance(reply, co.Done), reply
+    folder = saved(reply)
+    assert isinstance(reply, co.Done)
     assert "ollama create" in str(reply.note)
-    files = [next(Path(reply.path).glob(f"*.{name.upper()}.gguf")) for name in QUANTIZATIONS]
+    files = [next(folder.glob(f"*.{name.upper()}.gguf")) for name in QUANTIZATIONS]
     answers = plainly("gguf_script.py", question, *map(str, files))
     print(dict(zip(QUANTIZATIONS, answers, strict=True)))  # noqa: T201
     assert [answer.strip() for answer in answers] == [mine] * 3
@@ -93,4 +150,4 @@ def test_every_file_answers_in_llama_cpp_as_the_adapter_does(
     exported = engine.of(ev.Exported)[-1]
     assert exported.quantizations == QUANTIZATIONS
     assert "llama.cpp answers" in str(exported.verified)
-    assert sorted(names(Path(reply.path))) == sorted(["Modelfile", "SHA256SUMS", *(file.name for file in files)])
+    assert sorted(names(folder)) == sorted(["Modelfile", "SHA256SUMS", *(file.name for file in files)])

@@ -55,7 +55,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     monkeypatch.setattr("engine.preflight.export.unwritable", lambda folder: None)
     usage = type("Usage", (), {"free": 120 * fakes.GB})
     monkeypatch.setattr("engine.preflight.export.shutil.disk_usage", lambda path: usage)
-    for place in ("tui.screens.save", "engine.preflight.export"):
+    for place in ("tui.widgets.llama_pane", "engine.preflight.export"):
         monkeypatch.setattr(f"{place}.find_llama_cpp", lambda typed: READY)
     monkeypatch.setattr("tui.screens.save.SaveScreen.clock", staticmethod(lambda: 0.0))
     monkeypatch.setattr("tui.screens.chat.new_transcript", lambda folder: Path("/dev/null"))

@@ -16,11 +16,11 @@ import pytest
 
 from engine.client.served import find_run
 from engine.failures import RunFailed
-from engine.preflight.export import plan, reusable
+from engine.preflight.export import CHECKSUMS, plan, reusable
 from engine.preflight.gguf_file import NotGguf, read_head
 from engine.preflight.llama_cpp import find_llama_cpp, look_at
 from engine.saving.cancel import Cancelled, ToolFailed, cancellable, run_tool
-from engine.saving.folder import CHECKSUMS, filling, remove_stale, write_checksums
+from engine.saving.folder import filling, remove_stale, write_checksums
 from engine.saving.trouble import explain_tool
 from engine.spec import events as ev
 from engine.spec.folder import RunFolder
@@ -198,6 +198,21 @@ def test_the_plan_counts_what_is_needed_meanwhile(tmp_path: Path) -> None:
     assert gguf.temporary_bytes == 4 * 10**6
     assert gguf.needed_bytes == pytest.approx(13.4e6 / 8, rel=0.01)
     assert plan("gguf", "", folder, state, ("f16", "q8_0")).temporary_bytes == 2 * 10**6
+
+
+def test_an_earlier_export_is_the_target_and_no_place_for_another(tmp_path: Path) -> None:
+    """A client names the target that the plan told it: planned again, it is the same."""
+    folder, state = RunFolder(tmp_path / "run"), state_of()
+    own = plan("merged_16bit", "", folder, state).target
+    elsewhere = plan("merged_16bit", str(tmp_path), folder, state).target
+    named_so = tmp_path / "model"
+    for target in (own, elsewhere, named_so):
+        target.mkdir(parents=True)
+        if target == named_so:
+            (target / CHECKSUMS).write_text("")
+        again = plan("merged_16bit", str(target), folder, state, replace=True)
+        assert (again.target, again.exists, again.error) == (target, True, None)
+        assert "nothing is overwritten" in str(plan("merged_16bit", str(target), folder, state).error)
 
 
 def test_a_merged_model_is_reused_while_the_adapter_is_the_same(tmp_path: Path) -> None:

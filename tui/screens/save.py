@@ -19,8 +19,9 @@ from engine.spec.commands import CancelExport, Done, Export, Progress, Refused
 from engine.spec.events import Exported, ExportKind
 from engine.spec.quantizations import QUANTIZATIONS
 from tui.amounts import duration, size
-from tui.exporting import LlamaCpp, Plan, find_llama_cpp, llama_words, needed, plan, plan_words, progress_words
+from tui.exporting import Plan, needed, plan, plan_words, progress_words
 from tui.i18n import N_, _, render
+from tui.llama_build import build
 from tui.messages import RunChanged
 from tui.safe import visible
 from tui.screens.base import LorisScreen
@@ -28,6 +29,7 @@ from tui.screens.wizard import Form
 from tui.serving import NotServing, until_it_answers, why
 from tui.widgets.editors import Chosen, Edited, LineEditor, SeveralEditor, SwitchEditor
 from tui.widgets.export_choice import TITLES, ExportChoice
+from tui.widgets.llama_pane import LlamaPane
 from tui.widgets.top_bar import TopBar
 
 KINDS: tuple[ExportKind, ...] = ("adapter", "merged_16bit", "merged_4bit", "gguf")
@@ -47,8 +49,6 @@ class SaveScreen(LorisScreen):
     SaveScreen #replace-row.-shown { display: block; }
     SaveScreen .row Static { width: 14; height: 1; text-style: bold; }
     SaveScreen .row Input { width: 1fr; }
-    SaveScreen #llama { color: $foreground-muted; }
-    SaveScreen #llama.-wrong { color: $text-error; }
     SaveScreen .buttons { height: 1; }
     SaveScreen .buttons Button { margin-right: 2; }
     SaveScreen #target { color: $foreground-muted; margin-bottom: 1; }
@@ -78,7 +78,6 @@ class SaveScreen(LorisScreen):
         self._began = 0.0
         self._doing = ""
         self._sent = False
-        self._llama: tuple[str, LlamaCpp] | None = None  # what was typed, and what is there
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -89,10 +88,7 @@ class SaveScreen(LorisScreen):
                 quantizations = tuple(QUANTIZATIONS)
                 yield SeveralEditor(quantizations, (FIRST_QUANTIZATION,), id="quantizations")
                 yield Static(id="quantization-use", markup=False)
-                with Horizontal(classes="row"):
-                    yield Static(_("llama.cpp"), markup=False)
-                    yield LineEditor("", placeholder=_("empty: where it is usually found"), id="llama-folder")
-                yield Static(id="llama", markup=False)
+                yield LlamaPane()
                 with Horizontal(classes="row"):
                     yield Static(_("Ollama"), markup=False)
                     yield LineEditor("", placeholder=_("a name, to have it in Ollama at once"), id="ollama")
@@ -142,6 +138,9 @@ class SaveScreen(LorisScreen):
         self._show()
         self._look()
 
+    def on_llama_pane_built(self, _event: LlamaPane.Built) -> None:
+        self._look()
+
     @property
     def _quantizations(self) -> tuple[str, ...]:
         chosen: tuple[str, ...] = self.query_one("#quantizations", SeveralEditor).value
@@ -168,20 +167,16 @@ class SaveScreen(LorisScreen):
         if link.folder is None:
             return None
         typed = self.query_one("#folder", LineEditor).value
-        llama = self.query_one("#llama-folder", LineEditor).value
+        pane = self.query_one(LlamaPane)
         replace = self.query_one("#replace", SwitchEditor).value is True
         kind, chosen = self._kind, self._quantizations if self._kind == "gguf" else ()
-        if kind == "gguf" and (self._llama is None or self._llama[0] != llama):
-            self._llama = llama, await asyncio.to_thread(find_llama_cpp, llama)
-        found = await asyncio.to_thread(plan, kind, typed, link.folder, link.state, chosen, llama, replace)
+        llama = await pane.look() if kind == "gguf" else None
+        found = await asyncio.to_thread(plan, kind, typed, link.folder, link.state, chosen, pane.folder, replace)
         self._plan = found
-        if self._llama:
-            self.query_one("#llama", Static).update(llama_words(self._llama[1]))
-            self.query_one("#llama").set_class(self._llama[1].error is not None, "-wrong")
         target = self.query_one("#target", Static)
         target.set_class(found.error is not None, "-wrong")
-        known = found.error is not None and self._llama is not None and found.error == self._llama[1].error
-        target.update("" if known and kind == "gguf" else plan_words(found))
+        known = found.error is not None and llama is not None and found.error == llama.error
+        target.update("" if known else plan_words(found))
         self.query_one("#replace-row").set_class(found.exists, "-shown")
         return found
 
@@ -218,7 +213,7 @@ class SaveScreen(LorisScreen):
                 kind=kind,
                 path=str(found.target),
                 quantizations=self._quantizations if kind == "gguf" else (),
-                llama_cpp=self.query_one("#llama-folder", LineEditor).value.strip() if kind == "gguf" else "",
+                llama_cpp=self._use_llama() if kind == "gguf" else "",
                 ollama=self.query_one("#ollama", LineEditor).value.strip() if kind == "gguf" else "",
                 replace=self.query_one("#replace", SwitchEditor).value is True,
             )
@@ -246,6 +241,12 @@ class SaveScreen(LorisScreen):
             if self.is_attached:
                 self._show()
 
+    def _use_llama(self) -> str:
+        """The folder of the llama.cpp that was looked at: the engine may be one that would find another."""
+        pane = self.query_one(LlamaPane)
+        pane.remember()
+        return str(pane.found.folder) if pane.found and pane.found.folder else pane.folder
+
     def _say(self, words: str) -> None:
         self._doing = words
         self.query_one("#progress").remove_class("-done", "-wrong")
@@ -272,7 +273,9 @@ class SaveScreen(LorisScreen):
 
     @work(group="cancel")
     async def action_cancel(self) -> None:
-        if self._saving is None:
+        if self._saving is None and build().going:
+            build().cancel()
+        elif self._saving is None:
             self.notify(_("Nothing is being saved."))
         elif not self._sent:
             self._saving.cancel()
