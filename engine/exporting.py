@@ -31,6 +31,10 @@ from engine.spec.state import RunState, read_state
 from engine.spec.text import N_, Message, say
 from engine.style import Style
 
+NOT_SAVED: dict[ev.ExportKind, tuple[str, str]] = {
+    "merged_16bit": ("merge_failed", N_("The merged model was not saved: {reason}")),
+    "gguf": ("gguf_failed", N_("The GGUF files were not saved: {reason}")),
+}
 MERGED = ".merged"  # a 16-bit model that is only the way to something else
 
 
@@ -50,28 +54,41 @@ class Exports:
             complete.seal(folder)
         self._saved("adapter", target, started)
 
-    def as_told(self, warn: Callable[[str, str, Exception], None]) -> None:
-        """The merged model and the copies that the spec asks for. What fails is a warning: the adapter is safe."""
-        spec, control = self._spec.export, self._control
+    def as_told(self, warn: Callable[[str, str, Exception], None]) -> list[tuple[ev.ExportKind, Path]]:
+        """What the spec asks for besides the adapter; returns all that is saved then.
+
+        What fails is a warning: the adapter is safe.
+        """
+        spec = self._spec.export
+
+        def ending() -> bool:
+            return self._control.ending
+
         saved: list[tuple[ev.ExportKind, Path]] = [("adapter", self._folder.adapter)]
-        if (spec.merged_16bit or spec.copy_to) and not control.ending:
+        wanted = [Export(id=0, kind="merged_16bit")] if spec.merged_16bit else []
+        wanted += [Export(id=0, kind="gguf", quantizations=spec.gguf)] if spec.gguf else []
+        for command in wanted:
+            if ending():
+                return saved
             self._record.enter("exporting")
-        if spec.merged_16bit and not control.ending:
             try:
-                command = Export(id=0, kind="merged_16bit")
-                saved.append(("merged_16bit", self.save(command, self._work(lambda: control.ending, None))[0]))
+                saved.append((command.kind, self.save(command, self._work(ending, None))[0]))
             except Cancelled:
-                return
+                return saved
             except Exception as error:
-                warn("merge_failed", N_("The merged model was not saved: {reason}"), explain(error))
-        if spec.copy_to and not control.ending:
-            for kind, source in saved:
-                try:
-                    self.copy(source, kind, Path(spec.copy_to).expanduser() / self._folder.name / source.name)
-                except Cancelled:
-                    return
-                except Exception as error:
-                    warn("copy_failed", N_("The result was not copied: {reason}"), error)
+                why = explain_tool(error, self._folder) if isinstance(error, ToolFailed) else explain(error)
+                warn(*NOT_SAVED[command.kind], why)
+        for kind, source in saved if spec.copy_to else ():
+            if ending():
+                return saved
+            self._record.enter("exporting")
+            try:
+                self.copy(source, kind, Path(spec.copy_to).expanduser() / self._folder.name / source.name)
+            except Cancelled:
+                return saved
+            except Exception as error:
+                warn("copy_failed", N_("The result was not copied: {reason}"), error)
+        return saved
 
     def carry_out(self, job: Job, command: Export) -> Done:
         """Do what a client asks, and return the answer. Raises `RunFailed` and whatever the libraries do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,9 @@ from engine.push.job import Progress, PushFailed, PushJob, Result
 from engine.push.runner import Runner
 from engine.spec import events as ev
 from engine.spec.commands import Done, Push, Refused
+from engine.spec.export import ExportSpec
 from engine.spec.folder import RunFolder
+from engine.spec.quantizations import repo_name
 from engine.spec.state import read_state
 from engine.spec.text import N_, say
 
@@ -62,6 +65,29 @@ class Pushes:
         )
         thread.start()
 
+    def as_told(self, spec: ExportSpec, saved: Sequence[tuple[ev.ExportKind, Path]]) -> None:
+        """Send what was saved, as the spec asks, and return when it is there. What fails is told by an event."""
+        for number, (kind, path) in enumerate(saved):
+            if self._control.ending:
+                return
+            push = PushJob(
+                kind=kind,
+                folder=str(path),
+                repo_id=repo_name(spec.push_to.strip(), kind, first=number == 0),
+                private=spec.push_private,
+            )
+            runner = Runner(push)
+            with self._lock:
+                self._runner = runner
+            self._control.on_cancel_push = self.cancel
+            self._record.enter("exporting")
+            sending = threading.Thread(target=self._send, args=(0, push, runner), name="loris-push", daemon=True)
+            sending.start()
+            while sending.is_alive():
+                sending.join(0.2)
+                if self._control.ending:
+                    runner.cancel()
+
     @property
     def going(self) -> bool:
         """Whether a push goes on."""
@@ -82,6 +108,12 @@ class Pushes:
         return next((path for path in saved if path.is_dir()), None)
 
     def _run(self, job: Job, command: Push, push: PushJob, runner: Runner) -> None:
+        answer = self._send(command.id, push, runner)
+        self._control.finished(job)
+        job.reply(answer)  # last: who has the answer may push again
+
+    def _send(self, number: int, push: PushJob, runner: Runner) -> Done | Refused:
+        """Push, and return the answer to request `number`, once another may begin."""
         started = time.monotonic()
         last: Progress | None = None
         told = 0.0
@@ -109,18 +141,14 @@ class Pushes:
             if not push.card:
                 card = draft_card(self._folder, push.kind, push.repo_id, license_of(self._model_name))
                 runner.job = push = msgspec.structs.replace(push, card=card)
-            result = runner.run(tell)
+            return self._pushed(number, push, runner.run(tell), time.monotonic() - started)
         except Exception as error:
-            answer = self._failed(command, last.repo_id if last else push.repo_id, error)
-        else:
-            answer = self._pushed(command, push, result, time.monotonic() - started)
+            return self._failed(number, push.kind, last.repo_id if last else push.repo_id, error)
         finally:
             with self._lock:
                 self._runner = None
-            self._control.finished(job)
-        job.reply(answer)  # last: who has the answer may push again
 
-    def _pushed(self, command: Push, push: PushJob, result: Result, seconds: float) -> Done | Refused:
+    def _pushed(self, number: int, push: PushJob, result: Result, seconds: float) -> Done:
         self._record.emit(
             ev.Pushed(
                 kind=push.kind,
@@ -134,16 +162,16 @@ class Pushes:
                 seconds=seconds,
             )
         )
-        return Done(id=command.id, path=result.url, seconds=seconds)
+        return Done(id=number, path=result.url, seconds=seconds)
 
-    def _failed(self, command: Push, repo_id: str, error: Exception) -> Done | Refused:
+    def _failed(self, number: int, kind: ev.ExportKind, repo_id: str, error: Exception) -> Refused:
         if not isinstance(error, PushFailed):
             reason = f"{type(error).__name__}: {error}"[:300]
             error = PushFailed("crashed", say(N_("The engine failed: {reason}"), reason=reason))
         why = error.problem
         self._record.emit(
             ev.PushFailed(
-                kind=command.kind,
+                kind=kind,
                 repo_id=repo_id,
                 code=why.code,
                 message=why.message,
@@ -151,4 +179,4 @@ class Pushes:
                 field=why.field,
             )
         )
-        return Refused(id=command.id, code=why.code, message=why.message, field=why.field)
+        return Refused(id=number, code=why.code, message=why.message, field=why.field)

@@ -113,8 +113,8 @@ class Session:
         match dataset.format if dataset else "":
             case "alpaca":
                 return style_for(self._spec.dataset, "alpaca")
-            case "messages":
-                return Style("messages")
+            case "messages" | "plain" as kind:
+                return Style(kind)
         return self._style
 
     def _train(self, resume: bool) -> None:
@@ -146,7 +146,9 @@ class Session:
         gc.collect()
         self._ask_test_prompts(adapter=True)
         if LEADER:
-            self._exports().as_told(self._warn)
+            saved = self._exports().as_told(self._warn)
+            if self._spec.export.push_to.strip():
+                self._pushes.as_told(self._spec.export, saved)
 
     def _again_or_failed(self, error: Exception) -> Exception:
         """What to raise for a training that failed: to try again with less, when the spec lets Loris do so."""

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template
 
-from engine.dataset.mapping import Example
-from engine.dataset.mapping import fill as filled
+from engine.dataset.mapping import Example, question_of
 from engine.failures import RunFailed, last_line
 from engine.spec import prompts
 from engine.spec.run import DatasetSpec
@@ -67,12 +66,7 @@ class Style:
 
 def style_for(spec: DatasetSpec, kind: Format) -> Style:
     """The style in which data of this kind is learned under the spec."""
-    if kind != "alpaca":
-        return Style(kind)
-    fixed = spec.instruction_column if spec.instruction_column.startswith("=") else ""
-    if spec.input_column and (fixed or not spec.instruction_column):
-        return Style("alpaca", spec.prompt_template, "input", filled(fixed, {}))
-    return Style("alpaca", spec.prompt_template)
+    return Style("alpaca", spec.prompt_template, *question_of(spec)) if kind == "alpaca" else Style(kind)
 
 
 def choose_template(tokenizer: Any, name: str) -> Any:

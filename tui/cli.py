@@ -13,6 +13,7 @@ from typing import Literal
 
 from tui import export_options
 from tui.i18n import LANGUAGES, _, language_of_locale, set_language
+from tui.settings import load_settings, name_llama_cpp
 
 FAILED, BAD_INPUT, BROKEN_PIPE = 1, 2, 141
 
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? instead of a crash
     set_language(_language(given))  # before the help texts are made
     options = parser(given).parse_args(given)
+    name_llama_cpp()
     try:
         return _command(options)
     except BrokenPipeError:
@@ -104,8 +106,6 @@ def _language(given: list[str]) -> str:
         asked = early.parse_known_args(given)[0].lang
     if asked in LANGUAGES:
         return str(asked)
-    from tui.settings import load_settings
-
     return load_settings().language or language_of_locale()
 
 

@@ -14,12 +14,12 @@ from engine.client.control import Control, Request
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
 from engine.client.served import catch_up, find_run, served
-from engine.preflight.export import plan, target_of
+from engine.preflight.export import already, plan, target_of
 from engine.spec import commands as co
 from engine.spec import events as ev
 from engine.spec.events import ExportKind
 from engine.spec.folder import RunFolder
-from engine.spec.quantizations import export_name, named, wrong
+from engine.spec.quantizations import export_name, named, repo_name, wrong
 from engine.spec.state import RunState
 from engine.spec.text import Message
 from tui.amounts import size
@@ -38,13 +38,6 @@ STEPS: dict[co.ExportStep, str] = {
     "verifying": N_("Loading it back to check it"),
     "hashing": N_("Writing checksums"),
     "ollama": N_("Handing it to Ollama"),
-}
-# What is added to the Hub's name of every kind but the first, when several are sent.
-SUFFIXES: dict[ExportKind, str] = {
-    "adapter": "LoRA",
-    "merged_16bit": "16bit",
-    "merged_4bit": "bnb-4bit",
-    "gguf": "GGUF",
 }
 OPTIONS = {
     "path": "--to",
@@ -113,12 +106,20 @@ def _own_place(command: co.Export, folder: RunFolder, count: int) -> co.Export:
 def _problem(asked: list[co.Export], folder: RunFolder, state: RunState) -> tuple[str, str] | None:
     """(the option to blame, why it cannot be done); None when all can."""
     for command in asked:
+        if is_there(command, folder, state):
+            continue
         found = plan(
             command.kind, command.path, folder, state, command.quantizations, command.llama_cpp, command.replace
         )
         if found.error:
             return OPTIONS.get(found.field, ""), render(found.error)
     return None
+
+
+def is_there(command: co.Export, folder: RunFolder, state: RunState) -> bool:
+    """Whether an earlier call got so far: then a later one goes on from there."""
+    target = target_of(command.kind, command.path, folder, command.quantizations)
+    return not command.replace and already(command.kind, target, command.quantizations, folder, state)
 
 
 class Exporting:
@@ -139,7 +140,11 @@ class Exporting:
             async with served(self._folder, lambda stage: self._say(_(STAGE_LINES.get(stage, "")))) as parts:
                 control, follower, state = parts
                 for number, command in enumerate(self._asked):
-                    code = await self._export(control, command, follower, state)
+                    if is_there(command, self._folder, state):
+                        self._is_there(command, state)
+                        code = SAVED
+                    else:
+                        code = await self._export(control, command, follower, state)
                     if code == SAVED and self._options.push:
                         code = await self._push(control, command, number, follower, state)
                     if code != SAVED:
@@ -181,6 +186,14 @@ class Exporting:
         self._request = None
         return SAVED
 
+    def _is_there(self, command: co.Export, state: RunState) -> None:
+        target = target_of(command.kind, command.path, self._folder, command.quantizations)
+        exported = next(e for e in reversed(state.exports) if Path(e.path) == target)
+        if self._options.json:
+            self._json(ev.encode(exported).rstrip())
+        else:
+            print(visible(_("Saved before at {path}").format(path=target)), flush=True)  # noqa: T201
+
     def _progress(self, progress: co.Progress) -> None:
         if self._options.json:
             self._json(co.encode(progress))
@@ -219,8 +232,8 @@ class Exporting:
     async def _push(
         self, control: Control, command: co.Export, number: int, follower: Follower, state: RunState
     ) -> int:
-        name = self._options.push + (f"-{SUFFIXES[command.kind]}" if number else "")
-        path = next(e.path for e in reversed(state.exports) if e.kind == command.kind)
+        name = repo_name(self._options.push, command.kind, first=number == 0)
+        path = str(target_of(command.kind, command.path, self._folder, command.quantizations))
         # The engine may have been started where no token was: this process's own goes with the command.
         token = os.environ.get("HF_TOKEN", "")
         push = co.Push(
@@ -239,7 +252,8 @@ class Exporting:
         self._show_pushing(follower, state)
         reply = reading.result()
         if isinstance(reply, co.Refused):
-            return self._refused(reply, state.push_failed.hint if state.push_failed else None)
+            self._refused(reply, state.push_failed.hint if state.push_failed else None)
+            return CANCELLED if reply.code == "cancelled" else FAILED  # what was saved is there
         if self._options.json:
             self._json(co.encode(reply))
         else:

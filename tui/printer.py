@@ -199,6 +199,11 @@ def line_of(event: ev.AnyEvent) -> str:
             )
         case ev.Exported(path=path, total_bytes=total):
             return _("Saved {path} ({size})").format(path=visible(path), size=size(total))
+        case ev.Pushed(url=url):
+            return _("Sent to {url}").format(url=visible(url))
+        case ev.PushFailed(repo_id=repo_id, message=message):
+            why = _("Not sent to {repo}: {why}").format(repo=visible(repo_id), why=visible(render(message)))
+            return _("Warning: {text}").format(text=why)
     return ""
 
 

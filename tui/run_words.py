@@ -43,6 +43,11 @@ def run_words(spec: RunSpec, rows: int) -> list[str]:
     then = [_("Then the adapter is saved.")]
     if spec.export.merged_16bit:
         then.append(_("The merged 16-bit model is written as well."))
+    if spec.export.gguf:
+        then.append(_("GGUF files are made: {names}.").format(names=", ".join(spec.export.gguf)))
+    if spec.export.push_to:
+        shut = _("private") if spec.export.push_private else _("public")
+        then.append(_("All of it is sent to the Hub: {repo} ({shut}).").format(repo=spec.export.push_to, shut=shut))
     if spec.export.copy_to:
         then.append(_("The results are copied to {folder}.").format(folder=spec.export.copy_to))
     if spec.generation.prompts:

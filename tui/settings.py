@@ -8,9 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from engine.preflight.llama_cpp import PATH_VARIABLE
 from engine.spec.files import write_atomically
-from engine.spec.folder import home
+from engine.spec.folder import LLAMA_CPP_VARIABLE, home
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,11 +47,20 @@ def save_settings(settings: Settings) -> None:
 
 def llama_cpp_folder() -> str:
     """The llama.cpp that the user has named: in the environment, as for Unsloth, or earlier in the Save screen."""
-    return os.environ.get(PATH_VARIABLE, "").strip() or load_settings().llama_cpp
+    return os.environ.get(LLAMA_CPP_VARIABLE, "").strip() or load_settings().llama_cpp
+
+
+def name_llama_cpp() -> None:
+    """Tell engines that are started from here which llama.cpp the user named earlier."""
+    if folder := llama_cpp_folder():
+        os.environ[LLAMA_CPP_VARIABLE] = folder
 
 
 def remember_llama_cpp(folder: str) -> None:
-    """Name this one from now on; empty for none."""
+    """Name this one from now on, to engines that are started too; empty for none."""
+    os.environ.pop(LLAMA_CPP_VARIABLE, None)
+    if folder:
+        os.environ[LLAMA_CPP_VARIABLE] = folder
     save_settings(msgspec.structs.replace(load_settings(), llama_cpp=folder))
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.dataset.turns import KNOWN_ROLES, Turn, as_string, as_turns, is_turn, through_answer, unpacked
+from engine.spec.run import DatasetSpec
 from engine.spec.text import N_, Message, say
 
 Row = AnyMapping[str, Any]
@@ -198,3 +199,11 @@ def check_turns(column: str, value: Any) -> None:
             N_('Row {row}: a turn in "{column}" needs role and content, or from and value; it has {found}.'),
             column=column, found=found or "{}",
         )  # fmt: skip
+
+
+def question_of(spec: DatasetSpec) -> tuple[Literal["instruction", "input"], str]:
+    """(the prompt text's placeholder that takes what a user asks, the instruction that every row has)."""
+    fixed = spec.instruction_column if spec.instruction_column.startswith("=") else ""
+    if spec.input_column and (fixed or not spec.instruction_column):
+        return "input", fill(fixed, {})
+    return "instruction", ""

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from engine.dataset.mapping import question_of
 from engine.preflight.places import is_local
 from engine.spec.errors import SpecError
 from engine.spec.files import load_spec
 from engine.spec.folder import RunFolder
+from engine.spec.prompts import before_answer, fill
 from engine.spec.run import RunSpec
 from engine.spec.state import RunState, read_state
 from engine.spec.text import N_, say, untranslated
@@ -128,7 +130,8 @@ def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str,
     table = [f"| {words(SETTING)} | {words(VALUE)} |", "|---|---|"]
     parts.append("\n".join(table + [f"| {words(name)} | {_cell(value)} |" for name, value in facts]))
     parts.append(f"## {words(HOW_TO_RUN)}")
-    parts.append(_usage(spec, kind, repo_id))
+    trained_on = state.dataset.format if state.dataset else ""
+    parts.append(_usage(spec, trained_on, kind, repo_id))
     return "\n\n".join(parts) + "\n"
 
 
@@ -136,8 +139,8 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def _usage(spec: RunSpec, kind: str, repo_id: str) -> str:
-    """Commands that run it, which are the same in every language."""
+def _usage(spec: RunSpec, trained_on: str, kind: str, repo_id: str) -> str:
+    """Commands that run it, which are the same in every language. `trained_on`: the format of the data."""
     if kind == "gguf":
         return f"```sh\nllama-cli -hf {repo_id}\nollama run hf.co/{repo_id}\n```"
     if kind == "adapter":
@@ -146,15 +149,29 @@ def _usage(spec: RunSpec, kind: str, repo_id: str) -> str:
     else:
         lines = ["from transformers import AutoModelForCausalLM, AutoTokenizer", "",
                  f'model = AutoModelForCausalLM.from_pretrained("{repo_id}", device_map="auto")']  # fmt: skip
-    lines += [f'tokenizer = AutoTokenizer.from_pretrained("{repo_id}")']
-    question = (
-        (spec.generation.prompts or ("Who are you?",))[0].replace("\\", "").replace('"', "'").replace("\n", " ")
-    )
     lines += [
-        f'messages = [{{"role": "user", "content": "{question}"}}]',
-        'inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", '
-        "return_dict=True)",
+        f'tokenizer = AutoTokenizer.from_pretrained("{repo_id}")',
+        *_asking(spec, trained_on),
         "output = model.generate(**inputs.to(model.device), max_new_tokens=128)",
         "print(tokenizer.decode(output[0], skip_special_tokens=True))",
     ]
     return "\n".join(["```python", *lines, "```"])
+
+
+def _asking(spec: RunSpec, trained_on: str) -> list[str]:
+    """The lines that make `inputs` of a question, written as the model was trained to be asked."""
+    question = (spec.generation.prompts or ("Who are you?",))[0]
+    if trained_on not in ("alpaca", "plain"):
+        turns = json.dumps([{"role": "user", "content": question}], ensure_ascii=False)
+        return [
+            f"messages = {turns}",
+            'inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", '
+            "return_dict=True)",
+        ]
+    text = question
+    if trained_on == "alpaca":
+        place, instruction = question_of(spec.dataset)
+        text = fill(before_answer(spec.dataset.prompt_template), **{"instruction": instruction, place: question})
+    plain = '"""' not in text and "\\" not in text and "```" not in text and not text.endswith('"')
+    quoted = f'"""{text}"""' if plain and "\n" in text else json.dumps(text, ensure_ascii=False)
+    return [f"prompt = {quoted}", 'inputs = tokenizer(prompt, return_tensors="pt")']

@@ -9,10 +9,13 @@ import tempfile
 from pathlib import Path
 
 from engine.preflight.data import check_dataset
+from engine.preflight.hub import token_source
+from engine.preflight.llama_cpp import find_llama_cpp
 from engine.preflight.model import check_model, merged_bytes
-from engine.preflight.places import local_path
+from engine.preflight.places import is_hub_id, local_path
 from engine.spec.fields import FieldError
 from engine.spec.folder import runs_folder
+from engine.spec.quantizations import QUANTIZATIONS
 from engine.spec.run import RunSpec
 from engine.spec.text import N_, Message, say
 
@@ -44,9 +47,30 @@ def _check_folders(spec: RunSpec) -> list[FieldError]:
         errors.append(FieldError("training.output_dir", message))
     elif spec.export.merged_16bit and (message := _too_small(output, merged_bytes(spec.model))):
         errors.append(FieldError("export.merged_16bit", message))
+    elif spec.export.gguf and (message := _gguf(spec, output)):
+        errors.append(FieldError("export.gguf", message))
+    if spec.export.push_to.strip() and (message := _push(spec.export.push_to.strip())):
+        errors.append(FieldError("export.push_to", message))
     if spec.export.copy_to and (message := unwritable(local_path(spec.export.copy_to))):
         errors.append(FieldError("export.copy_to", message))
     return errors
+
+
+def _gguf(spec: RunSpec, output: Path) -> Message | None:
+    """Why the GGUF files that the spec asks for cannot be made; better said before the training than after it."""
+    found = find_llama_cpp()
+    merged = merged_bytes(spec.model)
+    files = sum(merged * QUANTIZATIONS[name].bits / 16 for name in spec.export.gguf)
+    return found.error or found.lacks(spec.export.gguf) or _too_small(output, round(2 * merged + files))
+
+
+def _push(name: str) -> Message | None:
+    """Why nothing could be pushed under this name."""
+    if not is_hub_id(name):
+        return say(N_("{name} is no name for a repository."), name=name)
+    if not token_source():
+        return say(N_("Nobody is logged in to the Hub here. Log in with a token that may write: hf auth login"))
+    return None
 
 
 def _existing(path: Path) -> Path:
@@ -74,6 +98,6 @@ def _too_small(folder: Path, needed: int) -> Message | None:
     if needed <= free:
         return None
     return say(
-        N_("The merged model takes about {needed} GB, and the disk of {folder} has {free} GB free."),
+        N_("It takes about {needed} GB, and the disk of {folder} has {free} GB free."),
         needed=round(needed / 1e9, 1), free=round(free / 1e9, 1), folder=str(folder),
     )  # fmt: skip

@@ -84,6 +84,21 @@ def reusable(folder: RunFolder, state: RunState) -> Path | None:
     return None
 
 
+def already(
+    kind: ExportKind, target: Path, quantizations: tuple[str, ...], folder: RunFolder, state: RunState
+) -> bool:
+    """Whether the run saved just this at `target`, whole, and of the adapter as it is now."""
+    adapter = next((e for e in reversed(state.exports) if Path(e.path) == folder.adapter), None)
+    made = next((e for e in reversed(state.exports) if Path(e.path) == target), None)
+    return (
+        adapter is not None
+        and made is not None
+        and (made.kind, made.quantizations) == (kind, _named(quantizations))
+        and made.adapter_sha256 == adapter.adapter_sha256 != ""
+        and (target / CHECKSUMS).is_file()
+    )
+
+
 def target_of(kind: ExportKind, typed: str, folder: RunFolder, quantizations: tuple[str, ...] = ()) -> Path:
     """Where `typed` leads: into a folder that is there, under the run's name and the kind; empty: the run's own.
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.spec.folder import cache_folder
+from engine.spec.folder import LLAMA_CPP_VARIABLE, cache_folder
 from engine.spec.text import N_, Message, say
 
-PATH_VARIABLE = "UNSLOTH_LLAMA_CPP_PATH"
 QUANTIZERS = ("llama-quantize", "build/bin/llama-quantize", "quantize")
 CONVERTERS = ("unsloth_convert_hf_to_gguf.py", "convert_hf_to_gguf.py", "convert-hf-to-gguf.py")
 HELP_SECONDS = 10.0
@@ -43,7 +42,7 @@ class LlamaCpp:
 
 def find_llama_cpp(typed: str = "") -> LlamaCpp:
     """The llama.cpp at `typed`, or else the one that Loris built, Unsloth's, or the PATH's. Runs its programs."""
-    named = typed.strip() or os.environ.get(PATH_VARIABLE, "").strip()
+    named = typed.strip() or os.environ.get(LLAMA_CPP_VARIABLE, "").strip()
     if named:
         folder = Path(named).expanduser()
         if not folder.is_dir():
@@ -70,7 +69,7 @@ def missing() -> Message:
             "GGUF files are made with llama.cpp, which is not here. Name the folder where it is (or set "
             "{variable}), or have Loris fetch and build it."
         ),
-        variable=PATH_VARIABLE,
+        variable=LLAMA_CPP_VARIABLE,
     )  # fmt: skip
 
 

@@ -18,6 +18,9 @@ def home() -> tuple[Path, Path]:
     return user_data_path("loris"), user_config_path("loris")
 
 
+LLAMA_CPP_VARIABLE = "UNSLOTH_LLAMA_CPP_PATH"  # names the llama.cpp to use, for Unsloth too
+
+
 def cache_folder() -> Path:
     """What Loris can make again, such as a llama.cpp that it built."""
     own = os.environ.get("LORIS_HOME")

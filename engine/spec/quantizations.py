@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 from engine.spec.text import N_, Message, say
 
@@ -16,7 +17,11 @@ class Quantization:
     use: str
 
 
-QUANTIZATIONS = MappingProxyType(
+QuantizationName = Literal[
+    "q4_k_m", "q5_k_m", "q8_0", "f16", "bf16", "f32", "q6_k", "q5_k_s", "q5_1", "q5_0", "q4_k_s", "q4_1",
+    "q4_0", "q3_k_l", "q3_k_m", "q3_k_s", "q3_k_xs", "q2_k_l", "q2_k",
+]  # fmt: skip
+QUANTIZATIONS: MappingProxyType[str, Quantization] = MappingProxyType(
     {
         "q4_k_m": Quantization(4.9, N_("Recommended: small, and close to the original.")),
         "q5_k_m": Quantization(5.7, N_("A little larger and a little better than q4_k_m.")),
@@ -79,3 +84,12 @@ def wrong(asked: tuple[str, ...]) -> Message | None:
 def export_name(kind: str, quantizations: tuple[str, ...] = ()) -> str:
     """The name of the folder that an export gets inside a run's exports."""
     return "-".join([kind, *quantizations]) if kind == "gguf" else kind
+
+
+# What is added to the Hub's name of every kind but the first, when several are sent: each has its own repository.
+SUFFIXES = MappingProxyType({"adapter": "LoRA", "merged_16bit": "16bit", "merged_4bit": "bnb-4bit", "gguf": "GGUF"})
+
+
+def repo_name(name: str, kind: str, first: bool) -> str:
+    """The repository for one of several kinds that are sent under a name."""
+    return name if first else f"{name}-{SUFFIXES[kind]}"

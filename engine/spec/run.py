@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from engine.spec.dataset import DatasetSpec
+from engine.spec.export import ExportSpec
 from engine.spec.lora import TARGET_MODULES, LoraSpec, TargetModule
 from engine.spec.section import Section, about
 from engine.spec.text import N_
@@ -162,41 +163,6 @@ class GenerationSpec(Section, frozen=True, kw_only=True):
             ),
         ),
     ] = False
-
-
-class ExportSpec(Section, frozen=True, kw_only=True):
-    """What is saved when training ends. The LoRA adapter always is, in the run's folder."""
-
-    merged_16bit: Annotated[
-        bool,
-        about(
-            N_("Merged 16-bit model"),
-            N_(
-                "Also write the adapter merged into the base model, in 16 bits, as vLLM wants it. It takes "
-                "as much disk as the full model: about 2 GB per billion parameters."
-            ),
-        ),
-    ] = False
-    copy_to: Annotated[
-        str,
-        about(
-            N_("Copy to folder"),
-            N_(
-                "Also copy the results here, for instance to a mounted drive. The folder is made if missing; "
-                "files already there are never overwritten."
-            ),
-        ),
-    ] = ""
-    after_command: Annotated[
-        str,
-        about(
-            N_("Command after success"),
-            N_(
-                "A shell command to carry out once everything is saved, for instance to shut the rented machine "
-                "down. It is carried out only when it was confirmed for the run."
-            ),
-        ),
-    ] = ""
 
 
 class RunSpec(Section, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from engine.saving.go_template import GoTemplate, NoTemplate, derive
-from engine.saving.ollama import modelfile, template_of
+from engine.saving.job import Work
+from engine.saving.ollama import create, modelfile, template_of
 from engine.spec.run import GenerationSpec, RunSpec
 from engine.style import Style, choose_template
 from tests.go_template import ollama
@@ -97,3 +99,64 @@ def test_stops_and_settings_are_written(tmp_path: Path) -> None:
     for line in ('PARAMETER stop "<|end|>"', "PARAMETER num_ctx 4096", "PARAMETER temperature 0.7",
                  "PARAMETER top_k 40"):  # fmt: skip
         assert line in text.splitlines()
+
+
+# Ollama itself
+
+
+@pytest.fixture
+def work(tokenizer: Any) -> Work:
+    return Work(Holder(tokenizer), Style("messages"))  # type: ignore[arg-type]
+
+
+def ollama_that(place: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> Path:
+    """A stand-in on the PATH; the file to which it appends its arguments, a line each."""
+    said = place / "arguments"
+    program = place / "bin" / "ollama"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f'#!/bin/sh\npwd >> {said}\nprintf "%s\\n" "$@" >> {said}\n{does}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    return said
+
+
+def test_ollama_is_handed_the_model_when_it_is_there(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    work.tell = lambda step, *_: steps.append(step)
+    said = ollama_that(tmp_path, monkeypatch, "exit 0")
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    note = create(work, folder, "loris")
+    assert said.read_text().splitlines() == [str(folder), "create", "loris", "-f", str(folder / "Modelfile")]
+    assert str(note) == "Ollama has it: ollama run loris"
+    assert steps == ["ollama"]
+
+
+def test_the_exact_command_is_said_when_ollama_is_not_there_or_does_not_take_it(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    command = f"ollama create loris -f '{folder}/Modelfile'"
+    said = ollama_that(tmp_path, monkeypatch, "echo 'Error: could not connect to a running instance'; exit 1")
+    failed = str(create(work, folder, "loris"))
+    assert "could not connect to a running instance" in failed
+    assert failed.endswith(command)
+    assert said.exists()
+    said.unlink()
+    assert str(create(work, folder, "")).endswith(command.replace("loris", "NAME"))
+    assert not said.exists(), "without a name nothing is run"
+    monkeypatch.setenv("PATH", "/nowhere")
+    gone = str(create(work, folder, "loris"))
+    assert "not on this machine" in gone
+    assert gone.endswith(command)
+
+
+def test_handing_it_to_ollama_is_given_up(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = ollama_that(tmp_path, monkeypatch, "exec sleep 120")
+    work.cancelled = said.exists
+    started = time.monotonic()
+    assert "ollama create loris -f" in str(create(work, tmp_path, "loris"))
+    assert time.monotonic() - started < 30

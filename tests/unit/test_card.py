@@ -11,7 +11,8 @@ from engine.preflight.card import draft_card
 from engine.spec import events as ev
 from engine.spec.files import save_spec
 from engine.spec.folder import RunFolder
-from engine.spec.run import DatasetSpec, ModelSpec, RunSpec
+from engine.spec.prompts import ALPACA_ZH, before_answer, fill
+from engine.spec.run import DatasetSpec, GenerationSpec, ModelSpec, RunSpec
 from tui import i18n
 
 CARD = ev.Device(kind="cuda", name="T4", total_bytes=100)
@@ -62,6 +63,38 @@ def test_what_people_read(run: RunFolder) -> None:
     gguf = draft_card(run, "gguf", "mine")
     assert "llama-cli -hf {owner}/mine" in gguf
     assert "ollama run hf.co/{owner}/mine" in gguf
+
+
+def python_of(card: str) -> str:
+    """The code that the card has its readers run."""
+    return card.partition("```python\n")[2].partition("\n```")[0]
+
+
+def prompt_of(run: RunFolder, spec: RunSpec, format: str) -> str:
+    """What the card's code gives to the tokenizer."""
+    ready = ev.DatasetReady(
+        rows=9, eval_rows=0, format=format, columns=(), tokens=1, learned_tokens=1, truncated_rows=0,
+        instruction_part="", response_part="", example_raw="", example_text="", example_learned="",
+    )  # fmt: skip
+    run.events.write_bytes(ev.encode(ready))
+    save_spec(run.spec, spec)
+    code = python_of(draft_card(run, "adapter", "ann/mine"))
+    assert "apply_chat_template" not in code
+    names: dict[str, str] = {}
+    start = code.index("prompt = ")
+    exec(code[start : code.index("\ninputs = ")], names)
+    return names["prompt"]
+
+
+@pytest.mark.parametrize("question", ["你是谁？", 'Say """hi"""\\', "two\nlines\n```", 'end"'])
+def test_a_model_of_the_alpaca_prompt_is_asked_with_it(run: RunFolder, question: str) -> None:
+    asked = RunSpec(generation=GenerationSpec(prompts=(question,)))
+    prompt = prompt_of(run, asked, "alpaca")
+    assert prompt == fill(before_answer(asked.dataset.prompt_template), instruction=question)
+    data = DatasetSpec(instruction_column="=请回答。", input_column="instruction", prompt_template=ALPACA_ZH)
+    fixed = RunSpec(generation=asked.generation, dataset=data)
+    assert prompt_of(run, fixed, "alpaca") == fill(before_answer(ALPACA_ZH), instruction="请回答。", input=question)
+    assert prompt_of(run, asked, "plain") == question
 
 
 def test_in_chinese(run: RunFolder) -> None:

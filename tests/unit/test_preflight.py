@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.preflight import check_inputs, is_hub_id, is_local, json_rows, peek
+from engine.preflight import check, check_inputs, is_hub_id, is_local, json_rows, peek
 from engine.preflight import data as data_module
+from engine.preflight.llama_cpp import LlamaCpp
 from engine.spec.run import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
 
 ROWS = [{"instruction": "q", "output": "a"}, {"instruction": "r", "input": "i", "output": "b"}]
@@ -264,6 +265,34 @@ def test_a_merged_model_must_fit(spec: RunSpec):
     assert field == "export.merged_16bit"
     assert "about 1800000.0 GB" in message
     assert found(msgspec.structs.replace(big, export=ExportSpec())) == []
+
+
+def test_gguf_files_need_a_llama_cpp_and_room(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Said before the training, not after it."""
+    wanted = msgspec.structs.replace(spec, export=ExportSpec(gguf=("q4_k_m",)))
+    monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", str(tmp_path / "none"))
+    [(field, message)] = found(wanted)
+    assert (field, "There is no folder" in message) == ("export.gguf", True)
+    ready = LlamaCpp("ready", tmp_path, types=frozenset({"q4_k_m"}))
+    monkeypatch.setattr(check, "find_llama_cpp", lambda: ready)
+    assert found(wanted) == []
+    other = msgspec.structs.replace(spec, export=ExportSpec(gguf=("q8_0",)))
+    assert "cannot make q8_0" in found(other)[0][1]
+    big = msgspec.structs.replace(wanted, model=ModelSpec(model_name="unsloth/Huge-900000B"))
+    [(field, message)] = found(big)
+    assert (field, "about 4151" in message) == ("export.gguf", True), message
+
+
+def test_a_push_needs_a_name_and_a_login(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    wanted = msgspec.structs.replace(spec, export=ExportSpec(push_to="ann/mine"))
+    [(field, message)] = found(wanted)
+    assert (field, "hf auth login" in message) == ("export.push_to", True)
+    monkeypatch.setenv("HF_TOKEN", "hf_something")
+    assert found(wanted) == []
+    [(field, message)] = found(msgspec.structs.replace(spec, export=ExportSpec(push_to="no name")))
+    assert (field, "no name for a repository" in message) == ("export.push_to", True)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -24,7 +25,7 @@ from engine.saving.folder import filling, remove_stale, write_checksums
 from engine.saving.trouble import explain_tool
 from engine.spec import events as ev
 from engine.spec.folder import RunFolder
-from engine.spec.quantizations import ALIASES, NEEDS_IMATRIX, QUANTIZATIONS, named, wrong
+from engine.spec.quantizations import ALIASES, NEEDS_IMATRIX, QUANTIZATIONS, QuantizationName, named, wrong
 from engine.spec.state import RunState, fold
 from tui.cli import main
 
@@ -56,6 +57,7 @@ def test_the_quantisations_are_unsloths() -> None:
     }
     assert set(tables["ALLOWED_QUANTS"]) == set(QUANTIZATIONS) | set(ALIASES)
     assert set(tables["IMATRIX_QUANTS"]) == set(NEEDS_IMATRIX)
+    assert get_args(QuantizationName) == tuple(QUANTIZATIONS)
 
 
 def test_names_are_taken_once_and_by_their_aliases() -> None:

@@ -54,7 +54,15 @@ class ReviewScreen(WizardScreen):
         ),
         (
             N_("Where the results go"),
-            ("export.merged_16bit", "export.copy_to", "export.after_command", "training.output_dir"),
+            (
+                "export.merged_16bit",
+                "export.gguf",
+                "export.push_to",
+                "export.push_private",
+                "export.copy_to",
+                "export.after_command",
+                "training.output_dir",
+            ),
         ),
     )
     DEFAULT_CSS = """
