@@ -90,6 +90,32 @@ async def test_adapter_is_copied_to_a_folder_of_the_users(backend: FakeBackend, 
         assert backend.asked == [Export(id=0, kind="adapter", path=str(drive / "run" / "adapter"))]
 
 
+async def test_choices_are_one_field_to_keys(backend: FakeBackend) -> None:
+    """Or none but the last could be saved into a folder: on the way to it the others would be chosen."""
+    app = app_on("save", backend, fakes.finished())
+    async with app.run_test(size=(80, 24)) as pilot:
+
+        async def leads_to(key: str) -> str:
+            await pilot.press(key)
+            await pilot.pause()
+            assert app.focused is not None
+            return app.focused.id or ""
+
+        assert await leads_to("up") == "choice-adapter"
+        assert await leads_to("tab") == "folder"
+        assert await leads_to("shift+tab") == "choice-adapter"
+        assert await leads_to("enter") == "folder"
+        assert await leads_to("up") == "choice-adapter"
+        assert "(x) LoRA adapter" in screen_text(app)
+        assert await leads_to("down") == "choice-merged_16bit"
+        assert await leads_to("down") == "choice-merged_4bit"
+        assert await leads_to("down") == "choice-gguf"
+        assert await leads_to("down") == "quantizations"
+        assert await leads_to("up") == "choice-gguf"
+        assert await leads_to("up") == "choice-merged_4bit"
+        assert "(x) Merged 4-bit" in screen_text(app)
+
+
 async def test_what_stands_in_the_way_is_said_beside_the_field(backend: FakeBackend, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     app = app_on("save", backend, fakes.finished())

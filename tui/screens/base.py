@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 from textual.binding import ActiveBinding
-from textual.screen import Screen
 
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
@@ -14,6 +13,7 @@ from tui.draft import Draft
 from tui.keys import translated
 from tui.link import EngineLink
 from tui.proofs import Proofs
+from tui.workers import WorkingScreen
 
 
 class Loris(Protocol):
@@ -40,7 +40,7 @@ class Loris(Protocol):
 PaletteEntry = tuple[str, str, Callable[[], object]]
 
 
-class LorisScreen(Screen[None]):
+class LorisScreen(WorkingScreen[None]):
     """A screen of Loris. Write `N_("...")` in its bindings: they are translated here, each time they are shown."""
 
     came_from = "home"  # the screen that was left for this one

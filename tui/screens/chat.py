@@ -178,7 +178,7 @@ class ChatScreen(MoreChat):
             for answer in turn.answers:
                 answer.note = answer.note or _("stopped")
             self._keep(turn)
-            if self.is_attached:
+            if self.is_here:
                 self._batches.pause()
                 await self._draw()
                 self.tell("")

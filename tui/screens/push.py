@@ -230,7 +230,7 @@ class PushScreen(LorisScreen):
             self._tell("… " + _(STEPS["checking"]), "", own=True)
             async with aclosing(link.ask(command)) as replies:
                 async for reply in replies:
-                    if isinstance(reply, Refused) and self.is_attached:
+                    if isinstance(reply, Refused) and self.is_here:
                         self._refused(reply)
         except NotServing as error:
             self._tell("✗ " + why(error), "-wrong", own=True)

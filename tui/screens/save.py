@@ -28,12 +28,21 @@ from tui.screens.base import LorisScreen
 from tui.screens.wizard import Form
 from tui.serving import NotServing, until_it_answers, why
 from tui.widgets.editors import Chosen, Edited, LineEditor, SeveralEditor, SwitchEditor
-from tui.widgets.export_choice import TITLES, ExportChoice
+from tui.widgets.export_choice import TITLES, ExportChoice, field_after
 from tui.widgets.llama_pane import LlamaPane
 from tui.widgets.top_bar import TopBar
 
 KINDS: tuple[ExportKind, ...] = ("adapter", "merged_16bit", "merged_4bit", "gguf")
 FIRST_QUANTIZATION = "q4_k_m"
+
+
+class SaveForm(Form, inherit_bindings=False):
+    """To the keys that go from field to field, what can be saved is one field."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "screen.to_field(-1)", show=False),
+        Binding("down", "screen.to_field(1)", show=False),
+    ]
 
 
 class SaveScreen(LorisScreen):
@@ -65,8 +74,8 @@ class SaveScreen(LorisScreen):
         Binding("ctrl+g", "cancel", N_("Cancel"), id="save.cancel", tooltip=N_("Give up what is being saved")),
         Binding("escape", "back", N_("Back"), id="save.back", tooltip=N_("Back to the run; saving goes on")),
         Binding("ctrl+t", "chat", N_("Chat"), id="save.chat", tooltip=N_("Talk to the model")),
-        Binding("up", "app.focus_previous", show=False),
-        Binding("down", "app.focus_next", show=False),
+        Binding("shift+tab", "to_field(-1)", show=False),
+        Binding("tab", "to_field(1)", show=False),
     ]
     clock = staticmethod(time.monotonic)
 
@@ -81,7 +90,7 @@ class SaveScreen(LorisScreen):
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        with Form(id="form", can_focus=False):  # up and down go from field to field
+        with SaveForm(id="form", can_focus=False):
             for kind in KINDS:
                 yield ExportChoice(kind)
             with Vertical(id="gguf"):
@@ -134,12 +143,23 @@ class SaveScreen(LorisScreen):
     # What would be done
 
     def on_export_choice_chosen(self, event: ExportChoice.Chosen) -> None:
-        self._kind = event.kind
+        self._choose(event.kind)
+
+    def _choose(self, kind: ExportKind) -> None:
+        self._kind = kind
         self._show()
         self._look()
 
     def on_llama_pane_built(self, _event: LlamaPane.Built) -> None:
         self._look()
+
+    def action_to_field(self, by: int, within: bool = False) -> None:
+        """Focus the next field or, within the choices, the next of them."""
+        target = field_after(self.focus_chain, self.focused, by, within)
+        if isinstance(target, ExportChoice):
+            self._choose(target.kind)  # at once: keys may come in bursts
+        if target is not None:
+            target.focus()
 
     @property
     def _quantizations(self) -> tuple[str, ...]:
@@ -229,7 +249,7 @@ class SaveScreen(LorisScreen):
                         case Refused(message=message):
                             self._end(render(message), "-wrong")
         except asyncio.CancelledError:
-            if self.is_attached:
+            if self.is_here:
                 self._end(_("Stopped before anything was saved."), "-wrong")
             raise
         except NotServing as error:
@@ -238,7 +258,7 @@ class SaveScreen(LorisScreen):
             self._end(render(error.message), "-wrong")
         finally:
             self._saving, self._doing = None, ""
-            if self.is_attached:
+            if self.is_here:
                 self._show()
 
     def _use_llama(self) -> str:

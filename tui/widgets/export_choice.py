@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 from textual import events
+from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
@@ -52,6 +56,11 @@ class ExportChoice(Widget, can_focus=True):
             super().__init__()
             self.kind = kind
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "screen.to_field(1, True)", show=False),
+        Binding("up", "screen.to_field(-1, True)", show=False),
+        Binding("enter", "screen.to_field(1)", show=False),
+    ]
     chosen: reactive[bool] = reactive(False)
     size_words: reactive[str] = reactive("")
 
@@ -76,3 +85,13 @@ class ExportChoice(Widget, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         self.focus()
+
+
+def field_after(chain: Sequence[Widget], focused: Widget | None, by: int, within: bool = False) -> Widget | None:
+    """The field `by` places from the focused one. All choices are one field, which is entered at the chosen one;
+    `within`: go from one of them to the next, and on from the last."""
+    among = within and isinstance(focused, ExportChoice)
+    stops = [w for w in chain if w is focused or among or not isinstance(w, ExportChoice) or w.chosen]
+    if not stops:
+        return None
+    return stops[(stops.index(focused) + by) % len(stops)] if focused in stops else stops[0]

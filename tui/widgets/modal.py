@@ -9,11 +9,12 @@ from textual.screen import ModalScreen
 
 from tui.i18n import N_
 from tui.keys import translated
+from tui.workers import WorkingScreen
 
 Result = TypeVar("Result")
 
 
-class Modal(ModalScreen[Result | None]):
+class Modal(WorkingScreen[Result | None], ModalScreen[Result | None]):
     """A dialog; None is its result when the user leaves it. Put the content into one container."""
 
     DEFAULT_CSS = """

@@ -1,0 +1,50 @@
+"""Work of a screen that ends with the screen.
+
+Textual cancels a screen's workers once its widgets are gone, so one that goes on in between, or whose thread comes
+back then, finds none of the widgets that it is to tell. That is no failure: nobody looks any more.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from textual.css.query import NoMatches
+from textual.screen import Screen, ScreenResultType
+from textual.widget import MountError
+from textual.worker import Worker
+
+GONE = (NoMatches, MountError)  # what is raised for a widget that is not there any more
+
+
+class WorkingScreen(Screen[ScreenResultType]):
+    """A screen whose workers may outlive its widgets by a moment."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this screen is on the stack, and so has its widgets or will have them."""
+        return self.app.is_running and self in self.app.screen_stack
+
+    def run_worker(self, work: Any, *arguments: Any, **settings: Any) -> Worker[Any]:
+        """As Textual's; what fails because the screen is being left ends the work in silence."""
+        return super().run_worker(self._while_here(work), *arguments, **settings)
+
+    def _while_here(self, work: Callable[[], Any] | Awaitable[Any]) -> Any:
+        async def wait() -> Any:
+            try:
+                return await (work() if callable(work) else work)
+            except GONE:
+                if self.is_here:
+                    raise
+
+        def call() -> Any:
+            try:
+                return work() if callable(work) else None
+            except GONE:
+                if self.is_here:
+                    raise
+
+        plain = callable(work) and not inspect.iscoroutinefunction(work.func if isinstance(work, partial) else work)
+        return call if plain else wait
