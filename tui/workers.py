@@ -13,19 +13,19 @@ from typing import Any
 
 from textual.css.query import NoMatches
 from textual.screen import Screen, ScreenResultType
-from textual.widget import MountError
+from textual.widget import MountError, Widget
 from textual.worker import Worker
 
 GONE = (NoMatches, MountError)  # what is raised for a widget that is not there any more
 
 
-class WorkingScreen(Screen[ScreenResultType]):
-    """A screen whose workers may outlive its widgets by a moment."""
+class Working(Widget):
+    """A widget or screen whose workers may outlive its widgets by a moment."""
 
     @property
     def is_here(self) -> bool:
-        """Whether this screen is on the stack, and so has its widgets or will have them."""
-        return self.app.is_running and self in self.app.screen_stack
+        """Whether its screen is on the stack, and so has its widgets or will have them."""
+        return self.is_attached and self.app.is_running and self.screen in self.app.screen_stack
 
     def run_worker(self, work: Any, *arguments: Any, **settings: Any) -> Worker[Any]:
         """As Textual's; what fails because the screen is being left ends the work in silence."""
@@ -48,3 +48,7 @@ class WorkingScreen(Screen[ScreenResultType]):
 
         plain = callable(work) and not inspect.iscoroutinefunction(work.func if isinstance(work, partial) else work)
         return call if plain else wait
+
+
+class WorkingScreen(Working, Screen[ScreenResultType]):
+    """A screen of which this is so."""

@@ -20,9 +20,10 @@ from tui.safe import visible
 from tui.settings import llama_cpp_folder, remember_llama_cpp
 from tui.widgets.dialogs import AskModal
 from tui.widgets.editors import LineEditor
+from tui.workers import Working
 
 
-class LlamaPane(Vertical):
+class LlamaPane(Working, Vertical):
     """Ask it for `folder`, and `await look()` for what is there. Posts `Built` when that changed by a build."""
 
     DEFAULT_CSS = """
