@@ -1,11 +1,11 @@
 """What streaming an answer costs: `uv run python -m tests.bench_chat [MODEL] [--tokens N] [--rounds N]`.
 
-Two ways to make the same tokens, in one process: a bare `generate` with transformers' TextStreamer, and the engine's
-own chat, which sends each piece over its socket to a client in another process. They take turns, each going first in
-every other round, so that what else the machine does meets both alike. Printed are, of each, the fastest round and
-the median, and of the pairs the median difference with its quartiles; the verdict is on the median pair, and on the
-processor time of this process. The demo's model is tiny: a token takes it a few milliseconds at most, where a model
-of 8B takes 15 to 30, so the cost per token in microseconds is what to take along to a larger one.
+Two ways to make the same tokens, in one process: a bare `generate` with transformers' TextStreamer, and the
+engine's own chat, which sends each piece over its socket to a client in another process. They take turns, each going
+first in every other round, so that what else the machine does meets both alike. Printed are, of each, the fastest
+round and the median, and of the pairs the median difference with its quartiles; the verdict is on the median pair.
+The demo's model is tiny: a token takes it a few milliseconds at most, where a model of 8B takes 15 to 30, so the cost
+per token in microseconds is what to take along to a larger one.
 """
 
 from __future__ import annotations
@@ -170,21 +170,22 @@ def report(pairs: Sequence[tuple[Round, Round]], tokens: int) -> int:
     lines = []
     for name, side in zip(("bare generate", "engine's chat"), zip(*pairs, strict=True), strict=True):
         best, middle = min(r.seconds for r in side), statistics.median(r.seconds for r in side)
+        first = 1000 * statistics.median(r.first for r in side)
+        processor = 1000 * statistics.median(r.processor for r in side) / tokens
         lines.append(
-            f"{name}: {tokens / best:7.1f} tokens/s at best, {tokens / middle:7.1f} in the median, first token after "
-            f"{1000 * statistics.median(r.first for r in side):5.1f} ms, "
-            f"processor {1000 * statistics.median(r.processor for r in side) / tokens:.2f} ms a token"
+            f"{name}: {tokens / best:.1f} tokens/s at best, {tokens / middle:.1f} in the median, first token after "
+            f"{first:.1f} ms, {processor:.2f} ms of processor time a token"
         )
     lower, cost, upper = quartiles([ours.seconds / plain.seconds - 1 for plain, ours in pairs])
-    processor = quartiles([ours.processor / plain.processor - 1 for plain, ours in pairs])[1]
+    busy = statistics.median(ours.processor / plain.processor - 1 for plain, ours in pairs)
     each = statistics.median(ours.seconds - plain.seconds for plain, ours in pairs) / tokens
     best = min(ours.seconds for _, ours in pairs) / min(plain.seconds for plain, _ in pairs) - 1
     added = statistics.median(ours.first - plain.first for plain, ours in pairs)
     lines += [
-        f"streaming costs {cost:.1%} of the time in the median pair (quartiles {lower:.1%} and {upper:.1%}, at most "
-        f"{MOST_COST:.0%}), {best:.1%} best against best, {processor:.1%} of processor time, "
-        f"{each * 1e6:.0f} µs a token; {len(pairs)} pairs of {tokens} tokens",
-        f"and {added * 1000:.1f} ms to the first token (at most {MOST_SECONDS * 1000:.0f} ms)",
+        f"streaming costs {cost:.1%} in the median of {len(pairs)} pairs of {tokens} tokens (at most {MOST_COST:.0%};"
+        f" quartiles {lower:.1%} and {upper:.1%}), {each * 1e6:.0f} µs a token",
+        f"best against best {best:.1%}, processor time {busy:.1%}",
+        f"it adds {added * 1000:.1f} ms to the first token (at most {MOST_SECONDS * 1000:.0f} ms)",
     ]
     print("\n".join(lines))  # noqa: T201
     return 0 if cost < MOST_COST and added < MOST_SECONDS else 1
