@@ -88,13 +88,14 @@ class Pieces(BaseStreamer):
 
 
 class Cancelled(StoppingCriteria):
-    """Ends generation when asked to."""
+    """Ends generation when asked to. The two answers are made once: it is asked after each token."""
 
-    def __init__(self, asked: Callable[[], bool]) -> None:
+    def __init__(self, asked: Callable[[], bool], device: Any) -> None:
         self._asked = asked
+        self._answers = torch.tensor([[False], [True]], device=device)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        return torch.full((input_ids.shape[0],), self._asked(), device=input_ids.device)
+        return self._answers[int(self._asked())]
 
 
 @contextmanager
@@ -163,7 +164,7 @@ def generate(
             pad_token_id=tokenizer.pad_token_id,
             use_cache=True,
             streamer=pieces,
-            stopping_criteria=StoppingCriteriaList([Cancelled(cancelled)]),
+            stopping_criteria=StoppingCriteriaList([Cancelled(cancelled, model.device)]),
             **sampling(spec),
         )
     reason: FinishReason = "length"
