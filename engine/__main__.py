@@ -136,6 +136,8 @@ def watch(folder: RunFolder, control: Control, server: Server | None) -> None:
 
     def on_shutdown() -> None:
         control.shutdown.wait()
+        if control.stop_now.is_set():
+            return  # whoever asks to stop asks for this too: the stop is to be told first
         if control.stage in ("starting", "loading", "preparing"):
             leave(0)
         control.stop.set()

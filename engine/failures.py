@@ -45,20 +45,42 @@ def last_line(error: BaseException) -> str:
     return text if len(text) <= 300 else text[:299] + "…"
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device's memory or the machine's ran out."""
-    words = ("out of memory", "not enough memory", "can't allocate memory", "DefaultCPUAllocator")
-    return any(
-        isinstance(cause, MemoryError)
-        or (isinstance(cause, RuntimeError) and any(word in str(cause) for word in words))
-        for cause in causes(error)
-    )
+HOST_WORDS = (
+    "defaultcpuallocator", "not enough memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc",
+    "can't start new thread",
+)  # fmt: skip
+GPU_MEMORY_WORDS = ("out of memory", "cublas_status_alloc_failed")
+OUT_OF_MEMORY_CODES = ("out_of_memory", "out_of_host_memory")
 
 
-OUT_OF_MEMORY = say(N_("The memory ran out."))
-OUT_OF_MEMORY_HINT = say(
-    N_("Lower the batch size or the context length, load the model in 4-bit, or choose a smaller model.")
-)
+def _explain_memory(error: BaseException) -> RunFailed | None:
+    """The device's memory, or the machine's, ran out."""
+    for cause in causes(error):
+        text = str(cause).lower()
+        no_memory = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
+        if no_memory or any(word in text for word in HOST_WORDS):
+            return RunFailed(
+                "out_of_host_memory",
+                say(N_("The machine's memory ran out (not the GPU's).")),
+                say(
+                    N_(
+                        "End what else takes memory, lower dataset_num_proc, the batch size or the context length, "
+                        "or choose a smaller model."
+                    )
+                ),
+            )
+        if isinstance(cause, RuntimeError) and any(word in text for word in GPU_MEMORY_WORDS):
+            return RunFailed(
+                "out_of_memory",
+                say(N_("The memory ran out.")),
+                say(
+                    N_(
+                        "Lower the batch size or the context length, load the model in 4-bit, or choose a smaller "
+                        "model."
+                    )
+                ),
+            )
+    return None
 
 
 FULL_WORDS = (
@@ -131,8 +153,8 @@ def explain(error: BaseException, field: str = "") -> RunFailed:
     """Put any exception into words. `field` is the setting that names what was being fetched, if one does."""
     if isinstance(error, RunFailed):
         return error
-    if is_out_of_memory(error):
-        return RunFailed("out_of_memory", OUT_OF_MEMORY, OUT_OF_MEMORY_HINT)
+    if memory := _explain_memory(error):
+        return memory
     for cause in causes(error):
         if _is_disk_full(cause):
             return RunFailed(

@@ -17,8 +17,10 @@ from engine.control import Control
 from engine.spec import events as ev
 from engine.spec.text import N_, say
 
-HOPELESS_LOSS = 20.0  # guessing among 260,000 tokens costs 12.5
-HOPELESS_LOGS = 5
+# A loss that is both this high and so many times that of the beginning is worse than guessing, or near it: among
+# 260,000 tokens that costs 12.5. It may pass; after so many logs it does not.
+HOPELESS_LOSS, HOPELESS_TIMES, HOPELESS_LOGS = 8.0, 3.0, 5
+BEGINNING_LOGS = 5
 
 
 class Progress(TrainerCallback):
@@ -29,7 +31,7 @@ class Progress(TrainerCallback):
         self._control, self._started, self._at_checkpoint = control, started, at_checkpoint
         self._clock, self._tokens = time.monotonic(), 0
         self._diverged = False
-        self._first: float | None = None
+        self._beginning: list[float] = []
         self._high = 0
 
     def on_train_begin(
@@ -48,8 +50,8 @@ class Progress(TrainerCallback):
     ) -> TrainerControl:
         """Obey stop, checkpoint and terminate once the step is whole."""
         asked = self._control
-        save = asked.checkpoint.is_set() or asked.terminate.is_set()
         stop = asked.stop.is_set() or asked.ending
+        save = asked.checkpoint.is_set() or stop  # so that a run that was stopped can be gone on with
         asked.checkpoint.clear()
         if args.world_size > 1:
             # Only rank 0 has a socket, and all ranks must stop at the same step.
@@ -60,6 +62,8 @@ class Progress(TrainerCallback):
                 asked.stop.set()
         if save:
             control.should_save = True
+        if control.should_save:
+            control.should_log = True  # a checkpoint takes the place of an older one: see first how it stands
         if stop:
             control.should_training_stop = control.should_log = True
         return control
@@ -84,6 +88,10 @@ class Progress(TrainerCallback):
             # What was saved before is better than what would be saved now.
             control.should_save = control.should_evaluate = False
             control.should_training_stop = True
+        elif self._high:
+            control.should_save = False
+            if self._high == 1:
+                self._warn_high(state.global_step, loss)
         self._control.record.emit(
             ev.Step(
                 step=state.global_step,
@@ -98,15 +106,24 @@ class Progress(TrainerCallback):
         )
 
     def _is_lost(self, loss: float) -> bool:
-        """Whether training has gone wrong for good: no number, or far worse than guessing for several logs."""
-        self._first = loss if self._first is None else self._first
-        self._high = self._high + 1 if loss > max(HOPELESS_LOSS, 3 * self._first) else 0
+        """Whether training has gone wrong for good: no number, or hopelessly high for several logs."""
+        usual = sum(self._beginning) / len(self._beginning) if self._beginning else loss
+        self._high = self._high + 1 if loss > max(HOPELESS_LOSS, HOPELESS_TIMES * usual) else 0
+        if not self._high and len(self._beginning) < BEGINNING_LOGS:
+            self._beginning.append(loss)
         return not math.isfinite(loss) or self._high >= HOPELESS_LOGS
 
     @property
     def diverged(self) -> bool:
         """Whether training was ended because the loss is no longer of use."""
         return self._diverged
+
+    def _warn_high(self, step: int, loss: float) -> None:
+        message = say(
+            N_("At step {step} the loss is {loss}: no checkpoint is saved until it comes down."),
+            step=step, loss=round(loss, 2),
+        )  # fmt: skip
+        self._control.record.emit(ev.Notice(code="loss_high", message=message, level="warning"))
 
     def _warn_diverged(self, step: int) -> None:
         """Say, once, that what is trained has become useless."""

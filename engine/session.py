@@ -17,7 +17,7 @@ from engine.adapters import Others
 from engine.chat import answer_prompts, generate
 from engine.control import Control, Job
 from engine.exporting import Exports
-from engine.failures import RunFailed, explain, last_line
+from engine.failures import OUT_OF_MEMORY_CODES, RunFailed, explain, last_line
 from engine.hardware import has_gpu
 from engine.preflight import check_inputs
 from engine.preflight.places import absolute_paths
@@ -163,8 +163,9 @@ class Session:
 
     def _with_less(self, failure: RunFailed, loading: bool = False) -> RunFailed:
         """The same failure with the settings that need less memory, when that is what ran out."""
-        if failure.code == "out_of_memory":
-            failure.changes = smaller(self._spec, has_gpu(), loading)
+        if failure.code in OUT_OF_MEMORY_CODES:
+            host = failure.code == "out_of_host_memory" and self._record.stage == "preparing"
+            failure.changes = smaller(self._spec, has_gpu(), loading, host)
         return failure
 
     def _save_adapter(self) -> None:

@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
         if broken := complete.fault(written):
             raise OSError(broken)
         if target.exists():  # this step was saved before, by an engine that went on from an older one
-            shutil.rmtree(target)
+            complete.remove(target)
         written.rename(target)
         complete.sync(target.parent)
         found = complete.checkpoints(target.parent)
@@ -87,7 +88,8 @@ class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
             )
         )
         for old in complete.excess(found, self.args.save_total_limit or len(found)):
-            shutil.rmtree(old.path, ignore_errors=True)
+            with suppress(OSError):
+                complete.remove(old.path)
 
     def _not_saved(self, error: Exception, step: int) -> None:
         """A full disk ends no training: the last good checkpoint is still there, and the next may fit."""
@@ -119,7 +121,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
             metrics: dict[str, float] = super().evaluate(*args, **named)
         except _Cut:
             self.control.should_training_stop = True
-            self.control.should_save = self.control.should_save or self.loris.terminate.is_set()
+            self.control.should_save = True  # to go on from
             return {}
         self._last_eval = (self.state.global_step, metrics.get("eval_loss"))
         return metrics

@@ -33,6 +33,7 @@ DONE, FAILED, BAD_INPUT = 0, 1, 2
 FOLLOW_SECONDS = 0.3
 START_SECONDS = 30.0  # for a new engine to take the run's lock
 TITLE_CELLS, NAME_CELLS = 28, 40
+LONGER = ("training.max_steps", "training.num_train_epochs")  # what a complete run may be gone on with for
 
 
 def ls(as_json: bool) -> int:
@@ -159,7 +160,7 @@ def resume_run(name: str, changes: list[str]) -> int:
     if run.alive:
         complain(_("{run} is running: look at it with loris attach.").format(run=visible(run.name)))
         return BAD_INPUT
-    if run.state == "completed":
+    if run.state == "completed" and not any(change.startswith(LONGER) for change in changes):
         complain(_("{run} is complete: there is nothing to go on with.").format(run=visible(run.name)))
         return BAD_INPUT
     try:

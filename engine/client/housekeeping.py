@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,8 +34,5 @@ def prune(folder: RunFolder) -> int:
     with no_engine(folder):
         old, freed = prunable(folder)
         for path in old:
-            # A name that counts as incomplete first: a kill half way leaves no checkpoint that looks whole.
-            doomed = path.with_name(complete.PARTIAL + path.name)
-            path.rename(doomed)
-            shutil.rmtree(doomed)
+            complete.remove(path)
     return freed

@@ -119,6 +119,14 @@ def excess(found: list[Checkpoint], limit: int) -> list[Checkpoint]:
     return [one for one in found if one.step not in keep]
 
 
+def remove(path: Path) -> None:
+    """Delete a checkpoint. Raises OSError. Another name first: a kill half way leaves none that looks whole."""
+    doomed = path.with_name(PARTIAL + path.name)
+    shutil.rmtree(doomed, ignore_errors=True)
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
 def remove_leftovers(*folders: Path) -> None:
     """Delete what engines that were killed did not complete. Only while holding the run's lock."""
     for folder in folders:

@@ -8,12 +8,15 @@ from engine.spec.run import RunSpec
 SHORTEST = 256  # tokens; below that, most answers would be cut off
 
 
-def smaller(spec: RunSpec, gpu: bool, loading: bool = False) -> tuple[Change, ...]:
+def smaller(spec: RunSpec, gpu: bool, loading: bool = False, host: bool = False) -> tuple[Change, ...]:
     """Half the batch and twice the accumulation; then half the length; then 4-bit. Empty: nothing is left.
 
-    `loading`: the weights alone were too much, so that no batch is small enough.
+    `loading`: the weights alone were too much, so that no batch is small enough. `host`: it was the machine's
+    memory, while data was prepared: each process that does so takes a share.
     """
     training, length = spec.training, spec.model.max_seq_length
+    if host and training.dataset_num_proc > 1:
+        return (Change(field="training.dataset_num_proc", value=1),)
     batch = training.per_device_train_batch_size
     if batch > 1 and not loading:
         total = batch * training.gradient_accumulation_steps

@@ -57,8 +57,12 @@ def truth(folder: RunFolder, failure: str | None, wanted: dict[str, object]) -> 
 def nothing_broken(folder: RunFolder) -> None:
     """Every checkpoint, adapter and export that is offered has every byte that was written, and sound numbers."""
     for one in complete.checkpoints(folder.checkpoints):
-        assert complete.fault(one.path) == ""
-        sound(one.path / "adapter_model.safetensors")
+        try:
+            assert complete.fault(one.path) == ""
+            sound(one.path / "adapter_model.safetensors")
+        except (AssertionError, FileNotFoundError):
+            if one.path.exists():  # else a live engine has let it go meanwhile, as a whole
+                raise
     if folder.adapter.exists():
         assert complete.fault(folder.adapter) == ""
         sound(folder.adapter / "adapter_model.safetensors")

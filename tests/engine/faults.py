@@ -15,11 +15,10 @@ from typing import Any
 
 import torch
 
-from engine import trainer
-from engine.saving import folder as saving_folder
+from engine import exporting, model, train, trainer
 from engine.saving import merge
 from engine.saving.job import Work
-from engine.spec import complete
+from engine.spec import complete, machine
 from tests.engine.process import PLANTED
 
 
@@ -65,12 +64,39 @@ def oom(at: float) -> None:
     _before_step(act)
 
 
-def hostmem(at: float) -> None:
-    """A real allocation that the machine cannot give."""
+def hog(megabytes: float) -> None:
+    """Every step takes more of the machine's memory and keeps it."""
+    taken: list[bytearray] = []
 
-    def act(_self: Any, step: int) -> None:
+    def act(_self: Any, _step: int) -> None:
+        taken.append(bytearray(int(megabytes) << 20))
+        time.sleep(0.05)
+
+    _before_step(act)
+
+
+def blowup(at: float) -> None:
+    """Weights grow out of hand, and the loss with them: a number still, and of no use."""
+
+    def act(self: Any, step: int) -> None:
         if step == at:
-            torch.empty(1 << 50, dtype=torch.uint8).fill_(1)
+            with torch.no_grad():
+                for name, weight in self.model.named_parameters():
+                    if name.endswith("model.norm.weight"):
+                        weight.mul_(50)
+
+    _before_step(act)
+
+
+def worsen(at: float) -> None:
+    """What was learned becomes a little worse."""
+
+    def act(self: Any, step: int) -> None:
+        if step == at:
+            with torch.no_grad():
+                for weight in self.model.parameters():
+                    if weight.requires_grad:
+                        weight.add_(torch.randn_like(weight) * 0.05)
 
     _before_step(act)
 
@@ -122,14 +148,56 @@ def killadapter(_at: float) -> None:
 
 def killexport(_at: float) -> None:
     """kill -9 once the files of the merged model are written, and before it counts."""
-    usual = saving_folder.sync
+    exporting.check_merged = lambda *_: die()  # type: ignore[attr-defined]
 
-    def sync(folder: Any) -> int:
-        if "merged" in str(folder):
+
+def _held(usual: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, which waits long before it begins."""
+
+    def wait(*args: Any, **named: Any) -> Any:
+        time.sleep(10_000)
+        return usual(*args, **named)
+
+    return wait
+
+
+def holdload(_at: float) -> None:
+    """Loading the model takes for ever."""
+    model.load = _held(model.load)
+
+
+def holdprepare(_at: float) -> None:
+    """So does preparing the data."""
+    train.prepare = _held(train.prepare)  # type: ignore[attr-defined]
+
+
+def holdexport(_at: float) -> None:
+    """So does merging, with a half-made model in its folder."""
+    usual = exporting.save_merged_16bit
+
+    def save(work: Any, folder: Any) -> None:
+        usual(work, folder)
+        time.sleep(10_000)
+
+    exporting.save_merged_16bit = save  # type: ignore[attr-defined]
+
+
+def killswap(_at: float) -> None:
+    """kill -9 when an adapter is replaced: the old one has made way, the new one has not its name yet."""
+    usual = Path.rename
+
+    def rename(self: Path, target: Any) -> Any:
+        if Path(target).name == "adapter" and self.name.startswith(".adapter."):
             die()
-        return usual(folder)
+        return usual(self, target)
 
-    saving_folder.sync = sync
+    Path.rename = rename  # type: ignore[method-assign]
+
+
+def reboot(at: float) -> None:
+    """The engine was started before the machine was, and is gone in the middle of a step."""
+    machine.boot_id = lambda: "an-earlier-boot"
+    kill(at)
 
 
 def hold(_at: float) -> None:
@@ -178,7 +246,7 @@ def say(_at: float) -> None:
 FAULTS: dict[str, Callable[[float], None]] = {
     function.__name__: function
     for function in (
-        slow, kill, oom, hostmem, nan, hang, clock, killcheckpoint, killadapter, killexport, sloweval, say, token,
-        hold,
+        slow, kill, oom, hog, nan, blowup, worsen, hang, clock, killcheckpoint, killadapter, killexport, killswap,
+        holdload, holdprepare, holdexport, reboot, sloweval, say, token, hold,
     )
 }  # fmt: skip

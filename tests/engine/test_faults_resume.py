@@ -9,37 +9,16 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.client.runs import summarise
+from engine.spec import commands as co
 from engine.spec import complete
 from engine.spec import events as ev
 from engine.spec.files import load_spec
 from engine.spec.run import RunSpec
-from tests.engine.process import Engine, changed
+from tests.engine.aftermath import after
+from tests.engine.process import Client, Engine, changed
+from tests.engine.small import run_to_end, small
 
 STEPS, KILLED_AT = 60, 25
-
-
-def small(demo: RunSpec, **training: object) -> RunSpec:
-    """The demo with small steps and no questions."""
-    settings: dict[str, object] = {
-        "per_device_train_batch_size": 2, "gradient_accumulation_steps": 1, "warmup_steps": 2, "max_steps": 8,
-        "save_steps": 2, "dataset_num_proc": 1,
-    }  # fmt: skip
-    return changed(
-        demo,
-        lora={"r": 4},
-        training=settings | training,
-        generation={"prompts": ()},
-    )
-
-
-def run_to_end(folder: Path, spec: RunSpec | None, *flags: str, **environment: str) -> Engine:
-    engine = Engine(folder, spec, *flags, **environment)
-    try:
-        engine.process.wait(240)
-    finally:
-        engine.kill()
-    return engine
 
 
 @pytest.fixture(scope="module")
@@ -51,12 +30,13 @@ def straight(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Engine:
     return engine
 
 
-def test_resume_parity(straight: Engine, demo: RunSpec, tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_a_step_and_resumed_with_the_same_result(
+    straight: Engine, demo: RunSpec, tmp_path: Path
+) -> None:
     spec = small(demo, max_steps=STEPS, save_steps=10)
     killed = run_to_end(tmp_path / "run", spec, "--exit", LORIS_FAULT=f"kill@{KILLED_AT}")
     assert killed.process.returncode == -9
-    seen = summarise(killed.folder)
-    assert (seen.state, seen.checkpoint, seen.trained, seen.alive) == ("interrupted", 20, False, False)
+    after(killed, failure="killed", state="interrupted", checkpoint=20, trained=False, alive=False, exit_code=137)
     later = run_to_end(tmp_path / "run", None, "--resume", "--exit")
     assert later.finish() == 0
     (resumed,) = later.of(ev.Resumed)
@@ -70,8 +50,38 @@ def test_resume_parity(straight: Engine, demo: RunSpec, tmp_path: Path) -> None:
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-6
     assert any(float(weight.abs().max()) > 0 for name, weight in one.items() if "lora_B" in name)
     assert all(torch.isfinite(weight).all() for weight in two.values())
-    assert complete.fault(later.folder.adapter) == ""
-    assert summarise(later.folder).state == "completed"
+    after(later, state="completed", trained=True, alive=False)
+
+
+def test_sigterm_and_a_resume_lose_and_repeat_no_step(straight: Engine, demo: RunSpec, tmp_path: Path) -> None:
+    spec = small(demo, max_steps=STEPS, save_steps=0)
+    engine = Engine(tmp_path / "run", spec, "--exit", LORIS_FAULT="slow@0.1")
+    try:
+        engine.wait_for(lambda: len(engine.of(ev.Step)) >= 3)
+        engine.process.terminate()
+        assert engine.finish() == 143
+    finally:
+        engine.kill()
+    step = engine.of(ev.Step)[-1].step
+    (saved,) = engine.of(ev.CheckpointSaved)
+    assert saved.step == step
+    with engine.folder.events.open("ab") as file:
+        file.write(b'{"type":"Step","torn')  # as a kill leaves it
+    later = Engine(tmp_path / "run", None, "--exit", LORIS_FAULT="slow@0.1")
+    try:
+        later.wait_for(lambda: len(later.of(ev.Step)) >= step + 2)
+        assert isinstance(Client(later.folder).ask(co.Stop), co.Done)
+        assert later.finish() == 0
+    finally:
+        later.kill()
+    steps = later.of(ev.Step)
+    assert [one.step for one in steps] == list(range(1, len(steps) + 1))
+    once = straight.of(ev.Step)
+    assert all(abs(one.loss - other.loss) < 1e-6 for one, other in zip(steps, once, strict=False))
+    (finished,) = later.of(ev.TrainingFinished)
+    assert (finished.outcome, finished.steps) == ("stopped", steps[-1].step)
+    assert finished.steps < STEPS
+    after(later, state="stopped", trained=True, alive=False, checkpoint=finished.steps)
 
 
 def test_more_steps_go_on_from_a_finished_run(straight: Engine, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from tests.engine.aftermath import after
 from tests.engine.process import Engine, changed
-from tests.engine.test_faults_resume import run_to_end, small
+from tests.engine.small import run_to_end, small
 
 CYCLES = int(os.environ.get("LORIS_STRESS_CYCLES", "100"))
 SAVE_STEPS = 3
@@ -63,11 +63,11 @@ def expected(events: list[ev.AnyEvent]) -> tuple[str, str | None]:
         return max((i for i, one in enumerate(kinds) if one is kind), default=-1)
 
     saved = [i for i, e in enumerate(events) if isinstance(e, ev.Exported) and e.kind == "adapter"]
-    ended = events[-1] if events else None
-    how = "terminated" if isinstance(ended, ev.EngineEnded) and ended.exit_code == 143 else "killed"
+    end = events[-1] if events else None
+    how = ("terminated" if end.exit_code == 143 else None) if isinstance(end, ev.EngineEnded) else "killed"
     if max(saved, default=-2) > last(ev.TrainingFinished) > last(ev.TrainingStarted):
-        stage = [event for event in events if isinstance(event, ev.StageChanged)][-1].stage
-        return "completed", how if stage == "exporting" and how == "killed" else None
+        stages = [e.stage for e in events[last(ev.EngineStarted) :] if isinstance(e, ev.StageChanged)]
+        return "completed", how if stages[-1:] == ["exporting"] and how == "killed" else None
     return "interrupted", how
 
 

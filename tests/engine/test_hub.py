@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from engine.client.runs import is_alive
@@ -20,6 +21,7 @@ from engine.spec import events as ev
 from engine.spec.files import load_spec, save_spec
 from engine.spec.run import RunSpec
 from tests.engine.process import ENVIRONMENT, PATIENCE, ROOT, Client, Engine, changed
+from tests.engine.secrets import command_lines
 from tests.hub_stub import HubStub
 
 LLAMA_CPP = os.environ.get("UNSLOTH_LLAMA_CPP_PATH", "")
@@ -92,6 +94,10 @@ def test_one_chats_while_it_uploads_and_the_line_may_drop(engine: Engine, hub: H
     client = Client(engine.folder)
     client.send(co.Push, kind="adapter", repo_id="mine", token=TYPED)
     engine.wait_for(lambda: hub.asked("POST .*/commit/"))
+    assert b"engine.push" in command_lines(), "it is at work, and no process shows the token"
+    assert TYPED.encode() not in command_lines()
+    for process in psutil.Process(engine.process.pid).children(recursive=True):
+        assert TYPED not in repr(process.environ())
     busy = client.ask(co.Push, kind="adapter", repo_id="other", token=TYPED)
     assert isinstance(busy, co.Refused)
     assert busy.code == "busy"
@@ -288,7 +294,7 @@ def test_a_spec_asks_for_everything_and_has_it_when_training_ends(
 
 def test_no_token_is_left_anywhere(engine: Engine) -> None:
     for path in engine.folder.path.rglob("*"):
-        if path.is_file() and path.suffix != ".safetensors":
+        if path.is_file():
             content = path.read_bytes()
             assert TYPED.encode() not in content, path
             assert LOGIN.encode() not in content, path
