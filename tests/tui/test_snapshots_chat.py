@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.preflight.llama_cpp import LlamaCpp
+from engine.fetch_llama import Needs
+from engine.preflight.llama_cpp import LlamaCpp, missing
+from engine.push.words import WRITE_HINT
 from engine.spec import events as ev
 from engine.spec.commands import AnyReply, Command, Done, Progress, ShowPrompt, Token
 from engine.spec.folder import RunFolder
@@ -97,6 +99,17 @@ def test_gguf(snap_compare: Compare, size: Size, language: str, backend: FakeBac
     assert snap_compare(app, terminal_size=size, run_before=press("down", "right", focus="#choice-gguf", wait=1.2))
 
 
+def test_no_llama_cpp(
+    snap_compare: Compare, size: Size, language: str, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("tui.widgets.llama_pane", "engine.preflight.export"):
+        monkeypatch.setattr(f"{place}.find_llama_cpp", lambda typed: LlamaCpp("missing", error=missing()))
+    found = Needs(67_000_000, 500_000_000, Path("/home/lin/.cache/loris/llama.cpp"))
+    monkeypatch.setattr("tui.widgets.llama_pane.needs", lambda: found)
+    app = app_on("save", backend, fakes.finished(), language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press("down", "down", "down", focus="#choice-gguf"))
+
+
 def test_saving(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
     backend.answer = saving
     app = app_on("save", backend, [*fakes.finished(), GGUF], language=language)
@@ -114,6 +127,16 @@ def test_pushed(snap_compare: Compare, size: Size, language: str, backend: FakeB
         private=True, files=5, total_bytes=2 * 10**9, seconds=90,
     )  # fmt: skip
     app = app_on("push", backend, [*fakes.finished(), GGUF, pushed], language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press(wait=1.2))
+
+
+def test_push_failed(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    failed = ev.PushFailed(
+        kind="gguf", repo_id="lin/demo", code="hub_no_write",
+        message=say("The token of {user} may not write to {repo}.", user="lin", repo="lin/demo"),
+        hint=say(WRITE_HINT),
+    )  # fmt: skip
+    app = app_on("push", backend, [*fakes.finished(), GGUF, failed], language=language)
     assert snap_compare(app, terminal_size=size, run_before=press(wait=1.2))
 
 

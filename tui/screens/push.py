@@ -51,7 +51,8 @@ class PushScreen(LorisScreen):
     PushScreen .row Input { width: 1fr; }
     PushScreen #look { color: $foreground-muted; }
     PushScreen #look.-wrong, PushScreen #progress.-wrong { color: $text-error; }
-    PushScreen #card { height: 10; margin: 1 0; }
+    PushScreen #card-title { margin-top: 1; text-style: bold; }
+    PushScreen #card { height: 38vh; margin-bottom: 1; }
     PushScreen #progress { height: auto; max-height: 5; padding: 0 1; }
     PushScreen #progress.-done { color: $text-success; text-style: bold; }
     """
@@ -94,6 +95,9 @@ class PushScreen(LorisScreen):
             with Horizontal(classes="row", id="replace-row"):
                 yield Static(_("Replace"), markup=False)
                 yield SwitchEditor(False, id="replace")
+            yield Static(
+                _("Model card, sent along as README.md: change it as you like"), id="card-title", markup=False
+            )
             yield TextBlock("", id="card")
             yield Button(_("Push to the Hub"), id="go", variant="primary", compact=True)
         yield Static(id="progress", markup=False)
