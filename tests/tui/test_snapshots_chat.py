@@ -18,7 +18,8 @@ from engine.spec.commands import AnyReply, Command, Done, Progress, ShowPrompt, 
 from engine.spec.folder import RunFolder
 from engine.spec.text import say
 from tests.tui import fakes
-from tests.tui.fakes import FakeBackend, app_on
+from tests.tui.fakes import FakeBackend, app_on, screen_text
+from tests.tui.test_chat import until
 
 pytestmark = [
     pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"]),
@@ -66,13 +67,16 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     return FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")), answer=replies)
 
 
-def press(*keys: str, focus: str = "", wait: float = 0.6) -> Callable[[Pilot[Any]], Any]:
+def press(*keys: str, focus: str = "", wait: float = 0.6, shows: str = "") -> Callable[[Pilot[Any]], Any]:
+    """Keys, after a widget has the focus; then the picture is taken once `shows` is to be seen."""
+
     async def before(pilot: Pilot[Any]) -> None:
         await pilot.pause(0.3)
         if focus:
             pilot.app.screen.query_one(focus).focus()
             await pilot.pause(0.6)
         await pilot.press(*keys)
+        await until(pilot, lambda: shows in screen_text(pilot.app))
         await pilot.pause(wait)
 
     return before
@@ -96,7 +100,9 @@ def test_raw_prompt(snap_compare: Compare, size: Size, language: str, backend: F
 
 def test_gguf(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
     app = app_on("save", backend, [*fakes.finished(), GGUF], language=language)
-    assert snap_compare(app, terminal_size=size, run_before=press("down", "right", focus="#choice-gguf", wait=1.2))
+    assert snap_compare(
+        app, terminal_size=size, run_before=press("down", "right", focus="#choice-gguf", shows="/exports/gguf")
+    )
 
 
 def test_no_llama_cpp(
@@ -107,18 +113,20 @@ def test_no_llama_cpp(
     found = Needs(67_000_000, 500_000_000, Path("/home/lin/.cache/loris/llama.cpp"))
     monkeypatch.setattr("tui.widgets.llama_pane.needs", lambda: found)
     app = app_on("save", backend, fakes.finished(), language=language)
-    assert snap_compare(app, terminal_size=size, run_before=press("down", "down", "down", focus="#choice-gguf"))
+    assert snap_compare(
+        app, terminal_size=size, run_before=press("down", "down", "down", focus="#choice-gguf", shows="63.9 MB")
+    )
 
 
 def test_saving(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
     backend.answer = saving
     app = app_on("save", backend, [*fakes.finished(), GGUF], language=language)
-    assert snap_compare(app, terminal_size=size, run_before=press("ctrl+s"))
+    assert snap_compare(app, terminal_size=size, run_before=press("ctrl+s", shows="12/40"))
 
 
 def test_push(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
     app = app_on("push", backend, [*fakes.finished(), GGUF], language=language)
-    assert snap_compare(app, terminal_size=size, run_before=press(wait=1.2))
+    assert snap_compare(app, terminal_size=size, run_before=press(shows="license: llama3.2"))
 
 
 def test_pushed(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
@@ -127,7 +135,7 @@ def test_pushed(snap_compare: Compare, size: Size, language: str, backend: FakeB
         private=True, files=5, total_bytes=2 * 10**9, seconds=90,
     )  # fmt: skip
     app = app_on("push", backend, [*fakes.finished(), GGUF, pushed], language=language)
-    assert snap_compare(app, terminal_size=size, run_before=press(wait=1.2))
+    assert snap_compare(app, terminal_size=size, run_before=press(shows="huggingface.co/lin/demo"))
 
 
 def test_push_failed(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
@@ -137,7 +145,7 @@ def test_push_failed(snap_compare: Compare, size: Size, language: str, backend: 
         hint=say(WRITE_HINT),
     )  # fmt: skip
     app = app_on("push", backend, [*fakes.finished(), GGUF, failed], language=language)
-    assert snap_compare(app, terminal_size=size, run_before=press(wait=1.2))
+    assert snap_compare(app, terminal_size=size, run_before=press(shows="lin/demo"))
 
 
 def test_prompts_at_checkpoints(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
