@@ -150,6 +150,10 @@ def watch(folder: RunFolder, control: Control, server: Server | None) -> None:
 
     for target in (on_terminate, on_shutdown, on_stop):
         threading.Thread(target=target, name=f"loris-{target.__name__}", daemon=True).start()
+
+
+def hear_signals(control: Control) -> None:
+    """Take SIGTERM and SIGINT for what `watch` looks at. Before the first event: who is there may be told to go."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: control.terminate.set())
         # Workers that datasets forks must die of the signal that ends them.
@@ -192,6 +196,8 @@ def main() -> int:
         detach(folder)
         tidy(folder)
     record = EventWriter(folder.events)
+    control = Control(record)
+    hear_signals(control)
     installed = versions()
     record.emit(
         ev.EngineStarted(
@@ -203,7 +209,6 @@ def main() -> int:
         )
     )
     set_environment(installed)
-    control = Control(record)
     server: Server | None = None
     try:
         server = open_server(folder, control) if leader else None

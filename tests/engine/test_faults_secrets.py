@@ -13,7 +13,7 @@ from engine.spec.files import load_spec
 from engine.spec.run import RunSpec
 from tests.engine.aftermath import after
 from tests.engine.process import PLANTED, Engine, changed
-from tests.engine.secrets import NOBODY, Watch, files_with, reads_as
+from tests.engine.sightings import NOBODY, Watch, files_with, reads_as
 from tests.engine.small import small
 
 

@@ -21,7 +21,7 @@ from engine.spec import events as ev
 from engine.spec.files import load_spec, save_spec
 from engine.spec.run import RunSpec
 from tests.engine.process import ENVIRONMENT, PATIENCE, ROOT, Client, Engine, changed
-from tests.engine.secrets import command_lines
+from tests.engine.sightings import command_lines
 from tests.hub_stub import HubStub
 
 LLAMA_CPP = os.environ.get("UNSLOTH_LLAMA_CPP_PATH", "")
