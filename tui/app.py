@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import msgspec
+from rich.text import Text
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
@@ -22,6 +23,7 @@ from engine.spec.files import load_spec
 from engine.spec.presets import find_preset
 from engine.spec.text import Message, say
 from tui.draft import Draft
+from tui.errors import error_words
 from tui.i18n import LANGUAGES, N_, _, language, language_of_locale, render, set_language
 from tui.link import Backend, EngineLink, RealBackend
 from tui.messages import ProofChanged, RunChanged
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from textual.filter import LineFilter
     from textual.screen import Screen
 
+    from engine.spec.events import Change
     from engine.spec.folder import RunFolder
     from engine.spec.run import RunSpec
     from tui.screens.base import LorisScreen
@@ -100,6 +103,7 @@ class LorisApp(App[None]):
         self._place: str = start
         self._wanted_run = run  # to attach to at once
         self._leaving = False
+        self._last_words = ""  # left on the terminal
         self._asking = False  # whether the run in progress may go on
         self.compared: tuple[RunFolder, ...] = ()  # the runs whose curves are laid over each other
 
@@ -224,13 +228,18 @@ class LorisApp(App[None]):
         """Stop measuring; the worker stays for the next time."""
         self.workers.cancel_group(self, "proof")
 
-    def open_run(self, folder: RunFolder, spec: RunSpec) -> None:
-        """Attach to a run, going on or over, and show it."""
-        self.run_worker(self._open_run(folder, spec), group="engine")
+    def open_run(self, folder: RunFolder, spec: RunSpec, resume: tuple[Change, ...] | None = None) -> None:
+        """Attach to a run, going on or over, and show it. `resume`: go on with it first, with these settings."""
+        self.run_worker(self._open_run(folder, spec, resume), group="engine")
 
-    async def _open_run(self, folder: RunFolder, spec: RunSpec) -> None:
+    async def _open_run(self, folder: RunFolder, spec: RunSpec, resume: tuple[Change, ...] | None) -> None:
         await self.link.look_at(folder, spec)
         await self.link.catch_up()
+        if resume is not None:
+            try:
+                self.link.resume(resume)
+            except (SpecError, OSError) as error:
+                self.notify(visible(error_words(error)), severity="error", markup=False)
         self.go("live")
 
     def start_training(self, spec: RunSpec) -> None:
@@ -277,7 +286,8 @@ class LorisApp(App[None]):
     async def _ask_and_leave(self) -> None:
         from tui.leaving import may_leave
 
-        if await may_leave(self, self.link):
+        if (last_words := await may_leave(self, self.link)) is not None:
+            self._last_words = last_words
             self._leave_now()
         self._asking = False
 
@@ -312,7 +322,7 @@ class LorisApp(App[None]):
             pass
         finally:
             self.proofs.close()
-            self.exit()
+            self.exit(message=Text(self._last_words) if self._last_words else None)
 
     # The command palette.
 

@@ -1,10 +1,11 @@
-"""Errors on the command line: one line each, where and what."""
+"""Errors in words: on the command line one line each, where and what."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
+from engine.spec.errors import SpecError
 from engine.spec.fields import FieldError
 from tui.i18n import render
 from tui.safe import visible
@@ -23,3 +24,10 @@ def error_lines(path: Path, errors: list[FieldError]) -> list[str]:
         parts = [place, error.field, " ".join(render(error.message).split())]
         found.append(visible(": ".join(part for part in parts if part)))
     return found
+
+
+def error_words(error: SpecError | OSError) -> str:
+    """What is wrong, for a notice: a line for each field."""
+    if isinstance(error, SpecError):
+        return "\n".join(f"{one.field}: {render(one.message)}" for one in error.errors)
+    return error.strerror or str(error)

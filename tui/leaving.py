@@ -10,7 +10,7 @@ from tui.i18n import _
 from tui.link import EngineLink
 from tui.run_states import STATES
 from tui.safe import visible
-from tui.stop_words import phase_words
+from tui.stop_words import phase_words, survived_lines
 from tui.widgets.quit_dialog import Leave, QuitModal, StoppingModal
 
 # An engine that only waits for questions ends by itself: nothing of it is lost, so nothing is asked.
@@ -22,11 +22,11 @@ def run_to_ask_about(link: EngineLink) -> bool:
     return link.folder is not None and not link.warm and link.state.stage in ASKED_IN and link.alive
 
 
-async def may_leave(app: App[None], link: EngineLink) -> bool:
-    """Ask, and do as told; whether Loris may end now."""
+async def may_leave(app: App[None], link: EngineLink) -> str | None:
+    """Ask, and do as told. Returns what to say when Loris has ended, such as what is left of a run; None: stay."""
     folder, spec, state = link.folder, link.spec, link.state
     if folder is None:
-        return True
+        return ""
     title = visible((spec.name if spec else "") or folder.name)
     where = _(STATES[state.stage])
     if state.step and state.training:
@@ -34,15 +34,18 @@ async def may_leave(app: App[None], link: EngineLink) -> bool:
         where += " · " + step
     chosen: Leave | None = await app.push_screen_wait(QuitModal(title, where))
     if chosen is None:
-        return False
+        return None
     if chosen == "keep":
-        return True
+        return ""
     mode: StopMode = chosen
     shown = StoppingModal(title)
     await app.push_screen(shown)
+    phases: list[Phase] = []
 
     def tell(phase: Phase) -> None:
+        phases.append(phase)
         shown.say(phase_words(phase, GRACE_SECONDS[mode]))
 
-    await link.backend.stop(folder, mode, tell)
-    return True
+    survived = await link.backend.stop(folder, mode, tell)
+    ended = _("{run} was ended by force.") if "force" in phases else _("{run} has stopped.")
+    return "\n".join((ended.format(run=title), *survived_lines(survived)))

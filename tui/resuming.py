@@ -10,6 +10,27 @@ from engine.spec.files import load_spec, save_spec, to_values
 from engine.spec.folder import RunFolder
 from engine.spec.resume import refusals
 from engine.spec.run import RunSpec
+from engine.spec.state import RunState
+from tui.i18n import _
+
+
+def stopped_early(state: RunState) -> bool:
+    """Whether training ended before its last step because it was told to."""
+    return state.finished is not None and state.finished.outcome == "stopped"
+
+
+def resumable(state: RunState, checkpoint: int | None) -> bool:
+    """Whether there is training to go on with: it was cut off, or stopped with a checkpoint to go on from."""
+    if state.started is None:
+        return False
+    return not state.trained or state.unsaved or (stopped_early(state) and checkpoint is not None)
+
+
+def going_on_words(step: int | None) -> str:
+    """Said when a run is taken up again from the checkpoint of this step."""
+    if step:
+        return _("Going on from step {step} …").format(step=step)
+    return _("Starting again from the first step …")
 
 
 def with_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:

@@ -68,6 +68,14 @@ class RunSummary:
     def name(self) -> str:
         return self.folder.name
 
+    @property
+    def resumable(self) -> bool:
+        """Whether training can go on: it was cut off, failed, or stopped early with a checkpoint to go on from."""
+        if self.alive or self.draft:
+            return False
+        early = self.state == "stopped" and (self.checkpoint is not None or not self.trained)
+        return early or self.state in ("interrupted", "failed")
+
 
 def is_alive(folder: RunFolder) -> bool:
     """Whether an engine runs on this folder: whether its lock is held. The kernel frees that on any death."""

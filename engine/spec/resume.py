@@ -40,6 +40,16 @@ def changed_fields(old: RunSpec, new: RunSpec) -> list[str]:
     return found
 
 
+def may_change(sections: tuple[str, ...]) -> list[str]:
+    """The fields of these sections that may change, in the order of the spec. The batch may if its whole stays."""
+    return [
+        path
+        for section in sections
+        for name in SECTIONS[section].__struct_fields__
+        if (path := f"{section}.{name}") in FREE or path in BATCH
+    ]
+
+
 def refusals(old: RunSpec, new: RunSpec, step: int) -> list[FieldError]:
     """Why a run at `step` cannot go on with these settings: an error at each field that may not change."""
     errors = []
@@ -63,7 +73,12 @@ def _reason(field: str, old: RunSpec, new: RunSpec) -> Message | None:
             N_("Batch size times accumulation must stay {size}, or rows would be left out or learned twice."),
             size=effective_batch(old),
         )
-    match section:
+    return why_fixed(field)
+
+
+def why_fixed(field: str) -> Message:
+    """Why a field may not change, where it is none of those that may."""
+    match field.partition(".")[0]:
         case "model":
             return say(N_("The adapter belongs to the model that it was trained on: start a new run for another."))
         case "lora":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+from textual.pilot import Pilot
 
 from engine.client.errors import EngineGone
 from engine.client.holder import Survived
@@ -25,6 +27,7 @@ from tui.screens.live import LiveScreen
 
 START = 1_790_000_000.0  # the wall clock of the scripted engine's first event
 GB = 1024**3
+SIZES = [(80, 24), (120, 36)]
 CARD = ev.Device(kind="cuda", name="NVIDIA L4", total_bytes=int(22.5 * GB))
 SPEC = RunSpec(
     name="Who are you",
@@ -268,6 +271,18 @@ def failed() -> list[ev.AnyEvent]:
     ]
 
 
+CHANGES = (
+    ev.Change(field="training.per_device_train_batch_size", value=1),
+    ev.Change(field="training.gradient_accumulation_steps", value=8),
+)
+
+
+def out_of_memory() -> list[ev.AnyEvent]:
+    *before, why, ended = failed()
+    assert isinstance(why, ev.Failed)
+    return [*before, msgspec.structs.replace(why, changes=CHANGES), ended]
+
+
 def app_on(
     screen: str,
     backend: FakeBackend,
@@ -291,3 +306,15 @@ def app_on(
 def screen_text(app: LorisApp) -> str:
     """What is on the screen, line by line, as the terminal gets it: after every filter."""
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+async def shown(pilot: Pilot[None], *texts: str, seconds: float = 15.0) -> str:
+    """Wait until the screen has all of these; what it shows then."""
+    end = time.monotonic() + seconds
+    while True:
+        assert isinstance(pilot.app, LorisApp)
+        text = screen_text(pilot.app)
+        if all(one in text for one in texts):
+            return text
+        assert time.monotonic() < end, f"{texts} not in:\n{text}"
+        await pilot.pause(0.02)

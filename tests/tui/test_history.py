@@ -17,7 +17,7 @@ from engine.spec.files import load_spec, save_spec
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from tests.tui import fakes
-from tests.tui.fakes import START, FakeBackend, screen_text
+from tests.tui.fakes import START, FakeBackend, screen_text, shown
 from tests.tui.wizard_fakes import until
 from tui.app import LorisApp
 from tui.screens.compare import CompareScreen
@@ -209,15 +209,48 @@ async def test_price_is_asked_and_shown(two_runs: tuple[RunFolder, RunFolder]) -
     assert (load_settings().price_per_hour, load_settings().currency) == (36.0, "EUR")
 
 
-async def test_resume_from_the_list(two_runs: tuple[RunFolder, RunFolder], monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[RunFolder] = []
-    monkeypatch.setattr("tui.screens.run_actions.resume", lambda folder, changes, step: asked.append(folder))
+def cut_off(**started: object) -> list[ev.AnyEvent]:
+    """A run whose engine said no last word."""
+    first, *rest = fakes.training(45)
+    assert isinstance(first, ev.EngineStarted)
+    return [msgspec.structs.replace(first, **started), *rest]
+
+
+ENDS: dict[str, tuple[str, list[ev.AnyEvent]]] = {
+    "killed": ("interrupted (killed)", cut_off()),
+    "restarted": ("interrupted (machine restarted)", cut_off(boot_id="another", hostname=os.uname().nodename)),
+    "terminated": ("interrupted (told to end)", [*fakes.training(45), ev.EngineEnded(exit_code=143)]),
+    "failed": ("failed", fakes.failed()),
+    "early": ("stopped early", [*fakes.finished("stopped", 34), ev.EngineEnded(exit_code=0)]),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"), [(name, "r") for name in ENDS] + [("early", "m r"), ("early", "R enter")]
+)
+async def test_runs_of_every_end_are_resumed_from_the_list(name: str, keys: str) -> None:
+    words, events = ENDS[name]
+    run = made(name, events)
+    checkpoint = run.checkpoints / "checkpoint-20"
+    checkpoint.mkdir(parents=True)
+    complete.seal(checkpoint, 20)
+    backend = FakeBackend(alive=False)
+    app = LorisApp(backend=backend, language="en")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await at_run(pilot, name)
+        await shown(pilot, words, "r Resume")
+        for key in keys.split():
+            await pilot.press(key)
+            await pilot.pause()
+        await shown(pilot, "Going on from step 20")
+        await until(pilot, lambda: app._place == "live")
+        assert app.link.folder == run
+        assert backend.launched == ["resume"]
+
+
+async def test_a_complete_run_is_not_resumed_from_the_list(two_runs: tuple[RunFolder, RunFolder]) -> None:
     app = opened()
     async with app.run_test(size=(80, 24)) as pilot:
-        await at_run(pilot, "slow")
-        await pilot.press("m")
-        await pilot.pause(0.1)
-        await pilot.press("r")
-        await pilot.pause(0.4)
-        assert app._place == "live"
-    assert [folder.path for folder in asked] == [two_runs[1].path]
+        await at_run(pilot, "fast")
+        assert "Resume" not in screen_text(app)
+        assert app.screen.check_action("resume", ()) is False

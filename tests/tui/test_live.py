@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 
-import msgspec
 import pytest
 from textual.widgets import ContentSwitcher
 
-from engine.client.holder import Survived
 from engine.spec import events as ev
-from engine.spec.commands import AnyReply, Command, Refused, Stop
 from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import CpuMonitor, FakeBackend, app_on, screen_text
 from tui.screens import live
 from tui.screens.live import LiveScreen
-from tui.widgets.dialogs import AskModal, FailureModal
 from tui.widgets.log_tail import LogTail
 from tui.widgets.loss_plot import LossPlot
 
@@ -145,174 +140,6 @@ async def test_proof_of_the_data_can_be_read_to_its_end() -> None:
         assert "I am Loris, a slow and careful helper.<|eot_id|>" in screen_text(app)
 
 
-async def test_stop_asks_once_and_keeps_the_model() -> None:
-    backend = FakeBackend()
-    app = app_on("live", backend, fakes.training())
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.1)
-        await pilot.press("x")
-        await pilot.pause(0.1)
-        assert isinstance(app.screen, AskModal)
-        assert "34 of 60 steps are done" in screen_text(app)
-        await pilot.press("enter")  # the safe choice has the focus
-        await pilot.pause(0.1)
-        assert backend.asked == []
-        await pilot.press("x")
-        await pilot.pause(0.1)
-        await pilot.press("right", "enter")
-        await pilot.pause(0.2)
-        assert [type(command) for command in backend.asked] == [Stop]
-        backend.feed(fakes.finished("stopped", 35)[-5:])
-        await pilot.pause(0.5)
-        assert "Stopped early. The model was kept." in screen_text(app)
-
-
-async def test_refused_stop_is_told() -> None:
-    async def refuse(command: Command) -> AsyncGenerator[AnyReply, None]:
-        yield Refused(id=1, code="not_training", message=say("Nothing is [/being] trained."))
-
-    app = app_on("live", FakeBackend(answer=refuse), fakes.training())
-    async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await pilot.pause(0.1)
-        await pilot.press("x", "right", "enter")
-        await pilot.pause(0.3)
-        assert "Nothing is [/being] trained." in screen_text(app)
-        assert app.screen.check_action("stop", ()) is True
-
-
-async def test_stop_climbs_the_ladder_and_names_what_survived() -> None:
-    backend = FakeBackend(kept=Survived(30, False))
-    app = app_on("live", backend, fakes.training())
-    async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await pilot.pause(0.1)
-        for words in ("Stop training and keep the model?", "End it at once?", "End the engine by force?"):
-            await pilot.press("x")
-            await pilot.pause(0.1)
-            assert words in screen_text(app)
-            await pilot.press("right", "enter")
-            await pilot.pause(0.2)
-        assert [command.mode for command in backend.asked if isinstance(command, Stop)] == ["save", "now"]
-        assert backend.stopped == ["force"]
-        assert "The checkpoint of step 30 is whole" in screen_text(app)
-
-
-async def test_frozen_engine_is_told_and_ended_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
-    backend = FakeBackend(frozen=True)
-    app = app_on("live", backend, fakes.training())
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.3)
-        assert "Frozen: its process is held up by a signal" in screen_text(app)
-        await pilot.press("x")
-        await pilot.pause(0.1)
-        assert "kill -STOP" in screen_text(app)
-        await pilot.press("right", "enter")
-        await pilot.pause(0.2)
-        assert backend.stopped == ["force"]
-
-
-async def test_interrupted_run_is_resumed_with_one_key() -> None:
-    backend = FakeBackend(alive=False, kept=Survived(20, False))
-    app = app_on("live", backend, [*fakes.training(), ev.EngineEnded(exit_code=143)])
-    async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await pilot.pause(0.2)
-        assert app.screen.check_action("resume", ()) is True
-        await pilot.press("r")
-        await pilot.pause(0.2)
-        assert backend.launched == ["resume"]
-        assert "Going on from step 20" in screen_text(app)
-        assert app.screen.check_action("resume", ()) is False
-        backend.feed([*fakes.training(0)[:1], ev.Resumed(step=20, path="p")])
-        await pilot.pause(0.5)
-        assert app.link.state.resumed is not None
-        assert len(app.link.state.loss) == 34  # nothing of before is lost
-
-
-CHANGES = (
-    ev.Change(field="training.per_device_train_batch_size", value=1),
-    ev.Change(field="training.gradient_accumulation_steps", value=8),
-)
-
-
-def out_of_memory() -> list[ev.AnyEvent]:
-    *before, failed, ended = fakes.failed()
-    assert isinstance(failed, ev.Failed)
-    return [*before, msgspec.structs.replace(failed, changes=CHANGES), ended]
-
-
-@pytest.mark.parametrize("size", SIZES)
-async def test_failure_offers_its_fixes_and_resumes_with_them(size: tuple[int, int]) -> None:
-    backend = FakeBackend(alive=False, kept=Survived(5, False))
-    app = app_on("live", backend, out_of_memory(), ["a line of log"])
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.2)
-        text = screen_text(app)
-        assert "Batch size (training.per_device_train_batch_size): 1" in text
-        assert "Gradient accumulation (training.gradient_accumulation_steps): 8" in text
-        await pilot.press("right", "enter")
-        await pilot.pause(0.2)
-        assert backend.launched == ["resume"]
-        assert backend.resumed == [CHANGES]
-
-
-async def test_failure_opens_the_wizard_with_its_fixes() -> None:
-    app = app_on("live", FakeBackend(alive=False), out_of_memory())
-    async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.pause(0.2)
-        await pilot.press("right", "right", "enter")
-        await pilot.pause(0.3)
-        assert app._place == "review"
-        assert app.draft["training.per_device_train_batch_size"] == 1
-        assert app.draft["training.gradient_accumulation_steps"] == 8
-        assert app.draft["model.model_name"] == fakes.SPEC.model.model_name
-
-
-async def test_failed_run_says_why_and_what_to_try() -> None:
-    app = app_on("live", FakeBackend(alive=False), fakes.failed(), ["Traceback:", "torch.OutOfMemoryError"])
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, FailureModal)
-        text = screen_text(app)
-        assert "The GPU ran out of memory at step 8." in text
-        assert "Halve per_device_train_batch_size" in text
-        assert "torch.OutOfMemoryError" in text
-        assert "engine.log" in text
-        await pilot.press("escape")
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, LiveScreen)  # told once
-        assert "Failed" in screen_text(app)
-        await pilot.press("e")
-        await pilot.pause(0.1)
-        assert isinstance(app.screen, FailureModal)
-
-
-async def test_engine_that_died_silently_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
-    monkeypatch.setattr(live, "LAST_WORDS_SECONDS", 0.1)
-    backend = FakeBackend()
-    app = app_on("live", backend, fakes.training(7), ["the last words"])
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, LiveScreen)
-        backend.alive = False
-        await pilot.pause(0.5)
-        assert isinstance(app.screen, FailureModal)
-        assert "killed without a last word" in screen_text(app)
-        assert "Start it again" in screen_text(app)
-        assert "the last words" in screen_text(app)
-
-
-async def test_engine_that_says_goodbye_is_not_called_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
-    backend = FakeBackend()
-    app = app_on("live", backend, fakes.finished())
-    async with app.run_test(size=(80, 24)) as pilot:
-        backend.alive = False
-        backend.feed([ev.EngineEnded(exit_code=0)])
-        await pilot.pause(0.6)
-        assert isinstance(app.screen, LiveScreen)
-
-
 async def test_log_follows_until_one_scrolls_up() -> None:
     backend = FakeBackend()
     app = app_on("live", backend, fakes.training(), [f"line {i}" for i in range(200)])
@@ -396,14 +223,3 @@ async def test_download_is_shown_while_the_model_loads() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause(0.2)
         assert "model.safetensors:  45%|####" in screen_text(app)
-
-
-async def test_trained_run_whose_engine_was_killed_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
-    monkeypatch.setattr(live, "LAST_WORDS_SECONDS", 0.1)
-    app = app_on("live", FakeBackend(alive=False), fakes.finished())
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.5)
-        assert isinstance(app.screen, LiveScreen)
-        assert "Finished" in screen_text(app)
-        assert app.screen.check_action("chat", ()) is True

@@ -15,8 +15,7 @@ from engine.spec.commands import AnyReply, Command, Done, Generate, Token
 from engine.spec.folder import RunFolder
 from engine.spec.text import say
 from tests.tui import fakes
-from tests.tui.fakes import CpuMonitor, FakeBackend, app_on
-from tests.tui.test_live import out_of_memory
+from tests.tui.fakes import CpuMonitor, FakeBackend, app_on, out_of_memory
 from tui.screens.live import LiveScreen
 
 pytestmark = [

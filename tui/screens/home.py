@@ -23,7 +23,7 @@ from engine.spec.presets import Preset, list_presets
 from tui.amounts import duration
 from tui.draft import Draft
 from tui.i18n import LANGUAGES, N_, _, language
-from tui.run_states import STATES
+from tui.run_states import LOST, STATES
 from tui.run_status import cost_words, seconds_so_far
 from tui.safe import visible
 from tui.screens.base import PaletteEntry
@@ -67,6 +67,8 @@ class HomeScreen(RunActions):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "scratch", N_("From scratch"), id="home.new", tooltip=N_("Start with the usual values")),
+        Binding("r", "resume", N_("Resume"), id="home.resume", tooltip=N_("Go on from the last checkpoint")),
+        Binding("R", "resume_with", N_("Resume with …"), show=False, id="home.resume_with"),
         Binding("m", "manage", N_("Manage"), id="home.manage", tooltip=N_("Rename, note, duplicate, delete …")),
         Binding("space", "mark", N_("Mark"), id="home.mark", tooltip=N_("Choose it for a comparison")),
         Binding("c", "compare", N_("Compare"), id="home.compare", tooltip=N_("Lay the curves over each other")),
@@ -201,6 +203,8 @@ class HomeScreen(RunActions):
 
     def _run_entry(self, run: RunSummary) -> Entry:
         state = _("frozen") if run.frozen else _(STATES[run.state])
+        if run.lost:
+            state += f" ({_(LOST[run.lost])})"
         steps = f"{run.steps}/{run.total_steps}" if run.total_steps else ""
         loss = _("loss {loss}").format(loss=f"{run.loss:.3f}") if run.loss is not None else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
@@ -263,9 +267,21 @@ class HomeScreen(RunActions):
         match action:
             case "manage" | "mark":
                 return self.is_mounted and self.chosen_run() is not None
+            case "resume" | "resume_with":
+                run = self.chosen_run() if self.is_mounted else None
+                return run is not None and run.resumable
             case "compare":
                 return len(self._marked) >= FEWEST
         return True
+
+    def action_resume(self) -> None:
+        if run := self.chosen_run():
+            self.resume_run(run)
+
+    @work(exclusive=True, group="run-action")
+    async def action_resume_with(self) -> None:
+        if run := self.chosen_run():
+            await self.ask_and_resume(run)
 
     def action_mark(self) -> None:
         run = self.chosen_run()

@@ -14,27 +14,19 @@ from textual.containers import Vertical
 from textual.notifications import SeverityLevel
 from textual.widgets import ContentSwitcher, Footer, Tab, Tabs
 
-from engine.client.errors import ClientError
-from engine.client.lost import lost
-from engine.spec.commands import Refused
-from engine.spec.errors import SpecError
-from engine.spec.events import Change
-from tui.draft import Draft
 from tui.hardware import Monitor
 from tui.i18n import N_, _, render
 from tui.leaving import ASKED_IN
 from tui.messages import RunChanged
-from tui.run_words import change_words
+from tui.resuming import stopped_early
 from tui.safe import visible
-from tui.screens.base import LorisScreen, PaletteEntry
-from tui.stop_words import survived_lines
+from tui.screens.base import PaletteEntry
+from tui.screens.live_actions import LiveActions
 from tui.widgets import facts
-from tui.widgets.dialogs import Failure, FailureModal, WayOn
 from tui.widgets.hardware_pane import HardwarePane
 from tui.widgets.log_tail import LogTail
 from tui.widgets.loss_plot import LossPlot, has_unicode
 from tui.widgets.status_line import StatusLine, progress_of
-from tui.widgets.stop_dialog import stop_question
 from tui.widgets.top_bar import TopBar
 
 PANES = {
@@ -47,13 +39,12 @@ PANES = {
 }
 TICK_SECONDS = 1.0
 SLOW_TICKS = 2  # all but the progress is drawn every so many ticks: that halves what crosses a slow line
-LOG_LINES_OF_FAILURE = 40
-FINISHED = 9  # where TrainingFinished stands among the milestones
+FINISHED = 10  # where TrainingFinished stands among the milestones
 LAST_WORDS_SECONDS = 2.0
 START_SECONDS = 30.0
 
 
-class LiveScreen(LorisScreen):
+class LiveScreen(LiveActions):
     """Follows the attached run. Everything shown is read from the link's state; nothing is kept here."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
@@ -76,6 +67,10 @@ class LiveScreen(LorisScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "stop", N_("Stop"), id="live.stop", tooltip=N_("End training, keep the model")),
         Binding("r", "resume", N_("Resume"), id="live.resume", tooltip=N_("Go on from the last checkpoint")),
+        Binding(
+            "R", "resume_with", N_("Resume with …"), id="live.resume_with", key_display="R",
+            tooltip=N_("See what may be changed, and go on"),
+        ),
         Binding("c", "chat", N_("Chat"), id="live.chat", tooltip=N_("Talk to the model")),
         Binding("s", "save", N_("Save"), id="live.save", tooltip=N_("Save, merge or copy the model")),
         Binding("e", "why", N_("Error"), id="live.why", tooltip=N_("Show again what went wrong")),
@@ -93,12 +88,6 @@ class LiveScreen(LorisScreen):
         self._monitor = self.make_monitor()
         self._ticks = 0
         self._marks: tuple[object, ...] = ()
-        self._told_failure = False
-        self._seconds_without = 0.0
-        self._stops_asked = 0  # how far up the ladder: 0 not asked, 1 to stop, 2 at once, 3 by force
-        self._stopped_of: object = None  # the engine that was asked
-        self._frozen = False
-        self._checkpoint: int | None = None  # to go on from, once the engine is gone
         self._notices_told = 0
 
     def compose(self) -> ComposeResult:
@@ -153,9 +142,9 @@ class LiveScreen(LorisScreen):
     def _milestones(self) -> tuple[object, ...]:
         state = self.loris.link.state
         return (
-            self.loris.link.folder, self._gone, self._frozen, state.started, state.stage, state.model,
-            state.adapter, state.dataset,            state.training, state.finished, state.failed, state.checkpoint,
-            len(state.notices), len(state.answers), len(state.exports),
+            self.loris.link.folder, self._gone, self._frozen, self._checkpoint, state.started, state.stage,
+            state.model, state.adapter, state.dataset, state.training, state.finished, state.failed,
+            state.checkpoint, len(state.notices), len(state.answers), len(state.exports),
         )  # fmt: skip
 
     def _look_for_engine(self) -> None:
@@ -167,6 +156,13 @@ class LiveScreen(LorisScreen):
         else:
             self._seconds_without += TICK_SECONDS
         self._frozen = link.folder is not None and link.alive and link.backend.is_frozen(link.folder)
+        self._look_for_checkpoint()
+
+    def _look_for_checkpoint(self) -> None:
+        """What there is to go on from, once training is over, even if the engine is there for a while yet."""
+        link, state = self.loris.link, self.loris.link.state
+        over = not link.alive or state.ended or state.failed or stopped_early(state)
+        self._checkpoint = link.backend.checkpoint(link.folder) if link.folder and over else None
 
     @property
     def _gone(self) -> bool:
@@ -175,10 +171,10 @@ class LiveScreen(LorisScreen):
         return self._seconds_without >= patience
 
     def _show_all(self) -> None:
+        self._look_for_checkpoint()
         link, state = self.loris.link, self.loris.link.state
         was = self._marks
         self._marks = self._milestones()
-        self._checkpoint = link.backend.checkpoint(link.folder) if link.folder and not link.alive else None
         title = link.spec.name if link.spec and link.spec.name else link.folder.name if link.folder else ""
         model = link.spec.model.model_name if link.spec else ""
         self.query_one(TopBar).show(" · ".join(filter(None, (title, model))))
@@ -234,34 +230,6 @@ class LiveScreen(LorisScreen):
             pane.peak_bytes = step.peak_reserved_bytes if step else 0
             pane.hardware = hardware
 
-    # Failure
-
-    def _failure(self) -> Failure | None:
-        link, state = self.loris.link, self.loris.link.state
-        if link.folder is None:
-            return None
-        tail = tuple(list(link.log)[-LOG_LINES_OF_FAILURE:])
-        path = visible(str(link.folder.log))
-        resumable = (self._checkpoint or 0) if self._resumable else None
-        if state.failed:
-            hint = render(state.failed.hint) if state.failed.hint else ""
-            return Failure(
-                _("The run failed"), visible(render(state.failed.message)), visible(hint), tail, path,
-                changes=tuple(map(change_words, state.failed.changes)), checkpoint=resumable,
-            )  # fmt: skip
-        # A trained run lacks nothing: chat starts the engine again.
-        if self._gone and not state.trained and (why := lost(state, self._checkpoint)):
-            words, hint = visible(render(why.message)), render(why.hint)
-            return Failure(_("The engine is gone"), words, hint, tail, path, checkpoint=resumable)
-        return None
-
-    def _tell_failure(self) -> None:
-        if (failure := self._failure()) is None:
-            self._told_failure = False
-        elif not self._told_failure and self.is_current:
-            self._told_failure = True
-            self.app.push_screen(FailureModal(failure), self._go_on)
-
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -269,7 +237,7 @@ class LiveScreen(LorisScreen):
         match action:
             case "stop":
                 return alive and (state.stage in ASKED_IN or self._frozen) and self.loris.link.folder is not None
-            case "resume":
+            case "resume" | "resume_with":
                 return self._resumable
             case "chat" | "save":
                 return bool(state.trained or (action == "chat" and alive and state.stage in ("loading", "ready")))
@@ -284,57 +252,6 @@ class LiveScreen(LorisScreen):
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         self.query_one(ContentSwitcher).current = f"pane-{event.tab.id}"
 
-    def action_why(self) -> None:
-        if failure := self._failure():
-            self.app.push_screen(FailureModal(failure), self._go_on)
-
-    def _go_on(self, how: WayOn | None) -> None:
-        """What the user chose to do about a failure."""
-        failed = self.loris.link.state.failed
-        changes = failed.changes if failed else ()
-        if how == "wizard":
-            self._into_wizard(changes)
-        elif how:
-            self._resume(changes if how == "resume_changed" else ())
-
-    def _into_wizard(self, changes: tuple[Change, ...]) -> None:
-        spec = self.loris.link.spec
-        if spec is not None:
-            draft = Draft(spec)
-            for change in changes:
-                draft[change.field] = change.value
-            self.loris.draft = draft
-            self.loris.go("review")
-
-    @property
-    def _resumable(self) -> bool:
-        """Whether training was cut off and can go on. The lock is looked at: it is freed a moment after the end."""
-        link, state = self.loris.link, self.loris.link.state
-        over = self._gone or state.ended is not None
-        return over and state.started is not None and not state.trained and not link.alive
-
-    def action_resume(self) -> None:
-        self._resume(())
-
-    def _resume(self, changes: tuple[Change, ...]) -> None:
-        try:
-            self.loris.link.resume(changes)
-        except SpecError as error:
-            words = "\n".join(f"{one.field}: {render(one.message)}" for one in error.errors)
-            self.notify(visible(words), severity="error", markup=False)
-            return
-        except OSError as error:
-            self.notify(visible(str(error)), severity="error", markup=False)
-            return
-        self._seconds_without = 0.0
-        step = self._checkpoint
-        self.notify(
-            _("Going on from step {step} …").format(step=step)
-            if step
-            else _("Starting again from the first step …")
-        )
-        self.refresh_bindings()
-
     def action_chat(self) -> None:
         self.loris.go("chat")
 
@@ -346,37 +263,15 @@ class LiveScreen(LorisScreen):
             self.notify(_("The engine goes on. Come back to it from the list of runs."))
         self.loris.go("home")
 
-    @work(exclusive=True, group="stop")
-    async def action_stop(self) -> None:
-        """One step up the ladder: stop and save; at once; by force. Each is asked for, and says what it costs."""
-        link, state = self.loris.link, self.loris.link.state
-        if self._stopped_of != (link.folder, state.started):
-            self._stopped_of, self._stops_asked = (link.folder, state.started), 0
-        rung = 2 if self._frozen else min(self._stops_asked, 2)
-        if not await self.app.push_screen_wait(stop_question(rung, state, self._frozen)):
-            return
-        self._stops_asked = max(self._stops_asked, rung + 1)
-        self.notify((_("Stopping …"), _("Ending it at once …"), _("Ending it by force …"))[rung])
-        if link.folder is None:
-            return
-        if rung == 2:
-            survived = await link.backend.force(link.folder)
-            self.notify("\n".join(survived_lines(survived)), timeout=15, markup=False)
-            return
-        try:
-            async for reply in link.stop("save" if rung == 0 else "now"):
-                if isinstance(reply, Refused):
-                    self.notify(visible(render(reply.message)), severity="warning", markup=False)
-        except ClientError as error:
-            self.notify(visible(render(error.message)), severity="error", markup=False)
-
     def commands(self) -> Iterable[PaletteEntry]:
         yield from super().commands()
         stop: Callable[[], object] = self.action_stop
         if self.check_action("stop", ()):
             yield _("run: stop"), _("End training, keep the model"), stop
         if self.check_action("resume", ()):
+            resume_with: Callable[[], object] = self.action_resume_with
             yield _("run: resume"), _("Go on from the last checkpoint"), self.action_resume
+            yield _("run: resume with"), _("See what may be changed, and go on"), resume_with
         if self.check_action("chat", ()):
             yield _("run: chat"), _("Talk to the model"), self.action_chat
         if self.check_action("save", ()):

@@ -13,28 +13,30 @@ from engine.client.housekeeping import prunable, prune, size_of
 from engine.client.labels import read_label, write_label
 from engine.client.runs import RunSummary, discard
 from engine.spec.errors import SpecError
+from engine.spec.events import Change
 from engine.spec.files import load_spec
 from engine.spec.run import RunSpec
 from tui.amounts import size
 from tui.draft import Draft
 from tui.i18n import N_, _, render
-from tui.resuming import resume
+from tui.resuming import going_on_words
 from tui.safe import visible
 from tui.screens.base import LorisScreen
 from tui.widgets.dialogs import AskModal
 from tui.widgets.line_dialog import LineDialog
 from tui.widgets.menu_dialog import Item, MenuDialog
+from tui.widgets.resume_dialog import ResumeDialog
 
 ACTIONS = (
     ("open", "o", N_("Open"), N_("its curve, log and answers")),
     ("resume", "r", N_("Resume"), N_("go on from the last complete checkpoint")),
+    ("resume_with", "w", N_("Resume with …"), N_("see what may be changed first, and what not")),
     ("rename", "n", N_("Rename"), N_("what the list calls it")),
     ("note", "t", N_("Note"), N_("a line of your own")),
     ("duplicate", "d", N_("Duplicate"), N_("the same settings in the wizard, to change some")),
     ("prune", "p", N_("Prune checkpoints"), N_("all but the newest and the best")),
     ("delete", "x", N_("Delete"), N_("the whole folder, after asking")),
 )
-RESUMABLE = ("interrupted", "failed")
 
 
 class RunActions(LorisScreen):
@@ -63,8 +65,8 @@ class RunActions(LorisScreen):
 
     def _offered(self, name: str, run: RunSummary) -> bool:
         match name:
-            case "resume":
-                return not run.alive and run.state in RESUMABLE
+            case "resume" | "resume_with":
+                return run.resumable
             case "prune" | "delete":
                 return not run.alive
         return True
@@ -72,10 +74,16 @@ class RunActions(LorisScreen):
     async def _do(self, name: str, run: RunSummary) -> None:
         actions: dict[str, Callable[[RunSummary], object]] = {
             "open": self.open_run,
-            "resume": self._resume,
+            "resume": self.resume_run,
             "duplicate": self._duplicate,
         }
-        asking = {"rename": self._rename, "note": self._note, "prune": self._prune, "delete": self._delete}
+        asking = {
+            "resume_with": self.ask_and_resume,
+            "rename": self._rename,
+            "note": self._note,
+            "prune": self._prune,
+            "delete": self._delete,
+        }
         try:
             if name in asking:
                 await asking[name](run)
@@ -100,10 +108,19 @@ class RunActions(LorisScreen):
         if spec := self.spec_of(run):
             self.loris.open_run(run.folder, spec)
 
-    def _resume(self, run: RunSummary) -> None:
+    def resume_run(self, run: RunSummary, changes: tuple[Change, ...] = ()) -> None:
+        """Go on with a run and show it."""
         if spec := self.spec_of(run):
-            resume(run.folder, (), run.checkpoint or 0)
-            self.loris.open_run(run.folder, spec)
+            self.notify(going_on_words(run.checkpoint))
+            self.loris.open_run(run.folder, spec, changes)
+
+    async def ask_and_resume(self, run: RunSummary) -> None:
+        """Show what may be changed, then go on."""
+        if spec := self.spec_of(run):
+            ask = ResumeDialog(visible(run.title), spec, run.checkpoint or 0, run.steps, run.total_steps)
+            changes = await self.app.push_screen_wait(ask)
+            if changes is not None:
+                self.resume_run(run, changes)
 
     def _duplicate(self, run: RunSummary) -> None:
         if spec := self.spec_of(run):

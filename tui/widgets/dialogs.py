@@ -46,13 +46,14 @@ class AskModal(Modal[bool]):
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that went wrong, in words made safe. `hint` may be empty.
+    """A run that went wrong, in words made safe. `code`: as `loris status --json` has it. `hint` may be empty.
 
     `changes`: settings with which it should work, a line each. `checkpoint`: the step to go on from, None when the
     run cannot be resumed, 0 for one that would begin anew.
     """
 
     title: str
+    code: str
     cause: str
     hint: str
     log: tuple[str, ...]
@@ -81,6 +82,7 @@ class FailureModal(Modal[WayOn]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "resume", show=False),
         Binding("left", "app.focus_previous", show=False),
         Binding("right", "app.focus_next", show=False),
     ]
@@ -92,7 +94,7 @@ class FailureModal(Modal[WayOn]):
     def compose(self) -> ComposeResult:
         shown = self._failure
         with Vertical():
-            yield Static(shown.title, markup=False, classes="title")
+            yield Static(Content.assemble(shown.title, (f"  {shown.code}", "not bold dim")), classes="title")
             yield Static(shown.cause, markup=False)
             if shown.hint:
                 yield Static(_("What to try: {hint}").format(hint=shown.hint), markup=False, classes="hint")
@@ -114,6 +116,11 @@ class FailureModal(Modal[WayOn]):
     def on_mount(self) -> None:
         self.query_one("#failure-log", VerticalScroll).scroll_end(animate=False)
         self.query_one("#close", Button).focus()
+
+    def action_resume(self) -> None:
+        """The one key to go on, with the proposed changes where there are any."""
+        if self._failure.checkpoint is not None:
+            self.dismiss("resume_changed" if self._failure.changes else "resume")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         ways: dict[str | None, WayOn] = {

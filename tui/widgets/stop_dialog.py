@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from engine.client.holder import TERMINATE_SECONDS
 from engine.spec.state import RunState
 from tui.i18n import _
 from tui.widgets.dialogs import AskModal
@@ -15,7 +16,10 @@ def stop_question(rung: int, state: RunState, frozen: bool = False) -> AskModal:
             if frozen
             else _("It was asked twice and is still there.")
         )
-        cost = _("Complete checkpoints stay; steps after the last one are lost.")
+        cost = _(
+            "It has {seconds} s to save a checkpoint, then it is killed. Complete checkpoints stay; steps after "
+            "the last one are lost."
+        ).format(seconds=f"{TERMINATE_SECONDS:g}")
         return AskModal(_("End the engine by force?"), f"{why} {cost}", yes=_("End it by force"), no=_("Leave it"))
     if rung == 1:
         words = _(
