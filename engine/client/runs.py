@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +18,7 @@ from engine.client.errors import DiscardRefused
 from engine.client.holder import is_frozen
 from engine.client.labels import read_label
 from engine.client.lost import LostCode, lost
+from engine.client.subject import subject
 from engine.spec import complete
 from engine.spec.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.spec.folder import RunFolder, runs_folder
@@ -110,7 +110,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     alive = is_alive(folder)
     events = list(_head_and_tail(folder.events))
     state = fold(events)
-    title, model, dataset = _subject(folder)
+    title, model, dataset = subject(folder)
     first = next((e for e in events if isinstance(e, EngineStarted)), None)
     training = next((e for e in reversed(events) if isinstance(e, TrainingStarted)), None)
     trained = state.trained or folder.adapter.is_dir()
@@ -195,31 +195,6 @@ def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
     for line in lines:
         if event := decode(line):
             yield event
-
-
-def _subject(folder: RunFolder) -> tuple[str, str, str]:
-    """(the run's own name, model, dataset) as the spec has them; empty where it cannot be read."""
-    try:
-        return _read_subject(str(folder.spec), folder.spec.stat().st_mtime_ns)
-    except OSError:
-        return "", "", ""
-
-
-@lru_cache(maxsize=4096)
-def _read_subject(path: str, _changed: int) -> tuple[str, str, str]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        # The quick reader: comments and line numbers are of no use here.
-        values = YAML(typ="safe").load(Path(path).read_text(encoding="utf-8-sig"))
-        return (
-            str(values.get("name") or ""),
-            str(values["model"]["model_name"]),
-            str(values["dataset"]["path"]),
-        )
-    except (YAMLError, ValueError, AttributeError, LookupError, TypeError, RecursionError):
-        return "", "", ""
 
 
 def discard(folder: RunFolder) -> None:

@@ -71,6 +71,13 @@ def app_of(pilot: Pilot[None]) -> LorisApp:
     return pilot.app
 
 
+def dialog_text(pilot: Pilot[None]) -> str:
+    """The words of the dialog in front, and nothing of what is behind it."""
+    box = pilot.app.screen.children[0].region
+    lines = screen_text(app_of(pilot)).splitlines()[box.y + 1 : box.bottom - 1]
+    return " ".join(" ".join(line[box.x + 1 : box.right - 1] for line in lines).split())
+
+
 async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():

@@ -17,6 +17,7 @@ from tests.engine.screens import (
     Engines,
     app_of,
     attached,
+    dialog_text,
     engines,
     loris,
     shows,
@@ -150,7 +151,7 @@ async def test_failure_tells_the_same_everywhere_and_resumes_with_less(engines: 
         await until(pilot, lambda: isinstance(app_of(pilot).screen, FailureModal))
         failure = tells(engine, "failed")["failure"]
         assert failure["code"] == "out_of_memory"
-        text = " ".join(screen_text(app_of(pilot)).replace("│", " ").split())
+        text = dialog_text(pilot)
         for words in (
             failure["code"],
             failure["message"],

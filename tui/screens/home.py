@@ -35,7 +35,7 @@ from tui.widgets.top_bar import TopBar
 
 DEMO = "demo"
 REFRESH_SECONDS = 5.0
-MOST_RUNS = 50
+MOST_RUNS = 1000
 LABEL_CELLS = 30
 FEWEST, MOST = 2, 6  # runs that are compared
 

@@ -155,12 +155,12 @@ class LiveScreen(LiveActions):
             self._seconds_without = 0.0
         else:
             self._seconds_without += TICK_SECONDS
-        self._frozen = link.folder is not None and link.alive and link.backend.is_frozen(link.folder)
-        self._look_for_checkpoint()
+        self._look_at_process()
 
-    def _look_for_checkpoint(self) -> None:
-        """What there is to go on from, once training is over, even if the engine is there for a while yet."""
+    def _look_at_process(self) -> None:
+        """Whether it is held up, and what there is to go on from once training is over, engine or no engine."""
         link, state = self.loris.link, self.loris.link.state
+        self._frozen = link.folder is not None and link.alive and link.backend.is_frozen(link.folder)
         over = not link.alive or state.ended or state.failed or stopped_early(state)
         self._checkpoint = link.backend.checkpoint(link.folder) if link.folder and over else None
 
@@ -171,7 +171,7 @@ class LiveScreen(LiveActions):
         return self._seconds_without >= patience
 
     def _show_all(self) -> None:
-        self._look_for_checkpoint()
+        self._look_at_process()
         link, state = self.loris.link, self.loris.link.state
         was = self._marks
         self._marks = self._milestones()

@@ -41,6 +41,10 @@ class LiveActions(LorisScreen):
         """Whether the engine is gone without having said so."""
         raise NotImplementedError
 
+    def _look_at_process(self) -> None:
+        """Find out whether it is frozen, and what there is to go on from."""
+        raise NotImplementedError
+
     # Failure
 
     def _failure(self) -> Failure | None:
@@ -145,6 +149,7 @@ class LiveActions(LorisScreen):
         link, state = self.loris.link, self.loris.link.state
         if self._stopped_of != (link.folder, state.started):
             self._stopped_of, self._stops_asked = (link.folder, state.started), 0
+        self._look_at_process()
         rung = 2 if self._frozen else min(self._stops_asked, 2)
         if not await self.app.push_screen_wait(stop_question(rung, state, self._frozen)):
             return
