@@ -22,6 +22,7 @@ from engine.spec import events as ev
 from engine.spec.run import GenerationSpec
 from engine.spec.text import N_, Message, say
 from engine.style import Messages, Style, encode
+from engine.untouched import untouched
 
 FinishReason = Literal["eos", "length", "cancelled"]
 BATCH_SECONDS = 0.03  # a piece a token would cost a fast model dearly, and nobody reads 30 pieces a second
@@ -154,7 +155,7 @@ def generate(
     prompt = torch.tensor([ids], device=model.device)
     pieces = Pieces(tokenizer, take)
     stops = stop_ids(loaded)
-    base = model.disable_adapter() if loaded.has_adapter and not adapter else nullcontext()
+    base = nullcontext() if adapter else untouched(loaded)
     with undisturbed(spec.seed), inference(model), base, torch.no_grad():
         model.generate(
             input_ids=prompt,

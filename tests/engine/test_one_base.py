@@ -20,6 +20,7 @@ import torch
 from unsloth import FastLanguageModel
 from engine import model
 from engine.adapters import Others
+from engine.untouched import untouched
 from engine.record import EventWriter
 from engine.spec.files import load_spec
 
@@ -38,21 +39,21 @@ def logits(m):
 def storage(m):
     return sum(p.untyped_storage().nbytes() for p in {p.data_ptr(): p for p in m.parameters()}.values())
 
-untouched = logits(base.model)
-with loaded.model.disable_adapter():
+bare = logits(base.model)
+with untouched(loaded):
     off = logits(loaded.model)
 on = logits(loaded.model)
 before, others = storage(loaded.model), Others()
 with others.use(loaded, str(second)):
     other = logits(loaded.model)
     during = storage(loaded.model)
-with loaded.model.disable_adapter():
+with untouched(loaded):
     off_after = logits(loaded.model)
 on_after = logits(loaded.model)
 others.drop(loaded)
 print(json.dumps({
-    "off": torch.equal(off, untouched), "off_after": torch.equal(off_after, untouched),
-    "on": torch.equal(on, untouched), "on_after": torch.equal(on_after, on), "other": torch.equal(other, on),
+    "off": torch.equal(off, bare), "off_after": torch.equal(off_after, bare),
+    "on": torch.equal(on, bare), "on_after": torch.equal(on_after, on), "other": torch.equal(other, on),
     "base": storage(base.model), "before": before, "during": during, "after": storage(loaded.model),
 }))
 """

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 # isort: off
@@ -17,6 +18,7 @@ from datasets import Dataset
 from peft import PeftModel
 from trl import SFTTrainer
 from unsloth.chat_templates import standardize_sharegpt
+from unsloth.models.llama import original_apply_qkv
 
 from engine import chat, data, learned, model, train
 from engine.failures import RunFailed
@@ -27,6 +29,7 @@ from engine.spec.prompts import ALPACA, ALPACA_ZH
 from engine.spec.run import RunSpec
 from engine.spec.sources import main_source
 from engine.style import Style, adds_bos, encode
+from engine.untouched import untouched
 from tests.engine.process import GREEDY, changed
 
 pytest_plugins = ["tests.engine.proof_fixtures"]
@@ -318,12 +321,11 @@ def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWrit
     with torch.no_grad(), chat.inference(plain.model), chat.inference(tuned.model):
         base = plain.model(input_ids=ids).logits
         on = tuned.model(input_ids=ids).logits
-        with tuned.model.disable_adapter():
+        with untouched(tuned):
             off = tuned.model(input_ids=ids).logits
-    if base.device.type == "cpu":
-        assert torch.equal(base, off)
-    else:  # on a GPU, Unsloth compiles the two models' blocks differently: equal up to bfloat16's rounding
-        torch.testing.assert_close(base, off, atol=0.1, rtol=0.05)
+        again = tuned.model(input_ids=ids).logits
+    assert torch.equal(base, off)
+    assert torch.equal(on, again)
     assert not torch.allclose(base, on, atol=0.5)
     asked = [{"role": "user", "content": "Who are you?"}]
     state = torch.random.get_rng_state()
@@ -333,6 +335,28 @@ def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWrit
     assert answers[0] == answers[1]
     assert torch.equal(torch.random.get_rng_state(), state)
     assert tuned.model.training
+
+
+def test_what_unsloth_fuses_for_an_adapter_is_set_aside_for_the_base(demo: RunSpec, record: EventWriter) -> None:
+    """On a GPU its fused layers round elsewhere than a base model's do. They are put on here by hand."""
+    import torch
+    from unsloth.kernels import apply_lora_mlp_swiglu, apply_lora_qkv
+
+    plain, tuned = model.load(demo.model, record), model.load(demo.model, record)
+    model.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
+    layer = tuned.model.model.model.layers[0]
+    layer.self_attn.apply_qkv = apply_lora_qkv
+    layer.mlp.forward = MethodType(apply_lora_mlp_swiglu, layer.mlp)
+    fused = layer.self_attn.apply_qkv, layer.mlp.forward
+    ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
+    with torch.no_grad(), chat.inference(plain.model), chat.inference(tuned.model):
+        with untouched(tuned):
+            assert layer.self_attn.apply_qkv is original_apply_qkv
+            assert layer.mlp.forward.__func__ is type(layer.mlp).forward
+            off = tuned.model(input_ids=ids).logits
+        base = plain.model(input_ids=ids).logits
+    assert torch.equal(base, off)
+    assert (layer.self_attn.apply_qkv, layer.mlp.forward) == fused
 
 
 ROW = '{"instruction": "Who?", "output": "Loris"}'
