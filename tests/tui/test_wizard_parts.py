@@ -10,12 +10,13 @@ import pytest
 
 from engine.client.launch import new_run
 from engine.spec.prompts import PROMPT_TEMPLATES, placeholders
-from engine.spec.run import RunSpec, TrainingSpec
+from engine.spec.run import ExportSpec, RunSpec, TrainingSpec
 from tests.tui.fakes import screen_text
 from tests.tui.wizard_fakes import NASTY, SHOWN_NASTY, RecordingBackend, settle, wizard
 from tui.app import SCREENS, LorisApp
 from tui.catalogue import catalogue
 from tui.draft import Draft
+from tui.run_words import run_words
 from tui.screens.live import LiveScreen
 from tui.screens.wizard import STEPS, step_of
 from tui.training_words import Amounts, sliced, training_words
@@ -140,6 +141,16 @@ def test_a_draft_keeps_what_was_typed_and_knows_what_changed() -> None:
     assert draft.build()[0] is None
     assert draft.sound_parts().lora.r == 8
     assert draft.sound_parts().training.learning_rate == 1e-4
+
+
+def test_the_review_says_what_is_saved_and_where_it_goes() -> None:
+    told = run_words(RunSpec(export=ExportSpec(merged_16bit=True, gguf=("q4_k_m", "q8_0"), push_to="lin/x")), 0)[-1]
+    assert told.startswith(
+        "Then the adapter is saved. The merged 16-bit model is written as well. GGUF files are made: q4_k_m, q8_0. "
+        "All of it is sent to the Hub: lin/x (private)."
+    )
+    public = run_words(RunSpec(export=ExportSpec(push_to="lin/x", push_private=False)), 0)[-1]
+    assert "sent to the Hub: lin/x (public)." in public
 
 
 def test_every_error_leads_to_a_step() -> None:
