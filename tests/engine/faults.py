@@ -64,6 +64,18 @@ def oom(at: float) -> None:
     _before_step(act)
 
 
+def cap(at: float) -> None:
+    """The card gives this process no more memory than it holds: the next step finds no room, and says so itself."""
+
+    def act(_self: Any, step: int) -> None:
+        if step == at:
+            torch.cuda.empty_cache()
+            total = torch.cuda.get_device_properties(0).total_memory
+            torch.cuda.set_per_process_memory_fraction(torch.cuda.memory_reserved() / total)
+
+    _before_step(act)
+
+
 def hog(megabytes: float) -> None:
     """Every step takes more of the machine's memory and keeps it."""
     taken: list[bytearray] = []
@@ -246,7 +258,7 @@ def say(_at: float) -> None:
 FAULTS: dict[str, Callable[[float], None]] = {
     function.__name__: function
     for function in (
-        slow, kill, oom, hog, nan, blowup, worsen, hang, clock, killcheckpoint, killadapter, killexport, killswap,
+        slow, kill, oom, cap, hog, nan, blowup, worsen, hang, clock, killcheckpoint, killadapter, killexport, killswap,
         holdload, holdprepare, holdexport, reboot, sloweval, say, token, hold,
     )
 }  # fmt: skip

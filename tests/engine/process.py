@@ -96,8 +96,9 @@ class Engine:
         if not cold and fits(wanted, ENVIRONMENT):
             self.process = Forked(arguments, wanted, ENVIRONMENT, ROOT)
         else:
+            module = "tests.engine.faulty" if "LORIS_FAULT" in environment else "engine"
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "engine", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 cwd=ROOT,
                 env=wanted,
                 stdin=subprocess.DEVNULL,
