@@ -258,7 +258,7 @@ def say(_at: float) -> None:
 FAULTS: dict[str, Callable[[float], None]] = {
     function.__name__: function
     for function in (
-        slow, kill, oom, cap, hog, nan, blowup, worsen, hang, clock, killcheckpoint, killadapter, killexport, killswap,
-        holdload, holdprepare, holdexport, reboot, sloweval, say, token, hold,
+        slow, kill, oom, cap, hog, nan, blowup, worsen, hang, clock, killcheckpoint, killadapter, killexport,
+        killswap, holdload, holdprepare, holdexport, reboot, sloweval, say, token, hold,
     )
 }  # fmt: skip
