@@ -9,6 +9,7 @@ from pathlib import Path
 
 from engine.control import Control, Job
 from engine.failures import RunFailed, explain
+from engine.kept_style import keep_style
 from engine.model import Loaded
 from engine.preflight.export import Plan, plan, reusable
 from engine.preflight.llama_cpp import find_llama_cpp
@@ -50,6 +51,7 @@ class Exports:
         started, target = time.monotonic(), self._folder.adapter
         with filling(target, replace=True) as folder:
             save_adapter(self._loaded, folder)
+            keep_style(folder, self._style)
             check_adapter_weights(self._loaded, folder)
             complete.seal(folder)
         self._saved("adapter", target, started)
@@ -138,6 +140,8 @@ class Exports:
                     verified = check_gguf(work, merged, files)
                     ollama.write_modelfile(work, folder, files, self._spec, self._record)
                 shutil.rmtree(folder / MERGED, ignore_errors=True)
+            if kind != "gguf":  # whose Modelfile has it
+                keep_style(folder, self._style)
             with cancellable(work.cancelled):
                 write_checksums(folder, lambda name, done, all: work.step("hashing", done, all, "bytes", name))
         self._saved(kind, planned.target, started, quantizations, verified)

@@ -19,8 +19,9 @@ from engine.control import Control, Job
 from engine.exporting import Exports
 from engine.failures import OUT_OF_MEMORY_CODES, RunFailed, explain, last_line
 from engine.hardware import has_gpu
+from engine.kept_style import kept_style
 from engine.preflight import check_inputs
-from engine.preflight.places import absolute_paths
+from engine.preflight.places import absolute_paths, is_local
 from engine.pushing import Pushes
 from engine.recover import TryAgain, changed, check_unchanged, smaller_setting
 from engine.spec import complete
@@ -106,6 +107,9 @@ class Session:
             raise self._with_less(explain(error, "model.model_name"), loading=True) from error
         if self._loaded.tokenizer.chat_template:
             self._style = Style("messages")
+        name = self._spec.model.model_name
+        if kept := kept_style(adapter or Path(name).expanduser()) if adapter or is_local(name) else None:
+            self._style = kept
 
     def _earlier_style(self) -> Style:
         """How the earlier run wrote its questions: the format is in its events."""

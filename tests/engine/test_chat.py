@@ -15,6 +15,7 @@ import pytest
 from engine.spec import commands as co
 from engine.spec import events as ev
 from engine.spec.folder import RunFolder
+from engine.spec.prompts import ALPACA, before_answer, fill
 from engine.spec.run import GenerationSpec, RunSpec
 from tests.engine.process import ENVIRONMENT, ROOT, Client, Engine, changed
 
@@ -182,19 +183,30 @@ def test_command_reads_questions_and_keeps_the_conversation(runs: tuple[Engine, 
     assert third["answer"] == first["answer"]
 
 
-def test_command_loads_an_adapters_folder_that_no_run_knows(
-    runs: tuple[Engine, Engine], client: Client, tmp_path: Path
-) -> None:
-    own, _ = ask(client)
-    shutil.copytree(runs[0].folder.adapter, tmp_path / "carried")
-    home = tmp_path / "home"
-    done = loris(
-        tmp_path / "carried", "--prompt", "Who are you?", "--compare", "--json", *GREEDY_OPTIONS, home=home
+def test_an_adapter_that_was_carried_away_is_asked_as_it_was_taught(demo: RunSpec, tmp_path: Path) -> None:
+    """Trained on the Alpaca prompt, copied elsewhere without its run: a Python of its own asks it just so."""
+    data = ROOT / "presets/demo/identity_alpaca.json"
+    spec = changed(
+        demo,
+        training={"max_steps": 4, "save_steps": 0, "warmup_steps": 0},
+        generation={"prompts": ()},
+        dataset={"path": str(data), "prompt_template": ALPACA + "\n"},
     )
-    assert done.returncode == 0, done.stderr
-    base, adapter = (json.loads(line) for line in done.stdout.splitlines())
-    assert adapter["answer"] == own
-    assert base["answer"] == ask(client, adapter=False)[0]
+    engine = Engine(tmp_path / "home/runs/taught", spec)
+    engine.wait_for_stage("serving")
+    client = Client(engine.folder)
+    own, base = ask(client)[0], ask(client, adapter=False)[0]
+    done = client.ask(co.Export, kind="adapter", path=str(tmp_path / "carried"))
+    assert isinstance(done, co.Done), done
+    client.close()
+    engine.kill()
+    shutil.rmtree(engine.folder.path)
+    home = tmp_path / "elsewhere"
+    typed = "Who are you?\n/raw\n/base\n/new\nWho are you?\n"
+    done_again = loris(tmp_path / "carried", *GREEDY_OPTIONS, home=home, typed=typed)
+    assert done_again.returncode == 0, done_again.stderr
+    prompt = fill(before_answer(spec.dataset.prompt_template), instruction="Who are you?")
+    assert done_again.stdout == f"{own}\n{prompt}\n{base}\n"
     assert list((home / "runs").iterdir()) == [], "what was made for it is gone"
 
 
