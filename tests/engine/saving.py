@@ -19,7 +19,7 @@ from engine.spec import commands as co
 from engine.spec import events as ev
 from tests.engine.process import ENVIRONMENT, PATIENCE, Client, Engine
 
-__all__ = ["client", "engine"]  # fixtures, for a module to import
+__all__ = ["client", "engine", "small_disk"]  # fixtures, for a module to import
 
 
 @pytest.fixture
@@ -38,6 +38,29 @@ def client(engine: Engine) -> Iterator[Client]:
     client = Client(engine.folder)
     yield client
     client.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 MB in memory, where this user may make one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "loris-test", str(place)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("this user may not mount a file system")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(place: Path) -> Path:
+    """Leave no room on a disk but for a few hundred kilobytes."""
+    filler = place / "filler"
+    size = shutil.disk_usage(place).free - 400_000
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+    return filler
 
 
 @contextmanager

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +11,23 @@ from engine.spec import commands as co
 from engine.spec import events as ev
 from engine.spec.run import RunSpec
 from tests.engine.process import GREEDY, Client, Engine
-from tests.engine.saving import client, ending, engine, export, held, names, plainly, reached, refused, saved, until
+from tests.engine.saving import (
+    client,
+    ending,
+    engine,
+    export,
+    fill,
+    held,
+    names,
+    plainly,
+    reached,
+    refused,
+    saved,
+    small_disk,
+    until,
+)  # fmt: skip
 
-__all__ = ["client", "engine"]
+__all__ = ["client", "engine", "small_disk"]
 SMALL = 1 << 20  # bytes: less than a merged demo model has, more than the engine's log
 QUESTIONS = ("Who are you?", "你是谁？")
 
@@ -85,29 +95,6 @@ def test_a_disk_that_is_full_at_merge(engine: Engine, client: Client, tmp_path: 
     assert names(tmp_path) == []
     assert not (engine.folder.path / "_unsloth_temporary_saved_buffers").exists()
     saved(export(client, kind="merged_16bit", path=out))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MB in memory, where this user may make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "loris-test", str(place)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("this user may not mount a file system")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def fill(place: Path) -> Path:
-    """Leave no room on a disk but for a few hundred kilobytes."""
-    filler = place / "filler"
-    size = shutil.disk_usage(place).free - 400_000
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, size)
-    return filler
 
 
 def test_a_disk_that_fills_up_during_the_merge(engine: Engine, client: Client, small_disk: Path) -> None:

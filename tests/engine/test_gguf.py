@@ -18,17 +18,19 @@ from tests.engine.saving import (
     ending,
     engine,
     export,
+    fill,
     forget_merged,
     held,
     names,
     plainly,
     refused,
     saved,
+    small_disk,
     until,
     wait_until_gone,
-)
+)  # fmt: skip
 
-__all__ = ["client", "engine"]
+__all__ = ["client", "engine", "small_disk"]
 LLAMA_CPP = os.environ.get("UNSLOTH_LLAMA_CPP_PATH", "")
 QUANTIZATIONS = ("q4_k_m", "q8_0", "f16")
 STEPS = ("merging", "converting", "quantizing", "verifying", "hashing")
@@ -76,6 +78,18 @@ def test_a_disk_that_is_full_while(step: str, engine: Engine, client: Client, tm
     refused(reply, "disk_full")
     assert names(tmp_path) == []
     saved(export(client, kind="gguf", quantizations=("q4_k_m",), path=str(tmp_path / "out")))
+
+
+def test_a_disk_that_fills_up_during_the_conversion(engine: Engine, client: Client, small_disk: Path) -> None:
+    out = str(small_disk / "out")
+    with held(engine, "converting"):  # the room was looked at before
+        number = client.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=out)
+        until(client, number, "converting")
+        filler = fill(small_disk)
+    refused(ending(client, number), "disk_full")
+    assert names(small_disk) == ["filler"]
+    filler.unlink()
+    saved(export(client, kind="gguf", quantizations=("q4_k_m",), path=out))
 
 
 def test_a_quantizer_that_fails(engine: Engine, client: Client, tmp_path: Path) -> None:

