@@ -23,6 +23,7 @@ from engine.spec.events import decode
 from engine.spec.folder import RunFolder
 from engine.spec.state import RunState, fold
 from tests.e2e.tmux import Tmux
+from tests.engine.aftermath import nothing_broken, truth
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 LORIS = Path(sys.executable).with_name("loris")
@@ -60,7 +61,7 @@ def until(condition: object, seconds: float, what: str) -> None:
 
 
 @pytest.mark.timeout(480)
-def test_the_whole_way_survives_a_kill(tmux: Tmux, tmp_path: Path) -> None:
+def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(tmux: Tmux, tmp_path: Path) -> None:
     tmux.type(f"{LORIS} demo --lang en\n")
     tmux.wait_for("Start training", "7 of 7")
     tmux.keys("C-r")
@@ -69,12 +70,14 @@ def test_the_whole_way_survives_a_kill(tmux: Tmux, tmp_path: Path) -> None:
     (run,) = [run for run in list_runs() if not run.draft]
     until(lambda: len(state_of(run.folder).loss) > 5, 60, "a few steps")
     os.kill(loris_process(), signal.SIGKILL)
+    truth(run.folder, None, {"state": "training", "alive": True, "frozen": False})
     seen = len(state_of(run.folder).loss)
     assert seen < 80, "the training was over before the kill: this proves nothing"
     tmux.wait_for("Killed")
-    assert is_alive(run.folder)
 
     until(lambda: state_of(run.folder).stage == "serving", 240, "the end of training")
+    truth(run.folder, None, {"state": "serving", "alive": True, "trained": True, "step": 80})
+    nothing_broken(run.folder)
     assert len(state_of(run.folder).loss) == 80
     assert (run.folder.adapter / "adapter_model.safetensors").is_file()
 
@@ -100,7 +103,7 @@ def test_the_whole_way_survives_a_kill(tmux: Tmux, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_run_outlives_the_tmux_server_and_is_stopped_from_another_login(tmux: Tmux, tmp_path: Path) -> None:
+def test_hang_up_by_the_end_of_the_tmux_server_and_a_stop_from_another_login(tmux: Tmux, tmp_path: Path) -> None:
     """The line drops for good: the server is ended. Then everything by the command line."""
     tmux.type(f"{LORIS} demo --lang en\n")
     tmux.wait_for("Start training", "7 of 7")
@@ -110,6 +113,7 @@ def test_a_run_outlives_the_tmux_server_and_is_stopped_from_another_login(tmux: 
     until(lambda: len(state_of(run.folder).loss) > 3, 60, "a few steps")
     wizard = loris_process()
     tmux.close()
+    truth(run.folder, None, {"state": "training", "alive": True, "frozen": False})
     until(lambda: not Path(f"/proc/{wizard}").exists(), 20, "the end of the wizard")
     assert is_alive(run.folder)
 
@@ -126,3 +130,4 @@ def test_a_run_outlives_the_tmux_server_and_is_stopped_from_another_login(tmux: 
     assert "The trained adapter is saved and whole" in loris("stop", run.name)
     status = json.loads(loris("status", run.name, "--json"))
     assert (status["state"], status["alive"], status["trained"]) == ("stopped", False, True)
+    nothing_broken(run.folder)

@@ -10,8 +10,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from engine.saving.folder import CHECKSUMS
 from engine.spec import complete
 from engine.spec import events as ev
@@ -73,6 +71,8 @@ def nothing_broken(folder: RunFolder) -> None:
 
 
 def sound(weights: Path) -> None:
+    from safetensors.torch import load_file  # not before it is needed: it takes seconds
+
     assert all(bool(weight.isfinite().all()) for weight in load_file(weights).values()), weights
 
 
