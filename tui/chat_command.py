@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from engine.spec.sampling import SAMPLINGS, sampled
 from tui.amounts import rate
 from tui.errors import complain
 from tui.i18n import N_, _, render
+from tui.run_choice import NoSuchRun, find_run
 from tui.safe import visible
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -75,10 +77,10 @@ def generation_of(options: argparse.Namespace, start: GenerationSpec) -> Generat
 def run_chat(options: argparse.Namespace) -> int:
     """Chat; returns an exit code."""
     try:
-        conversation = Conversation(options.target)
+        conversation = Conversation(_place(options.target))
         other = ""
         if options.other:
-            aside = Conversation(options.other)
+            aside = Conversation(_place(options.other))
             other = str(aside.folder.path if aside.folder else options.other)
         start = GenerationSpec()
         if conversation.folder is not None:
@@ -87,7 +89,7 @@ def run_chat(options: argparse.Namespace) -> int:
         generation = generation_of(options, start)
     except NothingToAsk as error:
         return _tell(error)
-    except BadOption as error:
+    except (BadOption, NoSuchRun) as error:
         complain(visible(str(error)))
         return BAD_INPUT
     who = Who.of(options, other)
@@ -116,6 +118,20 @@ def run_chat(options: argparse.Namespace) -> int:
         finally:
             with suppress(KeyboardInterrupt):
                 runner.run(conversation.close())
+
+
+def _place(target: str) -> str:
+    """What is meant, as a path: a folder, or a run by any of the names that the other commands take.
+
+    Raises `NoSuchRun` when it may be several runs; what it is not at all, `Conversation` says.
+    """
+    if target and not os.path.lexists(os.path.expanduser(target)):
+        try:
+            return str(find_run(target).folder.path)
+        except NoSuchRun as error:
+            if error.several:
+                raise
+    return target
 
 
 def _tell(error: NothingToAsk) -> int:

@@ -25,9 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? instead of a crash
     set_language(_language(given))  # before the help texts are made
-    options = parser(given).parse_args(given)
-    name_llama_cpp()
     try:
+        options = parser(given).parse_args(given)
+        name_llama_cpp()
         return _command(options)
     except BrokenPipeError:
         # Whoever read our output has gone, as head does. The engine, if there is one, goes on.

@@ -13,20 +13,24 @@ from pathlib import Path
 from engine.client.control import Control, Request
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
-from engine.client.served import catch_up, find_run, served
+from engine.client.runs import is_alive
+from engine.client.served import catch_up, served
 from engine.preflight.export import already, plan, target_of
 from engine.spec import commands as co
 from engine.spec import events as ev
+from engine.spec.errors import SpecError
 from engine.spec.events import ExportKind
+from engine.spec.files import load_spec
 from engine.spec.folder import RunFolder
 from engine.spec.quantizations import export_name, named, repo_name, wrong
 from engine.spec.state import RunState
 from engine.spec.text import Message
 from tui.amounts import size
-from tui.errors import complain
+from tui.errors import complain, error_lines
 from tui.fetch_command import BAD_INPUT, CANCELLED, FAILED, SAVED, find_or_fetch
 from tui.i18n import N_, _, render
 from tui.printer import STAGE_LINES
+from tui.run_choice import NoSuchRun, find_run
 from tui.safe import visible
 
 LINE_SECONDS = 2.0  # between lines of one step
@@ -69,9 +73,14 @@ def wanted(options: argparse.Namespace) -> list[co.Export]:
 
 def run_export(options: argparse.Namespace) -> int:
     """Export; returns an exit code."""
-    folder = find_run(options.run)
-    if folder is None:
-        complain(visible(_("There is no run {name}. See the list in: loris").format(name=options.run)))
+    try:
+        folder = find_run(options.run).folder
+        load_spec(folder.spec)
+    except NoSuchRun as error:
+        complain(visible(str(error)))
+        return BAD_INPUT
+    except SpecError as error:
+        complain(visible("\n".join(error_lines(error.path, error.errors))))
         return BAD_INPUT
     asked = wanted(options)
     if options.gguf and not wrong(asked[-1].quantizations):
@@ -80,6 +89,11 @@ def run_export(options: argparse.Namespace) -> int:
         asked = wanted(options)
     if not asked:
         complain(_("Say what to save: --adapter, --merged-16bit, --merged-4bit or --gguf q4_k_m."))
+        return BAD_INPUT
+    if not is_alive(folder) and not (folder.adapter / "adapter_config.json").is_file():
+        # Said now: an engine would need half a minute to find that out.
+        words = _("The run {run} has no trained adapter."), _("Train it first: loris run SPEC.yaml")
+        complain(visible(" ".join(words).format(run=folder.name)))
         return BAD_INPUT
     state = RunState()
     catch_up(Follower(folder), state)

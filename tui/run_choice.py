@@ -11,7 +11,11 @@ from tui.i18n import _
 
 
 class NoSuchRun(Exception):
-    """No run, or more than one, is meant. The text says so, for the person at the terminal."""
+    """No run, or more than one (`several`), is meant. The text says so, for the person at the terminal."""
+
+    def __init__(self, text: str, several: bool = False) -> None:
+        super().__init__(text)
+        self.several = several
 
 
 def find_run(name: str, live_only: bool = False) -> RunSummary:
@@ -19,8 +23,8 @@ def find_run(name: str, live_only: bool = False) -> RunSummary:
 
     `live_only`: without a name, none but a live one will do. Raises `NoSuchRun`.
     """
-    if name and (Path(name) / "spec.yaml").is_file():
-        return summarise(RunFolder(Path(name).resolve()))
+    if name and (Path(name).expanduser() / "spec.yaml").is_file():
+        return summarise(RunFolder(Path(name).expanduser().resolve()))
     runs = [run for run in list_runs() if not run.draft or run.alive]
     if not name:
         for run in runs:
@@ -42,7 +46,8 @@ def find_run(name: str, live_only: bool = False) -> RunSummary:
             return found[0]
         if found:
             names = ", ".join(run.name for run in found[:5])
-            raise NoSuchRun(_('"{name}" could be any of these: {names}').format(name=name, names=names))
+            text = _('"{name}" could be any of these: {names}').format(name=name, names=names)
+            raise NoSuchRun(text, several=True)
     if near := did_you_mean(name, [run.name for run in runs] + [run.title for run in runs]):
         raise NoSuchRun(_('There is no run "{name}". Did you mean {near}?').format(name=name, near=near))
     raise NoSuchRun(_('There is no run "{name}". See: loris ls').format(name=name))

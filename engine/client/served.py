@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 from engine.client.control import Control
 from engine.client.errors import ClientError
@@ -14,20 +13,12 @@ from engine.client.launch import launch
 from engine.client.runs import is_alive
 from engine.spec.commands import Shutdown
 from engine.spec.events import Stage
-from engine.spec.folder import RunFolder, runs_folder
+from engine.spec.folder import RunFolder
 from engine.spec.state import RunState
 from engine.spec.text import N_, say
 
 POLL_SECONDS = 0.2
 LEAVE_SECONDS = 20.0
-
-
-def find_run(name: str) -> RunFolder | None:
-    """The run of this name, or in this folder; None when there is none."""
-    for path in (Path(name).expanduser(), runs_folder() / name):
-        if name and (path / "spec.yaml").is_file():
-            return RunFolder(path.resolve())
-    return None
 
 
 def catch_up(follower: Follower, state: RunState) -> None:

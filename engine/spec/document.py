@@ -62,6 +62,8 @@ def read(path: Path) -> CommentedMap:
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise SpecError(path, [FieldError("", say(N_("This file is too large for a run spec.")))])
+        if not data.strip():  # what a crash may leave of a file: a run of nothing but defaults is not meant by it
+            raise SpecError(path, [FieldError("", say(N_("This file is empty.")))])
         document = _yaml().load(data.decode("utf-8-sig"))
         _count(document)
     except FileNotFoundError:

@@ -84,6 +84,15 @@ def test_ticks_are_round() -> None:
     assert [nice_step(extent, 5) for extent in (0.9, 1, 4, 60, 2000)] == [0.2, 0.2, 1, 20, 500]
 
 
+def test_levels_of_a_low_plot_stand_where_they_say() -> None:
+    """The frame is rounded to finer steps than a low plot has room for: it may begin between two of its levels."""
+    frame = frame_of(series([3.6, 5.4]), series([3.6, 5.4]), series([]), 10)
+    levels, _gutter = LossPlot()._levels(frame, 6)
+    assert {row: float(label) for row, label in levels.items()} == {
+        frame.y(value, 6): value for value in (4.0, 5.0)
+    }
+
+
 def test_step_axis_grows_by_doubling() -> None:
     reach = [shown_steps(step, 1000) for step in range(1, 1001)]
     assert reach == sorted(reach)

@@ -73,3 +73,6 @@ def test_a_log_on_a_full_disk_is_no_traceback(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr(os, "dup2", lambda *_: None)
     assert cli.main(["presets"]) == 1
     assert "Nothing more can be written here: No space left on device" in capfd.readouterr().err
+    monkeypatch.setattr(cli._Version, "__call__", lambda *_: full())
+    assert cli.main(["--version"]) == 1
+    assert len(capfd.readouterr().err.splitlines()) == 1

@@ -35,6 +35,7 @@ from tests.unit.test_client_runs import (
     write,
 )
 from tui import cli
+from tui.chat_command import _place
 from tui.run_choice import NoSuchRun, find_run
 from tui.run_status import status_of
 from tui.settings import Settings, save_settings
@@ -210,6 +211,10 @@ def test_the_run_that_is_meant(spec: RunSpec):
     assert find_run(str(old.path)).name == old.name
     with pytest.raises(NoSuchRun, match="could be any of these"):
         find_run("20")
+    with pytest.raises(NoSuchRun, match="could be any of these"):
+        _place("20")
+    assert _place("oth") == str(new.path)  # chat takes the same names
+    assert _place("nowhere") == "nowhere"
     with pytest.raises(NoSuchRun, match="Did you mean other thing"):
         find_run("ohter thing")
     with pytest.raises(NoSuchRun, match="loris ls"):

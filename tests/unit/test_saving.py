@@ -15,7 +15,6 @@ from typing import get_args
 
 import pytest
 
-from engine.client.served import find_run
 from engine.failures import RunFailed
 from engine.preflight.export import CHECKSUMS, plan, reusable
 from engine.preflight.gguf_file import NotGguf, read_head
@@ -354,13 +353,18 @@ def test_the_command_refuses_in_a_line(tmp_path: Path, capsys: pytest.CaptureFix
     run = tmp_path / "run"
     run.mkdir()
     (run / "spec.yaml").write_text("{}")
-    assert "There is no run gone" in refused("gone", "--adapter")
+    assert 'There is no run "gone"' in refused("gone", "--adapter")
+    assert refused(str(run), "--adapter").startswith("The run run has no trained adapter.")
+    (run / "spec.yaml").write_text("model: [")
+    assert refused(str(run), "--adapter").startswith(f"{run / 'spec.yaml'}:1: ")
+    (run / "spec.yaml").write_text("{}")
+    (run / "adapter").mkdir()
+    (run / "adapter" / "adapter_config.json").write_text("{}")
     assert "--gguf q4_k_m" in refused(str(run))
     assert refused(str(run), "--gguf", "q9").startswith("--gguf: ")
     assert refused(str(run), "--gguf", "q8_0", "--llama-cpp", str(tmp_path / "no")).startswith("--llama-cpp: ")
     (tmp_path / "file").write_text("mine")
     assert refused(str(run), "--adapter", "--to", str(tmp_path / "file")).startswith("--to: ")
-    assert find_run(str(run)) == RunFolder(Path(os.path.realpath(run)))
 
 
 @pytest.mark.parametrize(

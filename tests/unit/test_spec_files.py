@@ -27,8 +27,15 @@ def errors_of(file: Path, text: str) -> SpecError:
     return caught.value
 
 
-def test_empty_file_is_all_defaults(file: Path):
+def test_a_file_without_settings_is_all_defaults(file: Path):
     file.write_text("# nothing yet\n")
+    assert load_spec(file) == RunSpec()
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_a_file_that_lost_its_content_is_no_spec(file: Path, text: str):
+    assert str(errors_of(file, text).errors[0].message) == "This file is empty."
+    save_spec(file, RunSpec())  # and may be written anew
     assert load_spec(file) == RunSpec()
 
 

@@ -145,13 +145,10 @@ class LossPlot(Widget):
         step = nice_step(frame.high - frame.low, max(1, min(5, height // 2)))
         digits = max(0, -math.floor(math.log10(step))) if step < 1 else 0
         labels: dict[int, str] = {}
-        count = round((frame.high - frame.low) / step)
-        for number in range(count + 1):
-            value = frame.low + number * step
-            if value <= frame.high + step * 1e-6:
-                labels[frame.y(value, max(1, height))] = (
-                    f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.1e}"
-                )
+        # From the first round number in sight: the frame may begin between two of them.
+        for number in range(math.ceil(frame.low / step - 1e-6), math.floor(frame.high / step + 1e-6) + 1):
+            value = number * step
+            labels[frame.y(value, max(1, height))] = f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.1e}"
         return labels, max((len(label) for label in labels.values()), default=0) + 2
 
     def _steps_axis(self, frame: Frame, gutter: int, width: int) -> Row:
