@@ -80,7 +80,7 @@ def run_export(options: argparse.Namespace) -> int:
         complain(visible(str(error)))
         return BAD_INPUT
     except SpecError as error:
-        complain(visible("\n".join(error_lines(error.path, error.errors))))
+        complain(visible("\n".join(error_lines(folder.spec, error.errors))))
         return BAD_INPUT
     asked = wanted(options)
     if options.gguf and not wrong(asked[-1].quantizations):
