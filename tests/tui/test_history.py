@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from engine.client.labels import read_label
@@ -21,7 +22,7 @@ from tests.tui.fakes import START, FakeBackend, screen_text, shown
 from tests.tui.wizard_fakes import until
 from tui.app import LorisApp
 from tui.screens.compare import CompareScreen
-from tui.screens.home import HomeScreen
+from tui.screens.home import Entry, HomeScreen, _line
 from tui.settings import load_settings, parse_price
 from tui.widgets.overlay_plot import OverlayPlot
 
@@ -103,6 +104,14 @@ async def test_rename_and_note(two_runs: tuple[RunFolder, RunFolder], size: tupl
         await until(pilot, lambda: read_label(two_runs[1]).note == "good")
     assert read_label(two_runs[1]).title == "slow2"
     assert load_spec(two_runs[1].spec).name == "slow"  # what was trained stays as it was
+
+
+@pytest.mark.parametrize("title", ["demo", "一个名字" * 4, "x" * 90, "名" * 60])
+def test_a_title_of_any_length_takes_one_line(title: str) -> None:
+    line = _line(Entry("r1", title, "stopped early · 11-25 09:25", "", lambda: None)).plain
+    label = line[: line.index(" stopped")]
+    assert label.strip() == title or label.endswith("…")
+    assert 2 + 30 <= cell_len(label) <= 2 + 46, "the notes stand below each other, and in sight"
 
 
 async def test_duplicate_into_the_wizard(two_runs: tuple[RunFolder, RunFolder]) -> None:

@@ -180,8 +180,9 @@ def wait_for(path: Path) -> None:
 @pytest.fixture
 def export(tmp_path: Path) -> list[str]:
     """A command line that gets no further than to llama.cpp: where it saves to, a file is in the way."""
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "adapter").mkdir(parents=True)
     (tmp_path / "run" / "spec.yaml").write_text("{}")
+    (tmp_path / "run" / "adapter" / "adapter_config.json").write_text("{}")
     (tmp_path / "taken").write_text("mine")
     return ["export", str(tmp_path / "run"), "--gguf", "q4_k_m", "--to", str(tmp_path / "taken")]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import msgspec
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -36,7 +36,7 @@ from tui.widgets.top_bar import TopBar
 DEMO = "demo"
 REFRESH_SECONDS = 5.0
 MOST_RUNS = 1000
-LABEL_CELLS = 30
+LABEL_CELLS, LONGEST_LABEL = 30, 46
 FEWEST, MOST = 2, 6  # runs that are compared
 
 
@@ -336,5 +336,9 @@ def _demo_first(preset: Preset) -> bool:
 
 
 def _line(entry: Entry) -> Content:
-    label = set_cell_size(entry.label, LABEL_CELLS) if len(entry.label) < LABEL_CELLS else entry.label
+    label, cells = entry.label, cell_len(entry.label)
+    if cells <= LABEL_CELLS:
+        label = set_cell_size(label, LABEL_CELLS)
+    elif cells > LONGEST_LABEL:  # `loris status` and its menu have all of it
+        label = set_cell_size(label, LONGEST_LABEL - 1) + "…"
     return Content.assemble("  ", label, " ", (entry.note, "dim"))
