@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncGenerator
@@ -76,9 +77,15 @@ class ProofWorker:
         """End the worker at once, whatever it is doing."""
         process, self._process = self._process, None
         if process and process.returncode is None:
+            logging.getLogger("asyncio").addFilter(_is_news)
             # This kills it, and closes its pipes: they would complain of a loop that has ended before them.
             pipes: Any = process
             pipes._transport.close()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for asyncio's word, on the terminal, that a killed worker was gone only after the loop that ran it."""
+    return not str(record.msg).startswith("Loop %r that handles pid")
 
 
 def _gone(number: int) -> ProofFailed:
