@@ -34,3 +34,46 @@ def test_a_loss_that_is_no_number_is_told_and_not_lost(tmp_path: Path) -> None:
     assert (seen.step.step, seen.step.loss) == (3, None)
     assert [notice.code for notice in seen.notices] == ["diverged"]
     assert step_facts(seen)[0] == "loss nan"
+
+
+def watched(tmp_path: Path, losses: list[float]) -> tuple[Progress, list[bool], list[str]]:
+    """(the callback after these losses, whether each may be saved, the codes of its notices)."""
+    tmp_path.mkdir(exist_ok=True)
+    path = tmp_path / "events.jsonl"
+    started = ev.TrainingStarted(
+        total_steps=9, num_train_epochs=1, effective_batch_size=1, optim="", dtype="", reserved_bytes=0
+    )
+    progress = Progress(Control(EventWriter(path)), started, lambda step: None)
+    arguments, saved = TrainingArguments(output_dir=str(tmp_path), report_to="none"), []
+    for step, loss in enumerate(losses, 1):
+        flow = TrainerControl(should_save=True)
+        progress.on_log(arguments, TrainerState(global_step=step), flow, logs={"loss": loss, "learning_rate": 1.0})
+        saved.append(flow.should_save)
+    events = [ev.decode(line) for line in path.read_bytes().splitlines()]
+    return progress, saved, [event.code for event in events if isinstance(event, ev.Notice)]
+
+
+def test_a_high_loss_is_waited_out_and_nothing_saved_meanwhile(tmp_path: Path) -> None:
+    progress, saved, notices = watched(tmp_path, [2.0, 1.5, 9.0, 10.0, 1.4])
+    assert saved == [True, True, False, False, True]
+    assert notices == ["loss_high"]
+    assert not progress.diverged
+
+
+def test_a_loss_that_stays_high_ends_the_training(tmp_path: Path) -> None:
+    progress, saved, notices = watched(tmp_path, [2.0, *[11.0] * 5])
+    assert saved == [True, *[False] * 5]
+    assert notices == ["loss_high", "diverged"]
+    assert progress.diverged
+
+
+def test_a_noisy_or_high_beginning_is_not_out_of_hand(tmp_path: Path) -> None:
+    for losses in (
+        [11.0, 12.0, 10.5, 9.0, 8.0, 7.0],
+        [0.1, 4.0, 7.5, 6.0, 7.9, 5.0],
+        [3.0, 8.9, 8.9, 8.9, 8.9, 8.9],
+    ):
+        progress, saved, notices = watched(tmp_path / str(len(losses) + int(losses[0])), losses)
+        assert all(saved)
+        assert not notices
+        assert not progress.diverged
