@@ -58,7 +58,7 @@ model.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
 with torch.no_grad():
     for name, weight in loaded.model.named_parameters():
         if "lora_B" in name:
-            weight.normal_(std=0.1)
+            weight.normal_(std=1.0)  # so much that it says something else
 on = logits(loaded)
 said_on = answer(loaded, True)
 with untouched(loaded):
