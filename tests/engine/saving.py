@@ -22,15 +22,19 @@ from tests.engine.process import ENVIRONMENT, PATIENCE, Client, Engine
 __all__ = ["client", "engine", "small_disk"]  # fixtures, for a module to import
 
 
-@pytest.fixture
-def engine(trained: list[Engine]) -> Engine:
-    """An engine that serves the trained demo: another one, when a test killed the last."""
+def serving(trained: list[Engine]) -> Engine:
+    """The engine that serves the trained demo: another one, when a test killed the last."""
     if trained[-1].process.poll() is not None:
         folder = trained[-1].folder
         again = Engine(folder.path, None, "--serve", LORIS_FAULT="hold")
         trained.append(again)
         again.wait_for_stage("serving", after=len(again.of(ev.StageChanged)))
     return trained[-1]
+
+
+@pytest.fixture
+def engine(trained: list[Engine]) -> Engine:
+    return serving(trained)
 
 
 @pytest.fixture

@@ -23,9 +23,10 @@ from tests.engine.saving import (
     reached,
     refused,
     saved,
+    serving,
     small_disk,
     until,
-)  # fmt: skip
+)
 
 __all__ = ["client", "engine", "small_disk"]
 SMALL = 1 << 20  # bytes: less than a merged demo model has, more than the engine's log
@@ -84,19 +85,20 @@ def test_an_export_outlives_its_client_and_anyone_can_give_it_up(
 
 def test_a_disk_that_is_full_at_merge(engine: Engine, client: Client, tmp_path: Path) -> None:
     """The files may not grow beyond a megabyte, which is as far as the engine's log comes."""
-    pid, out = engine.process.pid, str(tmp_path / "out")
+    pid = engine.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (SMALL, before[1]))
     try:
-        reply = export(client, kind="merged_16bit", path=out)
+        reply = export(client, kind="merged_16bit", path=str(tmp_path / "out"))
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
     refused(reply, "disk_full")
     assert names(tmp_path) == []
     assert not (engine.folder.path / "_unsloth_temporary_saved_buffers").exists()
-    saved(export(client, kind="merged_16bit", path=out))
+    saved(export(client, kind="merged_16bit", path=str(tmp_path / "out")))
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_during_the_merge(engine: Engine, client: Client, small_disk: Path) -> None:
     out = str(small_disk / "out")
     with held(engine, "merging"):  # the room was looked at before
@@ -139,29 +141,24 @@ def test_nothing_is_overwritten_without_a_yes(engine: Engine, client: Client, tm
     assert names(first.parent) == ["adapter"]
 
 
-@pytest.mark.parametrize("step", ["merged", "verifying"])
-def test_a_kill_leaves_what_the_next_export_names_and_removes(
-    step: str, engine: Engine, client: Client, tmp_path: Path
-) -> None:
-    """In the middle of the merge, with its files half done; and when only the check was left."""
+def test_a_kill_leaves_what_the_next_export_names_and_removes(trained: list[Engine], tmp_path: Path) -> None:
+    """In the middle of the merge, with its files half done; then again when only the check was left."""
     out = str(tmp_path / "model")
-    with held(engine, step):
-        client.send(co.Export, kind="merged_16bit", path=out)
-        engine.wait_for(reached(engine).exists)
-        engine.process.kill()
-        engine.process.wait()
-    (left,) = names(tmp_path)
-    assert left.startswith(".model.")
-    assert list((tmp_path / left).glob("*.safetensors"))
-    again = Engine(engine.folder.path, None, "--serve")
-    try:
-        again.wait_for_stage("serving", after=len(engine.of(ev.StageChanged)))
-        second = Client(again.folder)
-        saved(export(second, kind="merged_16bit", path=out))
-        assert names(tmp_path) == ["model"]
-        notice = again.of(ev.Notice)[-1]
-        assert notice.code == "stale_removed"
-        assert left in str(notice.message)
-        second.close()
-    finally:
-        again.kill()
+    for step in ("merged", "verifying"):
+        engine = serving(trained)
+        with held(engine, step):
+            Client(engine.folder).send(co.Export, kind="merged_16bit", path=out)
+            engine.wait_for(reached(engine).exists)
+            engine.process.kill()
+            engine.process.wait()
+        (left,) = names(tmp_path)  # what the first one left, the second has removed
+        assert left.startswith(".model.")
+        assert list((tmp_path / left).glob("*.safetensors"))
+    engine = serving(trained)
+    client = Client(engine.folder)
+    saved(export(client, kind="merged_16bit", path=out))
+    assert names(tmp_path) == ["model"]
+    notice = engine.of(ev.Notice)[-1]
+    assert notice.code == "stale_removed"
+    assert left in str(notice.message)
+    client.close()

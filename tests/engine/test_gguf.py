@@ -25,10 +25,11 @@ from tests.engine.saving import (
     plainly,
     refused,
     saved,
+    serving,
     small_disk,
     until,
     wait_until_gone,
-)  # fmt: skip
+)
 
 __all__ = ["client", "engine", "small_disk"]
 LLAMA_CPP = os.environ.get("UNSLOTH_LLAMA_CPP_PATH", "")
@@ -114,7 +115,7 @@ def test_a_quantizer_that_fails(engine: Engine, client: Client, tmp_path: Path) 
 
 
 def test_a_kill_costs_what_was_not_whole_and_no_merge_that_was(
-    engine: Engine, client: Client, tmp_path: Path
+    trained: list[Engine], engine: Engine, client: Client, tmp_path: Path
 ) -> None:
     """What was saved before is built upon: the GGUF of a run whose merged model is whole needs no other merge."""
     saved(export(client, kind="merged_16bit", path=str(tmp_path / "merged")))
@@ -128,22 +129,18 @@ def test_a_kill_costs_what_was_not_whole_and_no_merge_that_was(
     for tool in tools:
         wait_until_gone(tool)  # none goes on writing
     assert [name for name in names(tmp_path) if not name.startswith(".gguf.")] == ["merged"]
-    again = Engine(engine.folder.path, None, "--serve")
-    try:
-        again.wait_for_stage("serving", after=len(engine.of(ev.StageChanged)))
-        second = Client(again.folder)
-        number = second.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=str(out))
-        steps = set()
-        while isinstance(reply := second.receive(), co.Progress):
-            steps.add(reply.step)
-        assert isinstance(reply, co.Done | co.Refused)
-        saved(reply)
-        assert steps == {"converting", "quantizing", "verifying", "hashing"}
-        assert names(tmp_path) == ["gguf", "merged"]
-        assert "stale_removed" in [notice.code for notice in again.of(ev.Notice)]
-        second.close()
-    finally:
-        again.kill()
+    again = serving(trained)
+    second = Client(again.folder)
+    number = second.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=str(out))
+    steps = set()
+    while isinstance(reply := second.receive(), co.Progress):
+        steps.add(reply.step)
+    assert isinstance(reply, co.Done | co.Refused)
+    saved(reply)
+    assert steps == {"converting", "quantizing", "verifying", "hashing"}
+    assert names(tmp_path) == ["gguf", "merged"]
+    assert "stale_removed" in [notice.code for notice in again.of(ev.Notice)]
+    second.close()
 
 
 def test_every_file_answers_in_llama_cpp_as_the_adapter_does(
