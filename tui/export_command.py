@@ -13,8 +13,10 @@ from pathlib import Path
 from engine.client.control import Control, Request
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
+from engine.client.hub import license_of
 from engine.client.runs import is_alive
 from engine.client.served import catch_up, served
+from engine.preflight.card import draft_card
 from engine.preflight.export import already, plan, target_of
 from engine.spec import commands as co
 from engine.spec import events as ev
@@ -28,7 +30,7 @@ from engine.spec.text import Message
 from tui.amounts import size
 from tui.errors import complain, error_lines
 from tui.fetch_command import BAD_INPUT, CANCELLED, FAILED, SAVED, find_or_fetch
-from tui.i18n import N_, _, render
+from tui.i18n import N_, _, language, render
 from tui.printer import STAGE_LINES
 from tui.run_choice import NoSuchRun, find_run
 from tui.safe import visible
@@ -251,7 +253,13 @@ class Exporting:
         # The engine may have been started where no token was: this process's own goes with the command.
         token = os.environ.get("HF_TOKEN", "")
         push = co.Push(
-            id=0, kind=command.kind, repo_id=name, path=path, private=not self._options.public, token=token
+            id=0,
+            kind=command.kind,
+            repo_id=name,
+            path=path,
+            private=not self._options.public,
+            card=await asyncio.to_thread(self._card, command.kind, name),
+            token=token,
         )
         request = control.request(push)
         reading = asyncio.create_task(_last(request))
@@ -273,6 +281,16 @@ class Exporting:
         else:
             print(visible(_("Sent to {url}").format(url=reply.path)), flush=True)  # noqa: T201
         return SAVED
+
+    def _card(self, kind: ExportKind, repo_id: str) -> str:
+        """The model card in the language in use; empty in English, in which the engine writes it."""
+        if language() == "en":
+            return ""
+        try:
+            license = license_of(load_spec(self._folder.spec).model.model_name)
+        except (SpecError, OSError):
+            license = ""  # the card says that it is not known
+        return draft_card(self._folder, kind, repo_id, license, _)
 
     def _show_pushing(self, follower: Follower, state: RunState) -> None:
         for event in follower.poll():

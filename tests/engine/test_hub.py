@@ -210,8 +210,9 @@ def test_the_command_is_given_up_at_any_time_and_goes_on_where_it_was(
     assert set(hub.repos["model", "ann/carried-16bit"].files) == {".gitattributes"}
     hub.well()
 
-    last = Command(engine, hub, *options)
+    last = Command(engine, hub, *options, "--lang", "zh")
     assert last.end() == 0, last.errors
+    assert "## 如何运行" in hub.repos["model", "ann/carried-16bit"].files["README.md"].decode()
     assert "Progress" not in {line["type"] for line in last.lines}, "nothing was made again"
     assert [line["path"] for line in last.lines if line["type"] == "Done"][-1] == f"{hub.url}/ann/carried-16bit"
     assert pushed_as_saved(hub, "ann/carried-16bit", place / "merged_16bit")

@@ -19,7 +19,8 @@ def loris_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     home = tmp_path / "loris-home"
     home.mkdir()
     monkeypatch.setenv("LORIS_HOME", str(home))
-    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG"):
+    monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", "")  # which the Save screen may set: afterwards it is as it was
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG", "UNSLOTH_LLAMA_CPP_PATH"):
         monkeypatch.delenv(name, raising=False)
     yield home
     i18n.set_language("en")

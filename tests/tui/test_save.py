@@ -235,7 +235,6 @@ def no_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has none, and all that it takes to build one."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", "")  # which the screen may set: afterwards it is as it was
     found = Needs(37_000_000, 700_000_000, tmp_path / "cache" / "llama.cpp")
     monkeypatch.setattr("tui.widgets.llama_pane.needs", lambda: found)
 
