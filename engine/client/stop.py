@@ -17,6 +17,7 @@ from engine.spec.folder import RunFolder
 
 GRACE_SECONDS: dict[StopMode, float] = {"save": 120.0, "now": 15.0, "discard": 15.0}
 POLL_SECONDS = 0.2
+ASK_SECONDS = 5.0  # for an engine to answer that it heard
 FROZEN_SECONDS = 2.0  # a process that is held up by a signal cannot save anything, however long one waits
 
 # What goes on: the engine was asked, it does not move, it is told to end at once, it is ended by force.
@@ -48,7 +49,7 @@ async def stop(folder: RunFolder, mode: StopMode, tell: Tell, grace: float | Non
 async def _ask(folder: RunFolder, mode: StopMode) -> bool:
     """Tell the engine to stop, and to end after that; whether it heard it."""
     with suppress(ClientError, OSError, TimeoutError):
-        async with asyncio.timeout(5.0), Control.connect(folder, 1.0) as control:
+        async with asyncio.timeout(ASK_SECONDS), Control.connect(folder, 1.0) as control:
             with suppress(CommandRefused):  # it trains no more: then ending it is all that is left to ask
                 await control.ask(Stop(id=0, mode=mode))
             with suppress(EngineGone):

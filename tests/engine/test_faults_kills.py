@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.client import holder
+from engine.client import stop as stopping
 from engine.client.launch import launch
 from engine.client.stop import stop
 from engine.spec import complete
@@ -145,6 +146,7 @@ def test_sigterm_saves_a_checkpoint_first(demo: RunSpec, tmp_path: Path) -> None
 
 
 def test_frozen_then_ended_by_the_client(demo: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stopping, "ASK_SECONDS", 0.5)
     monkeypatch.setattr(holder, "end", functools.partial(holder.end, patience=0.5))
     engine = Engine(tmp_path / "run", small(demo, max_steps=500), "--exit", LORIS_FAULT="hang@4")
     try:

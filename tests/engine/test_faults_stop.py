@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.client import holder
+from engine.client import stop as stopping
 from engine.client.runs import is_alive
 from engine.client.stop import Phase, stop
 from engine.spec import commands as co
@@ -101,6 +102,7 @@ def test_stop_by_force(
     adapter: bool,
 ) -> None:
     """Its process is frozen and hears nothing: what is whole on disk is named, and stays."""
+    monkeypatch.setattr(stopping, "ASK_SECONDS", 0.5)
     monkeypatch.setattr(holder, "end", functools.partial(holder.end, patience=0.5))
     engine = held(demo, tmp_path / "run", stage, fault)
     phases: list[Phase] = []
