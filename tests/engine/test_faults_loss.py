@@ -23,7 +23,7 @@ def test_nan_loss_ends_before_the_good_checkpoint_goes(demo: RunSpec, tmp_path: 
     assert "step 4" in seen["failure"]["hint"]
 
 
-@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_finite_loss_out_of_hand_ends_before_the_good_checkpoint_goes(
     demo: RunSpec, tmp_path: Path, every: int
 ) -> None:

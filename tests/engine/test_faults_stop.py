@@ -50,7 +50,13 @@ def held(demo: RunSpec, folder: Path, stage: ev.Stage, fault: str) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize(("stage", "fault", "checkpoint", "adapter"), HELD, ids=[one[0] for one in HELD])
+def each(*slow: ev.Stage) -> pytest.MarkDecorator:
+    """Every stage; those that `slow` names, in which the same happens as in another, not by default."""
+    cases = [pytest.param(*one, id=one[0], marks=[pytest.mark.slow] if one[0] in slow else []) for one in HELD]
+    return pytest.mark.parametrize(("stage", "fault", "checkpoint", "adapter"), cases)
+
+
+@each("preparing")
 @pytest.mark.parametrize("mode", ["save", "discard"])
 def test_stop(
     demo: RunSpec,
@@ -91,7 +97,7 @@ def test_stop(
         )
 
 
-@pytest.mark.parametrize(("stage", "fault", "checkpoint", "adapter"), HELD, ids=[one[0] for one in HELD])
+@each("loading", "preparing")
 def test_stop_by_force(
     demo: RunSpec,
     tmp_path: Path,
