@@ -23,6 +23,7 @@ from engine.spec.files import load_spec
 from engine.spec.presets import find_preset
 from engine.spec.text import Message, say
 from tui.draft import Draft
+from tui.end_bell import EndBell
 from tui.errors import error_words
 from tui.i18n import LANGUAGES, N_, _, language, language_of_locale, render, set_language
 from tui.link import Backend, EngineLink, RealBackend
@@ -103,6 +104,7 @@ class LorisApp(App[None]):
         self._place: str = start
         self._wanted_run = run  # to attach to at once
         self._leaving = False
+        self._end = EndBell()
         self._last_words = ""  # left on the terminal
         self._asking = False  # whether the run in progress may go on
         self.compared: tuple[RunFolder, ...] = ()  # the runs whose curves are laid over each other
@@ -132,6 +134,8 @@ class LorisApp(App[None]):
     def _poll(self) -> None:
         if self.link.poll():
             self.screen.post_message(RunChanged())
+        if self._end.rings(self.link) and load_settings().bell:
+            self.bell()
         if self.link.behind:
             self.call_later(self._poll)
 
@@ -165,6 +169,12 @@ class LorisApp(App[None]):
         set_language(code)
         save_settings(msgspec.structs.replace(load_settings(), language=language()))
         self.go(self._place)
+
+    def turn_bell(self) -> None:
+        """Ring when training ends, or no more. Remembered."""
+        settings = load_settings()
+        save_settings(msgspec.structs.replace(settings, bell=not settings.bell))
+        self.notify(_("The terminal no longer rings.") if settings.bell else _("It rings when training ends."))
 
     # The engine. These return at once; what they start is one worker at a time, in order.
 
@@ -343,6 +353,7 @@ class LorisApp(App[None]):
             )
         for command in getattr(screen, "commands", tuple)():
             yield SystemCommand(*command)
+        yield SystemCommand(_("settings: bell"), _("Ring when training ends, or no more"), self.turn_bell)
         yield SystemCommand(_("theme: choose"), _("Change the colours"), self.action_change_theme)
         yield SystemCommand(_("quit"), _("Leave Loris; a run goes on"), self.action_quit)
 

@@ -16,12 +16,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`language` is empty until the user has chosen one: then the locale decides.
 
     `price_per_hour`: what this machine costs; 0 where nobody wants to know. `currency`: free text, such as USD.
+    `bell`: whether the terminal rings when training ends.
     `llama_cpp`: the folder of the llama.cpp that makes GGUF files; empty to look for one.
     """
 
     language: str = ""
     price_per_hour: float = 0.0
     currency: str = ""
+    bell: bool = True
     llama_cpp: str = ""
 
 

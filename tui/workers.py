@@ -50,5 +50,5 @@ class Working(Widget):
         return call if plain else wait
 
 
-class WorkingScreen(Working, Screen[ScreenResultType]):
+class WorkingScreen(Screen[ScreenResultType], Working):  # the first base alone gives its style
     """A screen of which this is so."""

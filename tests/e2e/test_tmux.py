@@ -13,8 +13,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,12 +31,19 @@ LORIS = Path(sys.executable).with_name("loris")
 
 
 @pytest.fixture
-def tmux(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tmux]:
+def login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Tmux]]:
+    """Logs in: a terminal of its own each time, all of one user."""
     monkeypatch.setenv("LORIS_HOME", str(tmp_path / "home"))
     env = {"LORIS_HOME": str(tmp_path / "home"), "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1"}
-    terminal = Tmux(tmp_path / "tmux.sock", 100, 30, env)
-    yield terminal
-    terminal.close()
+    terminals: list[Tmux] = []
+
+    def opened() -> Tmux:
+        terminals.append(Tmux(tmp_path / f"tmux{len(terminals)}.sock", 100, 30, env))
+        return terminals[-1]
+
+    yield opened
+    for terminal in terminals:
+        terminal.close()
     for run in list_runs():
         if run.alive and (started := state_of(run.folder).started):
             os.kill(started.pid, signal.SIGKILL)
@@ -52,6 +60,33 @@ def loris_process() -> int:
     return int(found.stdout)
 
 
+def loris(*arguments: str) -> str:
+    """What the command prints."""
+    done = subprocess.run([str(LORIS), "--lang", "en", *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def status(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(loris("status", name, "--json"))
+    return found
+
+
+def goes_on(name: str, seen: int) -> None:
+    """A fresh command says that the run trains, and later ones that it makes steps."""
+    first = status(name)
+    assert (first["state"], first["alive"], first["failure"]) == ("training", True, None)
+    assert first["step"] >= seen
+    until(lambda: status(name)["step"] > first["step"], 60, "another step")
+
+
+def is_shown(terminal: Tmux, name: str) -> None:
+    """A fresh `loris` has the run first, and a key later its curve."""
+    terminal.type(f"{LORIS} --lang en\n")
+    terminal.wait_for("Running now", name)
+    terminal.keys("Enter")
+    terminal.wait_for("/80", "loss, smoothed")
+
+
 def until(condition: object, seconds: float, what: str) -> None:
     assert callable(condition)
     end = time.monotonic() + seconds
@@ -61,7 +96,8 @@ def until(condition: object, seconds: float, what: str) -> None:
 
 
 @pytest.mark.timeout(480)
-def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(tmux: Tmux, tmp_path: Path) -> None:
+def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(login: Callable[[], Tmux]) -> None:
+    tmux = login()
     tmux.type(f"{LORIS} demo --lang en\n")
     tmux.wait_for("Start training", "7 of 7")
     tmux.keys("C-r")
@@ -74,6 +110,11 @@ def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(tmux: Tmux, tmp_pa
     seen = len(state_of(run.folder).loss)
     assert seen < 80, "the training was over before the kill: this proves nothing"
     tmux.wait_for("Killed")
+    assert is_alive(run.folder)
+    goes_on(run.name, seen)
+    again = login()
+    is_shown(again, "demo")
+    again.close()  # and this line drops, too
 
     until(lambda: state_of(run.folder).stage == "serving", 240, "the end of training")
     truth(run.folder, None, {"state": "serving", "alive": True, "trained": True, "step": 80})
@@ -103,8 +144,9 @@ def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(tmux: Tmux, tmp_pa
 
 
 @pytest.mark.timeout(300)
-def test_hang_up_by_the_end_of_the_tmux_server_and_a_stop_from_another_login(tmux: Tmux, tmp_path: Path) -> None:
-    """The line drops for good: the server is ended. Then everything by the command line."""
+def test_hang_up_by_the_end_of_the_tmux_server_and_a_stop_from_another_login(login: Callable[[], Tmux]) -> None:
+    """The terminal hangs up for good: its server is ended. Then everything by the command line."""
+    tmux = login()
     tmux.type(f"{LORIS} demo --lang en\n")
     tmux.wait_for("Start training", "7 of 7")
     tmux.keys("C-r")
@@ -117,17 +159,11 @@ def test_hang_up_by_the_end_of_the_tmux_server_and_a_stop_from_another_login(tmu
     until(lambda: not Path(f"/proc/{wizard}").exists(), 20, "the end of the wizard")
     assert is_alive(run.folder)
 
-    def loris(*arguments: str) -> str:
-        done = subprocess.run([str(LORIS), "--lang", "en", *arguments], capture_output=True, text=True, check=True)
-        return done.stdout
-
+    goes_on(run.name, 3)
+    is_shown(login(), "demo")
     assert f"* {run.name}" in loris("ls")
-    status = json.loads(loris("status", run.name, "--json"))
-    assert status["state"] == "training"
-    assert status["alive"] is True
-    assert status["step"] > 3
     assert "Unsloth" in loris("logs", run.name)
     assert "The trained adapter is saved and whole" in loris("stop", run.name)
-    status = json.loads(loris("status", run.name, "--json"))
-    assert (status["state"], status["alive"], status["trained"]) == ("stopped", False, True)
+    last = status(run.name)
+    assert (last["state"], last["alive"], last["trained"]) == ("stopped", False, True)
     nothing_broken(run.folder)

@@ -6,12 +6,15 @@ import asyncio
 import os
 import signal
 import time
+from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 
 from engine.client.runs import is_alive, summarise
 from engine.spec import events as ev
 from engine.spec.run import RunSpec
+from tests.engine.process import Engine
 from tests.engine.screens import (
     TRUTH_SECONDS,
     Engines,
@@ -29,6 +32,7 @@ from tests.engine.screens import (
 from tests.engine.test_faults_resume import small
 from tests.tui.fakes import screen_text
 from tui.screens.home import HomeScreen
+from tui.settings import Settings, save_settings
 from tui.widgets.dialogs import FailureModal
 from tui.widgets.list_box import ListBox
 
@@ -151,6 +155,7 @@ async def test_failure_tells_the_same_everywhere_and_resumes_with_less(engines: 
         await until(pilot, lambda: isinstance(app_of(pilot).screen, FailureModal))
         failure = tells(engine, "failed")["failure"]
         assert failure["code"] == "out_of_memory"
+        await until(pilot, lambda: failure["code"] in dialog_text(pilot))
         text = dialog_text(pilot)
         for words in (
             failure["code"],
@@ -158,7 +163,7 @@ async def test_failure_tells_the_same_everywhere_and_resumes_with_less(engines: 
             failure["hint"],
             " ".join(failure["log"][-1].split())[:60],
         ):
-            assert words in text
+            assert words in text, (words, text)
         assert "per_device_train_batch_size): 1" in text
         await pilot.press("r")
         await shows(pilot, "8/8", "Trained", seconds=60)
@@ -167,6 +172,8 @@ async def test_failure_tells_the_same_everywhere_and_resumes_with_less(engines: 
 
 
 async def test_discarded_from_the_quit_dialog_and_from_the_command_line(engines: Engines, demo: RunSpec) -> None:
+    """In between it is resumed, and its time, the time left and the cost go on from where they were."""
+    save_settings(Settings(price_per_hour=36.0, currency="USD"))
     engine = engines.start("discard", small(demo, max_steps=200), LORIS_FAULT="slow@0.1")
     async with attached(engine) as pilot:
         await until(pilot, lambda: engine.of(ev.CheckpointSaved))
@@ -175,14 +182,31 @@ async def test_discarded_from_the_quit_dialog_and_from_the_command_line(engines:
         await pilot.press("down", "down", "enter")
         await until(pilot, lambda: app_of(pilot)._exit)
         assert "The checkpoint of step" in app_of(pilot)._last_words
-    for _time in range(2):
-        found = tells(engine, "stopped")
-        assert (found["stop_mode"], found["trained"], found["alive"]) == ("discard", False, False)
-        assert found["checkpoint"] is not None, "complete checkpoints stay"
-        whole(engine.folder)
-        assert not engine.folder.adapter.exists()
-        if _time == 0:
-            again = engines.start("discard", None, "--resume", LORIS_FAULT="slow@0.1")
-            seen = len(again.of(ev.Step))
-            again.wait_for(lambda again=again, seen=seen: len(again.of(ev.Step)) > seen)
-            assert "discard has stopped" in await asyncio.to_thread(loris, "stop", "discard", "--discard")
+    first = discarded(engine)
+    last = engine.events()[-1]
+    assert first["seconds"] == pytest.approx(last.elapsed)
+
+    again = engines.start("discard", None, "--resume", LORIS_FAULT="slow@0.1")
+    seen = len(again.of(ev.Step))
+    again.wait_for(lambda: len(again.of(ev.Step)) > seen)
+    async with attached(again) as pilot:  # one who was away sees the same
+        await shows(pilot, "Training", "about", "left", "USD")
+        found = status(again)
+        began = again.of(ev.EngineStarted)[-1].time
+        assert found["seconds"] == pytest.approx(first["seconds"] + time.time() - began, abs=5)
+        assert found["cost"] == pytest.approx(found["seconds"] / 100)
+        steps = again.of(ev.Step)[seen:]
+        pace = (steps[-1].elapsed - again.of(ev.TrainingStarted)[-1].elapsed) / len(steps)
+        assert found["seconds_left"] == pytest.approx(pace * (200 - steps[-1].step), rel=0.5)
+    assert "discard has stopped" in await asyncio.to_thread(loris, "stop", "discard", "--discard")
+    assert discarded(again)["seconds"] > first["seconds"]
+
+
+def discarded(engine: Engine) -> dict[str, Any]:
+    """What `loris status` says of a run of which nothing but complete checkpoints was to be kept."""
+    found = tells(engine, "stopped")
+    assert (found["stop_mode"], found["trained"], found["alive"]) == ("discard", False, False)
+    assert found["checkpoint"] is not None, "complete checkpoints stay"
+    whole(engine.folder)
+    assert not engine.folder.adapter.exists()
+    return found

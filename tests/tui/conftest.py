@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,3 +47,12 @@ def last_frame_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
             return None
 
         monkeypatch.setattr(Compositor, "render_update", render_update)
+
+
+@pytest.fixture
+def chat(tmp_path: Path) -> Path:
+    """A file of forty short conversations."""
+    path = tmp_path / "chat.jsonl"
+    turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi!"}]
+    path.write_text((json.dumps({"messages": turns}) + "\n") * 40, encoding="utf-8")
+    return path

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from textual.pilot import Pilot
 
 from engine.spec import events as ev
 from engine.spec.folder import RunFolder
+from engine.spec.lock import hold
 from tests.tui import fakes
 from tests.tui.fakes import START, FakeBackend, screen_text
 from tests.tui.test_history import made, slower
@@ -27,13 +29,17 @@ Size = tuple[int, int]
 
 
 @pytest.fixture
-def runs(loris_home: object) -> tuple[RunFolder, ...]:
-    """Three runs, one of each kind of end."""
+def runs(loris_home: object) -> Iterator[tuple[RunFolder, ...]]:
+    """Five runs: one that goes on, and one of each kind of end."""
     save_settings(Settings(price_per_hour=36.0, currency="USD"))
     first = made("rate 2e-4", [*fakes.finished(), ev.EngineEnded(exit_code=0)], learning_rate=2e-4)
     second = made("rate 2e-5", slower(fakes.training(45)), START + 9000, learning_rate=2e-5, max_steps=80)
     third = made("out of memory", fakes.failed(), START + 18000, per_device_train_batch_size=8)
-    return first, second, third
+    fourth = made("short", [*fakes.finished("stopped", 30), ev.EngineEnded(exit_code=0)], START + 27000)
+    live = made("going on", fakes.training(20), START + 36000, max_steps=90)
+    lock = hold(live.lock)
+    yield first, second, third, fourth, live
+    os.close(lock)
 
 
 def opened(runs: tuple[RunFolder, ...], language: str) -> LorisApp:
@@ -46,9 +52,11 @@ def at(title: str, *keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     async def before(pilot: Pilot[Any]) -> None:
         app = pilot.app
         assert isinstance(app, LorisApp)
-        await until(pilot, lambda: title in screen_text(app))
-        assert isinstance(app.screen, HomeScreen)
-        while (run := app.screen.chosen_run()) is None or run.title != title:
+        await until(pilot, lambda: isinstance(app.screen, HomeScreen))
+        screen = app.screen
+        assert isinstance(screen, HomeScreen)
+        await until(pilot, lambda: any(one.run and one.run.title == title for one in screen._entries.values()))
+        while (run := screen.chosen_run()) is None or run.title != title:
             await pilot.press("down")
             await pilot.pause(0.02)
         await pilot.press(*keys)

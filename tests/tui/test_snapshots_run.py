@@ -145,6 +145,36 @@ def test_interrupted(snap_compare: Compare, size: Size, language: str) -> None:
     assert snap_compare(app, terminal_size=size, run_before=press())
 
 
+def test_interrupted_seen_through(snap_compare: Compare, size: Size, language: str) -> None:
+    backend = FakeBackend(alive=False, kept=Survived(20, False))
+    app = app_on("live", backend, [*fakes.training(), ev.EngineEnded(exit_code=143)], LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press("escape"))
+
+
+def test_resume_with(snap_compare: Compare, size: Size, language: str) -> None:
+    backend = FakeBackend(alive=False, kept=Survived(20, False))
+    app = app_on("live", backend, [*fakes.training(), ev.EngineEnded(exit_code=143)], LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press("escape", "R", "end"))
+
+
+def test_stopped_early(snap_compare: Compare, size: Size, language: str) -> None:
+    backend = FakeBackend(kept=Survived(30, True))
+    app = app_on("live", backend, fakes.finished("stopped", 34), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press())
+
+
+def test_stop_by_force(snap_compare: Compare, size: Size, language: str) -> None:
+    app = app_on("live", FakeBackend(frozen=True), fakes.training(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press("x"))
+
+
+def test_stopping(snap_compare: Compare, size: Size, language: str) -> None:
+    backend = FakeBackend()
+    backend.may_stop.clear()
+    app = app_on("live", backend, fakes.training(), LOG, language)
+    assert snap_compare(app, terminal_size=size, run_before=press("ctrl+q", "down", "enter"))
+
+
 def test_frozen(snap_compare: Compare, size: Size, language: str) -> None:
     app = app_on("live", FakeBackend(frozen=True), fakes.training(), LOG, language)
     assert snap_compare(app, terminal_size=size, run_before=press(wait=1.3))

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import Button, Input
 
-from engine.spec import events as ev
-from engine.spec.commands import Refused, Train
+from engine.spec.commands import Train
 from engine.spec.files import load_spec
 from engine.spec.prompts import ALPACA, ALPACA_ZH
-from engine.spec.text import say
 from tests.tui.fakes import screen_text
 from tests.tui.wizard_fakes import (
     NASTY,
@@ -20,7 +18,6 @@ from tests.tui.wizard_fakes import (
     RecordingBackend,
     at_step,
     error_of,
-    loris,
     open_step,
     settle,
     type_into,
@@ -28,7 +25,6 @@ from tests.tui.wizard_fakes import (
     wizard,
 )
 from tui.app import LorisApp
-from tui.screens.home import HomeScreen
 from tui.screens.live import LiveScreen
 from tui.widgets.field import Field
 from tui.widgets.help_dialog import HelpDialog
@@ -46,14 +42,6 @@ def rows(tmp_path: Path) -> Path:
     path = tmp_path / "rows.jsonl"
     lines = [{"question": f"What is {n}?", "answer": f"It is {n}. {NASTY}"} for n in range(3)]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def chat(tmp_path: Path) -> Path:
-    path = tmp_path / "chat.jsonl"
-    turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi!"}]
-    path.write_text((json.dumps({"messages": turns}) + "\n") * 40, encoding="utf-8")
     return path
 
 
@@ -271,143 +259,3 @@ async def test_every_field_of_the_spec_is_on_some_step() -> None:
 
 
 # The engine that starts early.
-
-
-async def test_leaving_the_model_step_starts_the_engine_and_training_uses_it(chat: Path) -> None:
-    backend = RecordingBackend()
-    app = LorisApp(language="en", preset="demo", backend=backend)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        app.go("model")
-        await settle(pilot)
-        await pilot.press("ctrl+n")
-        await until(pilot, lambda: backend.launched == ["wait"])
-        backend.feed([ev.EngineStarted(pid=1, hostname="h", versions={}), ev.StageChanged(stage="loading")])
-        await until(pilot, lambda: "engine: loading the model" in screen_text(app))
-        backend.feed([ev.StageChanged(stage="ready")])
-        await until(pilot, lambda: "engine: ready" in screen_text(app))
-        await open_step(pilot, "f6")
-        await pilot.press("ctrl+r")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
-        assert backend.launched == ["wait"]
-        assert [type(command) for command in backend.asked] == [Train]
-        assert isinstance(app.screen, LiveScreen)
-        assert backend.abandoned == []
-
-
-async def test_an_engine_that_refuses_brings_the_review_back() -> None:
-    backend = RecordingBackend()
-
-    async def refuse(command):  # type: ignore[no-untyped-def]
-        yield Refused(id=0, code="x", message=say("The file has gone."), field="dataset.path")
-
-    backend.answer = refuse
-    app = LorisApp(language="en", preset="demo", backend=backend)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        app.go("model")
-        await settle(pilot)
-        await pilot.press("f6")
-        await until(pilot, lambda: backend.launched == ["wait"])
-        backend.feed([ev.EngineStarted(pid=1, hostname="h", versions={}), ev.StageChanged(stage="ready")])
-        await until(pilot, lambda: "engine: ready" in screen_text(app))
-        await settle(pilot)
-        await pilot.press("ctrl+r")
-        await until(pilot, lambda: bool(backend.asked) and at_step(pilot, "review")())
-        assert app.link.warm
-
-
-async def test_another_model_ends_the_warm_engine_and_so_does_quitting() -> None:
-    backend = RecordingBackend()
-    app = LorisApp(language="en", preset="demo", backend=backend)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        app.go("model")
-        await settle(pilot)
-        await pilot.press("ctrl+n")
-        await until(pilot, lambda: backend.launched == ["wait"])
-        await open_step(pilot, "f2")
-        await type_into(pilot, "model.max_seq_length", "128")
-        await pilot.press("ctrl+n")
-        await until(pilot, lambda: len(backend.launched) == 2)
-        assert [folder.name for folder in backend.abandoned] == ["1"]
-        assert backend.launched == ["wait", "wait"]
-        assert backend.specs[-1].model.max_seq_length == 128
-        await pilot.press("ctrl+q")
-        await until(pilot, lambda: len(backend.abandoned) == 2)
-    assert [folder.name for folder in backend.abandoned] == ["1", "2"]
-    assert loris(pilot).link.folder is None
-
-
-async def test_the_order_to_train_need_not_wait_for_the_model() -> None:
-    backend = RecordingBackend()
-    app = LorisApp(language="en", preset="demo", backend=backend)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        app.go("model")
-        await settle(pilot)
-        await pilot.press("f6")
-        await until(pilot, lambda: backend.launched == ["wait"])
-        await settle(pilot)
-        await pilot.press("ctrl+r")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
-        await until(pilot, lambda: [type(command) for command in backend.asked] == [Train])
-        assert backend.launched == ["wait"]
-        assert backend.abandoned == []
-
-
-# Home.
-
-
-async def test_home_suggests_the_demo_first_and_lists_broken_presets(loris_home: Path) -> None:
-    presets = loris_home / "presets"
-    presets.mkdir()
-    (presets / "broken.yaml").write_text("lora:\n  r: many\n", encoding="utf-8")
-    (presets / "odd.yaml").write_text(json.dumps({"name": NASTY, "description": NASTY}), encoding="utf-8")
-    app = LorisApp(language="en", backend=RecordingBackend())
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        text = screen_text(app)
-        assert "Press Enter for the demo" in text
-        assert "No runs yet" in text
-        assert "✗ cannot be used" in text
-        assert SHOWN_NASTY[:20] in text
-        assert "\x1b]0" not in text
-        await pilot.press(*["down"] * 4)
-        await settle(pilot)
-        assert "broken.yaml:2: lora.r" in screen_text(app)
-        await pilot.press("home", "enter")
-        await settle(pilot)
-        assert wizard(pilot).STEP == "review"
-        assert app.draft.preset.name == "demo"
-        await pilot.press(*["escape"] * 5)
-        await settle(pilot)
-        assert isinstance(app.screen, HomeScreen)
-
-
-async def test_home_goes_on_with_what_was_not_finished() -> None:
-    app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        app.go("lora")
-        await settle(pilot)
-        await type_into(pilot, "lora.r", "8")
-        app.go("home")
-        await settle(pilot)
-        assert "go on with demo" in screen_text(app)
-        await pilot.press("enter")
-        await settle(pilot)
-        assert app.draft["lora.r"] == 8
-
-
-async def test_language_is_switched_and_remembered() -> None:
-    app = LorisApp(language="en", backend=RecordingBackend())
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("l")
-        await settle(pilot)
-        assert "退出" in screen_text(app)
-    again = LorisApp(backend=RecordingBackend())
-    async with again.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        assert "退出" in screen_text(again)

@@ -23,7 +23,7 @@ from tui.widgets.editors import LineEditor
 from tui.workers import Working
 
 
-class LlamaPane(Working, Vertical):
+class LlamaPane(Vertical, Working):
     """Ask it for `folder`, and `await look()` for what is there. Posts `Built` when that changed by a build."""
 
     DEFAULT_CSS = """

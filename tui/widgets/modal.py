@@ -14,7 +14,7 @@ from tui.workers import WorkingScreen
 Result = TypeVar("Result")
 
 
-class Modal(WorkingScreen[Result | None], ModalScreen[Result | None]):
+class Modal(ModalScreen[Result | None], WorkingScreen[Result | None]):
     """A dialog; None is its result when the user leaves it. Put the content into one container."""
 
     DEFAULT_CSS = """
