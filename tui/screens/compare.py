@@ -62,12 +62,12 @@ def run_line(letter: str, one: Compared) -> Content:
     state, seconds = one.state, one.state.clock.engine_seconds
     loss = state.step.loss if state.step else None
     facts = (
+        _(STATES[one.run.state]),
         "" if loss is None else _("loss {loss}").format(loss=f"{loss:.4f}"),
         _("held-out {loss}").format(loss=f"{state.eval_loss.values[-1]:.4f}") if len(state.eval_loss) else "",
         f"{one.run.steps}/{one.run.total_steps}" if one.run.total_steps else "",
         duration(state.clock.training_seconds or seconds),
         cost_words(seconds),
-        _(STATES[one.run.state]),
     )
     ink = f"curve{LETTERS.index(letter)}"
     return Content.assemble(

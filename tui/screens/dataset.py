@@ -106,6 +106,7 @@ class DatasetScreen(WizardScreen):
     DatasetScreen Preview { margin-top: 1; }
     DatasetScreen.-wide Preview { height: 14; }
     DatasetScreen.-wide Preview.-empty { height: auto; }
+    DatasetScreen.-narrow FooterKey.-command-palette { display: none; }  /* too many keys for 80 columns */
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+o", "browse", N_("File"), id="dataset.browse", tooltip=N_("A file on this machine")),

@@ -220,8 +220,9 @@ class HomeScreen(RunActions):
                 run.note,
             )
         )
-        # A line of 80 columns has room for three of these.
-        note = " · ".join(filter(None, (state, steps, loss) if run.alive else (state, loss, when[5:])))
+        # A line of 80 columns has room for three of these, or two where it says how the engine went.
+        over = (state, "" if run.lost else loss, when[5:])
+        note = " · ".join(filter(None, (state, steps, loss) if run.alive else over))
         mark = "✓ " if run.folder in self._marked else ""
         return Entry(
             "r" + run.name.encode().hex(), mark + visible(run.title), note, visible(about),
