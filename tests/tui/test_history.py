@@ -23,7 +23,9 @@ from tests.tui.wizard_fakes import until
 from tui.app import LorisApp
 from tui.screens.compare import CompareScreen
 from tui.screens.home import Entry, HomeScreen, _line
+from tui.screens.live import LiveScreen
 from tui.settings import load_settings, parse_price
+from tui.widgets.loss_plot import LossPlot
 from tui.widgets.overlay_plot import OverlayPlot
 
 SIZES = [(80, 24), (120, 36)]
@@ -244,6 +246,7 @@ async def test_runs_of_every_end_are_resumed_from_the_list(name: str, keys: str)
     checkpoint.mkdir(parents=True)
     complete.seal(checkpoint, 20)
     backend = FakeBackend(alive=False)
+    backend.feed(events)
     app = LorisApp(backend=backend, language="en")
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await at_run(pilot, name)
@@ -255,6 +258,9 @@ async def test_runs_of_every_end_are_resumed_from_the_list(name: str, keys: str)
         await until(pilot, lambda: app._place == "live")
         assert app.link.folder == run
         assert backend.launched == ["resume"]
+        await until(pilot, lambda: bool(app.screen.query(LossPlot)))
+        await pilot.pause()
+        assert isinstance(app.screen, LiveScreen), "what was wrong before is not told again"
 
 
 async def test_a_complete_run_is_not_resumed_from_the_list(two_runs: tuple[RunFolder, RunFolder]) -> None:

@@ -120,6 +120,23 @@ async def test_failure_offers_its_fixes_and_resumes_with_them(size: tuple[int, i
         assert backend.resumed == [CHANGES]
 
 
+async def test_resuming_waits_for_an_engine_that_is_on_its_way_out() -> None:
+    backend = FakeBackend(kept=Survived(5, False))
+
+    async def ends(command: Command) -> AsyncGenerator[AnyReply, None]:
+        backend.alive = not isinstance(command, Shutdown)
+        yield Done(id=1)
+
+    backend.answer = ends
+    app = app_on("live", backend, out_of_memory()[:-1])
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await shown(pilot, "The run failed", "Resume with these")
+        await pilot.press("r")
+        await shown(pilot, "Going on from step 5")
+        assert [type(command) for command in backend.asked] == [Shutdown]
+        assert backend.launched == ["resume"]
+
+
 async def test_failure_opens_the_wizard_with_its_fixes() -> None:
     app = app_on("live", FakeBackend(alive=False), out_of_memory())
     async with app.run_test(size=(120, 36)) as pilot:
