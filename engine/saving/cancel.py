@@ -116,7 +116,7 @@ def run_tool(
             if cancelled():
                 raise Cancelled
             if give_up and time.monotonic() > give_up:
-                raise ToolFailed(Path(command[0]).name, -signal.SIGALRM, list(tail))
+                raise ToolFailed(_name(command), -signal.SIGALRM, list(tail))
             tick()
             time.sleep(WATCH_SECONDS / 4)
     finally:
@@ -125,5 +125,12 @@ def run_tool(
         process.wait()
         listener.join(5.0)
     if process.returncode:
-        raise ToolFailed(Path(command[0]).name, process.returncode, list(tail))
+        raise ToolFailed(_name(command), process.returncode, list(tail))
     return list(tail)
+
+
+def _name(command: list[str]) -> str:
+    """What a program is called: of a script the script, not the Python that runs it."""
+    if command[0] == sys.executable and len(command) > 1:
+        return next(Path(word).name for word in (*command[1:], command[0]) if not word.startswith("-"))
+    return Path(command[0]).name

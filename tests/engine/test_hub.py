@@ -220,10 +220,25 @@ def test_the_command_is_given_up_at_any_time_and_goes_on_where_it_was(
         subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=place / kind, check=True)
 
 
+@pytest.mark.slow
 def test_the_code_in_the_model_cards_runs_as_it_stands(engine: Engine, hub: HubStub, tmp_path: Path) -> None:
     """Of the adapter and of the merged model, as the Hub has them, in an interpreter without Unsloth."""
-    code = "import sys\n"
-    for name in ("carried", "carried-16bit"):
+    run, code = str(engine.folder.path), "import sys\n"
+    command = Command(
+        engine,
+        hub,
+        "export",
+        run,
+        "--adapter",
+        "--merged-16bit",
+        "--to",
+        str(tmp_path / "x"),
+        "--push",
+        "card",
+        "--json",
+    )
+    assert command.end() == 0, command.errors
+    for name in ("card", "card-16bit"):
         card = hub.repos["model", f"ann/{name}"].files["README.md"].decode()
         code += card.partition("```python\n")[2].partition("```")[0] + "print('---')\n"
     code += "assert 'unsloth' not in sys.modules\n"

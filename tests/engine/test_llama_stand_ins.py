@@ -79,7 +79,7 @@ def test_a_converter_that_does_not_know_the_architecture_or_asks_something(stand
     stand_in.is_made_of(converter=UNKNOWN)
     stand_in.refuses("architecture_unknown", "does not know the model's architecture")
     stand_in.is_made_of(converter=ASKS)
-    stand_in.refuses("tool_failed", "EOFError")
+    stand_in.refuses("tool_failed", "convert_hf_to_gguf.py failed: EOFError")
 
 
 @pytest.mark.parametrize(
