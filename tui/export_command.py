@@ -17,7 +17,7 @@ from engine.client.hub import license_of
 from engine.client.runs import is_alive
 from engine.client.served import catch_up, served
 from engine.preflight.card import draft_card
-from engine.preflight.export import already, plan, target_of
+from engine.preflight.export import already, damaged, plan, target_of
 from engine.spec import commands as co
 from engine.spec import events as ev
 from engine.spec.errors import SpecError
@@ -123,6 +123,11 @@ def _problem(asked: list[co.Export], folder: RunFolder, state: RunState) -> tupl
     """(the option to blame, why it cannot be done); None when all can."""
     for command in asked:
         if is_there(command, folder, state):
+            target = target_of(command.kind, command.path, folder, command.quantizations)
+            complain(visible(_("Checking what is at {path} already").format(path=target)))
+            if names := damaged(target):
+                words = _("What was saved at {path} is not whole any more ({file}): with this it is made anew.")
+                return "--overwrite", words.format(path=target, file=", ".join(names[:3]))
             continue
         found = plan(
             command.kind, command.path, folder, state, command.quantizations, command.llama_cpp, command.replace

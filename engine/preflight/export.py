@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def reusable(folder: RunFolder, state: RunState) -> Path | None:
 def already(
     kind: ExportKind, target: Path, quantizations: tuple[str, ...], folder: RunFolder, state: RunState
 ) -> bool:
-    """Whether the run saved just this at `target`, whole, and of the adapter as it is now."""
+    """Whether the run saved just this at `target`, whole, and of the adapter as it is now. See `damaged` too."""
     adapter = next((e for e in reversed(state.exports) if Path(e.path) == folder.adapter), None)
     made = next((e for e in reversed(state.exports) if Path(e.path) == target), None)
     return (
@@ -97,6 +98,30 @@ def already(
         and made.adapter_sha256 == adapter.adapter_sha256 != ""
         and (target / CHECKSUMS).is_file()
     )
+
+
+def damaged(folder: Path, suffix: str = "") -> list[str]:
+    """The files of an earlier export that are gone or not what they were; only those of this suffix, if given.
+
+    Reads them whole. Empty too where there are no checksums to go by.
+    """
+    try:
+        lines = (folder / CHECKSUMS).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [
+        name
+        for digest, name in (line.split("  ", 1) for line in lines if "  " in line)
+        if name.endswith(suffix) and _sha256(folder / name) != digest
+    ]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def target_of(kind: ExportKind, typed: str, folder: RunFolder, quantizations: tuple[str, ...] = ()) -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.preflight.export import damaged
 from engine.push.job import PushFailed
 from engine.spec.text import N_, Message, say
 
@@ -74,6 +75,8 @@ def _broken(kind: str, folder: Path, files: list[LocalFile]) -> Message | None:
     for file in weights:
         if isinstance(file.content, Path) and not _whole(file.content, file.size):
             return say(N_("{file} is cut short or no file of weights."), file=file.name)
+    if cut := damaged(folder, ".gguf"):  # its header does not tell its length
+        return say(N_("{file} is cut short or no file of weights."), file=cut[0])
     for index in folder.glob("*.safetensors.index.json"):
         named = msgspec.json.decode(index.read_bytes(), type=dict[str, object]).get("weight_map")
         for name in sorted(set(named.values())) if isinstance(named, dict) else []:

@@ -23,6 +23,7 @@ from engine.push.local import files_of
 from engine.push.runner import Runner, scrub
 from engine.push.upload import Upload
 from engine.push.words import explain_push
+from engine.saving.folder import write_checksums
 from engine.spec.commands import Push
 from tests.hub_stub import HubStub
 
@@ -343,6 +344,11 @@ def test_gguf_files(tmp_path: Path) -> None:
     (tmp_path / "Modelfile").write_text("FROM ./model.Q4_K_M.gguf")
     found = files_of("gguf", tmp_path, "# card")
     assert [file.name for file in found] == ["Modelfile", "model.Q4_K_M.gguf", "README.md"]
+    write_checksums(tmp_path, lambda *_: None)
+    assert len(files_of("gguf", tmp_path, "# card")) == 4
+    (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"GGUF" + bytes(99))
+    with pytest.raises(PushFailed, match="is cut short"):
+        files_of("gguf", tmp_path, "# card")
     (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"<html>not found</html>" + bytes(100))
     with pytest.raises(PushFailed, match="no file of weights"):
         files_of("gguf", tmp_path, "")

@@ -15,7 +15,7 @@ from typing import get_args
 import pytest
 
 from engine.failures import RunFailed
-from engine.preflight.export import CHECKSUMS, plan, reusable
+from engine.preflight.export import CHECKSUMS, damaged, plan, reusable
 from engine.preflight.gguf_file import NotGguf, read_head
 from engine.preflight.llama_cpp import find_llama_cpp, look_at
 from engine.saving.cancel import Cancelled, ToolFailed, cancellable, run_tool
@@ -364,6 +364,30 @@ def test_the_command_refuses_in_a_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert refused(str(run), "--gguf", "q8_0", "--llama-cpp", str(tmp_path / "no")).startswith("--llama-cpp: ")
     (tmp_path / "file").write_text("mine")
     assert refused(str(run), "--adapter", "--to", str(tmp_path / "file")).startswith("--to: ")
+
+
+def test_an_earlier_export_that_was_damaged_is_not_called_saved(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, target = RunFolder(tmp_path / "run"), tmp_path / "out"
+    for folder in (run.adapter, target):
+        folder.mkdir(parents=True)
+        (folder / "adapter_config.json").write_text("{}")
+        (folder / "adapter_model.safetensors").write_text("weights")
+    run.spec.write_text("{}")
+    saved = [
+        ev.Exported(kind="adapter", path=str(path), total_bytes=9, seconds=1, adapter_sha256="abc")
+        for path in (run.adapter, target)
+    ]
+    run.events.write_bytes(b"".join(ev.encode(one) for one in saved))
+    write_checksums(target, lambda *_: None)
+    assert damaged(target) == []
+    (target / "adapter_model.safetensors").write_text("wei")
+    (target / "adapter_config.json").unlink()
+    assert damaged(target) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert damaged(target, ".safetensors") == ["adapter_model.safetensors"]
+    assert main(["export", str(run.path), "--adapter", "--to", str(target)]) == 2
+    assert "--overwrite: " in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
