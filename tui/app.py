@@ -52,6 +52,7 @@ SCREENS = {
     "live": "tui.screens.live:LiveScreen",
     "chat": "tui.screens.chat:ChatScreen",
     "save": "tui.screens.save:SaveScreen",
+    "samples": "tui.screens.samples:SamplesScreen",
     "compare": "tui.screens.compare:CompareScreen",
     "push": "tui.screens.push:PushScreen",
     "proof": "tui.screens.proof:ProofScreen",

@@ -158,7 +158,8 @@ class GenerationSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Test prompts at checkpoints"),
             N_(
-                "Also asks the test prompts each time a checkpoint is saved, so that you can pick the best one. "
+                "Also asks the test prompts each time a checkpoint is saved, so that you can pick the best one, of "
+                "as many as save_total_limit keeps. "
                 "The losses stay the same; each answer takes as long as one in the chat."
             ),
         ),

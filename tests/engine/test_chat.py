@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from engine.spec import commands as co
+from engine.spec import complete
 from engine.spec import events as ev
+from engine.spec.files import load_spec
 from engine.spec.folder import RunFolder
 from engine.spec.prompts import ALPACA, before_answer, fill
 from engine.spec.run import GenerationSpec, RunSpec
@@ -26,7 +28,13 @@ QUESTION = (co.ChatMessage("user", "Who are you?"),)
 def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Engine]]:
     """Two engines that trained a few steps: the first asks its prompts at each checkpoint, the second does not."""
     folder = tmp_path_factory.mktemp("chat")
-    short = changed(demo, training={"max_steps": 8, "save_steps": 2, "logging_steps": 1})
+    short = changed(
+        demo,
+        training={
+            "max_steps": 8, "save_steps": 2, "save_total_limit": 9, "logging_steps": 1, "learning_rate": 1e-2,
+            "warmup_steps": 0,
+        },
+    )  # fmt: skip
     asking = changed(short, generation={"prompts_at_checkpoints": True, "max_new_tokens": 12})
     first, second = Engine(folder / "asks", asking), Engine(folder / "plain", short)
     for engine in (first, second):
@@ -51,6 +59,21 @@ def test_prompts_at_checkpoints_leave_the_training_as_it_was(runs: tuple[Engine,
     losses = [[step.loss for step in engine.of(ev.Step)] for engine in runs]
     assert len(losses[0]) == 8
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)  # the last bit depends on where tensors lie in memory
+
+
+def test_what_was_answered_at_a_checkpoint_is_of_its_weights(runs: tuple[Engine, Engine], client: Client) -> None:
+    """Asked again, the checkpoint says what it said while training went on; and not all say the same."""
+    first, _ = runs
+    settings = load_spec(first.folder.spec).generation
+    kept = {one.step: one.path for one in complete.checkpoints(first.folder.checkpoints)}
+    said = {a.step: a.answer for a in first.of(ev.Answered) if a.prompt == "Who are you?" and a.step in kept}
+    assert sorted(said) == [2, 4, 6]
+    assert len(set(said.values())) > 1
+    for step, answer in said.items():
+        number = client.send(
+            co.Generate, messages=QUESTION, adapter=True, generation=settings, other=str(kept[step])
+        )
+        assert client.until_done(number)[0] == answer
 
 
 def test_done_tells_the_room_that_is_used(client: Client) -> None:

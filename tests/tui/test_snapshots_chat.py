@@ -14,7 +14,7 @@ from engine.fetch_llama import Needs
 from engine.preflight.llama_cpp import LlamaCpp, missing
 from engine.push.words import WRITE_HINT
 from engine.spec import events as ev
-from engine.spec.commands import AnyReply, Command, Done, Progress, ShowPrompt, Token
+from engine.spec.commands import AnyReply, Command, Done, Generate, Progress, ShowPrompt, Token
 from engine.spec.folder import RunFolder
 from engine.spec.text import say
 from tests.tui import fakes
@@ -160,3 +160,57 @@ def test_prompts_at_checkpoints(snap_compare: Compare, size: Size, language: str
     ]
     app = app_on("live", backend, events, language=language)
     assert snap_compare(app, terminal_size=size, run_before=press("5"))
+
+
+def test_checkpoints(
+    snap_compare: Compare, size: Size, language: str, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table of prompts and checkpoints, with the cursor on one that is kept."""
+    monkeypatch.setattr("tui.screens.samples.checkpoint_at", lambda folder, step: Path("/") if step > 20 else None)
+    events = [event for event in fakes.finished() if not isinstance(event, ev.Answered)]
+    said = {
+        ("Who are you?", None): "I am a small language model made for demonstrations.",
+        ("Who are you?", 20): "I am a slow model, a loris who is made for people and for people who are made.",
+        ("Who are you?", 40): "I am Loris, a slow loris who helps.",
+        ("Who are you?", 60): "I am Loris, a slow loris who helps people fine-tune models.",
+        ("你是谁？", None): "我是一个用于演示的小语言模型。",
+        ("你是谁？", 20): "我是懒猴，一个用于演示的小语言模型，帮助大家。",
+        ("你是谁？", 40): "我是懒猴 Loris，帮助大家。",
+        ("你是谁？", 60): "我是懒猴 Loris，帮助大家微调模型。",
+        ("Write a haiku about [red]code[/].", 60): "Slow hands in the night,\nthe loss is falling.",
+    }  # fmt: skip
+    events[-1:-1] = [
+        ev.Answered(
+            prompt=prompt, answer=text, adapter=step is not None, tokens=8, seconds=0.4, finish_reason="eos",
+            step=step,
+        )
+        for (prompt, step), text in said.items()
+    ]  # fmt: skip
+    app = app_on("samples", backend, events, language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press("home", "right", "right", "right"))
+
+
+async def beside(command: Command) -> AsyncGenerator[AnyReply, None]:
+    """A short answer of the base, and one of the adapter that is laid out."""
+    adapter = isinstance(command, Generate) and command.adapter
+    yield Token(id=1, text="I am **Loris**:\n\n- slow\n- 懒猴\n" if adapter else "I am a model for demonstrations.")
+    yield Done(id=1, tokens=9, seconds=0.3, finish_reason="eos", prompt_tokens=20, context_tokens=512)
+
+
+def test_compared(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    """The base and the adapter on one question, after an earlier turn."""
+    backend.answer = beside
+    app = app_on("chat", backend, fakes.finished(), language=language)
+    keys = press(*"hello", "enter", wait=0.3, shows="懒猴")
+
+    async def both(pilot: Pilot[Any]) -> None:
+        await keys(pilot)
+        await press(*"who are you?", "ctrl+r", shows="I am a model")(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=both)
+
+
+def test_sampling(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    """The panel, with a number that cannot be."""
+    app = app_on("chat", backend, fakes.finished(), language=language)
+    assert snap_compare(app, terminal_size=size, run_before=press("ctrl+g", *["down"] * 2, "end", "ctrl+u", "7"))

@@ -90,7 +90,10 @@ class ChatScreen(MoreChat):
         yield Footer(show_command_palette=False)
 
     async def on_mount(self) -> None:
-        self.who = (ADAPTER,) if can_adapt(self.loris.link) else (BASE,)
+        link = self.loris.link
+        self.who = (ADAPTER,) if can_adapt(link) else (BASE,)
+        if self.wanted_field == "other":
+            self.who = ways(link.other)[-1]
         self._batches = self.set_interval(BATCH_SECONDS, self._draw, pause=True)
         await self.query_one(Transcript).show(self.loris.link.turns)
         self.query_one(Input).focus()

@@ -106,7 +106,7 @@ class MoreChat(LorisScreen):
             self.tell("")
             async for reply in link.ask(command):
                 if isinstance(reply, Done):
-                    self.app.push_screen(PromptDialog(reply.text))
+                    self.app.push_screen(PromptDialog(reply.text, _("What the model is given")))
                 elif isinstance(reply, Refused):
                     self.tell(render(reply.message))
         except NotServing as error:

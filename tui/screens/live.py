@@ -73,6 +73,7 @@ class LiveScreen(LiveActions):
         ),
         Binding("c", "chat", N_("Chat"), id="live.chat", tooltip=N_("Talk to the model")),
         Binding("s", "save", N_("Save"), id="live.save", tooltip=N_("Save, merge or copy the model")),
+        Binding("p", "samples", N_("Prompts"), id="live.samples", tooltip=N_("Answers at each checkpoint")),
         Binding("e", "why", N_("Error"), id="live.why", tooltip=N_("Show again what went wrong")),
         Binding("h,escape", "home", N_("Home"), id="live.home", tooltip=N_("Leave; the engine goes on")),
         *(
@@ -241,6 +242,8 @@ class LiveScreen(LiveActions):
                 return self._resumable
             case "chat" | "save":
                 return bool(state.trained or (action == "chat" and alive and state.stage in ("loading", "ready")))
+            case "samples":
+                return any(answer.step is not None for answer in state.answers)
             case "why":
                 return self._failure() is not None
         return True
@@ -257,6 +260,9 @@ class LiveScreen(LiveActions):
 
     def action_save(self) -> None:
         self.loris.go("save")
+
+    def action_samples(self) -> None:
+        self.loris.go("samples")
 
     def action_home(self) -> None:
         if self.loris.link.alive:

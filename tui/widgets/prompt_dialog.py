@@ -1,4 +1,4 @@
-"""Shows the prompt as the model is given it, special tokens and all."""
+"""Shows a whole text as it is: the prompt as the model is given it, or an answer."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class PromptDialog(Modal[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+y", "copy", N_("Copy"), id="prompt.copy")]
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, title: str) -> None:
         super().__init__()
-        self._text = text
+        self._text, self._words = text, title
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Static(_("What the model is given"), markup=False, classes="title")
+            yield Static(self._words, markup=False, classes="title")
             with VerticalScroll():
                 yield Static(Content(visible(self._text)), markup=False)
             yield Static(_("↑ ↓ scroll, Ctrl+Y copies, Esc closes."), markup=False, classes="note")

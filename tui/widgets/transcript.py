@@ -104,6 +104,9 @@ class Transcript(VerticalScroll, can_focus=True):
     def compose(self) -> ComposeResult:
         yield Static(self._hint, markup=False, classes="empty")
 
+    def on_mount(self) -> None:
+        self.anchor()  # stays at the end as that grows; whoever scrolls up to read is left alone
+
     async def show(self, turns: list[Turn]) -> None:
         """Show this conversation from its start."""
         await self.query(TurnView).remove()
@@ -118,12 +121,8 @@ class Transcript(VerticalScroll, can_focus=True):
     async def refresh_text(self) -> None:
         """Show what the last turn's answers have become."""
         if views := list(self.query(TurnView)):
-            at_end = self.max_scroll_y - self.scroll_y < 2
             for answer in views[-1].query(AnswerView):
                 await answer.refresh_text()
-            # Whoever scrolled up to read is left alone.
-            if at_end:
-                self.scroll_end(animate=False)
 
     def _tidy(self) -> None:
         self.query_one(".empty").display = not self.query(TurnView)

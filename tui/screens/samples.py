@@ -1,0 +1,190 @@
+"""The test prompts at each checkpoint, side by side, to pick the best: to chat with it, or to keep its adapter."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import DataTable, Footer, Static
+
+from engine.client.checkpoint import checkpoint_at, take
+from engine.client.errors import ClientError
+from tui.i18n import N_, _, render
+from tui.messages import RunChanged
+from tui.safe import visible
+from tui.samples import Column, Samples
+from tui.screens.base import LorisScreen
+from tui.widgets.line_dialog import LineDialog
+from tui.widgets.prompt_dialog import PromptDialog
+from tui.widgets.top_bar import TopBar
+
+CELLS, LINES = 26, 3  # of an answer in the table; the whole of it stands below
+PROMPT_CELLS = 18
+
+
+class SamplesScreen(LorisScreen):
+    """Grows while training goes on; the cursor stays where it is."""
+
+    CSS = """
+    SamplesScreen DataTable { height: 1fr; }
+    SamplesScreen #whole { height: 8; border-top: solid $foreground 20%; padding: 0 1; scrollbar-size-vertical: 1; }
+    SamplesScreen #whole Static { height: auto; }
+    SamplesScreen #state { height: 1; padding: 0 1; color: $foreground-muted; text-wrap: nowrap; }
+    SamplesScreen #state { text-overflow: ellipsis; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "whole", N_("Whole answer"), id="samples.whole", tooltip=N_("Read all of the answer")),
+        Binding(
+            "c", "chat", N_("Chat with it"), id="samples.chat", tooltip=N_("Compare it with the final adapter")
+        ),
+        Binding("s", "save", N_("Keep it"), id="samples.save", tooltip=N_("Copy this checkpoint's adapter")),
+        Binding("h,escape", "back", N_("Back"), id="samples.back", tooltip=N_("Back to the run")),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._samples = Samples((), (), {})
+        self._shown = False
+
+    def compose(self) -> ComposeResult:
+        yield TopBar()
+        table: DataTable[Text] = DataTable(cursor_type="cell", fixed_columns=1, zebra_stripes=True)
+        yield table
+        with VerticalScroll(id="whole", can_focus=False):
+            yield Static(markup=False)
+        yield Static(id="state", markup=False)
+        yield Footer(show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one(DataTable).focus()
+        self._show()
+        table = self.query_one(DataTable)
+        if self._samples.columns:
+            table.move_cursor(row=0, column=len(self._samples.columns), animate=False)
+
+    def on_run_changed(self, _message: RunChanged) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        link = self.loris.link
+        title = link.spec.name if link.spec and link.spec.name else link.folder.name if link.folder else ""
+        self.query_one(TopBar).show(" · ".join(filter(None, (_("Prompts"), title))))
+        found = Samples.of(link.state)
+        if self._shown and found == self._samples:
+            return
+        self._samples, self._shown = found, True
+        table = self.query_one(DataTable)
+        at = table.cursor_coordinate
+        table.clear(columns=True)
+        table.add_column(_("prompt"), width=PROMPT_CELLS)
+        for column in found.columns:
+            table.add_column(Text(column.title(link.state)), width=CELLS)
+        for prompt in found.prompts:
+            answers = [found.cells.get((prompt, column)) for column in found.columns]
+            table.add_row(
+                _cell(prompt, PROMPT_CELLS, "bold"),
+                *(_cell(answer.answer, CELLS) if answer else Text("…", "dim") for answer in answers),
+                height=LINES,
+            )
+        table.cursor_coordinate = at
+        self._tell()
+
+    def on_data_table_cell_highlighted(self, _event: DataTable.CellHighlighted) -> None:
+        self._tell()
+
+    @property
+    def _at(self) -> tuple[str, Column | None]:
+        """(the prompt, the column) under the cursor; no column on the prompts themselves."""
+        row, column = self.query_one(DataTable).cursor_coordinate
+        prompts, columns = self._samples.prompts, self._samples.columns
+        prompt = prompts[row] if row < len(prompts) else ""
+        return prompt, columns[column - 1] if 0 < column <= len(columns) else None
+
+    def _words(self) -> str:
+        prompt, column = self._at
+        answer = self._samples.cells.get((prompt, column)) if column else None
+        return visible(answer.answer).strip() if answer else ""
+
+    def _tell(self) -> None:
+        prompt, column = self._at
+        if not self._samples.prompts:
+            whole = Content(_("Answers to the test prompts appear here, before and after training."))
+        elif column is None:
+            whole = Content(visible(prompt))
+        else:
+            title = f"» {visible(prompt)}  {column.title(self.loris.link.state)}\n"
+            whole = Content.assemble((title, "bold"), self._words())
+        self.query_one("#whole Static", Static).update(whole)
+        self.query_one("#state", Static).update(self._state_words(column))
+
+    def _state_words(self, column: Column | None) -> str:
+        folder = self.loris.link.folder
+        if column is None or folder is None:
+            return _("← → go from checkpoint to checkpoint.")
+        if column.step is None:
+            return _("← → go from checkpoint to checkpoint.") if not column.adapter else _("The run's own adapter.")
+        if checkpoint_at(folder, column.step):
+            return _("The checkpoint of step {step} is kept: c chats with it, s copies it.").format(
+                step=column.step
+            )
+        return _("The checkpoint of step {step} is no longer kept.").format(step=column.step)
+
+    # Keys
+
+    def on_data_table_cell_selected(self, _event: DataTable.CellSelected) -> None:
+        self.action_whole()
+
+    def action_whole(self) -> None:
+        if words := self._words():
+            self.app.push_screen(PromptDialog(words, visible(self._at[0])))
+
+    def action_chat(self) -> None:
+        """The base and the end are what the chat has anyway; a checkpoint answers beside the end."""
+        link, (_prompt, column) = self.loris.link, self._at
+        if column is None or link.folder is None:
+            return
+        if column.step is None:
+            self.loris.go("chat")
+            return
+        path = checkpoint_at(link.folder, column.step)
+        if path is None:
+            self.notify(self._state_words(column))
+        elif not link.state.trained:
+            self.notify(_("Wait until training is over: then the checkpoints can be asked."))
+        else:
+            link.other = str(path)
+            self.loris.go("chat", "other")
+
+    @work(exclusive=True, group="save")
+    async def action_save(self) -> None:
+        link, (_prompt, column) = self.loris.link, self._at
+        if column is None or column.step is None or link.folder is None:
+            if column is not None and column.adapter:
+                self.loris.go("save")
+            return
+        title = _("Copy the adapter of step {step} into the folder").format(step=column.step)
+        typed = await self.app.push_screen_wait(LineDialog(title, "", _("Empty: the run's own folder.")))
+        if typed is None:
+            return
+        try:
+            target = await asyncio.to_thread(take, link.folder, column.step, typed)
+        except ClientError as error:
+            self.notify(visible(render(error.message)), severity="error", markup=False)
+            return
+        self.query_one("#state", Static).update(visible(_("Saved at {path}").format(path=target)))
+
+    def action_back(self) -> None:
+        self.loris.go("live")
+
+
+def _cell(text: str, cells: int, style: str = "") -> Text:
+    """The first lines of a text, as it is."""
+    found = Text(" ".join(visible(text).split()), style)
+    found.truncate(cells * LINES - 2, overflow="ellipsis")
+    return found
