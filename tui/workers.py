@@ -9,18 +9,22 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.css.query import NoMatches
-from textual.screen import Screen, ScreenResultType
 from textual.widget import MountError, Widget
 from textual.worker import Worker
+
+if TYPE_CHECKING:
+    _Base = Widget
+else:  # Textual takes a widget's styles from the first of its bases that is a widget: this must not be it
+    _Base = object
 
 GONE = (NoMatches, MountError)  # what is raised for a widget that is not there any more
 
 
-class Working(Widget):
-    """A widget or screen whose workers may outlive its widgets by a moment."""
+class Working(_Base):
+    """Put this first among the bases of a widget or screen whose workers may outlive its widgets by a moment."""
 
     @property
     def is_here(self) -> bool:
@@ -48,7 +52,3 @@ class Working(Widget):
 
         plain = callable(work) and not inspect.iscoroutinefunction(work.func if isinstance(work, partial) else work)
         return call if plain else wait
-
-
-class WorkingScreen(Screen[ScreenResultType], Working):  # the first base alone gives its style
-    """A screen of which this is so."""

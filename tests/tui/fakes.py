@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+from textual._context import visible_screen_stack
 from textual.pilot import Pilot
 
 from engine.client.errors import EngineGone
@@ -305,6 +306,7 @@ def app_on(
 
 def screen_text(app: LorisApp) -> str:
     """What is on the screen, line by line, as the terminal gets it: after every filter."""
+    visible_screen_stack.set(app._background_screens)  # or what lies behind a dialog would be gone, for good
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 

@@ -13,6 +13,7 @@ from textual import work
 from textual.app import App, ComposeResult
 from textual.css.query import NoMatches
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import WorkerFailed
@@ -26,7 +27,7 @@ from tui.screens import save
 from tui.screens.base import LorisScreen
 from tui.screens.chat import ChatScreen
 from tui.widgets.modal import Modal
-from tui.workers import WorkingScreen
+from tui.workers import Working
 
 
 class SlowToGo(Widget):
@@ -118,7 +119,7 @@ async def test_an_answer_that_is_stopped_by_leaving(tmp_path: Path) -> None:
     assert app.link.turns[-1].answers[0].text.startswith("half")
 
 
-class Broken(WorkingScreen[None]):
+class Broken(Working, Screen[None]):
     """Looks for a widget that it never had."""
 
     def compose(self) -> ComposeResult:
@@ -148,5 +149,5 @@ async def test_a_screen_that_is_there_still_fails_aloud(kind: str) -> None:
 
 
 def test_every_screen_and_dialog_has_such_workers() -> None:
-    assert issubclass(LorisScreen, WorkingScreen)
-    assert issubclass(Modal, WorkingScreen)
+    assert issubclass(LorisScreen, Working)
+    assert issubclass(Modal, Working)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 from textual.binding import ActiveBinding
+from textual.screen import Screen
 
 from engine.spec.events import Change
 from engine.spec.folder import RunFolder
@@ -14,7 +15,7 @@ from tui.draft import Draft
 from tui.keys import translated
 from tui.link import EngineLink
 from tui.proofs import Proofs
-from tui.workers import WorkingScreen
+from tui.workers import Working
 
 
 class Loris(Protocol):
@@ -41,7 +42,7 @@ class Loris(Protocol):
 PaletteEntry = tuple[str, str, Callable[[], object]]
 
 
-class LorisScreen(WorkingScreen[None]):
+class LorisScreen(Working, Screen[None]):
     """A screen of Loris. Write `N_("...")` in its bindings: they are translated here, each time they are shown."""
 
     came_from = "home"  # the screen that was left for this one

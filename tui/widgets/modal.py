@@ -9,12 +9,12 @@ from textual.screen import ModalScreen
 
 from tui.i18n import N_
 from tui.keys import translated
-from tui.workers import WorkingScreen
+from tui.workers import Working
 
 Result = TypeVar("Result")
 
 
-class Modal(ModalScreen[Result | None], WorkingScreen[Result | None]):
+class Modal(Working, ModalScreen[Result | None]):
     """A dialog; None is its result when the user leaves it. Put the content into one container."""
 
     DEFAULT_CSS = """

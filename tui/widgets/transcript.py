@@ -100,12 +100,20 @@ class Transcript(VerticalScroll, can_focus=True):
     def __init__(self, hint: str, id: str | None = None) -> None:
         super().__init__(id=id)
         self._hint = hint
+        self._follows = True  # stays at the end as that grows
 
     def compose(self) -> ComposeResult:
         yield Static(self._hint, markup=False, classes="empty")
 
-    def on_mount(self) -> None:
-        self.anchor()  # stays at the end as that grows; whoever scrolls up to read is left alone
+    def release_anchor(self) -> None:
+        """Called by Textual when the user scrolls: whoever goes up to read is left alone."""
+        super().release_anchor()
+        self._follows = self.max_scroll_y == 0
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if new_value >= self.max_scroll_y:
+            self._follows = True
 
     async def show(self, turns: list[Turn]) -> None:
         """Show this conversation from its start."""
@@ -123,7 +131,11 @@ class Transcript(VerticalScroll, can_focus=True):
         if views := list(self.query(TurnView)):
             for answer in views[-1].query(AnswerView):
                 await answer.refresh_text()
+            # A flag, not where it stands: that lags behind the text when the machine is busy.
+            if self._follows:
+                self.scroll_end(animate=False)
 
     def _tidy(self) -> None:
         self.query_one(".empty").display = not self.query(TurnView)
+        self._follows = True
         self.scroll_end(animate=False)
