@@ -99,6 +99,12 @@ class Session:
                 say(N_("Train it first, or look in engine.log for why it ended.")),
                 "run",
             )
+        if adapter and complete.is_broken(adapter, hashes=True):
+            raise RunFailed(
+                "adapter_broken",
+                say(N_("The adapter is not what was saved: the disk may have a fault.")),
+                say(N_("Resume the run: the adapter is saved again from its newest whole checkpoint.")),
+            )
         try:
             self._loaded = model.load(self._spec.model, self._record, adapter)
         except RunFailed:

@@ -7,7 +7,7 @@ import time
 import msgspec
 
 from engine.client.follow import Follower, LogFollower
-from engine.client.lost import lost
+from engine.client.lost import lost, way_on
 from engine.client.runs import RunSummary, RunWord, summarise
 from engine.spec.events import AnyEvent, Change
 from engine.spec.folder import RunFolder
@@ -154,6 +154,11 @@ def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureRepo
             code=failed.code, message=render(failed.message), hint=render(failed.hint) if failed.hint else "",
             field=failed.field, stage=failed.stage, exit_code=2 if failed.field else 1, changes=failed.changes,
             log=log_tail(folder),
+        )  # fmt: skip
+    if run.broken and not run.alive:
+        return FailureReport(
+            code="adapter_broken", message=_("The adapter is not what was saved: the disk may have a fault."),
+            hint=render(way_on(run.checkpoint)), stage=state.stage, log=log_tail(folder),
         )  # fmt: skip
     if run.state == "interrupted" and (why := lost(state, run.checkpoint)):
         return FailureReport(

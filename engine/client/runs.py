@@ -62,6 +62,7 @@ class RunSummary:
     seconds: float = 0.0  # that its engines took, while they were there
     last_event: float | None = None  # when, in seconds since 1970
     note: str = ""  # the user's own
+    broken: bool = False  # its adapter is not what was saved, as after a fault of the disk: it is not offered
     lost: LostCode | None = None  # what became of the engine of an interrupted run
 
     @property
@@ -113,7 +114,8 @@ def summarise(folder: RunFolder) -> RunSummary:
     title, model, dataset = subject(folder)
     first = next((e for e in events if isinstance(e, EngineStarted)), None)
     training = next((e for e in reversed(events) if isinstance(e, TrainingStarted)), None)
-    trained = state.trained or folder.adapter.is_dir()
+    broken = complete.is_broken(folder.adapter)
+    trained = (state.trained or folder.adapter.is_dir()) and not broken
     kept = complete.checkpoints(folder.checkpoints)
     label = read_label(folder)
     word = _word(state, alive, trained, _age(folder) < START_SECONDS and not launched.is_gone(folder))
@@ -128,6 +130,7 @@ def summarise(folder: RunFolder) -> RunSummary:
         frozen=alive and is_frozen(folder),
         state=word,
         lost=why.code if why else None,
+        broken=broken,
         title=label.title or title or folder.name,
         model=model,
         dataset=dataset,

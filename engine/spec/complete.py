@@ -76,6 +76,11 @@ def fault(folder: Path, *, hashes: bool = True) -> str:
     return ""
 
 
+def is_broken(folder: Path, *, hashes: bool = False) -> bool:
+    """Whether a folder was sealed and is not what was sealed. One of an older Loris was not, and is believed."""
+    return (folder / MANIFEST).exists() and bool(fault(folder, hashes=hashes))
+
+
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or None when there is none that can be read."""
     try:

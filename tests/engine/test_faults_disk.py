@@ -13,9 +13,9 @@ from engine.client.runs import is_alive
 from engine.spec import complete
 from engine.spec import events as ev
 from engine.spec.run import RunSpec
-from tests.engine.aftermath import after
+from tests.engine.aftermath import after, truth
 from tests.engine.process import Engine
-from tests.engine.small import small
+from tests.engine.small import run_to_end, small
 
 STEPS = list(range(1, 9))
 
@@ -55,6 +55,25 @@ def test_disk_full_at_saving_the_adapter(cramped: Engine) -> None:
     assert cramped.finish() == 0
     after(cramped, state="completed", alive=False, trained=True)
     assert [step.step for step in cramped.of(ev.Step)] == STEPS
+
+
+def test_an_adapter_that_the_disk_lost_a_part_of(cramped: Engine, demo: RunSpec) -> None:
+    """It is not offered, nor served, and the run is gone on with: from the newest checkpoint it is saved again."""
+    weights = cramped.folder.adapter / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    seen = truth(cramped.folder, "adapter_broken", {"state": "interrupted", "trained": False, "alive": False})
+    assert "Resume it" in seen["failure"]["hint"]
+    weights.write_bytes(
+        whole[:-1] + bytes([whole[-1] ^ 1])
+    )  # of the right size: the bytes are looked at to serve it
+    served = run_to_end(cramped.folder.path, None, "--serve")
+    assert served.finish() == 1
+    assert [one.code for one in served.of(ev.Failed)] == ["adapter_broken"]
+    weights.write_bytes(whole[:-1])
+    later = run_to_end(cramped.folder.path, None, "--resume", "--exit")
+    assert later.finish() == 0
+    after(later, state="completed", alive=False, trained=True)
 
 
 def test_disk_full_at_an_event(demo: RunSpec, tmp_path: Path) -> None:
