@@ -194,6 +194,29 @@ async def test_compare_two_learning_rates(two_runs: tuple[RunFolder, RunFolder],
         assert isinstance(app.screen, HomeScreen)
 
 
+async def test_six_runs_are_compared_and_no_seventh() -> None:
+    for number in range(1, 8):
+        events = [*fakes.training(20), ev.Stopped(mode="now", stage="training"), ev.EngineEnded(exit_code=0)]
+        made(f"run {number}", events, START + 9000 * number, learning_rate=float(f"{number}e-5"))
+    app = opened()
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await at_run(pilot, "run 7")
+        for number in range(7, 0, -1):
+            assert (run := home(app).chosen_run()) is not None
+            assert run.title == f"run {number}"
+            await pilot.press("space", "down")
+        await shown(pilot, "6 runs at most are compared.")
+        assert len(home(app)._marked) == 6
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        text = await shown(pilot, "Learning rate (training.learning_rate)")
+        plot = app.screen.query_one(OverlayPlot)
+        assert [len(curve) for curve in plot.curves] == [20] * 6
+        for letter, rate in zip("ABCDEF", range(7, 1, -1), strict=True):
+            assert f" {letter}  run {rate} " in text
+            assert f"{letter} {rate}e-05" in text
+
+
 @pytest.mark.parametrize(
     ("text", "price"),
     [
