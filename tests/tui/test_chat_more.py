@@ -21,7 +21,9 @@ from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.test_chat import idle, speaks, until
+from tests.tui.wizard_fakes import at_step, type_into, wizard
 from tui.screens.chat import BATCH_SECONDS
+from tui.screens.dataset import DatasetScreen
 from tui.widgets.markdown_text import MarkdownText
 
 CODE = "Use **this**:\n\n```python\ndef f() -> List<int>:\n    return []\n```\n\n<think>hm</think> 你好，世界\n"
@@ -203,6 +205,34 @@ async def test_good_answer_becomes_training_data(backend: FakeBackend, loris_hom
                 ]
             }
         ]
+
+
+def collected_lines(path: Path) -> int:
+    return len(path.read_text().splitlines()) if path.is_file() else 0
+
+
+async def test_collected_answers_open_as_a_dataset(backend: FakeBackend, loris_home: Path) -> None:
+    backend.answer = codes
+    app = app_on("chat", backend, fakes.finished())
+    async with app.run_test(size=(120, 36)) as pilot:
+        for number, question in enumerate(("who?", "你是谁？")):
+            await pilot.press(*question, "enter")
+            await until(pilot, idle(pilot))
+            await pilot.press("ctrl+o", *["down"] * 5, "enter")
+            path = loris_home / "collected" / "run.jsonl"
+            await until(pilot, lambda: collected_lines(path) == number + 1)  # noqa: B023
+            await pilot.press("ctrl+l")
+        assert len(path.read_text().splitlines()) == 2
+        app.go("dataset")
+        await until(pilot, at_step(pilot, "dataset"))
+        await type_into(pilot, "dataset.path", str(path))
+        seen = wizard(pilot)
+        assert isinstance(seen, DatasetScreen)
+        await until(pilot, lambda: seen._seen is not None and seen._seen.total == 2)
+        await until(pilot, lambda: "List<int>" in screen_text(app))
+        text = screen_text(app)
+        assert "who?" in text
+        assert "✗" not in text
 
 
 async def test_another_runs_adapter_is_compared(backend: FakeBackend, loris_home: Path) -> None:

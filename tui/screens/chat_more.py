@@ -16,6 +16,7 @@ from engine.spec.run import GenerationSpec
 from tui.chatting import Speaker, best_answer, can_adapt, messages_for, other_runs, ways
 from tui.i18n import N_, _, render
 from tui.link import Turn
+from tui.safe import visible
 from tui.screens.base import LorisScreen
 from tui.serving import NotServing, until_it_answers, why
 from tui.transcripts import collect, collected
@@ -146,7 +147,8 @@ class MoreChat(LorisScreen):
         except OSError as error:
             self.tell(_("It was not written: {reason}").format(reason=error.strerror or str(error)))
             return
-        self.tell(_("Added to {path}: choose this file as a dataset to train on it.").format(path=path))
+        words = _("Added to {path}: choose this file as a dataset to train on it.").format(path=path)
+        self.notify(visible(words), markup=False, timeout=10)  # a path may be longer than a line
 
     @work
     async def action_more(self) -> None:
