@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input
 
 from engine.spec import commands as co
 from engine.spec import complete
@@ -20,6 +21,11 @@ from engine.spec.folder import RunFolder
 from engine.spec.prompts import ALPACA, before_answer, fill
 from engine.spec.run import GenerationSpec, RunSpec
 from tests.engine.process import ENVIRONMENT, ROOT, Client, Engine, changed
+from tests.tui.fakes import CpuMonitor, screen_text
+from tests.tui.test_chat import idle, until
+from tui.app import LorisApp
+from tui.screens.chat import ChatScreen
+from tui.screens.live import LiveScreen
 
 QUESTION = (co.ChatMessage("user", "Who are you?"),)
 
@@ -117,6 +123,76 @@ def test_other_runs_adapter_answers_on_the_same_base(
     weights = load_file(zero / "adapter_model.safetensors")
     save_file({name: tensor * 0 for name, tensor in weights.items()}, zero / "adapter_model.safetensors")
     assert ask(client, zero)[0] == base
+
+
+def scaled(source: Path, folder: Path, factor: float) -> Path:
+    """A copy of an adapter, so many times as strong: too strong, and it no longer finds an end."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(source, folder)
+    weights = load_file(folder / "adapter_model.safetensors")
+    save_file({name: tensor * factor for name, tensor in weights.items()}, folder / "adapter_model.safetensors")
+    return folder
+
+
+def test_an_answer_that_goes_round_in_circles_is_told_with_its_cause(
+    runs: tuple[Engine, Engine], client: Client, tmp_path: Path
+) -> None:
+    wild = scaled(runs[1].folder.adapter, tmp_path / "wild", 40)
+    generation = GenerationSpec(temperature=0, max_new_tokens=128)
+    number = client.send(co.Generate, messages=QUESTION, adapter=True, generation=generation, other=str(wild))
+    text, done = client.until_done(number)
+    assert isinstance(done, co.Done), done
+    assert (done.finish_reason, done.tokens) == ("length", 128), text
+    assert done.note is not None, text
+    assert "repetition_penalty" in str(done.note) or "turn of its own" in str(done.note)
+    assert client.chat("Who are you?", adapter=True)[1].note is None  # type: ignore[union-attr]
+
+
+async def test_the_keys_of_the_chat_on_an_engine(
+    runs: tuple[Engine, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stop, retry, edit, copy: what they do to a real conversation."""
+    monkeypatch.setenv("LORIS_HOME", str(tmp_path))
+    monkeypatch.setattr(LiveScreen, "make_monitor", CpuMonitor)
+    app = LorisApp(language="en", run=runs[0].folder)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.link.state.stage == "serving")
+        # An answer without an end is stopped by a key, and the next question is answered at once.
+        app.link.other = str(scaled(runs[1].folder.adapter, tmp_path / "wild", 40))
+        app.link.generation = GenerationSpec(temperature=0, max_new_tokens=460)
+        app.go("chat", "other")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen) and app.focused is not None)
+        await pilot.press(*"Who are you?", "enter")
+        turns = app.link.turns
+        await until(pilot, lambda: bool(turns) and bool(turns[0].answers[1].text))
+        await pilot.press("escape")
+        await until(pilot, idle(pilot))
+        assert turns[0].answers[1].note == "stopped"
+        assert turns[0].answers[0].note != "stopped", "it was over when the other began"
+        await pilot.press("ctrl+t")
+        assert "Answers: with the adapter " in screen_text(app)
+
+        await pilot.press(*"Hello", "enter")
+        await until(pilot, lambda: len(turns) == 2)
+        await until(pilot, idle(pilot))
+        (first,) = turns[1].answers
+        assert first.text
+        assert "context" in first.note
+        await pilot.press("ctrl+y")
+        assert app.clipboard == first.text
+        # The same question with another seed: a turn of its own is not made of it.
+        await pilot.press("ctrl+n")
+        await until(pilot, lambda: len(turns) == 2 and turns[1].answers[0] is not first)
+        await until(pilot, idle(pilot))
+        assert turns[1].answers[0].text == first.text, "greedy, so the seed changes nothing"
+        await pilot.press("up")
+        await until(pilot, lambda: len(turns) == 1)
+        assert app.screen.query_one(Input).value == "Hello"
+        await pilot.press(*" you", "enter")
+        await until(pilot, lambda: len(turns) == 2)
+        await until(pilot, idle(pilot))
+        assert turns[1].question == "Hello you"
 
 
 def test_adapter_that_does_not_fit_is_refused_and_nothing_is_harmed(
