@@ -16,8 +16,9 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.preflight.gguf_file import read_head
-from engine.preflight.llama_cpp import PATH_VARIABLE, find_llama_cpp
+from engine.preflight.llama_cpp import find_llama_cpp
 from engine.saving.folder import CHECKSUMS
+from engine.spec.folder import LLAMA_CPP_VARIABLE
 from engine.spec.run import RunSpec
 from tests.engine.process import ENVIRONMENT, ROOT, Engine, changed
 from tests.hub_stub import HubStub
@@ -216,7 +217,7 @@ async def test_chat_save_carry_away_and_push(app: LorisApp, trained: Engine, hub
 async def test_gguf_in_four_quantisations(app: LorisApp, trained: Engine, tmp_path: Path) -> None:
     """Row 17 and 19: q4_k_m, q8_0, f16 and q5_k_m at once, with the Modelfile and the command for Ollama."""
     if find_llama_cpp().status != "ready":
-        pytest.skip(f"{PATH_VARIABLE} names no llama.cpp")
+        pytest.skip(f"{LLAMA_CPP_VARIABLE} names no llama.cpp")
     names = ("q4_k_m", "q5_k_m", "q8_0", "f16")
     target = tmp_path / "gguf"
     async with app.run_test(size=(100, 40)) as pilot:

@@ -131,11 +131,13 @@ async def test_a_checkpoint_is_picked_to_keep(named: bool, backend: FakeBackend,
         assert names == wanted
         assert (target / "adapter_config.json").read_text() == "adapter_config.json 60"
         # Not over what is there.
+        (target / "tokenizer.json").write_text("mine")
         await pilot.press("s")
         await until(pilot, lambda: isinstance(app.screen, LineDialog))
         await pilot.press(*(str(target / "tokenizer.json") if named else ""), "enter")
         await until(pilot, lambda: isinstance(app.screen, SamplesScreen))
-    assert (target / "tokenizer.json").read_text() == "tokenizer.json 60"
+        await until(pilot, lambda: not [w for w in app.workers if w.group == "save" and w.is_running])
+    assert (target / "tokenizer.json").read_text() == "mine"
 
 
 async def test_without_answers_it_says_what_will_be_here(backend: FakeBackend) -> None:
