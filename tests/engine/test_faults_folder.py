@@ -49,6 +49,7 @@ def test_torn_and_garbage_lines(killed: Engine) -> None:
     later = run_to_end(killed.folder.path, None, "--exit", LORIS_FAULT="slow@0.1")
     assert later.finish() == 0
     after(later, state="completed", alive=False, trained=True, step=8)
+    assert [one.pid for one in later.of(ev.EngineStarted)] == [killed.process.pid, later.process.pid]
     state = fold(later.events())
     assert list(state.loss.steps) == [float(step) for step in range(1, 9)]
     assert state.clock.training_seconds > before["training_seconds"] + 0.3

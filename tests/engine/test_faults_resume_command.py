@@ -29,8 +29,11 @@ def resume(engine: Engine, *more: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def killed(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    return run_to_end(tmp_path_factory.mktemp("resume") / "run", small(demo), "--exit", LORIS_FAULT="kill@5")
+def killed(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = run_to_end(tmp_path_factory.mktemp("resume") / "run", small(demo), "--exit", LORIS_FAULT="kill@5")
+    yield engine
+    if pid := holder(engine.folder):  # of an engine that a command started, in a test that failed
+        os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
@@ -65,17 +68,13 @@ def until(condition: Callable[[], object]) -> None:
 
 def test_killed_and_resumed_with_more_steps(killed: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     """Through a Python of its own, as users have it. The engine stays to answer, until it is told to go."""
-    try:
-        assert resume(killed, "--set", "training.max_steps=10", "--set", "training.save_steps=5") == 0
-        assert "Resumed from step 4." in capsys.readouterr().out
-        assert resume(killed) == 2
-        assert "is running" in capsys.readouterr().err
-        until(lambda: killed.of(ev.StageChanged)[-1].stage == "serving" or not is_alive(killed.folder))
-        Client(killed.folder).send(co.Shutdown)
-        until(lambda: not is_alive(killed.folder))
-    finally:
-        if pid := holder(killed.folder):
-            os.kill(pid, signal.SIGKILL)
+    assert resume(killed, "--set", "training.max_steps=10", "--set", "training.save_steps=5") == 0
+    assert "Resumed from step 4." in capsys.readouterr().out
+    assert resume(killed) == 2
+    assert "is running" in capsys.readouterr().err
+    until(lambda: killed.of(ev.StageChanged)[-1].stage == "serving" or not is_alive(killed.folder))
+    Client(killed.folder).send(co.Shutdown)
+    until(lambda: not is_alive(killed.folder))
     assert [one.step for one in killed.of(ev.Resumed)] == [4]
     assert [one.step for one in killed.of(ev.Step)] == list(range(1, 11))
     assert load_spec(killed.folder.spec).training.max_steps == 10
