@@ -95,7 +95,7 @@ def until(condition: object, seconds: float, what: str) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(600)
 def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(login: Callable[[], Tmux]) -> None:
     tmux = login()
     tmux.type(f"{LORIS} demo --lang en\n")
@@ -116,7 +116,7 @@ def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(login: Callable[[]
     is_shown(again, "demo")
     again.close()  # and this line drops, too
 
-    until(lambda: state_of(run.folder).stage == "serving", 240, "the end of training")
+    until(lambda: state_of(run.folder).stage == "serving", 360, "the end of training")
     truth(run.folder, None, {"state": "serving", "alive": True, "trained": True, "step": 80})
     nothing_broken(run.folder)
     assert len(state_of(run.folder).loss) == 80

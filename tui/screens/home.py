@@ -64,6 +64,7 @@ class HomeScreen(RunActions):
     HomeScreen #about Static { height: auto; }
     HomeScreen #below { height: 4; padding: 0 2; border-top: solid $foreground 20%; color: $text-muted; }
     HomeScreen.-wide #below { display: none; }
+    HomeScreen.-narrow FooterKey.-command-palette { display: none; }  /* or the other keys are cut */
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "scratch", N_("From scratch"), id="home.new", tooltip=N_("Start with the usual values")),
