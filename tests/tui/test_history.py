@@ -110,10 +110,12 @@ async def test_rename_and_note(two_runs: tuple[RunFolder, RunFolder], size: tupl
 
 @pytest.mark.parametrize("title", ["demo", "一个名字" * 4, "x" * 90, "名" * 60])
 def test_a_title_of_any_length_takes_one_line(title: str) -> None:
-    line = _line(Entry("r1", title, "stopped early · 11-25 09:25", "", lambda: None)).plain
-    label = line[: line.index(" stopped")]
-    assert label.strip() == title or label.endswith("…")
-    assert 2 + 30 <= cell_len(label) <= 2 + 46, "the notes stand below each other, and in sight"
+    for note in ("stopped early · 11-25 09:25", "trained, ready to chat · 80/80 · loss 0.074"):
+        line = _line(Entry("r1", title, note, "", lambda: None)).plain
+        label = line[: line.index(" " + note)]
+        assert label.strip() == title or label.endswith("…")
+        assert cell_len(label) >= 2 + 30, "the notes stand below each other"
+        assert cell_len(line) <= 77, "a line of 80 columns"
 
 
 async def test_duplicate_into_the_wizard(two_runs: tuple[RunFolder, RunFolder]) -> None:

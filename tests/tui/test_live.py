@@ -10,7 +10,7 @@ from textual.widgets import ContentSwitcher
 from engine.spec import events as ev
 from engine.spec.text import say
 from tests.tui import fakes
-from tests.tui.fakes import CpuMonitor, FakeBackend, app_on, screen_text
+from tests.tui.fakes import CpuMonitor, FakeBackend, app_on, screen_text, shown
 from tui.screens import live
 from tui.screens.live import LiveScreen
 from tui.widgets.log_tail import LogTail
@@ -211,9 +211,8 @@ async def test_notices_are_counted_and_new_ones_told() -> None:
         assert "Notices (1)" in screen_text(app)
         assert "adamw_torch is used" not in screen_text(app)  # an old one is not told again
         backend.feed([ev.Notice(code="x", message=say("Something [/new] came up."))])
-        await pilot.pause(0.6)
+        await shown(pilot, "Something [/new] came up.")
         assert "Notices (2)" in screen_text(app)
-        assert "Something [/new] came up." in screen_text(app)
 
 
 async def test_download_is_shown_while_the_model_loads() -> None:

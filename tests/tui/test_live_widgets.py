@@ -7,6 +7,7 @@ import time
 from array import array
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from textual.app import App, ComposeResult
 
@@ -185,6 +186,19 @@ def test_status_has_words_for_every_stage() -> None:
         assert progress_of(state, False, 0).words == "The engine is gone"
     assert progress_of(RunState(), True, 0).words.startswith("Starting")
     assert progress_of(fold(fakes.failed()), False, 0).words == "Failed"
+
+
+def test_the_time_does_not_jump_back_at_the_end() -> None:
+    """A run that began again from its first step: the engine that finished knows of its own part alone."""
+    events = [
+        msgspec.structs.replace(event, elapsed=10.0 * number)  # each engine counts from its own start
+        for engine in (fakes.training(), fakes.finished())
+        for number, event in enumerate(engine)
+    ]
+    state = fold(events)
+    assert state.finished is not None
+    assert state.clock.training_seconds > state.finished.seconds
+    assert f"time {amounts.duration(state.clock.training_seconds)}" in progress_of(state, True, 0).facts
 
 
 def test_this_machine_can_be_read() -> None:

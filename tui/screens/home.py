@@ -36,7 +36,7 @@ from tui.widgets.top_bar import TopBar
 DEMO = "demo"
 REFRESH_SECONDS = 5.0
 MOST_RUNS = 1000
-LABEL_CELLS, LONGEST_LABEL = 30, 46
+LABEL_CELLS, LINE_CELLS = 30, 76
 FEWEST, MOST = 2, 6  # runs that are compared
 
 
@@ -341,6 +341,8 @@ def _line(entry: Entry) -> Content:
     label, cells = entry.label, cell_len(entry.label)
     if cells <= LABEL_CELLS:
         label = set_cell_size(label, LABEL_CELLS)
-    elif cells > LONGEST_LABEL:  # `loris status` and its menu have all of it
-        label = set_cell_size(label, LONGEST_LABEL - 1) + "…"
+    elif cells > (
+        room := max(LABEL_CELLS, LINE_CELLS - 3 - cell_len(entry.note))
+    ):  # `loris status` and its menu have all of it
+        label = set_cell_size(label, room - 1) + "…"
     return Content.assemble("  ", label, " ", (entry.note, "dim"))

@@ -94,8 +94,9 @@ def _facts(state: RunState, alive: bool, now: float) -> list[str]:
 
 def _seconds(state: RunState, alive: bool, now: float) -> float:
     """Seconds of training if it began, over all engines; else since the engine started."""
-    if state.finished and not state.resumed:
-        return state.finished.seconds
+    if state.finished:
+        # The last engine counted its own part: one that began again from the first step forgets what was before.
+        return max(state.finished.seconds, state.clock.training_seconds)
     over = state.ended or state.failed or not alive
     since = 0.0 if over or not state.last_event else max(0.0, now - state.last_event.time)
     if state.training:
