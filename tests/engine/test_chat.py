@@ -149,6 +149,20 @@ def test_an_answer_that_goes_round_in_circles_is_told_with_its_cause(
     assert client.chat("Who are you?", adapter=True)[1].note is None  # type: ignore[union-attr]
 
 
+def test_an_answer_without_an_end_stops_within_tokens(
+    runs: tuple[Engine, Engine], client: Client, tmp_path: Path
+) -> None:
+    wild, most = scaled(runs[1].folder.adapter, tmp_path / "wild", 40), 460
+    generation = GenerationSpec(temperature=0, max_new_tokens=most)
+    number = client.send(co.Generate, messages=QUESTION, adapter=True, generation=generation, other=str(wild))
+    assert isinstance(client.receive(), co.Token)
+    client.send(co.Cancel, target=number)
+    _, done = client.until_done(number)
+    assert isinstance(done, co.Done)
+    assert done.finish_reason == "cancelled"
+    assert done.tokens < most, "it was not made to its end and thrown away"
+
+
 async def test_the_keys_of_the_chat_on_an_engine(
     runs: tuple[Engine, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
