@@ -16,12 +16,13 @@ def note(folder: RunFolder, pid: int) -> None:
 
 
 def is_gone(folder: RunFolder) -> bool:
-    """Whether the process that was written down last is there no more. False where none was written down."""
+    """Whether the process that was written down last is there no more. Where none was written down: whether one
+    took the lock already. Call it for a folder whose lock nobody holds."""
     try:
         words = folder.launched.read_text("ascii").split(" ")
         pid, began, boot = int(words[0]), words[1], words[2].strip()
     except (OSError, ValueError, IndexError):
-        return False
+        return folder.lock.exists()
     return boot != boot_id() or not began or _began(pid) != began
 
 

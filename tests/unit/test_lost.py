@@ -15,6 +15,7 @@ from engine.client.runs import summarise
 from engine.spec import events as ev
 from engine.spec import machine
 from engine.spec.folder import RunFolder
+from engine.spec.lock import hold
 from engine.spec.state import RunState, fold
 from tests.unit.test_client_runs import SAVED, STEP, TRAINING, finished, stage, write
 from tests.unit.test_run_commands import status
@@ -117,6 +118,12 @@ def test_a_reused_pid_is_another_process(folder: RunFolder) -> None:
     assert launched.is_gone(folder)
     folder.launched.write_text(f"{pid} {began} another-boot\n")
     assert launched.is_gone(folder)
+
+
+def test_an_engine_started_by_hand_that_came_and_went(folder: RunFolder) -> None:
+    assert summarise(folder).state == "starting"
+    os.close(hold(folder.lock))
+    assert (summarise(folder).state, summarise(folder).lost) == ("interrupted", "killed")
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"1 2", b"x y z", b"\xff"])
