@@ -87,6 +87,8 @@ def run_chat(options: argparse.Namespace) -> int:
             with suppress(SpecError):
                 start = load_spec(conversation.folder.spec).generation
         generation = generation_of(options, start)
+        if options.prompt is not None and not options.prompt.strip():  # a variable that is not set, most often
+            raise BadOption("--prompt: " + _("Give a question."))
     except NothingToAsk as error:
         return _tell(error)
     except (BadOption, NoSuchRun) as error:

@@ -27,7 +27,8 @@ def error_lines(path: Path, errors: list[FieldError]) -> list[str]:
 
 
 def error_words(error: SpecError | OSError) -> str:
-    """What is wrong, for a notice: a line for each field."""
+    """What is wrong, for a notice: a line for each field, or for the file where it is about none."""
     if isinstance(error, SpecError):
-        return "\n".join(f"{one.field}: {render(one.message)}" for one in error.errors)
+        places = ((one, one.field or str(error.path or "")) for one in error.errors)
+        return "\n".join(": ".join(filter(None, (place, render(one.message)))) for one, place in places)
     return error.strerror or str(error)

@@ -325,12 +325,17 @@ def test_an_adapter_that_was_carried_away_is_asked_as_it_was_taught(demo: RunSpe
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["nowhere"], "neither a run nor"), (["{run}", "--temperature", "9"], "--temperature: ")],
+    [
+        (["nowhere"], "neither a run nor"),
+        (["{run}", "--temperature", "9"], "--temperature: "),
+        (["{run}", "--prompt", " "], "--prompt: "),
+    ],
 )
 def test_command_names_what_is_wrong(
     runs: tuple[Engine, Engine], tmp_path: Path, arguments: list[str], words: str
 ) -> None:
-    done = loris(*(a.format(run=runs[0].folder.path) for a in arguments), "--prompt", "x", home=tmp_path)
+    target, *more = (a.format(run=runs[0].folder.path) for a in arguments)
+    done = loris(target, "--prompt", "x", *more, home=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1

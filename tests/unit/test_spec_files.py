@@ -13,6 +13,7 @@ from engine.spec.fields import FieldError
 from engine.spec.files import load_spec, locate, save_spec, write_atomically
 from engine.spec.run import DatasetSpec, ExportSpec, GenerationSpec, ModelSpec, RunSpec, TrainingSpec
 from engine.spec.text import say
+from tui.errors import error_words
 
 
 @pytest.fixture
@@ -179,3 +180,11 @@ ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 )
 def test_what_is_no_spec_by_far_is_refused_before_long(file: Path, text: str, words: str):
     assert words in str(errors_of(file, text))
+
+
+def test_a_notice_names_the_field_or_the_file(file: Path):
+    with pytest.raises(SpecError) as gone:
+        load_spec(file)
+    assert error_words(gone.value) == f"{file}: There is no such file."
+    assert error_words(errors_of(file, "lora:\n  r: x\n")).startswith("lora.r: ")
+    assert error_words(SpecError(None, [FieldError("", say("No."))])) == "No."
