@@ -119,16 +119,22 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
-    """The command line, with its help in the language in use. `given`: what will be parsed, if known."""
+def _shared_options() -> argparse.ArgumentParser:
+    """The options of every command. Given before the command, they hold for it as well."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--lang", choices=list(LANGUAGES), default=argparse.SUPPRESS, help=_("language: English or Chinese")
     )
     shared.add_argument("-h", "--help", action="help", help=_("show this help and exit"))
+    return shared
+
+
+def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
+    """The command line, with its help in the language in use. `given`: what will be parsed, if known."""
+    shared = _shared_options()
     top = argparse.ArgumentParser(
         prog="loris",
-        parents=[shared],
+        parents=[_shared_options()],  # its own: the default below would be that of every command too
         add_help=False,
         description=_(
             "Fine-tune language models with Unsloth, in the terminal. Without a command, the wizard opens."

@@ -63,7 +63,8 @@ def test_a_preset_and_a_language(opened: list[dict[str, object]]):
 
 def test_demo_opens_ready_to_start(opened: list[dict[str, object]]):
     assert cli.main(["demo", "--lang", "zh"]) == 0
-    assert opened == [{"preset": "demo", "language": "zh", "start": "review"}]
+    assert cli.main(["--lang", "zh", "demo"]) == 0  # before the command it holds as well
+    assert opened == [{"preset": "demo", "language": "zh", "start": "review"}] * 2
 
 
 def test_demo_without_a_terminal_trains(monkeypatch: pytest.MonkeyPatch):
