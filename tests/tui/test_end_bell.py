@@ -41,6 +41,7 @@ async def test_it_rings_once_at_each_end(rung: list[str], end: str) -> None:
     app = app_on("live", backend, fakes.training())
     async with app.run_test(size=(80, 24)) as pilot:
         await shown(pilot, "Training")
+        await until(pilot, lambda: not app._end._over)  # it has been seen to go on
         assert rung == []
         if end == "killed":
             backend.alive = False
@@ -58,7 +59,7 @@ async def test_what_was_over_before_one_came_is_no_news(rung: list[str]) -> None
     app = app_on("live", backend, fakes.training())
     async with app.run_test(size=(80, 24)) as pilot:
         await shown(pilot, "Training")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: not app._end._over)
         app.link.attach(RunFolder(Path("/another/run")), fakes.SPEC)
         backend.feed(fakes.finished())
         await shown(pilot, "Training is complete.")
@@ -78,6 +79,7 @@ async def test_it_can_be_turned_off(rung: list[str]) -> None:
         await pilot.press("enter")
         await shown(pilot, "The terminal no longer rings.")
         assert load_settings().bell is False
+        await until(pilot, lambda: not app._end._over)
         backend.feed(fakes.finished()[-5:])
         await shown(pilot, "Training is complete.")
         await pilot.pause(0.3)
