@@ -1,4 +1,4 @@
-"""Lets the tests be spread over processes: `pytest -n 3`. Engines share one: they would fight for the cores."""
+"""Lets the tests be spread over processes: `pytest -n 4`. Engines share two: more would fight for the cores."""
 
 from __future__ import annotations
 
@@ -37,5 +37,7 @@ def _group(item: pytest.Item) -> str:
     if TERMINAL in item.path.parents:
         return "terminal"
     if ENGINE in item.path.parents:  # importing Unsloth takes long: once for all that do so themselves
-        return "data" if "unsloth" in vars(getattr(item, "module", item)) else "engines"
+        if "unsloth" in vars(getattr(item, "module", item)):
+            return "data"
+        return "faults" if item.path.name.startswith("test_faults") else "engines"
     return ""
