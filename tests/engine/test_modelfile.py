@@ -146,7 +146,7 @@ def test_the_exact_command_is_said_when_ollama_is_not_there_or_does_not_take_it(
     assert failed.endswith(command)
     assert said.exists()
     said.unlink()
-    assert str(create(work, folder, "")).endswith(command.replace("loris", "NAME"))
+    assert str(create(work, folder, "")).endswith(command.replace(" loris ", " NAME "))
     assert not said.exists(), "without a name nothing is run"
     monkeypatch.setenv("PATH", "/nowhere")
     gone = str(create(work, folder, "loris"))
