@@ -1,4 +1,4 @@
-"""Lets the tests be spread over processes: `pytest -n 4`. Engines share two: more would fight for the cores."""
+"""Lets the tests be spread over processes: `pytest -n 4`. Engines share three: more would fight for the cores."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ def _group(item: pytest.Item) -> str:
     """Which tests must share a process; empty for those that may run anywhere."""
     if TERMINAL in item.path.parents:
         return "terminal"
-    if ENGINE in item.path.parents:  # importing Unsloth takes long: once for all that do so themselves
-        if "unsloth" in vars(getattr(item, "module", item)):
-            return "data"
-        return "faults" if item.path.name.startswith("test_faults") else "engines"
-    return ""
+    if ENGINE not in item.path.parents:
+        return ""
+    if "unsloth" in vars(getattr(item, "module", item)):
+        return "data"  # importing Unsloth takes long: once for all that do so themselves
+    if "screen" in item.path.name:
+        return "terminal"
+    return "faults" if item.path.name.startswith("test_faults") else "engines"
