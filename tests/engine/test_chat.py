@@ -296,6 +296,7 @@ def test_command_reads_questions_and_keeps_the_conversation(runs: tuple[Engine, 
     assert third["answer"] == first["answer"]
 
 
+@pytest.mark.slow
 def test_an_adapter_that_was_carried_away_is_asked_as_it_was_taught(demo: RunSpec, tmp_path: Path) -> None:
     """Trained on the Alpaca prompt, copied elsewhere without its run: a Python of its own asks it just so."""
     data = ROOT / "presets/demo/identity_alpaca.json"

@@ -156,6 +156,7 @@ def test_an_answer_can_be_cancelled_and_its_client_may_vanish(client: Client, tr
     assert cancel
 
 
+@pytest.mark.slow
 def test_the_merged_model_needs_no_unsloth(
     client: Client, trained: Engine, held_out: dict[str, Any], tmp_path: Path
 ) -> None:

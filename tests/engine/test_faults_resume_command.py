@@ -66,6 +66,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_with_more_steps(killed: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     """Through a Python of its own, as users have it. The engine stays to answer, until it is told to go."""
     assert resume(killed, "--set", "training.max_steps=10", "--set", "training.save_steps=5") == 0

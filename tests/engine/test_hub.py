@@ -318,6 +318,7 @@ def test_no_token_is_left_anywhere(engine: Engine) -> None:
     assert TYPED.encode() not in environment
 
 
+@pytest.mark.slow
 def test_a_run_whose_engine_has_ended_is_loaded_for_the_command(
     engine: Engine, client: Client, hub: HubStub, tmp_path: Path
 ) -> None:
