@@ -67,9 +67,15 @@ class Control:
         """Stop after the step, or at once: by the wish, or because nothing would be gained by waiting."""
         if mode != "save":
             self.stop_mode = mode
-        self.stop.set()
         if mode != "save" or self.stage in ("starting", "loading", "preparing", "exporting"):
             self.stop_now.set()
+        self.stop.set()
+
+    @property
+    def leaves_training(self) -> bool:
+        """Whether training is to end by itself and to save. Not when all is ended at once: what is to be discarded
+        would be saved in the moment before."""
+        return (self.stop.is_set() or self.ending) and not self.stop_now.is_set()
 
     @property
     def ending(self) -> bool:

@@ -50,7 +50,7 @@ class Progress(TrainerCallback):
     ) -> TrainerControl:
         """Obey stop, checkpoint and terminate once the step is whole."""
         asked = self._control
-        stop = asked.stop.is_set() or asked.ending
+        stop = asked.leaves_training
         save = asked.checkpoint.is_set() or stop  # so that a run that was stopped can be gone on with
         asked.checkpoint.clear()
         if args.world_size > 1:

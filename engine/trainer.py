@@ -128,7 +128,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
 
     def prediction_step(self, *args: Any, **named: Any) -> Any:
         # Of several ranks one alone hears of a stop: they must stay in step.
-        if self.args.world_size == 1 and (self.loris.stop.is_set() or self.loris.ending):
+        if self.args.world_size == 1 and self.loris.leaves_training:
             raise _Cut
         return super().prediction_step(*args, **named)
 
