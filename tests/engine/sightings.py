@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -49,15 +50,17 @@ def files_with(token: str, folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
 
 
-def reads_as(user: int, path: Path) -> bool:
-    """Whether a process of another user can read a file."""
+def permitted(user: int, act: Callable[[], object]) -> bool:
+    """Whether a process of another user may do something; False where it has no permission. Anything else that goes
+    wrong there fails the test."""
     child = os.fork()
     if not child:
         try:
             os.setgroups([])
             os.setgid(user)
             os.setuid(user)
-            os._exit(0 if path.read_bytes() else 1)
+            act()
+            os._exit(0)
         except PermissionError:
             os._exit(13)
         except BaseException:
@@ -65,3 +68,12 @@ def reads_as(user: int, path: Path) -> bool:
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert code in (0, 13)
     return code == 0
+
+
+def reads_as(user: int, path: Path) -> bool:
+    """Whether a process of another user can read a file, which is not empty."""
+
+    def read() -> None:
+        assert path.read_bytes()
+
+    return permitted(user, read)

@@ -19,9 +19,9 @@ from engine.record import EventWriter
 from engine.serve import Server
 from engine.spec import commands as co
 from engine.spec.run import RunSpec
+from tests.engine.sightings import NOBODY, permitted
 
 INPUTS = 10_000
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -118,21 +118,7 @@ def test_noise_without_lines_and_clients_that_vanish(path: Path, control: Contro
 
 def connects_as(user: int, path: Path) -> bool:
     """Whether a process of another user gets through."""
-    child = os.fork()
-    if not child:
-        try:
-            os.setgroups([])
-            os.setgid(user)
-            os.setuid(user)
-            socket.socket(socket.AF_UNIX).connect(str(path))
-            os._exit(0)
-        except PermissionError:
-            os._exit(13)
-        except BaseException:
-            os._exit(1)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert code in (0, 13)
-    return code == 0
+    return permitted(user, lambda: socket.socket(socket.AF_UNIX).connect(str(path)))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
