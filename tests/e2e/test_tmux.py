@@ -54,12 +54,6 @@ def state_of(folder: RunFolder) -> RunState:
     return fold(event for line in lines if (event := decode(line)))
 
 
-def loris_process() -> int:
-    """The wizard's process: the newest that runs the command."""
-    found = subprocess.run(["pgrep", "-n", "-f", str(LORIS)], capture_output=True, text=True, check=True)
-    return int(found.stdout)
-
-
 def loris(*arguments: str) -> str:
     """What the command prints."""
     done = subprocess.run([str(LORIS), "--lang", "en", *arguments], capture_output=True, text=True, check=True)
@@ -105,7 +99,7 @@ def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(login: Callable[[]
 
     (run,) = [run for run in list_runs() if not run.draft]
     until(lambda: len(state_of(run.folder).loss) > 5, 60, "a few steps")
-    os.kill(loris_process(), signal.SIGKILL)
+    os.kill(tmux.program(), signal.SIGKILL)
     truth(run.folder, None, {"state": "training", "alive": True, "frozen": False})
     seen = len(state_of(run.folder).loss)
     assert seen < 80, "the training was over before the kill: this proves nothing"
@@ -153,7 +147,7 @@ def test_hang_up_by_the_end_of_the_tmux_server_and_a_stop_from_another_login(log
     tmux.wait_for("step", "/80", seconds=180)
     (run,) = [run for run in list_runs() if not run.draft]
     until(lambda: len(state_of(run.folder).loss) > 3, 60, "a few steps")
-    wizard = loris_process()
+    wizard = tmux.program()
     tmux.close()
     truth(run.folder, None, {"state": "training", "alive": True, "frozen": False})
     until(lambda: not Path(f"/proc/{wizard}").exists(), 20, "the end of the wizard")

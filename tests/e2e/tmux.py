@@ -34,6 +34,12 @@ class Tmux:
         """What is to be seen now."""
         return self._run("capture-pane", "-p", "-t", "loris")
 
+    def program(self) -> int:
+        """The process that the shell runs now."""
+        shell = self._run("display-message", "-p", "-t", "loris", "#{pane_pid}").strip()
+        found = subprocess.run(["pgrep", "-P", shell], check=True, capture_output=True, text=True)
+        return int(found.stdout)
+
     def wait_for(self, *texts: str, seconds: float = 60) -> str:
         """The screen, once it shows all of these. Fails with what it showed instead."""
         end = time.monotonic() + seconds

@@ -52,7 +52,10 @@ def files_with(token: str, folder: Path) -> list[Path]:
 
 def permitted(user: int, act: Callable[[], object]) -> bool:
     """Whether a process of another user may do something; False where it has no permission. Anything else that goes
-    wrong there fails the test."""
+    wrong there fails the test.
+
+    A fork beside idle threads, as other tests may leave them, is safe here: the child makes system calls and ends.
+    """
     child = os.fork()
     if not child:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -78,7 +77,6 @@ def test_another_user_cannot_read_the_environment_or_the_log(demo: RunSpec, tmp_
     engine = Engine(tmp_path / "run", small(demo), "--exit", LORIS_FAULT="token,holdload")
     try:
         engine.wait_for_stage("loading")
-        assert threading.active_count() == 1, "forking is safe"
         process = Path(f"/proc/{engine.process.pid}")
         assert not reads_as(NOBODY, process / "environ")
         assert reads_as(NOBODY, process / "cmdline"), "this test sees what can be read"

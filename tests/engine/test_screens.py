@@ -29,6 +29,7 @@ from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen
 from tui.screens.push import PushScreen
 from tui.screens.save import SaveScreen
+from tui.widgets.editors import ChoiceEditor
 from tui.widgets.generation_dialog import GenerationDialog
 from tui.widgets.prompt_dialog import PromptDialog
 
@@ -183,6 +184,7 @@ async def test_chat_save_carry_away_and_push(app: LorisApp, trained: Engine, hub
         # 18: to the Hub, private, with a token that is typed; the last saved comes first.
         await pilot.press("ctrl+o")
         await until(pilot, at(pilot, PushScreen))
+        assert app.screen.query_one("#what", ChoiceEditor).value.startswith("Merged")
         await go_to(pilot, "repo")
         await fill(pilot, "mine")
         await go_to(pilot, "token")

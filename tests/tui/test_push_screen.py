@@ -78,6 +78,23 @@ async def test_a_push_by_keys(size: tuple[int, int], backend: FakeBackend) -> No
     assert not [p for p in backend.folder.path.rglob("*") if p.is_file() and SECRET in p.read_text()]
 
 
+async def test_what_is_saved_meanwhile_is_offered_and_the_last_comes_first(backend: FakeBackend) -> None:
+    merged = ev.Exported(kind="merged_16bit", path="/m", total_bytes=1, seconds=1)
+    adapter = ev.Exported(kind="adapter", path="/again", total_bytes=1, seconds=1)
+    app = app_on("push", backend, fakes.finished())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: "[LoRA adapter]" in screen_text(app))
+        backend.feed([merged])
+        await until(pilot, lambda: "LoRA adapter  [Merged 16-bit model]" in screen_text(app))
+        assert "library_name: transformers" in app.screen.query_one("#card", TextBlock).text
+        backend.feed([adapter])
+        await until(pilot, lambda: "Merged 16-bit model  [LoRA adapter]" in screen_text(app))
+        await pilot.press("up", "left")  # chosen by the user: it stays
+        await until(pilot, lambda: "[Merged 16-bit model]  LoRA adapter" in screen_text(app))
+        backend.feed([ev.Exported(kind="merged_4bit", path="/4", total_bytes=1, seconds=1)])
+        await until(pilot, lambda: "[Merged 16-bit model]  LoRA adapter   Merged 4-bit model" in screen_text(app))
+
+
 async def test_what_stands_at_the_name_is_said_first(backend: FakeBackend) -> None:
     app = app_on("push", backend, fakes.finished())
     async with app.run_test(size=(120, 36)) as pilot:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import ClassVar
 
@@ -70,9 +71,11 @@ class PushScreen(LorisScreen):
         self._license = ""
         self._drafted = ""  # the card as it was last written here: another one is the user's
         self._said = False  # whether something of this screen's own is shown instead of the engine's events
+        self._saved: dict[str, Exported] = {}
+        self._picked = False  # whether the user chose what to push
 
     def compose(self) -> ComposeResult:
-        self._saved = {saved_name(export): export for export in self.loris.link.state.exports}
+        self._saved = saved_by_name(self.loris.link.state.exports)
         names = tuple(self._saved)
         run = self.loris.link.folder.name if self.loris.link.folder else ""
         yield TopBar()
@@ -113,7 +116,19 @@ class PushScreen(LorisScreen):
 
     def on_run_changed(self, _message: RunChanged) -> None:
         self._said = False
+        self._offer()
         self._show()
+
+    def _offer(self) -> None:
+        """Offer what has been saved since; the newest, unless the user has chosen."""
+        self._saved = saved_by_name(self.loris.link.state.exports)
+        what, names = self.query_one("#what", ChoiceEditor), tuple(self._saved)
+        if what.choices != names:
+            what.choices = names
+            if not self._picked:
+                what.value = names[-1]
+            what.refresh()
+            self._draft()
 
     def _show(self) -> None:
         """What the engine last told of a push."""
@@ -144,6 +159,7 @@ class PushScreen(LorisScreen):
 
     def on_edited(self, event: Edited) -> None:
         sender = event.control.id
+        self._picked = self._picked or sender == "what"
         if sender in ("repo", "token"):
             self._look()
         if sender in ("what", "repo"):
@@ -264,6 +280,16 @@ class PushScreen(LorisScreen):
         if self.loris.link.state.pushing:
             self.notify(_("The push goes on; this screen tells when it is done."))
         self.loris.go("save")
+
+
+def saved_by_name(exports: Sequence[Exported]) -> dict[str, Exported]:
+    """The last export under each name, the newest at the end."""
+    found: dict[str, Exported] = {}
+    for export in exports:
+        name = saved_name(export)
+        found.pop(name, None)
+        found[name] = export
+    return found
 
 
 def saved_name(export: Exported) -> str:

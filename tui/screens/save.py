@@ -243,6 +243,7 @@ class SaveScreen(LorisScreen):
                         case Progress():
                             self._say(progress_words(reply))
                         case Done(path=path):
+                            await self.loris.link.catch_up()  # the push screen offers what is said to be saved
                             words = [_("Saved at {path}").format(path=path)]
                             words += [render(reply.note)] if reply.note else []
                             self._end("\n".join(words), "-done")
