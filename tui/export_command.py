@@ -13,7 +13,8 @@ from pathlib import Path
 from engine.client.control import Control, Request
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
-from engine.client.hub import license_of
+from engine.client.hub import HubError, license_of
+from engine.client.hub_target import check_target
 from engine.client.runs import is_alive
 from engine.client.served import catch_up, served
 from engine.preflight.card import draft_card
@@ -100,7 +101,10 @@ def run_export(options: argparse.Namespace) -> int:
     state = RunState()
     catch_up(Follower(folder), state)
     asked = [_own_place(command, folder, len(asked)) for command in asked]
-    if problem := _problem(asked, folder, state):
+    problem = _problem(asked, folder, state)
+    if options.push and not problem:
+        problem = _hub_problem(repo_name(options.push, asked[0].kind, first=True))
+    if problem:
         complain(visible(": ".join(filter(None, problem))))
         return BAD_INPUT
     return asyncio.run(Exporting(folder, options, asked).run())
@@ -134,6 +138,18 @@ def _problem(asked: list[co.Export], folder: RunFolder, state: RunState) -> tupl
         )
         if found.error:
             return OPTIONS.get(found.field, ""), render(found.error)
+    return None
+
+
+def _hub_problem(repo_id: str) -> tuple[str, str] | None:
+    """(the option to blame, why nothing can be sent there), asked before minutes go into saving it."""
+    try:
+        check_target(repo_id, os.environ.get("HF_TOKEN", ""))
+    except HubError as error:
+        words = " ".join(render(part) for part in (error.message, error.hint) if part)
+        if not error.passing:
+            return OPTIONS.get(error.field, ""), words
+        complain(visible(words))  # the Hub may be there again when all is saved
     return None
 
 

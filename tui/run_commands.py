@@ -32,7 +32,7 @@ from tui.stop_words import phase_words, survived_lines
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 FOLLOW_SECONDS = 0.3
 START_SECONDS = 30.0  # for a new engine to take the run's lock
-TITLE_CELLS, NAME_CELLS = 28, 40
+TITLE_CELLS = 28
 LONGER = ("training.max_steps", "training.num_train_epochs")  # what a complete run may be gone on with for
 
 
@@ -47,7 +47,7 @@ def ls(as_json: bool) -> int:
         complain(_("There are no runs yet. Start one with: loris, or loris run SPEC.yaml"))
         return DONE
     rows = [_row(run, now) for run in runs]
-    heads = (_("RUN"), _("STATE"), _("STEP"), _("LOSS"), _("TIME"), _("COST"), _("MODEL"))
+    heads = (_("RUN"), _("TITLE"), _("STATE"), _("STEP"), _("LOSS"), _("TIME"), _("COST"), _("MODEL"))
     shown = [column for column in range(len(heads)) if any(row[column] for row in rows)]
     widths = [max(cell_len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     for row in (heads, *rows):
@@ -56,10 +56,11 @@ def ls(as_json: bool) -> int:
 
 
 def _row(run: RunSummary, now: float) -> tuple[str, ...]:
-    seconds = seconds_so_far(run, now)
+    seconds, title = seconds_so_far(run, now), visible(run.title)
     more = _("(frozen)") if run.frozen else f"({_(LOST[run.lost])})" if run.lost else ""
     return (
         ("* " if run.alive else "  ") + visible(run.name),
+        "" if run.title in run.name else set_cell_size(title, min(cell_len(title), TITLE_CELLS)),
         f"{_(STATES[run.state])} {more}".rstrip(),
         f"{run.steps}/{run.total_steps}" if run.total_steps else "",
         "" if run.loss is None else f"{run.loss:.4f}",

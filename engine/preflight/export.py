@@ -208,6 +208,9 @@ def no_gpu() -> Message:
 
 def taken(target: Path) -> Message:
     return say(
-        N_("There is something at {path} already, and nothing is overwritten: give another folder."),
+        N_(
+            "There is something at {path} already, and nothing is overwritten: give another folder, or allow that "
+            "it is replaced."
+        ),
         path=str(target),
     )

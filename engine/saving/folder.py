@@ -45,7 +45,7 @@ def size_of(folder: Path) -> int:
 def refuse_existing(target: Path, replace: bool) -> None:
     """Raises `RunFailed` when something is at the target and nobody said that it may be replaced."""
     if os.path.lexists(target) and not replace:
-        raise RunFailed("path_exists", taken(target), say(N_("Give another folder.")), "path")
+        raise RunFailed("path_exists", taken(target), None, "path")
     if replace and (target.is_symlink() or target.is_file()):
         raise RunFailed("path_exists", say(N_("{path} is a file, not a folder."), path=str(target)), None, "path")
 

@@ -77,8 +77,10 @@ class RunState:
             case ev.StageChanged(stage=stage):
                 self.stage = stage
                 self.unsaved = self.unsaved and stage not in ("serving", "exporting")
-            case ev.Notice():
-                self.notices.append(event)
+            case ev.Notice(message=message):
+                # An engine that starts again on the same run says the same again.
+                if all(told.message != message for told in self.notices):
+                    self.notices.append(event)
             case ev.ModelLoaded():
                 self.model = event
             case ev.AdapterAdded():

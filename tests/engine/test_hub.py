@@ -191,10 +191,16 @@ def test_the_command_is_given_up_at_any_time_and_goes_on_where_it_was(
     place = out / engine.folder.name
 
     refused = Command(engine, hub, *options, token=LOGIN)  # a token that may only read
-    assert refused.end() == 1
+    assert refused.end() == 2
+    assert refused.errors.startswith("HF_TOKEN: "), refused.errors
     assert "may not write" in refused.errors
-    assert refused.lines[-1]["code"] == "hub_no_write"
+    assert not out.exists(), "said before anything is made"
+
+    hub.fail("POST /api/models/ann/carried/commit/", status=403)
+    failed = Command(engine, hub, *options)
+    assert failed.end() == 1
     assert sorted(path.name for path in place.iterdir()) == ["adapter"], "what was saved is kept"
+    hub.well()
 
     merging = Command(engine, hub, *options)  # goes on: the adapter is there, and is sent
     merging.until(type="Progress", step="verifying")

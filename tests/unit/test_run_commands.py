@@ -238,9 +238,9 @@ def test_ls(spec: RunSpec, capsys: pytest.CaptureFixture[str]):
     try:
         assert cli.main(["ls"]) == 0
         head, first, second = capsys.readouterr().out.splitlines()
-        assert head.split()[:3] == ["RUN", "STATE", "STEP"]
+        assert head.split()[:4] == ["RUN", "TITLE", "STATE", "STEP"]
         assert first.startswith(f"* {old.name}")  # live ones first, though it is older
-        assert second.strip().startswith(new.name)
+        assert second.strip().startswith(f"{new.name}  renamed ␛[31m")
         assert "7/60" in first
         assert "1.2500" in first
         assert cli.main(["ls", "--json"]) == 0

@@ -115,6 +115,11 @@ def test_a_new_engine_forgets_the_end_of_the_old_one():
     assert state.trained
 
 
+def test_what_a_new_engine_says_again_is_kept_once():
+    said = [ev.Notice(code="c", message=say("took {n}", n=n), level="warning") for n in (1, 2, 1)]
+    assert [str(one.message) for one in fold(said).notices] == ["took 1", "took 2"]
+
+
 def test_messages_render_in_any_language_and_never_fail():
     message = say("took {n}", n=1)
     assert str(message) == "took 1"

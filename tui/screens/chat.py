@@ -58,7 +58,7 @@ class ChatScreen(MoreChat):
         ),
         Binding("ctrl+t", "who", N_("Who"), id="chat.who", tooltip=N_("Adapter, base model or both")),
         Binding("ctrl+r", "compare", N_("Compare"), id="chat.compare", tooltip=N_("Ask both the same question")),
-        Binding("ctrl+n", "retry", N_("Retry"), id="chat.retry", tooltip=MORE["retry"]),
+        Binding("ctrl+n", "retry", N_("Retry"), id="chat.retry", tooltip=MORE["retry"], show=False),
         Binding("ctrl+y", "copy", N_("Copy"), id="chat.copy", tooltip=MORE["copy"], show=False),
         Binding("ctrl+g", "generation", N_("Settings"), id="chat.generation", tooltip=N_("How answers are made")),
         Binding("ctrl+o", "more", N_("More"), id="chat.more", tooltip=N_("Everything else that the chat can do")),
