@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.client.runs import list_runs
 from tests.e2e.tmux import Tmux
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
@@ -40,10 +41,11 @@ def until(condition: Callable[[], object], what: str, seconds: float = 20) -> No
 
 
 @pytest.mark.parametrize("how", ["closed", "terminated"])
-def test_nothing_is_left_behind(tmp_path: Path, how: str) -> None:
+def test_nothing_is_left_behind(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     home, script = tmp_path / "home", tmp_path / "wizard.py"
+    monkeypatch.setenv("LORIS_HOME", str(home))
     script.write_text(WIZARD)
-    env = {"LORIS_HOME": str(home), "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT)}
+    env = {"LORIS_HOME": str(home), "LC_ALL": "C.UTF-8", "PYTHONPATH": str(ROOT), "FAKE_PLAY": "well"}
     terminal = Tmux(tmp_path / "tmux.sock", 80, 24, env)
     try:
         terminal.type(f"{sys.executable} {script}\n")
@@ -51,7 +53,8 @@ def test_nothing_is_left_behind(tmp_path: Path, how: str) -> None:
         terminal.keys("F2")
         terminal.wait_for("Which model")
         terminal.keys("C-n")
-        until(lambda: processes(f"fake_engine.py {home}"), "no engine was kept warm")
+        until(lambda: [run.state for run in list_runs()] == ["ready"], "no engine was kept warm")
+        assert processes(f"fake_engine.py {home}")
         (wizard,) = processes(f"{sys.executable} {script}")
         if how == "closed":
             terminal.close()
