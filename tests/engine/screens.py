@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from engine.spec import complete
 from engine.spec.folder import RunFolder, runs_folder
 from engine.spec.run import RunSpec
 from tests.engine.process import PATIENCE, Engine
+from tests.tui import waiting
 from tests.tui.fakes import screen_text
 from tui import i18n
 from tui.app import LorisApp
@@ -78,11 +80,7 @@ def dialog_text(pilot: Pilot[None]) -> str:
     return " ".join(" ".join(line[box.x + 1 : box.right - 1] for line in lines).split())
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, screen_text(app_of(pilot))
-        await pilot.pause(0.05)
+until = partial(waiting.until, seconds=PATIENCE)  # engines take their time
 
 
 async def shows(pilot: Pilot[None], *texts: str, seconds: float = PATIENCE) -> None:

@@ -22,7 +22,8 @@ from engine.spec.prompts import ALPACA, before_answer, fill
 from engine.spec.run import GenerationSpec, RunSpec
 from tests.engine.process import ENVIRONMENT, ROOT, Client, Engine, changed
 from tests.tui.fakes import CpuMonitor, screen_text
-from tests.tui.test_chat import idle, until
+from tests.tui.test_chat import idle
+from tests.tui.waiting import until
 from tui.app import LorisApp
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen

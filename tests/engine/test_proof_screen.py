@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 from engine.spec.prompts import ALPACA, ALPACA_ZH
 from engine.spec.report import DataReport
 from tests.tui.fakes import screen_text
-from tests.tui.wizard_fakes import RecordingBackend, at_step, loris, settle, type_into, until, walk_to, wizard
+from tests.tui.waiting import until
+from tests.tui.wizard_fakes import RecordingBackend, at_step, loris, settle, type_into, walk_to, wizard
 from tui.app import LorisApp
 from tui.screens.proof import ProofScreen
 from tui.widgets.choose_dialog import ChooseDialog

@@ -21,6 +21,7 @@ from engine.saving.folder import CHECKSUMS
 from engine.spec.folder import LLAMA_CPP_VARIABLE
 from engine.spec.run import RunSpec
 from tests.engine.process import ENVIRONMENT, ROOT, Engine, changed
+from tests.engine.screens import until
 from tests.hub_stub import HubStub
 from tests.tui.fakes import CpuMonitor, screen_text
 from tui.app import LorisApp
@@ -34,7 +35,6 @@ from tui.widgets.generation_dialog import GenerationDialog
 from tui.widgets.prompt_dialog import PromptDialog
 
 TOKEN = "hf_TypedByTheUserForThisPush0123456"
-PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +62,6 @@ def app(trained: Engine, hub: HubStub, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(LiveScreen, "make_monitor", CpuMonitor)
     hub.put_in_place(monkeypatch, tmp_path / "hf")
     return LorisApp(language="en", run=trained.folder)
-
-
-async def until(pilot: Pilot[Any], holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    for _ in range(round(seconds / 0.05)):
-        await pilot.pause(0.05)
-        if holds():
-            return
-    raise AssertionError(screen_text(pilot.app))  # type: ignore[arg-type]
 
 
 def at(pilot: Pilot[Any], screen: type[Any]) -> Callable[[], bool]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from engine.spec.confirm import is_confirmed
 from engine.spec.folder import RunFolder
 from tests.tui.fakes import screen_text
-from tests.tui.wizard_fakes import RecordingBackend, at_step, settle, until
+from tests.tui.waiting import until
+from tests.tui.wizard_fakes import RecordingBackend, at_step, settle
 from tui.app import LorisApp
 from tui.screens.live import LiveScreen
 from tui.widgets.dialogs import AskModal

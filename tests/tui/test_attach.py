@@ -19,7 +19,7 @@ from engine.spec.folder import RunFolder
 from tests.bench_attach import inside, long_run
 from tests.tui import fakes
 from tests.tui.fakes import FakeMonitor, screen_text
-from tests.tui.wizard_fakes import until
+from tests.tui.waiting import until
 from tui.app import LorisApp
 from tui.link import LINE_CHARS
 from tui.screens.live import LiveScreen

@@ -16,6 +16,7 @@ from engine.spec.commands import AnyReply, ChatMessage, Command, Done, Generate,
 from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
+from tests.tui.waiting import until
 from tui.chatting import messages_for
 from tui.link import Answer, Turn
 from tui.screens.chat import ChatScreen
@@ -40,16 +41,6 @@ async def endless(command: Command) -> AsyncGenerator[AnyReply, None]:
         number += 1
         yield Token(id=1, text=f"word{number} ")
         await asyncio.sleep(0.01)
-
-
-async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
-    """Wait for something to become true, 5 seconds at most."""
-    for _ in range(100):
-        await pilot.pause(0.05)
-        if holds():
-            await pilot.pause(0.05)  # and what follows from it is drawn
-            return
-    raise AssertionError(screen_text(pilot.app))  # type: ignore[arg-type]
 
 
 def idle(pilot: Pilot[None]) -> Callable[[], bool]:

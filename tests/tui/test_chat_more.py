@@ -20,7 +20,8 @@ from engine.spec.folder import RunFolder, runs_folder
 from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
-from tests.tui.test_chat import idle, speaks, until
+from tests.tui.test_chat import idle, speaks
+from tests.tui.waiting import until
 from tests.tui.wizard_fakes import at_step, type_into, wizard
 from tui.screens.chat import BATCH_SECONDS
 from tui.screens.dataset import DatasetScreen

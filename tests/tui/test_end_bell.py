@@ -20,7 +20,7 @@ from tests.bench import loris
 from tests.terminal import Terminal
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, shown
-from tests.tui.wizard_fakes import until
+from tests.tui.waiting import until
 from tui.app import LorisApp
 from tui.settings import load_settings
 

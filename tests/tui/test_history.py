@@ -19,7 +19,7 @@ from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from tests.tui import fakes
 from tests.tui.fakes import START, FakeBackend, screen_text, shown
-from tests.tui.wizard_fakes import until
+from tests.tui.waiting import until
 from tui.app import LorisApp
 from tui.screens.compare import CompareScreen
 from tui.screens.home import Entry, HomeScreen, _line

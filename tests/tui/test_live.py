@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import threading
 
 import pytest
 from textual.widgets import ContentSwitcher
@@ -11,6 +11,7 @@ from engine.spec import events as ev
 from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import CpuMonitor, FakeBackend, app_on, screen_text, shown
+from tests.tui.waiting import until
 from tui.screens import live
 from tui.screens.live import LiveScreen
 from tui.widgets.log_tail import LogTail
@@ -186,21 +187,22 @@ async def test_going_home_says_that_the_engine_goes_on() -> None:
 
 
 async def test_keys_are_answered_while_a_driver_hangs() -> None:
+    asked, answers = threading.Event(), threading.Event()
+
     class Hanging(fakes.FakeMonitor):
         def read(self) -> fakes.Hardware:
-            import time
-
-            time.sleep(0.8)
+            asked.set()
+            answers.wait(30)
             return self.hardware
 
     app = app_on("live", FakeBackend(), fakes.training())
     LiveScreen.make_monitor = Hanging  # type: ignore[assignment]
     async with app.run_test(size=(80, 24)) as pilot:
-        start = asyncio.get_running_loop().time()
+        await until(pilot, asked.is_set)
         await pilot.press("3")
-        await pilot.pause()
-        assert asyncio.get_running_loop().time() - start < 0.5
-        assert app.screen.query_one(ContentSwitcher).current == "pane-notices"
+        await until(pilot, lambda: app.screen.query_one(ContentSwitcher).current == "pane-notices")
+        assert not answers.is_set()
+        answers.set()
 
 
 async def test_notices_are_counted_and_new_ones_told() -> None:

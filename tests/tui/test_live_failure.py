@@ -11,7 +11,7 @@ from engine.spec import events as ev
 from engine.spec.commands import AnyReply, Command, Done, Shutdown
 from tests.tui import fakes
 from tests.tui.fakes import CHANGES, SIZES, FakeBackend, app_on, out_of_memory, screen_text, shown
-from tests.tui.wizard_fakes import until
+from tests.tui.waiting import until
 from tui.screens import live
 from tui.screens.live import LiveScreen
 from tui.widgets.dialogs import FailureModal

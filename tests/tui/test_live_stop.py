@@ -11,7 +11,7 @@ from engine.spec.commands import AnyReply, Command, Refused, Stop
 from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, shown
-from tests.tui.wizard_fakes import until
+from tests.tui.waiting import until
 from tui.screens import live
 from tui.screens.live import LiveScreen
 

@@ -15,8 +15,8 @@ from engine.saving.cancel import Cancelled
 from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
-from tests.tui.test_chat import until
 from tests.tui.test_save import READY, backend
+from tests.tui.waiting import until
 from tui.llama_build import LlamaBuild
 from tui.screens.live import LiveScreen
 from tui.screens.save import SaveScreen

@@ -8,7 +8,8 @@ from textual.pilot import Pilot
 from engine.spec.report import at_length
 from tests.tui.fakes import screen_text
 from tests.tui.proof_fakes import FAILED, LENGTHS, MEASURING, REPORT, STOPPED, FakeProver, proven
-from tests.tui.wizard_fakes import RecordingBackend, at_step, settle, until
+from tests.tui.waiting import until
+from tests.tui.wizard_fakes import RecordingBackend, at_step, settle
 from tui.app import LorisApp
 from tui.screens.live import LiveScreen
 from tui.screens.proof import ProofScreen

@@ -17,7 +17,7 @@ from engine.spec.folder import RunFolder
 from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
-from tests.tui.test_chat import until
+from tests.tui.waiting import until
 from tui.screens.save import SaveScreen
 from tui.widgets.text_block import TextBlock
 

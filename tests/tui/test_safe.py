@@ -20,7 +20,8 @@ from engine.spec.text import say
 from tests.terminal import Terminal
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
-from tests.tui.test_chat import idle, until
+from tests.tui.test_chat import idle
+from tests.tui.waiting import until
 from tui.app import LorisApp
 from tui.safe import VisibleFilter, visible
 

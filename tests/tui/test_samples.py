@@ -15,7 +15,8 @@ from engine.spec.files import save_spec
 from engine.spec.folder import RunFolder
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
-from tests.tui.test_chat import idle, speaks, until
+from tests.tui.test_chat import idle, speaks
+from tests.tui.waiting import until
 from tui.app import LorisApp
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen

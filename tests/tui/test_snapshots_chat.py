@@ -19,7 +19,7 @@ from engine.spec.folder import RunFolder
 from engine.spec.text import say
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
-from tests.tui.test_chat import until
+from tests.tui.waiting import until
 
 pytestmark = [
     pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"]),

@@ -14,7 +14,8 @@ from engine.client.hub import Found, HubError
 from engine.spec.run import DatasetSpec, RunSpec
 from engine.spec.text import say
 from tests.tui.proof_fakes import FAILED, MEASURING, REPORT, STOPPED, FakeProver
-from tests.tui.wizard_fakes import RecordingBackend, settle, until, wizard
+from tests.tui.waiting import until
+from tests.tui.wizard_fakes import RecordingBackend, settle, wizard
 from tui.app import LorisApp
 from tui.draft import Draft
 from tui.screens import dataset

@@ -15,7 +15,7 @@ from engine.spec.lock import hold
 from tests.tui import fakes
 from tests.tui.fakes import START, FakeBackend, screen_text
 from tests.tui.test_history import made, slower
-from tests.tui.wizard_fakes import until
+from tests.tui.waiting import until
 from tui.app import LorisApp
 from tui.screens.home import HomeScreen
 from tui.settings import Settings, save_settings

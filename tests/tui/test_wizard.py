@@ -12,6 +12,7 @@ from engine.spec.commands import Train
 from engine.spec.files import load_spec
 from engine.spec.prompts import ALPACA, ALPACA_ZH
 from tests.tui.fakes import screen_text
+from tests.tui.waiting import until
 from tests.tui.wizard_fakes import (
     NASTY,
     SHOWN_NASTY,
@@ -21,7 +22,6 @@ from tests.tui.wizard_fakes import (
     open_step,
     settle,
     type_into,
-    until,
     wizard,
 )
 from tui.app import LorisApp

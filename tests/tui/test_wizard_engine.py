@@ -8,6 +8,7 @@ from engine.spec import events as ev
 from engine.spec.commands import Refused, Train
 from engine.spec.text import say
 from tests.tui.fakes import screen_text
+from tests.tui.waiting import until
 from tests.tui.wizard_fakes import (
     RecordingBackend,
     at_step,
@@ -15,7 +16,6 @@ from tests.tui.wizard_fakes import (
     open_step,
     settle,
     type_into,
-    until,
 )
 from tui.app import LorisApp
 from tui.screens.live import LiveScreen

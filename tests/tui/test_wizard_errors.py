@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.tui.fakes import screen_text
+from tests.tui.waiting import until
 from tests.tui.wizard_fakes import (
     RecordingBackend,
     error_of,
     open_step,
     settle,
     type_into,
-    until,
     wizard,
 )
 from tui.app import LorisApp

@@ -22,7 +22,7 @@ from engine.spec.commands import AnyReply, Command, Token
 from engine.spec.folder import RunFolder
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
-from tests.tui.test_chat import until
+from tests.tui.waiting import until
 from tui.screens import save
 from tui.screens.base import LorisScreen
 from tui.screens.chat import ChatScreen

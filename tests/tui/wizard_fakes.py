@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from engine.client.launch import Mode
 from engine.spec.folder import RunFolder
 from engine.spec.run import RunSpec
 from tests.tui.fakes import FakeBackend
+from tests.tui.waiting import until
 from tui.app import LorisApp
 from tui.screens.wizard import STEPS, WizardScreen
 from tui.widgets.field import Field
@@ -58,14 +58,6 @@ def loris(pilot: Pilot[None]) -> LorisApp:
     app = pilot.app
     assert isinstance(app, LorisApp)
     return app
-
-
-async def until(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait until something is so: machines that run tests may be slow."""
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        await pilot.pause(0.05)
-    assert condition()
 
 
 async def settle(pilot: Pilot[None]) -> None:

