@@ -7,9 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +79,9 @@ def dialog_text(pilot: Pilot[None]) -> str:
     return " ".join(" ".join(line[box.x + 1 : box.right - 1] for line in lines).split())
 
 
-until = partial(waiting.until, seconds=PATIENCE)  # engines take their time
+async def until(pilot: Pilot[Any], holds: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait for something; engines take their time."""
+    await waiting.until(pilot, holds, seconds)
 
 
 async def shows(pilot: Pilot[None], *texts: str, seconds: float = PATIENCE) -> None:
