@@ -23,7 +23,7 @@ from engine.spec.files import load_spec
 from engine.spec.run import GenerationSpec
 from engine.spec.sampling import SAMPLINGS, sampled
 from tui.amounts import rate
-from tui.errors import complain
+from tui.errors import complain, with_hint
 from tui.i18n import N_, _, render
 from tui.run_choice import NoSuchRun, find_run
 from tui.safe import visible
@@ -137,8 +137,7 @@ def _place(target: str) -> str:
 
 
 def _tell(error: NothingToAsk) -> int:
-    words = render(error.message) + (" " + render(error.hint) if error.hint else "")
-    complain(visible(" ".join(words.split())))
+    complain(visible(" ".join(with_hint(error.message, error.hint).split())))
     return BAD_INPUT if error.bad_input else FAILED
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.spec.errors import SpecError
 from engine.spec.fields import FieldError
+from engine.spec.text import Message
 from tui.i18n import render
 from tui.safe import visible
 
@@ -14,6 +15,11 @@ from tui.safe import visible
 def complain(text: str) -> None:
     """A line on standard error."""
     print(text, file=sys.stderr)  # noqa: T201
+
+
+def with_hint(message: Message, hint: Message | None) -> str:
+    """What is wrong and, where that is known, what to do."""
+    return " ".join(render(part) for part in (message, hint) if part)
 
 
 def error_lines(path: Path, errors: list[FieldError]) -> list[str]:

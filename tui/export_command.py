@@ -29,7 +29,7 @@ from engine.spec.quantizations import export_name, named, repo_name, wrong
 from engine.spec.state import RunState
 from engine.spec.text import Message
 from tui.amounts import size
-from tui.errors import complain, error_lines
+from tui.errors import complain, error_lines, with_hint
 from tui.fetch_command import BAD_INPUT, CANCELLED, FAILED, SAVED, find_or_fetch
 from tui.i18n import N_, _, language, render
 from tui.printer import STAGE_LINES
@@ -146,7 +146,7 @@ def _hub_problem(repo_id: str) -> tuple[str, str] | None:
     try:
         check_target(repo_id, os.environ.get("HF_TOKEN", ""))
     except HubError as error:
-        words = " ".join(render(part) for part in (error.message, error.hint) if part)
+        words = with_hint(error.message, error.hint)
         if not error.passing:
             return OPTIONS.get(error.field, ""), words
         complain(visible(words))  # the Hub may be there again when all is saved
@@ -260,8 +260,8 @@ class Exporting:
     def _refused(self, reply: co.Refused, hint: Message | None = None) -> int:
         if self._options.json:
             self._json(co.encode(reply))
-        words = " ".join(filter(None, [render(reply.message), render(hint) if hint else ""]))
-        complain(visible(": ".join(filter(None, [OPTIONS.get(reply.field, ""), words]))))
+        problem = OPTIONS.get(reply.field, ""), with_hint(reply.message, hint)
+        complain(visible(": ".join(filter(None, problem))))
         if reply.code == "cancelled":
             return CANCELLED
         return BAD_INPUT if reply.field else FAILED

@@ -12,7 +12,7 @@ from engine.failures import RunFailed
 from engine.fetch_llama import FetchStep, fetch
 from engine.preflight.llama_cpp import find_llama_cpp, look_at
 from engine.saving.cancel import Cancelled
-from tui.errors import complain
+from tui.errors import complain, with_hint
 from tui.i18n import _, render
 from tui.llama_build import step_words
 from tui.safe import visible
@@ -58,7 +58,7 @@ def _fetch(quiet: bool) -> tuple[int, Path | None]:
         complain(_("Given up."))
         return CANCELLED, None
     except RunFailed as failure:
-        complain(visible(render(failure.message) + (f" {render(failure.hint)}" if failure.hint else "")))
+        complain(visible(with_hint(failure.message, failure.hint)))
     except OSError as error:
         complain(visible(str(error)))
     finally:

@@ -22,6 +22,7 @@ from engine.preflight.hub import token_source
 from engine.spec.commands import CancelPush, Push, Refused
 from engine.spec.events import Exported, Pushed, PushFailed, Pushing
 from tui.amounts import size
+from tui.errors import with_hint
 from tui.i18n import N_, _, render
 from tui.messages import RunChanged
 from tui.safe import visible
@@ -71,11 +72,9 @@ class PushScreen(LorisScreen):
         self._license = ""
         self._drafted = ""  # the card as it was last written here: another one is the user's
         self._said = False  # whether something of this screen's own is shown instead of the engine's events
-        self._saved: dict[str, Exported] = {}
         self._picked = False  # whether the user chose what to push
 
     def compose(self) -> ComposeResult:
-        self._saved = saved_by_name(self.loris.link.state.exports)
         names = tuple(self._saved)
         run = self.loris.link.folder.name if self.loris.link.folder else ""
         yield TopBar()
@@ -121,7 +120,6 @@ class PushScreen(LorisScreen):
 
     def _offer(self) -> None:
         """Offer what has been saved since; the newest, unless the user has chosen."""
-        self._saved = saved_by_name(self.loris.link.state.exports)
         what, names = self.query_one("#what", ChoiceEditor), tuple(self._saved)
         if what.choices != names:
             what.choices = names
@@ -150,6 +148,10 @@ class PushScreen(LorisScreen):
         progress.update(visible(words))
         for name in ("-done", "-wrong"):
             progress.set_class(tone == name, name)
+
+    @property
+    def _saved(self) -> dict[str, Exported]:
+        return saved_by_name(self.loris.link.state.exports)
 
     @property
     def _chosen(self) -> Exported | None:
@@ -206,8 +208,7 @@ class PushScreen(LorisScreen):
             found = await asyncio.to_thread(check_target, repo, token)
         except HubError as error:
             look.set_class(True, "-wrong")
-            hint = " " + render(error.hint) if error.hint else ""
-            look.update("✗ " + visible(render(error.message) + hint))
+            look.update("✗ " + visible(with_hint(error.message, error.hint)))
             return
         look.set_class(False, "-wrong")
         self.query_one("#replace-row").display = found.files > 0
@@ -324,4 +325,4 @@ def pushed_words(event: Pushed) -> str:
 
 def failed_words(event: PushFailed) -> str:
     """Why a push did not get there, and what to do."""
-    return "✗ " + render(event.message) + (" " + render(event.hint) if event.hint else "")
+    return "✗ " + with_hint(event.message, event.hint)

@@ -12,7 +12,8 @@ from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 
 from engine.client.hub import Found, HubError, search_datasets
-from tui.i18n import _, render
+from tui.errors import with_hint
+from tui.i18n import _
 from tui.safe import visible
 from tui.widgets.list_box import ListBox
 from tui.widgets.modal import Modal
@@ -72,8 +73,7 @@ class HubDialog(Modal[str]):
             found = await asyncio.to_thread(self._search, query)
         except HubError as error:
             self._show(())
-            hint = f" {render(error.hint)}" if error.hint else ""
-            state.update("✗ " + visible(render(error.message) + hint))
+            state.update("✗ " + visible(with_hint(error.message, error.hint)))
             return
         self._show(found)
         state.update(_("{count} found").format(count=len(found)) if found else _("Nothing has such a name."))
