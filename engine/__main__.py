@@ -18,23 +18,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from engine import finish
-from engine.control import Control
-from engine.environment import hub_is_near, set_environment, versions
-from engine.failures import RunFailed, explain
-from engine.preflight.places import absolute_paths, is_local
-from engine.push.runner import OFFLINE_MARK
-from engine.record import EventWriter
-from engine.recover import TryAgain, start_over, tidy, told_stop
-from engine.serve import Server, UnsafeFolder
-from engine.spec import events as ev
-from engine.spec import machine
-from engine.spec.errors import SpecError
-from engine.spec.files import load_spec
-from engine.spec.folder import RunFolder
-from engine.spec.lock import hold
-from engine.spec.run import RunSpec
-from engine.spec.text import N_, say
+from engine.config.places import absolute_paths, is_local
+from engine.config.run_spec import RunSpec
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import load_spec
+from engine.hub.upload_process import OFFLINE_MARK
+from engine.messages.message import N_, say
+from engine.protocol import events as ev
+from engine.runs import machine
+from engine.runs.folder import RunFolder
+from engine.runs.lock_file import hold
+from engine.runtime import after_run
+from engine.runtime.control import Control
+from engine.runtime.environment import hub_is_near, set_environment, versions
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.failures import RunFailed, explain
+from engine.runtime.recovery import TryAgain, start_over, tidy, told_stop
+from engine.runtime.server import Server, UnsafeFolder
 
 
 def arguments() -> argparse.Namespace:
@@ -231,7 +231,7 @@ def main() -> int:
             traceback.print_exc()  # into engine.log
         failure = explain(error)
         record.emit(failure.event(record.stage))
-        finish.failed(folder, failure.message, record)
+        after_run.failed(folder, failure.message, record)
         exit_code = failure.exit_code
     control.refuse_all()
     if server:

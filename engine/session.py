@@ -12,30 +12,31 @@ from pathlib import Path
 
 import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
 
-from engine import finish, model
-from engine.adapters import Others
-from engine.chat import answer_prompts, generate
-from engine.control import Control, Job
-from engine.exporting import Exports
-from engine.failures import OUT_OF_MEMORY_CODES, RunFailed, explain, last_line
-from engine.hardware import has_gpu
-from engine.kept_style import kept_style
-from engine.preflight import check_inputs
-from engine.preflight.places import absolute_paths, is_local
-from engine.pushing import Pushes
-from engine.recover import TryAgain, changed, check_unchanged, smaller_setting
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.check import check
-from engine.spec.commands import ChatMessage, Done, Export, Generate, Push, Refused, ShowPrompt, Token, Train
-from engine.spec.files import save_spec
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
-from engine.spec.smaller import smaller
-from engine.spec.state import read_state
-from engine.spec.text import N_, say
-from engine.style import Style, style_for
-from engine.train import train
+from engine.config.check import check
+from engine.config.oom_fallback import smaller
+from engine.config.places import absolute_paths, is_local
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
+from engine.export.exports import Exports
+from engine.export.push_queue import Pushes
+from engine.inference.generate import answer_prompts, generate
+from engine.inference.other_adapter import Others
+from engine.messages.message import N_, say
+from engine.model import loading
+from engine.model.hardware import has_gpu
+from engine.preflight.check import check_inputs
+from engine.prompting.format_file import kept_style
+from engine.prompting.prompt_format import Style, style_for
+from engine.protocol import events as ev
+from engine.protocol.commands import ChatMessage, Done, Export, Generate, Push, Refused, ShowPrompt, Token, Train
+from engine.protocol.state import read_state
+from engine.runs import manifest
+from engine.runs.folder import RunFolder
+from engine.runtime import after_run
+from engine.runtime.control import Control, Job
+from engine.runtime.failures import OUT_OF_MEMORY_CODES, RunFailed, explain, last_line
+from engine.runtime.recovery import TryAgain, changed, check_unchanged, smaller_setting
+from engine.training.recipe import train
 
 LEADER = os.environ.get("RANK", "0") == "0"  # under torchrun one rank saves and answers
 POLL_SECONDS = 1.0
@@ -60,7 +61,7 @@ class Session:
         self._pushes = Pushes(folder, spec.model.model_name, control)
         self._style = Style("plain")
         self._others = Others()
-        self._loaded: model.Loaded
+        self._loaded: loading.Loaded
 
     def run(self, *, wait: bool, serve: bool, leave: bool, resume: bool = False) -> int:
         """Do what the process was started for; returns its exit code. Raises `RunFailed` and whatever else."""
@@ -79,7 +80,7 @@ class Session:
             if self._control.terminate.is_set():
                 return 143
             if LEADER:
-                finish.succeeded(self._folder, self._spec, self._record)
+                after_run.succeeded(self._folder, self._spec, self._record)
             if leave or not LEADER or self._control.shutdown.is_set():
                 return 0
         self._record.enter("serving")
@@ -99,14 +100,14 @@ class Session:
                 say(N_("Train it first, or look in engine.log for why it ended.")),
                 "run",
             )
-        if adapter and complete.is_broken(adapter, hashes=True):
+        if adapter and manifest.is_broken(adapter, hashes=True):
             raise RunFailed(
                 "adapter_broken",
                 say(N_("The adapter is not what was saved: the disk may have a fault.")),
                 say(N_("Resume the run: the adapter is saved again from its newest whole checkpoint.")),
             )
         try:
-            self._loaded = model.load(self._spec.model, self._record, adapter)
+            self._loaded = loading.load(self._spec.model, self._record, adapter)
         except RunFailed:
             raise
         except Exception as error:
@@ -139,7 +140,7 @@ class Session:
             if self._spec.generation.prompts_at_checkpoints:
                 self._ask_test_prompts(adapter=True, step=step)
 
-        checkpoint = complete.newest(self._folder.checkpoints) if resume else None
+        checkpoint = manifest.newest(self._folder.checkpoints) if resume else None
         if checkpoint:
             check_unchanged(checkpoint, self._spec)
         try:

@@ -32,8 +32,8 @@ Bare().run()
 ATTACHED = """
 import sys
 from pathlib import Path
-from engine.spec.files import load_spec
-from engine.spec.folder import RunFolder
+from engine.config.spec_files import load_spec
+from engine.runs.folder import RunFolder
 from tui.app import LorisApp
 app = LorisApp(language="en")
 app._start = "live"
@@ -116,8 +116,8 @@ def real_run() -> None:
 
 def shut_down_engines() -> None:
     """End the engines of this measurement's own home, and of no other."""
-    from engine.client.runs import list_runs
-    from engine.spec.events import EngineStarted, decode
+    from engine.protocol.events import EngineStarted, decode
+    from engine.runs.run_list import list_runs
 
     for run in list_runs():
         if run.alive:
@@ -148,8 +148,8 @@ def write_run(path: Path) -> None:
     """Be the engine of `replayed_run`."""
     import msgspec
 
-    from engine.spec.events import encode
-    from engine.spec.folder import RunFolder
+    from engine.protocol.events import encode
+    from engine.runs.folder import RunFolder
     from tests.tui import fakes
 
     folder = RunFolder(path)

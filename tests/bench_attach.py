@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from engine.client.launch import new_run
-from engine.spec import events as ev
-from engine.spec.folder import RunFolder
+from engine.protocol import events as ev
+from engine.runs.folder import RunFolder
 from tests.bench import loris, report
 from tests.terminal import Terminal
 from tests.tui import fakes
@@ -73,9 +73,9 @@ def from_the_shell(folder: RunFolder, steps: int) -> tuple[float, float, float]:
 
 async def inside(folder: RunFolder) -> float:
     """Seconds from the wish to open a run, in Loris, to its whole curve on the screen."""
-    from engine.spec.files import load_spec
+    from engine.config.spec_files import load_spec
     from tui.app import LorisApp
-    from tui.widgets.loss_plot import LossPlot
+    from tui.plots.loss_plot import LossPlot
 
     app = LorisApp(language="en", backend=None)
     async with app.run_test(size=(120, 36)) as pilot:

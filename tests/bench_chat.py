@@ -26,14 +26,14 @@ import torch
 import unsloth  # noqa: F401  before transformers
 from transformers import TextStreamer
 
-from engine.chat import generate, inference, sampling, stop_ids, undisturbed
-from engine.control import Control
-from engine.model import Loaded, load
-from engine.record import EventWriter
-from engine.serve import Server
-from engine.spec import commands as co
-from engine.spec.run import GenerationSpec, ModelSpec
-from engine.style import Style, encode
+from engine.config.run_spec import GenerationSpec, ModelSpec
+from engine.inference.generate import generate, inference, sampling, stop_ids, undisturbed
+from engine.model.loading import Loaded, load
+from engine.prompting.prompt_format import Style, encode
+from engine.protocol import commands as co
+from engine.runtime.control import Control
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.server import Server
 
 MOST_COST, MOST_SECONDS = 0.03, 0.05
 QUESTION = "Who are you?"

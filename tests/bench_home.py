@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from engine.client.launch import new_run
-from engine.spec import complete
-from engine.spec import events as ev
+from engine.protocol import events as ev
+from engine.runs import manifest
 from tests.bench import loris, report
 from tests.bench_attach import memory_mb
 from tests.terminal import Terminal
@@ -48,7 +48,7 @@ def many_runs(count: int) -> None:
             checkpoint = folder.checkpoints / f"checkpoint-{step}"
             checkpoint.mkdir(parents=True)
             (checkpoint / "adapter_model.safetensors").write_bytes(b"0" * 1000)
-            complete.seal(checkpoint, step)
+            manifest.seal(checkpoint, step)
 
 
 def paint() -> tuple[float, float]:

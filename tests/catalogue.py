@@ -13,8 +13,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
-from engine.spec.presets import list_presets
-from tui.i18n import LANGUAGES, LOCALE_FOLDER
+from engine.config.presets import list_presets
+from tui.text.translation import LANGUAGES, LOCALE_FOLDER
 
 ROOT = Path(__file__).parent.parent
 HEADER = "# The texts of Loris, Apache-2.0. Brought up to date by tests/catalogue.py."

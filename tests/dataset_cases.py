@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.spec.prompts import ALPACA, ALPACA_ZH, fill
+from engine.config.prompt_templates import ALPACA, ALPACA_ZH, fill
 from tests.dataset_files import arrow, file, files, lines, parquet, saved, table, twice_in_parquet, zst
 
 

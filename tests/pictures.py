@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 
 from engine.client.launch import launch, new_run
-from engine.spec.commands import Shutdown
-from engine.spec.presets import find_preset
-from engine.spec.run import RunSpec
+from engine.config.presets import find_preset
+from engine.config.run_spec import RunSpec
+from engine.protocol.commands import Shutdown
 from tests.engine.process import changed
 from tests.screenshot import widen
 from tui.app import LorisApp

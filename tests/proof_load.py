@@ -20,10 +20,10 @@ from pathlib import Path
 
 import msgspec
 
-from engine.client.proof import ProofWorker
-from engine.spec.presets import find_preset
-from engine.spec.report import DataReport, ProofProgress, at_length
-from engine.spec.run import RunSpec
+from engine.client.proof_worker import ProofWorker
+from engine.config.presets import find_preset
+from engine.config.run_spec import RunSpec
+from engine.protocol.data_report import DataReport, ProofProgress, at_length
 from tests.engine.process import changed
 
 TEXT = (

@@ -15,30 +15,30 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
 from engine.client.errors import ClientError
-from engine.client.runs import discard_drafts, list_runs
-from engine.spec.commands import Refused
-from engine.spec.confirm import confirm
-from engine.spec.errors import SpecError
-from engine.spec.files import load_spec
-from engine.spec.presets import find_preset
-from engine.spec.text import Message, say
-from tui.draft import Draft
-from tui.end_bell import EndBell
-from tui.errors import error_words
-from tui.i18n import LANGUAGES, N_, _, language, language_of_locale, render, set_language
-from tui.link import Backend, EngineLink, RealBackend
-from tui.messages import ProofChanged, RunChanged
-from tui.proofs import Proofs, Prover
-from tui.safe import VisibleFilter, visible
-from tui.settings import load_settings, save_settings
+from engine.config.presets import find_preset
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import load_spec
+from engine.messages.message import Message, say
+from engine.protocol.commands import Refused
+from engine.runs.consent import confirm
+from engine.runs.run_list import discard_drafts, list_runs
+from tui.screens.messages import ProofChanged, RunChanged
+from tui.state.draft import Draft
+from tui.state.end_bell import EndBell
+from tui.state.proof_session import Proofs, Prover
+from tui.state.run_session import Backend, EngineLink, RealBackend
+from tui.state.settings import load_settings, save_settings
+from tui.text.errors import error_words
+from tui.text.sanitize import VisibleFilter, visible
+from tui.text.translation import LANGUAGES, N_, _, language, language_of_locale, render, set_language
 
 if TYPE_CHECKING:
     from textual.filter import LineFilter
     from textual.screen import Screen
 
-    from engine.spec.events import Change
-    from engine.spec.folder import RunFolder
-    from engine.spec.run import RunSpec
+    from engine.config.run_spec import RunSpec
+    from engine.protocol.events import Change
+    from engine.runs.folder import RunFolder
     from tui.screens.base import LorisScreen
 
 # Where each screen lives. Screens are imported when first shown, to keep the first paint quick.
@@ -73,10 +73,10 @@ LEAVE_SECONDS = 10.0
 
 
 class LorisApp(App[None]):
-    """`preset`: the name to start the draft from. `language`: a code of `tui.i18n.LANGUAGES`."""
+    """`preset`: the name to start the draft from. `language`: a code of `tui.text.translation.LANGUAGES`."""
 
     TITLE = "Loris"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = "theme/app.tcss"
     COMMAND_PALETTE_DISPLAY = "^p"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 (Textual declares it so)
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -286,7 +286,7 @@ class LorisApp(App[None]):
         if self._leaving:
             self.exit()  # asked twice: now
             return
-        from tui.leaving import run_to_ask_about
+        from tui.screens.leaving import run_to_ask_about
 
         if run_to_ask_about(self.link) and not self._asking:  # a second time: leave it as it is
             self._asking = True
@@ -295,7 +295,7 @@ class LorisApp(App[None]):
         self._leave_now()
 
     async def _ask_and_leave(self) -> None:
-        from tui.leaving import may_leave
+        from tui.screens.leaving import may_leave
 
         if (last_words := await may_leave(self, self.link)) is not None:
             self._last_words = last_words

@@ -9,16 +9,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from engine.client.control import Control
+from engine.client.connection import Control
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
 from engine.client.launch import launch, new_run
-from engine.client.runs import discard, is_alive
-from engine.spec.commands import Shutdown
-from engine.spec.folder import RunFolder, runs_folder
-from engine.spec.run import ModelSpec, RunSpec
-from engine.spec.state import RunState
-from engine.spec.text import N_, Message, say
+from engine.config.run_spec import ModelSpec, RunSpec
+from engine.messages.message import N_, Message, say
+from engine.protocol.commands import Shutdown
+from engine.protocol.state import RunState
+from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.run_list import discard, is_alive
 
 POLL_SECONDS = 0.1
 CONNECT_PATIENCE = 5.0

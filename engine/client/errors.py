@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.spec.text import Message
+from engine.messages.message import Message
 
 
 class ClientError(Exception):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from engine.spec.events import AnyEvent, decode
-from engine.spec.folder import RunFolder
+from engine.protocol.events import AnyEvent, decode
+from engine.runs.folder import RunFolder
 
 EVENT_BYTES = 1 << 20  # per poll: some 5,000 steps, decoded in about 10 ms
 LOG_BYTES = 256 << 10

@@ -11,14 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from engine.client import launched
-from engine.preflight.places import absolute_paths
-from engine.spec.errors import SpecError
-from engine.spec.fields import FieldError
-from engine.spec.files import save_spec
-from engine.spec.folder import RunFolder, runs_folder
-from engine.spec.run import RunSpec
-from engine.spec.text import N_, say
+from engine.config.fields import FieldError
+from engine.config.places import absolute_paths
+from engine.config.run_spec import RunSpec
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import save_spec
+from engine.messages.message import N_, say
+from engine.runs import pid_file
+from engine.runs.folder import RunFolder, runs_folder
 
 Mode = Literal["train", "wait", "serve", "resume"]
 
@@ -114,7 +114,7 @@ def launch(folder: RunFolder, mode: Mode, exit_when_done: bool = False) -> subpr
         )
     finally:
         os.close(log)
-    launched.note(folder, process.pid)
+    pid_file.note(folder, process.pid)
     if not has_accelerator():
         # Training on the processor would take the time the screen needs to answer keys.
         with suppress(OSError):

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
-from engine.client import holder
-from engine.client.control import Control
+from engine.client.connection import Control
 from engine.client.errors import ClientError, CommandRefused, EngineGone
-from engine.client.runs import is_alive
-from engine.spec.commands import Shutdown, Stop, StopMode
-from engine.spec.folder import RunFolder
+from engine.protocol.commands import Shutdown, Stop, StopMode
+from engine.runs import lock_owner
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import is_alive
 
 GRACE_SECONDS: dict[StopMode, float] = {"save": 120.0, "now": 15.0, "discard": 15.0}
 POLL_SECONDS = 0.2
@@ -25,7 +25,7 @@ Phase = Literal["asked", "frozen", "silent", "now", "force"]
 Tell = Callable[[Phase], None]
 
 
-async def stop(folder: RunFolder, mode: StopMode, tell: Tell, grace: float | None = None) -> holder.Survived:
+async def stop(folder: RunFolder, mode: StopMode, tell: Tell, grace: float | None = None) -> lock_owner.Survived:
     """Stop the run and end its engine; returns what is whole on disk afterwards.
 
     `grace`: seconds without a sign of life (an event, a line of log) before the next, stronger step is taken.
@@ -42,8 +42,8 @@ async def stop(folder: RunFolder, mode: StopMode, tell: Tell, grace: float | Non
         await _wait(folder, min(patience, GRACE_SECONDS["now"]), tell)
     if is_alive(folder):
         tell("force")
-        return await asyncio.to_thread(holder.end, folder)
-    return await asyncio.to_thread(holder.survived, folder)
+        return await asyncio.to_thread(lock_owner.end, folder)
+    return await asyncio.to_thread(lock_owner.survived, folder)
 
 
 async def _ask(folder: RunFolder, mode: StopMode) -> bool:
@@ -67,7 +67,7 @@ async def _wait(folder: RunFolder, grace: float, tell: Tell) -> bool:
         now = time.monotonic()
         if (seen := _signs(folder)) != signs:
             signs, since = seen, now
-        if not holder.is_frozen(folder):
+        if not lock_owner.is_frozen(folder):
             frozen_since = None
         elif frozen_since is None:
             frozen_since = now

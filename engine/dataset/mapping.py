@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from engine.config.run_spec import DatasetSpec
 from engine.dataset.turns import KNOWN_ROLES, Turn, as_string, as_turns, is_turn, through_answer, unpacked
-from engine.spec.run import DatasetSpec
-from engine.spec.text import N_, Message, say
+from engine.messages.message import N_, Message, say
 
 Row = AnyMapping[str, Any]
 Kind = Literal["alpaca", "messages", "text", "preference", "unknown"]

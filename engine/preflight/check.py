@@ -8,16 +8,16 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from engine.preflight.data import check_dataset
-from engine.preflight.hub import token_source
-from engine.preflight.llama_cpp import find_llama_cpp
+from engine.config.fields import FieldError
+from engine.config.places import is_hub_id, local_path
+from engine.config.quantizations import QUANTIZATIONS
+from engine.config.run_spec import RunSpec
+from engine.dataset.peek import check_dataset
+from engine.export.llama_cpp import find_llama_cpp
+from engine.hub.errors import token_source
+from engine.messages.message import N_, Message, say
 from engine.preflight.model import check_model, merged_bytes
-from engine.preflight.places import is_hub_id, local_path
-from engine.spec.fields import FieldError
-from engine.spec.folder import runs_folder
-from engine.spec.quantizations import QUANTIZATIONS
-from engine.spec.run import RunSpec
-from engine.spec.text import N_, Message, say
+from engine.runs.folder import runs_folder
 
 # The packages any one of which a tracker needs. They are not among Loris's own.
 TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "trackio": ("trackio",)}

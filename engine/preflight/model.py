@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from engine.preflight.places import is_hub_id, is_local, local_path
-from engine.spec.fields import FieldError
-from engine.spec.run import ModelSpec
-from engine.spec.text import N_, Message, say
+from engine.config.fields import FieldError
+from engine.config.places import is_hub_id, is_local, local_path
+from engine.config.run_spec import ModelSpec
+from engine.messages.message import N_, Message, say
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _BILLIONS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)[bB](?![A-Za-z0-9])")

@@ -14,10 +14,10 @@ from typing import NoReturn
 
 import msgspec
 
-from engine.environment import hub_is_near, set_environment, versions
-from engine.failures import RunFailed, explain
-from engine.spec.report import AnyProof, ProofFailed, ProofProgress, ProofRequest, decode_request, encode
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.protocol.data_report import AnyProof, ProofFailed, ProofProgress, ProofRequest, decode_request, encode
+from engine.runtime.environment import hub_is_near, set_environment, versions
+from engine.runtime.failures import RunFailed, explain
 
 
 def main() -> NoReturn:
@@ -46,7 +46,7 @@ def main() -> NoReturn:
     if not hub_is_near():
         os.environ["HF_HUB_OFFLINE"] = "1"
 
-    from engine.proof.proof import Cancelled, prove  # imports unsloth
+    from engine.proof.prove import Cancelled, prove  # imports unsloth
     from engine.proof.tokenizers import Tokenizers
 
     tokenizers = Tokenizers()

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from engine.data import refused_row, trained_tokens
 from engine.dataset.mapping import BadRow, Example, Row
-from engine.failures import RunFailed
-from engine.learned import MASKED, ends
-from engine.spec.report import ProvenRow, TokenView
-from engine.spec.text import Message
-from engine.style import Style
+from engine.messages.message import Message
+from engine.prompting.prompt_format import Style
+from engine.protocol.data_report import ProvenRow, TokenView
+from engine.runtime.failures import RunFailed
+from engine.training.check_labels import MASKED, ends
+from engine.training.prepare import refused_row, trained_tokens
 
 SHOWN_EXAMPLES = 20  # from the start; those with a problem come on top
 SHOWN_OF_A_KIND = 3
@@ -46,7 +46,7 @@ class Concern:
 
 @dataclass
 class Measures:
-    """What was counted. `lengths`, `answers_at`: see `engine.spec.report.DataReport`."""
+    """What was counted. `lengths`, `answers_at`: see `engine.protocol.data_report.DataReport`."""
 
     rows: int = 0
     tokens: int = 0

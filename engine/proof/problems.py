@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from engine.config.fields import FieldError
+from engine.config.run_spec import RunSpec
 from engine.dataset.mapping import BadRow, Row
-from engine.failures import RunFailed
+from engine.messages.message import N_, Message, say
 from engine.proof.measure import Concern, Measures
-from engine.spec.fields import FieldError
-from engine.spec.report import Fix, Problem
-from engine.spec.run import RunSpec
-from engine.spec.text import N_, Message, say
+from engine.protocol.data_report import Fix, Problem
+from engine.runtime.failures import RunFailed
 
 LENGTH = "model.max_seq_length"
 MOST_LENGTH = 131_072

@@ -11,13 +11,13 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from engine.config.places import is_local
+from engine.config.sources import Slice, Source, parse_split
 from engine.dataset.mapping import BadRow, Row
-from engine.failures import RunFailed, explain
-from engine.preflight.places import is_local
-from engine.preflight.rows import DataError
-from engine.preflight.sources import files_of, open_source, sliced
-from engine.spec.sources import Slice, Source, parse_split
-from engine.spec.text import N_, Message
+from engine.dataset.open_source import files_of, open_source, sliced
+from engine.dataset.row_file import DataError
+from engine.messages.message import N_, Message
+from engine.runtime.failures import RunFailed, explain
 
 MOST_ROWS = 100_000  # measured, unless all are asked for
 HUB_ROWS = 2_000  # of a Hub dataset, streamed
@@ -62,7 +62,7 @@ class Sample:
             else:
                 yield from self._in_order()
         except DataError as error:
-            from engine.loading import unreadable  # which imports datasets
+            from engine.training.load_rows import unreadable  # which imports datasets
 
             raise unreadable(error, self._source, self.field, self._split_field) from error
 

@@ -10,8 +10,8 @@ from typing import Any
 from transformers import AutoConfig, GenerationConfig
 from unsloth.tokenizer_utils import load_correct_tokenizer
 
-from engine.failures import explain
-from engine.spec.run import ModelSpec
+from engine.config.run_spec import ModelSpec
+from engine.runtime.failures import explain
 
 
 class Tokenizers:
@@ -40,7 +40,7 @@ class Tokenizers:
 
 
 def stop_ids(model: ModelSpec, tokenizer: Any) -> list[int]:
-    """The same as `engine.model.stop_ids`, of a model that is not loaded."""
+    """The same as `engine.model.loading.stop_ids`, of a model that is not loaded."""
     name, revision = model.model_name, model.revision or "main"
     adapter = Path(name) / "adapter_config.json"
     if adapter.is_file():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.client.runs import list_runs
+from engine.runs.run_list import list_runs
 from tests.e2e.tmux import Tmux
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
@@ -23,7 +23,7 @@ WIZARD = f"""
 import sys
 from engine.client import launch
 launch.ENGINE = ({str(ROOT / "tests/unit/fake_engine.py")!r},)
-from tui.cli import main
+from tui.cli.main import main
 sys.exit(main(["demo", "--lang", "en"]))
 """
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from engine.client.runs import is_alive, list_runs
-from engine.spec.events import decode
-from engine.spec.folder import RunFolder
-from engine.spec.state import RunState, fold
+from engine.protocol.events import decode
+from engine.protocol.state import RunState, fold
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import is_alive, list_runs
 from tests.e2e.tmux import Tmux
 from tests.engine.aftermath import nothing_broken, truth
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from engine.control import Control
-from engine.serve import Server
-from engine.spec.files import save_spec
-from engine.spec.presets import find_preset
-from engine.spec.run import RunSpec
+from engine.config.presets import find_preset
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
+from engine.runtime.control import Control
+from engine.runtime.server import Server
 from tests.engine.process import ENVIRONMENT, PATIENCE, ROOT, Engine, changed
 
 

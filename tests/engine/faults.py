@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from engine import exporting, model, train, trainer
-from engine.saving import merge
-from engine.saving.job import Work
-from engine.spec import complete, machine
+from engine.export import exports, merge
+from engine.export.export_job import Work
+from engine.model import loading
+from engine.runs import machine, manifest
+from engine.training import recipe, trainer
 from tests.engine.process import PLANTED
 
 
@@ -143,14 +144,14 @@ def clock(at: float) -> None:
 
 def killcheckpoint(at: float) -> None:
     """kill -9 once the files of a checkpoint are written, and before it counts."""
-    usual = complete.seal
+    usual = manifest.seal
 
     def seal(folder: Any, step: int = 0, eval_loss: float | None = None) -> int:
         if step == at:
             die()
         return usual(folder, step, eval_loss)
 
-    complete.seal = seal
+    manifest.seal = seal
 
 
 def killadapter(_at: float) -> None:
@@ -160,7 +161,7 @@ def killadapter(_at: float) -> None:
 
 def killexport(_at: float) -> None:
     """kill -9 once the files of the merged model are written, and before it counts."""
-    exporting.check_merged = lambda *_: die()  # type: ignore[attr-defined]
+    exports.check_merged = lambda *_: die()  # type: ignore[attr-defined]
 
 
 def _held(usual: Callable[..., Any]) -> Callable[..., Any]:
@@ -175,23 +176,23 @@ def _held(usual: Callable[..., Any]) -> Callable[..., Any]:
 
 def holdload(_at: float) -> None:
     """Loading the model takes for ever."""
-    model.load = _held(model.load)
+    loading.load = _held(loading.load)
 
 
 def holdprepare(_at: float) -> None:
     """So does preparing the data."""
-    train.prepare = _held(train.prepare)  # type: ignore[attr-defined]
+    recipe.prepare = _held(recipe.prepare)  # type: ignore[attr-defined]
 
 
 def holdexport(_at: float) -> None:
     """So does merging, with a half-made model in its folder."""
-    usual = exporting.save_merged_16bit
+    usual = exports.save_merged_16bit
 
     def save(work: Any, folder: Any) -> None:
         usual(work, folder)
         time.sleep(10_000)
 
-    exporting.save_merged_16bit = save  # type: ignore[attr-defined]
+    exports.save_merged_16bit = save  # type: ignore[attr-defined]
 
 
 def killswap(_at: float) -> None:

@@ -15,7 +15,7 @@ import torch
 from datasets import load_dataset
 from trl import SFTConfig, SFTTrainer
 
-from engine.spec.files import load_spec
+from engine.config.spec_files import load_spec
 
 spec = load_spec(Path(sys.argv[1]))
 GPU = torch.cuda.is_available()  # from Ampere on

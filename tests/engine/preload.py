@@ -1,6 +1,6 @@
 """What the process that engines are forked off imports: all that an engine does."""
 
-from engine.environment import set_environment, versions
+from engine.runtime.environment import set_environment, versions
 
 set_environment(versions())
 

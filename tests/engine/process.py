@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from engine.spec import commands as co
-from engine.spec import events as ev
-from engine.spec.files import save_spec
-from engine.spec.folder import RunFolder
-from engine.spec.run import GenerationSpec, RunSpec
+from engine.config.run_spec import GenerationSpec, RunSpec
+from engine.config.spec_files import save_spec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
+from engine.runs.folder import RunFolder
 from tests.engine.warm import Forked, fits
 
 ROOT = Path(__file__).parents[2]

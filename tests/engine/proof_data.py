@@ -9,13 +9,13 @@ import unsloth  # noqa: F401  first, for it patches the others
 # isort: on
 
 
-from engine import learned
-from engine.proof.proof import prove
+from engine.config.check import build
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import to_values
+from engine.proof.prove import prove
 from engine.proof.tokenizers import Tokenizers
-from engine.spec.check import build
-from engine.spec.files import to_values
-from engine.spec.report import DataReport
-from engine.spec.run import RunSpec
+from engine.protocol.data_report import DataReport
+from engine.training import check_labels
 
 Rows = list[dict[str, Any]]
 ALPACA: Rows = [
@@ -48,7 +48,7 @@ def trained_rows(trainer: Any) -> list[list[tuple[int, bool]]]:
     rows = trainer.train_dataset
     labels = rows["labels"] if "labels" in rows.column_names else rows["input_ids"]
     return [
-        [(token, label != learned.MASKED) for token, label in zip(ids, marks, strict=True)]
+        [(token, label != check_labels.MASKED) for token, label in zip(ids, marks, strict=True)]
         for ids, marks in zip(rows["input_ids"], labels, strict=True)
     ]
 

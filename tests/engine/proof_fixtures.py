@@ -15,11 +15,12 @@ import unsloth  # noqa: F401  first, for it patches the others
 import pytest
 from trl import SFTTrainer
 
-from engine import data, learned, model, train
+from engine.config.run_spec import RunSpec
+from engine.model import loading
 from engine.proof.tokenizers import Tokenizers
-from engine.record import EventWriter
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
+from engine.runs.folder import RunFolder
+from engine.runtime.event_writer import EventWriter
+from engine.training import check_labels, prepare, recipe
 from tests.engine.process import changed
 from tests.engine.proof_data import Rows
 
@@ -30,10 +31,10 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> EventWriter:
 
 
 @pytest.fixture(scope="module")
-def loaded(demo: RunSpec, record: EventWriter) -> model.Loaded:
+def loaded(demo: RunSpec, record: EventWriter) -> loading.Loaded:
     """The demo's model with a fresh adapter, which no test trains."""
-    found = model.load(demo.model, record)
-    model.add_adapter(found, demo.lora, demo.model.max_seq_length, record)
+    found = loading.load(demo.model, record)
+    loading.add_adapter(found, demo.lora, demo.model.max_seq_length, record)
     return found
 
 
@@ -50,23 +51,23 @@ def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
 
 @pytest.fixture
 def trainer_for(
-    demo: RunSpec, loaded: model.Loaded, record: EventWriter, tmp_path: Path
+    demo: RunSpec, loaded: loading.Loaded, record: EventWriter, tmp_path: Path
 ) -> Callable[[RunSpec], Any]:
     """The trainer that the engine would train with, its rows masked and looked at."""
 
     def make(spec: RunSpec) -> Any:
         if spec.model.model_name == demo.model.model_name:  # the engine's own tokenizer; named templates change it
-            tokenizer, stops = deepcopy(loaded.tokenizer), model.stop_ids(loaded)
+            tokenizer, stops = deepcopy(loaded.tokenizer), loading.stop_ids(loaded)
         else:
             tokenizer, stops = Tokenizers().get(spec.model)
-        prepared, tokenizer = data.prepare(spec, tokenizer, stops, record)
+        prepared, tokenizer = prepare.prepare(spec, tokenizer, stops, record)
         trainer = SFTTrainer(
             model=loaded.model, processing_class=tokenizer, train_dataset=prepared.train,
-            args=train.arguments(loaded, spec, RunFolder(tmp_path), len(prepared.train), record),
+            args=recipe.arguments(loaded, spec, RunFolder(tmp_path), len(prepared.train), record),
         )  # fmt: skip
         if prepared.response_part:
-            train.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
-        learned.look(trainer, prepared, spec, stops, record)
+            recipe.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
+        check_labels.look(trainer, prepared, spec, stops, record)
         return trainer
 
     return make

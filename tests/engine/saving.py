@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from engine.spec import commands as co
-from engine.spec import events as ev
+from engine.protocol import commands as co
+from engine.protocol import events as ev
 from tests.engine.process import ENVIRONMENT, PATIENCE, Client, Engine
 
 __all__ = ["client", "engine", "small_disk"]  # fixtures, for a module to import

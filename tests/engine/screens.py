@@ -16,15 +16,15 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.client.launch import MODE_ARGUMENTS, Mode
-from engine.client.runs import is_alive
-from engine.spec import complete
-from engine.spec.folder import RunFolder, runs_folder
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.runs import manifest
+from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.run_list import is_alive
 from tests.engine.process import PATIENCE, Engine
 from tests.tui import waiting
 from tests.tui.fakes import screen_text
-from tui import i18n
 from tui.app import LorisApp
+from tui.text import translation
 
 TRUTH_SECONDS = 5.0  # in which every screen and command says what is so
 LORIS = Path(sys.executable).with_name("loris")
@@ -49,9 +49,9 @@ class Engines:
 @pytest.fixture
 def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
     monkeypatch.setenv("LORIS_HOME", str(tmp_path / "home"))
-    i18n.set_language("en")
+    translation.set_language("en")
     found = Engines()
-    monkeypatch.setattr("tui.resuming.launch", found.launch)
+    monkeypatch.setattr("engine.client.resume.launch", found.launch)
     yield found
     for engine in found.started:
         engine.kill()
@@ -115,7 +115,7 @@ def tells(engine: Engine, state: str) -> dict[str, Any]:
 def whole(folder: RunFolder) -> None:
     """Nothing that is offered is broken, and nobody is left."""
     assert not is_alive(folder)
-    for one in complete.checkpoints(folder.checkpoints):
-        assert complete.fault(one.path) == ""
+    for one in manifest.checkpoints(folder.checkpoints):
+        assert manifest.fault(one.path) == ""
     if folder.adapter.exists():
-        assert complete.fault(folder.adapter) == ""
+        assert manifest.fault(folder.adapter) == ""

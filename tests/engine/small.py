@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
 from tests.engine.process import Engine, changed
 
 

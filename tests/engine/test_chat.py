@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from engine.spec import commands as co
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.files import load_spec
-from engine.spec.folder import RunFolder
-from engine.spec.prompts import ALPACA, before_answer, fill
-from engine.spec.run import GenerationSpec, RunSpec
+from engine.config.prompt_templates import ALPACA, before_answer, fill
+from engine.config.run_spec import GenerationSpec, RunSpec
+from engine.config.spec_files import load_spec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
+from engine.runs import manifest
+from engine.runs.folder import RunFolder
 from tests.engine.process import ENVIRONMENT, ROOT, Client, Engine, changed
 from tests.tui.fakes import CpuMonitor, screen_text
 from tests.tui.test_chat import idle
@@ -72,7 +72,7 @@ def test_what_was_answered_at_a_checkpoint_is_of_its_weights(runs: tuple[Engine,
     """Asked again, the checkpoint says what it said while training went on; and not all say the same."""
     first, _ = runs
     settings = load_spec(first.folder.spec).generation
-    kept = {one.step: one.path for one in complete.checkpoints(first.folder.checkpoints)}
+    kept = {one.step: one.path for one in manifest.checkpoints(first.folder.checkpoints)}
     said = {a.step: a.answer for a in first.of(ev.Answered) if a.prompt == "Who are you?" and a.step in kept}
     assert sorted(said) == [2, 4, 6]
     assert len(set(said.values())) > 1
@@ -246,7 +246,7 @@ def test_what_is_saved_after_a_comparison_is_the_own_adapter_alone(
 
 def loris(*arguments: str | Path, home: Path, typed: str = "") -> subprocess.CompletedProcess[str]:
     """`loris chat` with these arguments."""
-    code = "import sys; from tui.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
     return subprocess.run(
         [sys.executable, "-c", code, "--lang", "en", "chat", *map(str, arguments)],
         input=typed, capture_output=True, text=True, timeout=300, cwd=ROOT,

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.control import Control
-from engine.record import EventWriter
-from engine.serve import Server
-from engine.spec import commands as co
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.protocol import commands as co
+from engine.runtime.control import Control
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.server import Server
 from tests.engine.sightings import NOBODY, permitted
 
 INPUTS = 10_000

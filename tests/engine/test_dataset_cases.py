@@ -15,14 +15,14 @@ import unsloth  # noqa: F401  first, for it patches the others
 import pytest
 from transformers import AutoTokenizer
 
-from engine import data, loading, markers, style
-from engine.failures import RunFailed
-from engine.preflight import peek
-from engine.preflight.data import check_dataset
-from engine.record import EventWriter
-from engine.spec import events as ev
-from engine.spec.files import load_spec, save_spec
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec, save_spec
+from engine.dataset.peek import check_dataset, peek
+from engine.prompting import mask_markers, prompt_format
+from engine.protocol import events as ev
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.failures import RunFailed
+from engine.training import load_rows, prepare
 from tests.dataset_cases import BAD, CASES, GOOD, Case
 from tests.engine.process import changed
 
@@ -74,7 +74,7 @@ def test_a_good_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path
 
     (tmp_path / "run").mkdir()
     record = EventWriter(tmp_path / "run/events.jsonl")
-    prepared, template = data.prepare(spec, tokenizer, [tokenizer.eos_token_id], record)
+    prepared, template = prepare.prepare(spec, tokenizer, [tokenizer.eos_token_id], record)
     first = prepared.train["text"][0].removeprefix("<s>")  # on a GPU the text itself has it
     assert first == case.text
     assert len(prepared.train) == case.rows
@@ -107,7 +107,7 @@ def test_a_bad_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path)
     (tmp_path / "run").mkdir()
     record = EventWriter(tmp_path / "run/events.jsonl")
     with pytest.raises(RunFailed) as caught:
-        data.prepare(spec, tokenizer, [tokenizer.eos_token_id], record)
+        prepare.prepare(spec, tokenizer, [tokenizer.eos_token_id], record)
     assert caught.value.exit_code == 2
     if caught.value.code != "dataset_empty":
         assert caught.value.field == field
@@ -145,16 +145,16 @@ def named(spec_of: Any, tokenizer: Any, tmp_path: Path) -> Callable[..., Any]:
         spec = spec_of(Case("named", "d.json", lambda folder: (folder / "d.json").write_text(rows)))
         spec = changed(spec, dataset={"chat_template": name})
         used = own or tokenizer
-        return data.prepare(spec, used, [used.eos_token_id], EventWriter(tmp_path / "events.jsonl"))
+        return prepare.prepare(spec, used, [used.eos_token_id], EventWriter(tmp_path / "events.jsonl"))
 
     return prepare
 
 
 def with_tokens_of(name: str, tokenizer: Any) -> Any:
     """The tokenizer with the tokens that a model of this template has, and its way to end an answer."""
-    template = style.CHAT_TEMPLATES[name][0]
+    template = prompt_format.CHAT_TEMPLATES[name][0]
     tokenizer.chat_template = template
-    tail = style.after_answer(tokenizer)
+    tail = prompt_format.after_answer(tokenizer)
     marks = re.findall(r"<[^<>\s'\"{}%]+>", template)
     tokenizer.add_special_tokens({"additional_special_tokens": sorted(set(marks) - {"<s>", "</s>"})})
     if end := re.search(r"<[^<>\s]+>", tail):
@@ -162,7 +162,7 @@ def with_tokens_of(name: str, tokenizer: Any) -> Any:
     return tokenizer
 
 
-@pytest.mark.parametrize("name", sorted(set(style.CHAT_TEMPLATES) - FITTING))
+@pytest.mark.parametrize("name", sorted(set(prompt_format.CHAT_TEMPLATES) - FITTING))
 def test_a_template_that_does_not_fit_says_so(name: str, named: Any) -> None:
     with pytest.raises(RunFailed) as caught:
         named(name)
@@ -170,23 +170,25 @@ def test_a_template_that_does_not_fit_says_so(name: str, named: Any) -> None:
     assert caught.value.field == "dataset.chat_template"
 
 
-@pytest.mark.parametrize("name", sorted(style.CHAT_TEMPLATES))
+@pytest.mark.parametrize("name", sorted(prompt_format.CHAT_TEMPLATES))
 def test_a_template_that_fits_masks_right(name: str, named: Any, tokenizer: Any) -> None:
     prepared, template = named(name, None if name in FITTING else with_tokens_of(name, tokenizer))
     text = prepared.train["text"][0]
-    ids = style.encode(template, text)
-    mask = markers.train_on_responses_only(
+    ids = prompt_format.encode(template, text)
+    mask = mask_markers.train_on_responses_only(
         None, instruction_part=prepared.instruction_part, response_part=prepared.response_part,
         tokenizer=template, return_function=True,
     )  # fmt: skip
     labels = mask({"input_ids": [ids]})["labels"][0]
-    learned = template.decode([label for label in labels if label != markers.MASKED])
-    asked = template.decode([token for token, label in zip(ids, labels, strict=True) if label == markers.MASKED])
+    learned = template.decode([label for label in labels if label != mask_markers.MASKED])
+    asked = template.decode(
+        [token for token, label in zip(ids, labels, strict=True) if label == mask_markers.MASKED]
+    )
     for turn in TURNS:
         where, elsewhere = (learned, asked) if turn["role"] == "assistant" else (asked, learned)
         assert turn["content"] in where
         assert turn["content"] not in elsewhere
-    kept = [label for label in labels if label != markers.MASKED]
+    kept = [label for label in labels if label != mask_markers.MASKED]
     assert template.eos_token_id in kept[-3:]
 
 
@@ -197,7 +199,7 @@ def test_evaluation_data_of_its_own(answers: int, spec_of: Any, tokenizer: Any, 
         "eval", "train.json", lambda folder: [(folder / n).write_text(rows) for n in ("train.json", "e.json")]
     )
     spec = changed(spec_of(case), dataset={"eval_path": str(tmp_path / "case/e.json"), "eval_split": "train[:1]"})
-    prepared, _ = data.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "events.jsonl"))
+    prepared, _ = prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "events.jsonl"))
     assert prepared.held_out
     assert (len(prepared.train), len(prepared.held_out)) == (answers, 1)
 
@@ -208,7 +210,7 @@ def test_a_sample_is_drawn_by_its_seed(spec_of: Any, tokenizer: Any, tmp_path: P
 
     def drawn(seed: int) -> list[str]:
         one = changed(spec, dataset={"sample_rows": 20, "sample_seed": seed})
-        return list(data.prepare(one, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))[0].train["text"])
+        return list(prepare.prepare(one, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))[0].train["text"])
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert len(set(drawn(1))) == 20
@@ -217,20 +219,20 @@ def test_a_sample_is_drawn_by_its_seed(spec_of: Any, tokenizer: Any, tmp_path: P
 def test_large_files_are_kept_on_disk_and_read_again_when_they_change(
     spec_of: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(load_rows, "IN_MEMORY_BYTES", 0)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     path = tmp_path / "case/d.jsonl"
     spec = spec_of(Case("large", "d.jsonl", lambda folder: None))
     for answers in (["a", "b"], ["c", "d", "e"]):
         path.write_text("".join(json.dumps({"question": "q", "answer": answer}) + "\n" for answer in answers))
-        prepared, _ = data.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))
+        prepared, _ = prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))
         assert [text[-5:-4] for text in prepared.train["text"]] == answers
     path.write_text('{"question": "q", "answer": "a"}\n{')
     with pytest.raises(RunFailed, match="Line 2 is not valid JSON"):
-        data.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))
+        prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))
 
 
 def test_a_constant_instruction_is_asked_in_the_chat_too(spec_of: Any, demo: RunSpec) -> None:
     spec = changed(demo, dataset={"instruction_column": "= Answer.", "input_column": "q", "output_column": "a"})
-    prompt = style.style_for(spec.dataset, "alpaca").prompt(None, [{"role": "user", "content": "Who?"}])
+    prompt = prompt_format.style_for(spec.dataset, "alpaca").prompt(None, [{"role": "user", "content": "Who?"}])
     assert "### Instruction:\nAnswer.\n\n### Input:\nWho?" in prompt

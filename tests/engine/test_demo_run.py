@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from engine.spec import commands as co
-from engine.spec import events as ev
-from engine.spec.run import GenerationSpec, RunSpec
+from engine.config.run_spec import GenerationSpec, RunSpec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
 from tests.engine.process import ENVIRONMENT, PATIENCE, ROOT, Client, Engine, changed
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.spec import commands as co
-from engine.spec import events as ev
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
 from tests.engine.process import Client, Engine, changed
 
 

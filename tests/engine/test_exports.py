@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.spec import commands as co
-from engine.spec import events as ev
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
 from tests.engine.process import GREEDY, Client, Engine
 from tests.engine.saving import (
     client,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.client.runs import is_alive
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.protocol import events as ev
+from engine.runs import manifest
+from engine.runs.run_list import is_alive
 from tests.engine.aftermath import after, truth
 from tests.engine.process import Engine
 from tests.engine.small import run_to_end, small
@@ -44,7 +44,7 @@ def cramped(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_disk_full_at_a_checkpoint(cramped: Engine) -> None:
     cramped.wait_for(lambda: told(cramped, "checkpoint_not_saved"))
     after(cramped, alive=True, checkpoint=2, trained=False)
-    assert [one.step for one in complete.checkpoints(cramped.folder.checkpoints)] == [2]
+    assert [one.step for one in manifest.checkpoints(cramped.folder.checkpoints)] == [2]
 
 
 def test_disk_full_at_saving_the_adapter(cramped: Engine) -> None:

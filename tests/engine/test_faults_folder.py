@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.client.holder import holder
-from engine.spec import commands as co
-from engine.spec import events as ev
-from engine.spec.run import RunSpec
-from engine.spec.state import fold
+from engine.config.run_spec import RunSpec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
+from engine.protocol.state import fold
+from engine.runs.lock_owner import holder
 from tests.engine.aftermath import after
 from tests.engine.process import ENVIRONMENT, ROOT, Client, Engine
 from tests.engine.small import run_to_end, small

@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.client import holder
 from engine.client import stop as stopping
 from engine.client.launch import launch
 from engine.client.stop import stop
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.files import save_spec
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
+from engine.protocol import events as ev
+from engine.runs import lock_owner, manifest
+from engine.runs.folder import RunFolder
 from tests.engine.aftermath import after, truth
 from tests.engine.process import Engine, changed
 from tests.engine.small import run_to_end, small
@@ -51,11 +50,11 @@ def test_killed_in_the_middle_of_a_checkpoint(demo: RunSpec, tmp_path: Path) -> 
     killed = run_to_end(tmp_path / "run", small(demo), "--exit", LORIS_FAULT="killcheckpoint@4")
     assert killed.process.returncode == -signal.SIGKILL
     after(killed, failure="killed", state="interrupted", alive=False, checkpoint=2, trained=False, exit_code=137)
-    assert list(killed.folder.checkpoints.glob(f"{complete.PARTIAL}*")), "it was being written"
+    assert list(killed.folder.checkpoints.glob(f"{manifest.PARTIAL}*")), "it was being written"
     later = run_to_end(tmp_path / "run", None, "--exit")
     assert later.finish() == 0
     assert [one.step for one in later.of(ev.Resumed)] == [2]
-    assert not list(later.folder.checkpoints.glob(f"{complete.PARTIAL}*"))
+    assert not list(later.folder.checkpoints.glob(f"{manifest.PARTIAL}*"))
     after(later, state="completed", alive=False, checkpoint=8, trained=True)
 
 
@@ -109,7 +108,7 @@ def test_killed_while_a_new_adapter_takes_the_place_of_the_old(trained: Engine, 
         served.wait_for_stage("serving")
     finally:
         served.kill()
-    assert complete.fault(trained.folder.adapter) == "", "the old one is back"
+    assert manifest.fault(trained.folder.adapter) == "", "the old one is back"
     later = run_to_end(trained.folder.path, None, "--resume", "--exit")
     assert later.finish() == 0
     after(later, state="completed", trained=True, checkpoint=10)
@@ -147,7 +146,7 @@ def test_sigterm_saves_a_checkpoint_first(demo: RunSpec, tmp_path: Path) -> None
 
 def test_frozen_then_ended_by_the_client(demo: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "ASK_SECONDS", 0.5)
-    monkeypatch.setattr(holder, "end", functools.partial(holder.end, patience=0.5))
+    monkeypatch.setattr(lock_owner, "end", functools.partial(lock_owner.end, patience=0.5))
     engine = Engine(tmp_path / "run", small(demo, max_steps=500), "--exit", LORIS_FAULT="hang@4")
     try:
         engine.wait_for(lambda: len(engine.of(ev.Step)) == 3)
@@ -155,7 +154,7 @@ def test_frozen_then_ended_by_the_client(demo: RunSpec, tmp_path: Path, monkeypa
         after(engine, state="training", alive=True, frozen=True, checkpoint=2)
         engine.process.send_signal(signal.SIGCONT)
         after(engine, state="training", alive=True, frozen=False)
-        assert holder.holder(engine.folder) == engine.process.pid
+        assert lock_owner.holder(engine.folder) == engine.process.pid
         # It cannot hear a stop, and later hangs within a step, so that SIGTERM does not end it either.
         engine.process.send_signal(signal.SIGSTOP)
         left = asyncio.run(stop(engine.folder, "save", lambda _phase: None, 0.5))
@@ -164,7 +163,7 @@ def test_frozen_then_ended_by_the_client(demo: RunSpec, tmp_path: Path, monkeypa
     finally:
         engine.kill()
     after(engine, failure="killed", state="interrupted", alive=False, frozen=False, checkpoint=2)
-    assert holder.holder(engine.folder) is None
+    assert lock_owner.holder(engine.folder) is None
 
 
 def test_sigterm_during_the_import_ends_it_at_once(demo: RunSpec, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.client.runs import summarise
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.protocol import events as ev
+from engine.runs import manifest
+from engine.runs.run_list import summarise
 from tests.engine.aftermath import after
 from tests.engine.process import changed
 from tests.engine.small import run_to_end, small
@@ -46,7 +46,7 @@ def test_the_best_checkpoint_by_evaluation_is_kept(demo: RunSpec, tmp_path: Path
     measured = {one.step: one.eval_loss for one in engine.of(ev.Evaluated)}
     best = min(measured, key=lambda step: measured[step])
     assert best < 10, f"the fault did what it is for: {measured}"
-    kept = complete.checkpoints(engine.folder.checkpoints)
+    kept = manifest.checkpoints(engine.folder.checkpoints)
     assert [one.step for one in kept] == [12, best]
     assert kept[1].eval_loss == pytest.approx(measured[best])
     assert [one.step for one in engine.of(ev.CheckpointSaved) if one.best][-1] == best

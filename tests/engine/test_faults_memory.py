@@ -5,8 +5,8 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
-from engine.spec import events as ev
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.protocol import events as ev
 from tests.engine.aftermath import after
 from tests.engine.process import Engine
 from tests.engine.small import run_to_end, small

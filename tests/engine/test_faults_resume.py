@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from engine.spec import commands as co
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.files import load_spec
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
+from engine.runs import manifest
 from tests.engine.aftermath import after
 from tests.engine.process import Client, Engine, changed
 from tests.engine.small import run_to_end, small
@@ -91,7 +91,7 @@ def test_more_steps_go_on_from_a_finished_run(straight: Engine, tmp_path: Path) 
     assert more.finish() == 0
     assert more.of(ev.TrainingFinished)[-1].steps == STEPS + 3
     assert [s.step for s in more.of(ev.Step)][STEPS:] == [STEPS + 1, STEPS + 2, STEPS + 3]
-    assert complete.fault(more.folder.adapter) == ""
+    assert manifest.fault(more.folder.adapter) == ""
 
 
 def test_settings_that_may_not_change_are_refused(straight: Engine, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_settings_that_may_not_change_are_refused(straight: Engine, tmp_path: Pa
         ("resume_refused", "training.learning_rate")
     ]
     assert len(refused.of(ev.Step)) == STEPS
-    assert complete.fault(refused.folder.adapter) == "", "what was trained before is still there"
+    assert manifest.fault(refused.folder.adapter) == "", "what was trained before is still there"
 
 
 def test_all_steps_done_but_no_adapter(straight: Engine, tmp_path: Path) -> None:

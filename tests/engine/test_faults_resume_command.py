@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from engine.client.holder import holder
-from engine.client.runs import is_alive
-from engine.spec import commands as co
-from engine.spec import events as ev
-from engine.spec.files import load_spec
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
+from engine.runs.folder import RunFolder
+from engine.runs.lock_owner import holder
+from engine.runs.run_list import is_alive
 from tests.engine.aftermath import after
 from tests.engine.process import PATIENCE, Client, Engine
 from tests.engine.small import run_to_end, small
-from tui import resuming
-from tui.cli import main
+from tui.cli.main import main
 
 
 def resume(engine: Engine, *more: str) -> int:
@@ -92,7 +91,7 @@ def quick_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Engine]]:
     def launch(folder: RunFolder, mode: str) -> None:
         started.append(Engine(folder.path, None, f"--{mode}", "--exit", LORIS_FAULT="slow@0.05"))
 
-    monkeypatch.setattr(resuming, "launch", launch)
+    monkeypatch.setattr(resume, "launch", launch)
     yield started
     for engine in started:
         engine.kill()

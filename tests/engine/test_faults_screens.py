@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.client.runs import is_alive, summarise
-from engine.spec import events as ev
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.protocol import events as ev
+from engine.runs.run_list import is_alive, summarise
 from tests.engine.process import Engine
 from tests.engine.screens import (
     TRUTH_SECONDS,
@@ -31,9 +31,9 @@ from tests.engine.screens import (
 )
 from tests.engine.test_faults_resume import small
 from tests.tui.fakes import screen_text
+from tui.dialogs.run import FailureModal
 from tui.screens.home import HomeScreen
-from tui.settings import Settings, save_settings
-from tui.widgets.dialogs import FailureModal
+from tui.state.settings import Settings, save_settings
 from tui.widgets.list_box import ListBox
 
 __all__ = ["engines"]  # a fixture

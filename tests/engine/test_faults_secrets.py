@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.spec import events as ev
-from engine.spec.files import load_spec
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec
+from engine.protocol import events as ev
 from tests.engine.aftermath import after
 from tests.engine.process import PLANTED, Engine, changed
 from tests.engine.sightings import NOBODY, Watch, files_with, reads_as

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.client import holder
 from engine.client import stop as stopping
-from engine.client.runs import is_alive
 from engine.client.stop import Phase, stop
-from engine.spec import commands as co
-from engine.spec import events as ev
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
+from engine.runs import lock_owner
+from engine.runs.run_list import is_alive
 from tests.engine.aftermath import after
 from tests.engine.process import Client, Engine, changed
 from tests.engine.small import small
@@ -109,7 +109,7 @@ def test_stop_by_force(
 ) -> None:
     """Its process is frozen and hears nothing: what is whole on disk is named, and stays."""
     monkeypatch.setattr(stopping, "ASK_SECONDS", 0.5)
-    monkeypatch.setattr(holder, "end", functools.partial(holder.end, patience=0.5))
+    monkeypatch.setattr(lock_owner, "end", functools.partial(lock_owner.end, patience=0.5))
     engine = held(demo, tmp_path / "run", stage, fault)
     phases: list[Phase] = []
     try:

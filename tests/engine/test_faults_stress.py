@@ -13,11 +13,11 @@ from statistics import median
 
 import pytest
 
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.files import load_spec, save_spec
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec, save_spec
+from engine.protocol import events as ev
+from engine.runs import manifest
+from engine.runs.folder import RunFolder
 from tests.engine.aftermath import after
 from tests.engine.process import Engine, changed
 from tests.engine.small import run_to_end, small
@@ -49,7 +49,7 @@ def reached(engine: Engine, moment: str, before: int) -> Callable[[], object]:
         "load": lambda: stage("loading"),
         "prepare": lambda: stage("preparing"),
         "step": lambda: any(isinstance(e, ev.Step) for e in engine.events()[before:]),
-        "checkpoint": lambda: any(folder.checkpoints.glob(f"{complete.PARTIAL}*")),
+        "checkpoint": lambda: any(folder.checkpoints.glob(f"{manifest.PARTIAL}*")),
         "adapter": lambda: any(folder.path.glob(".adapter.*")),
         "merge": lambda: any(folder.exports.glob(".merged*")),
     }[moment]
@@ -101,13 +101,13 @@ def test_random_kills(demo: RunSpec, tmp_path: Path, capsys: pytest.CaptureFixtu
             engine.kill()
         counts[f"exit {code}"] += 1
         counts[f"in stage {[e.stage for e in engine.of(ev.StageChanged)][-1:]}"] += killed
-        counts["half-written checkpoints"] += len(list(folder.checkpoints.glob(f"{complete.PARTIAL}*")))
+        counts["half-written checkpoints"] += len(list(folder.checkpoints.glob(f"{manifest.PARTIAL}*")))
         counts["half-written adapters"] += len(list(folder.path.glob(".adapter.*")))
         counts["half-written models"] += len(list(folder.exports.glob(".merged*")))
         state, failure = expected(engine.events())
         seen = after(engine, state=state, failure=failure, alive=False, trained=folder.adapter.is_dir())
         counts[f"told {state} {failure or ''}".rstrip()] += 1
-        newest = complete.newest(folder.checkpoints)
+        newest = manifest.newest(folder.checkpoints)
         assert (newest.step if newest else 0) >= step, "what was reached is not lost"
         step = newest.step if newest else 0
         assert seen["checkpoint"] == (step or None)

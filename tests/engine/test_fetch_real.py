@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.fetch_llama import fetch, needs
-from engine.preflight.gguf_file import read_head
-from engine.preflight.llama_cpp import find_llama_cpp
+from engine.export.build_llama_cpp import fetch, needs
+from engine.export.gguf_header import read_head
+from engine.export.llama_cpp import find_llama_cpp
 from tests.engine.process import Client, Engine
 from tests.engine.saving import client, engine, export, saved
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.preflight.gguf_file import read_head
-from engine.spec import commands as co
-from engine.spec import events as ev
+from engine.export.gguf_header import read_head
+from engine.protocol import commands as co
+from engine.protocol import events as ev
 from tests.engine.process import Client, Engine
 from tests.engine.saving import (
     client,

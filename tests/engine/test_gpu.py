@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from engine.client.launch import has_accelerator
-from engine.spec import events as ev
-from engine.spec.files import load_spec
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec
+from engine.protocol import events as ev
 from tests.engine.aftermath import after
 from tests.engine.process import Engine
 from tests.engine.small import run_to_end, small

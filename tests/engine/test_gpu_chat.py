@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from engine.spec import commands as co
-from engine.spec import events as ev
-from engine.spec.files import save_spec
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
 from tests.engine.process import ENVIRONMENT, GREEDY, ROOT, Client, Engine, changed
 
 pytestmark = pytest.mark.gpu
@@ -26,13 +26,13 @@ import unsloth
 import torch
 from unsloth import FastLanguageModel
 from engine import model
-from engine.adapters import Others
-from engine.chat import generate, inference
-from engine.record import EventWriter
-from engine.spec.files import load_spec
-from engine.spec.run import GenerationSpec
-from engine.style import Style
-from engine.untouched import untouched
+from engine.inference.other_adapter import Others
+from engine.inference.generate import generate, inference
+from engine.runtime.event_writer import EventWriter
+from engine.config.spec_files import load_spec
+from engine.config.run_spec import GenerationSpec
+from engine.prompting.prompt_format import Style
+from engine.inference.base_model import untouched
 
 spec, record = load_spec(Path(sys.argv[1])), EventWriter(Path(sys.argv[2]))
 asked = [{"role": "user", "content": "Who are you?"}]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.client.launch import has_accelerator
-from engine.spec import events as ev
+from engine.protocol import events as ev
 from tests.engine.process import Client, Engine
 from tests.engine.saving import client, engine, export, names, plainly, saved
 

@@ -15,11 +15,11 @@ from typing import Any
 import psutil
 import pytest
 
-from engine.client.runs import is_alive
-from engine.spec import commands as co
-from engine.spec import events as ev
-from engine.spec.files import load_spec, save_spec
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec, save_spec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
+from engine.runs.run_list import is_alive
 from tests.engine.process import ENVIRONMENT, PATIENCE, ROOT, Client, Engine, changed
 from tests.engine.sightings import command_lines
 from tests.hub_stub import HubStub
@@ -94,7 +94,7 @@ def test_one_chats_while_it_uploads_and_the_line_may_drop(engine: Engine, hub: H
     client = Client(engine.folder)
     client.send(co.Push, kind="adapter", repo_id="mine", token=TYPED)
     engine.wait_for(lambda: hub.asked("POST .*/commit/"))
-    assert b"engine.push" in command_lines(), "it is at work, and no process shows the token"
+    assert b"engine.hub" in command_lines(), "it is at work, and no process shows the token"
     assert TYPED.encode() not in command_lines()
     for process in psutil.Process(engine.process.pid).children(recursive=True):
         assert TYPED not in repr(process.environ())
@@ -148,7 +148,7 @@ class Command:
     def __init__(self, engine: Engine, hub: HubStub, *options: str, token: str = TYPED) -> None:
         home = engine.folder.path.parent
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "import sys; from tui.cli import main; sys.exit(main())", *options],
+            [sys.executable, "-c", "import sys; from tui.cli.main import main; sys.exit(main())", *options],
             env={**ENVIRONMENT, "LORIS_HOME": str(home), **hub.environment(home / "hf", token)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

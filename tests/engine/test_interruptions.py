@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from engine.spec import events as ev
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.protocol import events as ev
 from tests.engine.process import Engine, changed
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.spec import commands as co
+from engine.protocol import commands as co
 from tests.engine.process import Client, Engine
 from tests.engine.saving import client, ending, engine, export, names, refused, until, wait_until_gone
 

@@ -13,11 +13,11 @@ import unsloth  # noqa: F401  first, for it patches the others
 import pytest
 from transformers import AutoTokenizer
 
-from engine.saving.go_template import GoTemplate, NoTemplate, derive
-from engine.saving.job import Work
-from engine.saving.ollama import create, modelfile, template_of
-from engine.spec.run import GenerationSpec, RunSpec
-from engine.style import Style, choose_template
+from engine.config.run_spec import GenerationSpec, RunSpec
+from engine.export.export_job import Work
+from engine.export.go_template import GoTemplate, NoTemplate, derive
+from engine.export.ollama import create, modelfile, template_of
+from engine.prompting.prompt_format import Style, choose_template
 from tests.go_template import ollama
 
 FAMILIES = (

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine.spec.files import save_spec
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
 from tests.engine.process import ENVIRONMENT, ROOT, Engine, changed
 
 SCRIPT = """
@@ -19,10 +19,10 @@ import unsloth
 import torch
 from unsloth import FastLanguageModel
 from engine import model
-from engine.adapters import Others
-from engine.untouched import untouched
-from engine.record import EventWriter
-from engine.spec.files import load_spec
+from engine.inference.other_adapter import Others
+from engine.inference.base_model import untouched
+from engine.runtime.event_writer import EventWriter
+from engine.config.spec_files import load_spec
 
 spec, first, second, events = map(Path, sys.argv[1:])
 spec, record = load_spec(spec).model, EventWriter(events)

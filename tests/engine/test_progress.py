@@ -7,12 +7,12 @@ from pathlib import Path
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from engine.control import Control
-from engine.progress import Progress
-from engine.record import EventWriter
-from engine.spec import events as ev
-from engine.spec.state import fold
-from tui.printer import step_facts
+from engine.protocol import events as ev
+from engine.protocol.state import fold
+from engine.runtime.control import Control
+from engine.runtime.event_writer import EventWriter
+from engine.training.callback import Progress
+from tui.cli.printer import step_facts
 
 
 def test_a_loss_that_is_no_number_is_told_and_not_lost(tmp_path: Path) -> None:

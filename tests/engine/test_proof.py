@@ -18,11 +18,11 @@ from transformers import AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template, standardize_sharegpt, train_on_responses_only
 
-from engine import model
-from engine.failures import RunFailed
+from engine.config.run_spec import RunSpec
+from engine.model import loading
 from engine.proof.tokenizers import Tokenizers
-from engine.spec.report import at_length
-from engine.spec.run import RunSpec
+from engine.protocol.data_report import at_length
+from engine.runtime.failures import RunFailed
 from tests.engine.process import changed
 from tests.engine.proof_data import (
     ALPACA,
@@ -113,7 +113,7 @@ def family(demo: RunSpec, tmp_path: Path) -> Callable[[RunSpec, str], RunSpec]:
 
 @pytest.mark.parametrize("template", FAMILIES)
 def test_the_same_as_training_and_as_a_notebook(
-    template: str, spec_for: Any, trainer_for: Any, family: Any, loaded: model.Loaded, tmp_path: Path
+    template: str, spec_for: Any, trainer_for: Any, family: Any, loaded: loading.Loaded, tmp_path: Path
 ) -> None:
     eos, question, answer = FAMILIES[template]
     spec = family(spec_for(SHAREGPT, chat_template=template), eos)

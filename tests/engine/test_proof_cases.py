@@ -12,12 +12,12 @@ import unsloth  # noqa: F401  first, for it patches the others
 
 import pytest
 
-from engine.failures import RunFailed
-from engine.proof.proof import prove
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec, save_spec
+from engine.proof.prove import prove
 from engine.proof.tokenizers import Tokenizers
-from engine.spec.files import load_spec, save_spec
-from engine.spec.report import DataReport
-from engine.spec.run import RunSpec
+from engine.protocol.data_report import DataReport
+from engine.runtime.failures import RunFailed
 from tests.dataset_cases import BAD, GOOD, Case
 from tests.engine.process import changed
 

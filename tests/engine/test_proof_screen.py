@@ -8,16 +8,16 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from engine.spec.prompts import ALPACA, ALPACA_ZH
-from engine.spec.report import DataReport
+from engine.config.prompt_templates import ALPACA, ALPACA_ZH
+from engine.protocol.data_report import DataReport
 from tests.tui.fakes import screen_text
 from tests.tui.waiting import until
 from tests.tui.wizard_fakes import RecordingBackend, at_step, loris, settle, type_into, walk_to, wizard
 from tui.app import LorisApp
+from tui.dialogs.choose import ChooseDialog
+from tui.dialogs.mapping import MappingDialog
 from tui.screens.proof import ProofScreen
-from tui.widgets.choose_dialog import ChooseDialog
 from tui.widgets.list_box import ListBox
-from tui.widgets.mapping_dialog import MappingDialog
 from tui.widgets.token_view import LEARNED, MASKED
 
 ALPACA_ROWS = [

@@ -14,11 +14,11 @@ import unsloth  # noqa: F401  first, for it patches the others
 import pytest
 from transformers import AutoTokenizer
 
-from engine import model
-from engine.failures import RunFailed
-from engine.record import EventWriter
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.model import loading
+from engine.runs.folder import RunFolder
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.failures import RunFailed
 from tests.engine.process import changed
 from tests.engine.proof_data import (
     ALPACA,
@@ -183,7 +183,7 @@ def test_rows_without_any_answer_are_a_stop(spec_for: Any, trainer_for: Any) -> 
 
 
 def test_the_rows_that_are_left_out_are_written_down(
-    spec_for: Any, trainer_for: Any, record: EventWriter, loaded: model.Loaded
+    spec_for: Any, trainer_for: Any, record: EventWriter, loaded: loading.Loaded
 ) -> None:
     """The fix that drops rows, to its end: the report counts them, and the engine lists the same ones."""
     spec = spec_for(

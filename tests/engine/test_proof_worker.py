@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from engine.client.proof import ProofWorker
-from engine.spec.files import save_spec
-from engine.spec.report import AnyProof, DataReport, ProofFailed, ProofProgress
-from engine.spec.run import RunSpec
+from engine.client.proof_worker import ProofWorker
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
+from engine.protocol.data_report import AnyProof, DataReport, ProofFailed, ProofProgress
 from tests.engine.process import ENVIRONMENT, PATIENCE, changed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -35,7 +35,7 @@ def command(
     place = tmp_path_factory.mktemp("command")
     (place / "rows.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n' * 3 + '{"question": "Half\n')
     save_spec(place / "spec.yaml", changed(demo, dataset={"path": str(place / "rows.jsonl")}))
-    code = "import sys; from tui.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "--lang", "en", "data", str(place / "spec.yaml")],
         env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -15,24 +15,24 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.preflight.gguf_file import read_head
-from engine.preflight.llama_cpp import find_llama_cpp
-from engine.saving.folder import CHECKSUMS
-from engine.spec.folder import LLAMA_CPP_VARIABLE
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.export.atomic_folder import CHECKSUMS
+from engine.export.gguf_header import read_head
+from engine.export.llama_cpp import find_llama_cpp
+from engine.runs.folder import LLAMA_CPP_VARIABLE
 from tests.engine.process import ENVIRONMENT, ROOT, Engine, changed
 from tests.engine.screens import until
 from tests.hub_stub import HubStub
 from tests.tui.fakes import CpuMonitor, screen_text
 from tui.app import LorisApp
-from tui.link import Answer
+from tui.dialogs.generation import GenerationDialog
+from tui.dialogs.prompt import PromptDialog
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen
 from tui.screens.push import PushScreen
 from tui.screens.save import SaveScreen
+from tui.state.run_session import Answer
 from tui.widgets.editors import ChoiceEditor
-from tui.widgets.generation_dialog import GenerationDialog
-from tui.widgets.prompt_dialog import PromptDialog
 
 TOKEN = "hf_TypedByTheUserForThisPush0123456"
 
@@ -195,7 +195,7 @@ async def test_chat_save_carry_away_and_push(app: LorisApp, trained: Engine, hub
     assert trained.process.poll() is None
 
     # 15: loaded back later, by its folder alone, in a process of its own.
-    code = "import sys; from tui.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; from tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
     asked = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-c", code, "chat", str(carried), "--prompt", "Who are you?", "--compare", "--json"],

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from engine import serve
-from engine.control import Control, Job
-from engine.record import EventWriter
-from engine.serve import Server, UnsafeFolder
-from engine.spec import commands as co
-from engine.spec import events as ev
-from engine.spec.run import GenerationSpec
+from engine.config.run_spec import GenerationSpec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
+from engine.runtime import server
+from engine.runtime.control import Control, Job
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.server import Server, UnsafeFolder
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_long_line_is_left_out_and_the_next_is_read(path: Path, control: Contr
 
 
 def test_more_clients_than_are_taken_are_turned_away(path: Path) -> None:
-    clients = [connect(path) for _ in range(serve.MAX_CLIENTS)]
+    clients = [connect(path) for _ in range(server.MAX_CLIENTS)]
     time.sleep(0.2)
     extra = connect(path)
     assert extra.recv(1) == b""

@@ -20,16 +20,18 @@ from trl import SFTTrainer
 from unsloth.chat_templates import standardize_sharegpt
 from unsloth.models.llama import original_apply_qkv
 
-from engine import chat, data, learned, model, train
-from engine.failures import RunFailed
-from engine.record import EventWriter
-from engine.spec import events as ev
-from engine.spec.folder import RunFolder
-from engine.spec.prompts import ALPACA, ALPACA_ZH
-from engine.spec.run import RunSpec
-from engine.spec.sources import main_source
-from engine.style import Style, adds_bos, encode
-from engine.untouched import untouched
+from engine.config.prompt_templates import ALPACA, ALPACA_ZH
+from engine.config.run_spec import RunSpec
+from engine.config.sources import main_source
+from engine.inference import generate
+from engine.inference.base_model import untouched
+from engine.model import loading
+from engine.prompting.prompt_format import Style, adds_bos, encode
+from engine.protocol import events as ev
+from engine.runs.folder import RunFolder
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.failures import RunFailed
+from engine.training import check_labels, prepare, recipe
 from tests.engine.process import GREEDY, changed
 
 pytest_plugins = ["tests.engine.proof_fixtures"]
@@ -56,21 +58,21 @@ def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
 
 @pytest.fixture
 def look(
-    loaded: model.Loaded, record: EventWriter, tmp_path: Path
+    loaded: loading.Loaded, record: EventWriter, tmp_path: Path
 ) -> Callable[[RunSpec], tuple[ev.DatasetReady, Any]]:
     """What a trainer would learn under a spec: (the report, the trainer). It never trains."""
 
     def make(spec: RunSpec) -> tuple[ev.DatasetReady, Any]:
-        stops = model.stop_ids(loaded)
-        prepared, tokenizer = data.prepare(spec, loaded.tokenizer, stops, record)
-        args = train.arguments(loaded, spec, RunFolder(tmp_path), len(prepared.train), record)
+        stops = loading.stop_ids(loaded)
+        prepared, tokenizer = prepare.prepare(spec, loaded.tokenizer, stops, record)
+        args = recipe.arguments(loaded, spec, RunFolder(tmp_path), len(prepared.train), record)
         trainer = SFTTrainer(
             model=loaded.model, processing_class=tokenizer, train_dataset=prepared.train, args=args,
             eval_dataset=prepared.held_out,
         )  # fmt: skip
         if prepared.response_part:
-            train.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
-        return learned.look(trainer, prepared, spec, [*stops, tokenizer.eos_token_id], record), trainer
+            recipe.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
+        return check_labels.look(trainer, prepared, spec, [*stops, tokenizer.eos_token_id], record), trainer
 
     return make
 
@@ -87,7 +89,7 @@ def refusal(action: Callable[[], Any]) -> RunFailed:
 @pytest.mark.parametrize("template", [ALPACA, ALPACA_ZH], ids=["en", "zh"])
 @pytest.mark.parametrize("responses_only", [True, False])
 def test_alpaca_rows_end_and_are_masked(
-    spec_for: Any, look: Any, loaded: model.Loaded, template: str, responses_only: bool
+    spec_for: Any, look: Any, loaded: loading.Loaded, template: str, responses_only: bool
 ) -> None:
     spec = spec_for(ALPACA_ROWS, prompt_template=template, train_on_responses_only=responses_only)
     report, trainer = look(spec)
@@ -96,8 +98,8 @@ def test_alpaca_rows_end_and_are_masked(
     assert report.truncated_rows == 0
     eos = loaded.tokenizer.eos_token
     for row, tokenized in zip(ALPACA_ROWS, trainer.train_dataset, strict=True):
-        ids, labels = learned.collated(trainer, tokenized)
-        kept = [label for label in labels if label != learned.MASKED]
+        ids, labels = check_labels.collated(trainer, tokenized)
+        kept = [label for label in labels if label != check_labels.MASKED]
         assert kept[-1] == loaded.tokenizer.eos_token_id
         assert ids.count(loaded.tokenizer.bos_token_id) == 1
         text = loaded.tokenizer.decode(ids, skip_special_tokens=True)
@@ -108,29 +110,29 @@ def test_alpaca_rows_end_and_are_masked(
             assert len(ids) - len(kept) <= 1  # without padding, on a GPU, a row's first token is masked
 
 
-def test_an_alpaca_text_ends_whether_or_not_the_trainer_sees_to_it(loaded: model.Loaded) -> None:
+def test_an_alpaca_text_ends_whether_or_not_the_trainer_sees_to_it(loaded: loading.Loaded) -> None:
     text = Style("alpaca", ALPACA).training_text(loaded.tokenizer, ALPACA_ROWS[0])
     assert text.endswith(ALPACA_ROWS[0]["output"] + loaded.tokenizer.eos_token)
 
 
-def test_instruction_and_output_alone_are_enough(spec_for: Any, look: Any, loaded: model.Loaded) -> None:
+def test_instruction_and_output_alone_are_enough(spec_for: Any, look: Any, loaded: loading.Loaded) -> None:
     rows = [{"instruction": "谁？", "output": "懒猴。"}]
     report, _ = look(spec_for(rows))
     assert report.columns == ("instruction", "output")
     spec = spec_for(rows, instruction_column="", input_column="instruction")
     report, _ = look(spec)
     assert "### Instruction:\n\n\n### Input:\n谁？" in report.example_text
-    style = data.style_for(spec.dataset, "alpaca")
+    style = prepare.style_for(spec.dataset, "alpaca")
     assert "### Input:\n谁？" in style.prompt(loaded.tokenizer, [{"role": "user", "content": "谁？"}])
 
 
-def test_the_prompt_is_the_start_of_what_was_learned(spec_for: Any, look: Any, loaded: model.Loaded) -> None:
+def test_the_prompt_is_the_start_of_what_was_learned(spec_for: Any, look: Any, loaded: loading.Loaded) -> None:
     chats = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
     asks = [{"role": "user", "content": "Who are you?"}]
     for rows, ask, answer in ((ALPACA_ROWS, asks, "I am"), (chats, [{"role": "user", "content": "Hi"}], "Hel")):
         spec = spec_for(rows)
         report, trainer = look(spec)
-        style = data.style_for(spec.dataset, report.format)
+        style = prepare.style_for(spec.dataset, report.format)
         prompt = encode(loaded.tokenizer, style.prompt(loaded.tokenizer, ask))
         first = trainer.train_dataset["input_ids"][0]
         assert first[: len(prompt)] == prompt
@@ -143,7 +145,7 @@ def test_sharegpt_is_read_as_unsloth_reads_it(spec_for: Any, look: Any) -> None:
         {"conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Loris"}], "score": 2.0},
     ]
     standard = standardize_sharegpt(Dataset.from_list(rows))
-    assert [data.as_turns(row["conversations"]) for row in rows] == list(standard["conversations"])
+    assert [prepare.as_turns(row["conversations"]) for row in rows] == list(standard["conversations"])
     report, _ = look(spec_for([*rows, {"conversations": [], "score": None}]))
     assert report.rows == 2
     assert report.example_learned == "Hello</s>"
@@ -188,7 +190,7 @@ def test_null_is_no_text(spec_for: Any, look: Any) -> None:
     assert look(spec_for(rows))[0].example_learned == "Yes</s>"
 
 
-def test_every_turn_of_the_model_is_learned(spec_for: Any, look: Any, loaded: model.Loaded) -> None:
+def test_every_turn_of_the_model_is_learned(spec_for: Any, look: Any, loaded: loading.Loaded) -> None:
     turns = [("user", "Hi"), ("assistant", "Hello"), ("user", "Who?"), ("assistant", "Loris")]
     rows = [{"messages": [{"role": role, "content": content} for role, content in turns]}]
     assert look(spec_for(rows))[0].example_learned.split() == ["Hello</s>", "Loris</s>"]
@@ -264,11 +266,11 @@ def test_a_missing_column_is_told_with_those_there_are(spec_for: Any, look: Any)
 
 
 def test_a_base_model_without_a_template_is_refused(
-    spec_for: Any, loaded: model.Loaded, record: EventWriter, monkeypatch: pytest.MonkeyPatch
+    spec_for: Any, loaded: loading.Loaded, record: EventWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
     monkeypatch.setattr(loaded.tokenizer, "chat_template", None)
-    failure = refusal(lambda: data.prepare(spec_for(rows), loaded.tokenizer, [2], record))
+    failure = refusal(lambda: prepare.prepare(spec_for(rows), loaded.tokenizer, [2], record))
     assert failure.code == "no_chat_template"
     assert "chatml" in str(failure.hint)
     asked = Style("plain").prompt(loaded.tokenizer, [{"role": "user", "content": "Once"}])
@@ -277,21 +279,21 @@ def test_a_base_model_without_a_template_is_refused(
 
 def test_a_folder_without_a_model_is_refused(demo: RunSpec, record: EventWriter, tmp_path: Path) -> None:
     spec = changed(demo, model={"model_name": str(tmp_path)}).model
-    assert refusal(lambda: model.load(spec, record)).code == "model_missing"
+    assert refusal(lambda: loading.load(spec, record)).code == "model_missing"
 
 
-def test_one_beginning_whoever_writes_it(loaded: model.Loaded) -> None:
+def test_one_beginning_whoever_writes_it(loaded: loading.Loaded) -> None:
     assert adds_bos(loaded.tokenizer)
     bos = loaded.tokenizer.bos_token_id
     assert encode(loaded.tokenizer, "<s>Hi").count(bos) == encode(loaded.tokenizer, "Hi").count(bos) == 1
 
 
-def test_pieces_are_whole_characters(loaded: model.Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat, "BATCH_SECONDS", 0.0)  # a piece whenever there can be one
+def test_pieces_are_whole_characters(loaded: loading.Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "BATCH_SECONDS", 0.0)  # a piece whenever there can be one
     text = "I am 懒猴 🦥, née Loris — 🇨🇳 ok."
     ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
     got: list[str] = []
-    pieces = chat.Pieces(loaded.tokenizer, got.append)
+    pieces = generate.Pieces(loaded.tokenizer, got.append)
     import torch
 
     pieces.put(torch.tensor([[1, 2, 3]]))
@@ -299,26 +301,26 @@ def test_pieces_are_whole_characters(loaded: model.Loaded, monkeypatch: pytest.M
         pieces.put(torch.tensor([token]))
     pieces.end()
     assert "".join(got) == pieces.text == text
-    assert not any(chat.HALF in piece for piece in got)
-    cut = chat.Pieces(loaded.tokenizer, got.append)
+    assert not any(generate.HALF in piece for piece in got)
+    cut = generate.Pieces(loaded.tokenizer, got.append)
     cut.put(torch.tensor([[1]]))
     cut.put(torch.tensor(loaded.tokenizer("🦥", add_special_tokens=False)["input_ids"][:-1]))
     cut.end()
-    assert chat.HALF not in cut.text
+    assert generate.HALF not in cut.text
 
 
 def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWriter) -> None:
     import torch
 
-    plain, tuned = model.load(demo.model, record), model.load(demo.model, record)
-    model.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
+    plain, tuned = loading.load(demo.model, record), loading.load(demo.model, record)
+    loading.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
     with torch.no_grad():
         for name, weight in tuned.model.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.1)
     assert isinstance(tuned.model, PeftModel)
     ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
-    with torch.no_grad(), chat.inference(plain.model), chat.inference(tuned.model):
+    with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
         base = plain.model(input_ids=ids).logits
         on = tuned.model(input_ids=ids).logits
         with untouched(tuned):
@@ -330,7 +332,7 @@ def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWrit
     asked = [{"role": "user", "content": "Who are you?"}]
     state = torch.random.get_rng_state()
     answers = [
-        chat.generate(loaded, Style("messages"), asked, GREEDY, adapter=False).text for loaded in (plain, tuned)
+        generate.generate(loaded, Style("messages"), asked, GREEDY, adapter=False).text for loaded in (plain, tuned)
     ]
     assert answers[0] == answers[1]
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -342,14 +344,14 @@ def test_what_unsloth_fuses_for_an_adapter_is_set_aside_for_the_base(demo: RunSp
     import torch
     from unsloth.kernels import apply_lora_mlp_swiglu, apply_lora_qkv
 
-    plain, tuned = model.load(demo.model, record), model.load(demo.model, record)
-    model.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
+    plain, tuned = loading.load(demo.model, record), loading.load(demo.model, record)
+    loading.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
     layer = tuned.model.model.model.layers[0]
     layer.self_attn.apply_qkv = apply_lora_qkv
     layer.mlp.forward = MethodType(apply_lora_mlp_swiglu, layer.mlp)
     fused = layer.self_attn.apply_qkv, layer.mlp.forward
     ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
-    with torch.no_grad(), chat.inference(plain.model), chat.inference(tuned.model):
+    with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
         with untouched(tuned):
             assert layer.self_attn.apply_qkv is original_apply_qkv
             assert layer.mlp.forward.__func__ is type(layer.mlp).forward
@@ -376,7 +378,7 @@ def test_what_the_preflight_reads_the_engine_reads(
     path = tmp_path / name
     path.write_bytes(content)
     spec = changed(demo, dataset={"path": str(path)}).dataset
-    assert data.fetch(spec, main_source(spec)).first(9) == [{"instruction": "Who?", "output": "Loris"}]
+    assert prepare.fetch(spec, main_source(spec)).first(9) == [{"instruction": "Who?", "output": "Loris"}]
 
 
 def test_rows_without_an_answer_are_left_out(spec_for: Any, look: Any) -> None:
@@ -391,6 +393,6 @@ def test_rows_without_an_answer_are_left_out(spec_for: Any, look: Any) -> None:
 
 
 def test_dates_and_texts_in_parts_come_as_texts() -> None:
-    assert data.as_string(datetime(2026, 11, 23)) == "2026-11-23"
+    assert prepare.as_string(datetime(2026, 11, 23)) == "2026-11-23"
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert data.as_turns([{"role": "user", "content": parts}])[0]["content"] == "ab"
+    assert prepare.as_turns([{"role": "user", "content": parts}])[0]["content"] == "ab"

@@ -8,10 +8,10 @@ import sys
 
 import msgspec
 
-from engine.failures import RunFailed
-from engine.loading import fetch
-from engine.spec.run import DatasetSpec
-from engine.spec.sources import Source
+from engine.config.run_spec import DatasetSpec
+from engine.config.sources import Source
+from engine.runtime.failures import RunFailed
+from engine.training.load_rows import fetch
 
 for line in sys.stdin:
     wanted = json.loads(line)

@@ -13,9 +13,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from engine.client import hub as client
-from engine.client.hub import HubError, describe_dataset, first_rows, license_of, search_datasets, search_models
-from engine.client.hub_target import check_target
+from engine.hub import search as client
+from engine.hub.push_target import check_target
+from engine.hub.search import HubError, describe_dataset, first_rows, license_of, search_datasets, search_models
 from tests.hub_stub import HubStub
 
 TURNS = [{"from": "human", "value": "你好"}, {"from": "gpt", "value": "<b>hi</b>"}]

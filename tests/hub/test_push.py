@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
-from engine.patience import resume_after_resets
-from engine.push import upload
-from engine.push.job import Progress, PushFailed, PushJob, Result
-from engine.push.local import files_of
-from engine.push.runner import Runner, scrub
-from engine.push.upload import Upload
-from engine.push.words import explain_push
-from engine.saving.folder import write_checksums
-from engine.spec.commands import Push
+from engine.export.atomic_folder import write_checksums
+from engine.hub import upload
+from engine.hub.local_files import files_of
+from engine.hub.retry import resume_after_resets
+from engine.hub.upload import Upload
+from engine.hub.upload_errors import explain_push
+from engine.hub.upload_job import Progress, PushFailed, PushJob, Result
+from engine.hub.upload_process import Runner, scrub
+from engine.protocol.commands import Push
 from tests.hub_stub import HubStub
 
 TOKEN = "hf_PlantedTokenNobodyMaySee1234567890"
@@ -309,7 +309,7 @@ def test_the_token_is_nowhere(pushes: Pushes, monkeypatch: pytest.MonkeyPatch, t
 
     pushes.hub.fail("POST .*/commit/", status=500)
     Runner(pushes.job(), pushes.log).run(look)
-    assert any(b"engine.push" in line for line in lines)
+    assert any(b"engine.hub" in line for line in lines)
     assert not any(TOKEN.encode() in text for text in lines + environments)
     assert "Send: curl" in pushes.log.getvalue()
     assert TOKEN not in pushes.log.getvalue()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from engine.control import Control, Job
-from engine.pushing import Pushes
-from engine.record import EventWriter
-from engine.spec import events as ev
-from engine.spec.commands import AnyReply, Done, Push, Refused
-from engine.spec.files import save_spec
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
+from engine.export.push_queue import Pushes
+from engine.protocol import events as ev
+from engine.protocol.commands import AnyReply, Done, Push, Refused
+from engine.runs.folder import RunFolder
+from engine.runtime.control import Control, Job
+from engine.runtime.event_writer import EventWriter
 from tests.hub_stub import HubStub
 
 TOKEN = "hf_MayWriteToTheStub0123456789abcd"

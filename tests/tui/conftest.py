@@ -11,7 +11,7 @@ import pytest
 from textual._compositor import Compositor
 from textual.widgets import Input, TextArea
 
-from tui import i18n
+from tui.text import translation
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def loris_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG", "UNSLOTH_LLAMA_CPP_PATH"):
         monkeypatch.delenv(name, raising=False)
     yield home
-    i18n.set_language("en")
+    translation.set_language("en")
 
 
 @pytest.fixture(autouse=True)

@@ -14,17 +14,17 @@ from textual._context import visible_screen_stack
 from textual.pilot import Pilot
 
 from engine.client.errors import EngineGone
-from engine.client.holder import Survived
 from engine.client.launch import Mode
 from engine.client.stop import Tell
-from engine.spec import events as ev
-from engine.spec.commands import AnyReply, Command, Done, StopMode
-from engine.spec.folder import RunFolder
-from engine.spec.run import DatasetSpec, ModelSpec, RunSpec
-from engine.spec.text import say
+from engine.config.run_spec import DatasetSpec, ModelSpec, RunSpec
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.protocol.commands import AnyReply, Command, Done, StopMode
+from engine.runs.folder import RunFolder
+from engine.runs.lock_owner import Survived
 from tui.app import LorisApp
-from tui.hardware import Gpu, Hardware
 from tui.screens.live import LiveScreen
+from tui.state.hardware import Gpu, Hardware
 
 START = 1_790_000_000.0  # the wall clock of the scripted engine's first event
 GB = 1024**3

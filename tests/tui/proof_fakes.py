@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 
-from engine.spec.report import (
+from engine.config.run_spec import RunSpec
+from engine.messages.message import say
+from engine.protocol.data_report import (
     AnyProof,
     DataReport,
     Fix,
@@ -16,8 +18,6 @@ from engine.spec.report import (
     ProvenRow,
     TokenView,
 )
-from engine.spec.run import RunSpec
-from engine.spec.text import say
 
 Answers = Callable[[RunSpec], Iterable[AnyProof]]
 

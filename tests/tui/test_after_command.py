@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engine.spec.confirm import is_confirmed
-from engine.spec.folder import RunFolder
+from engine.runs.consent import is_confirmed
+from engine.runs.folder import RunFolder
 from tests.tui.fakes import screen_text
 from tests.tui.waiting import until
 from tests.tui.wizard_fakes import RecordingBackend, at_step, settle
 from tui.app import LorisApp
+from tui.dialogs.run import AskModal
 from tui.screens.live import LiveScreen
-from tui.widgets.dialogs import AskModal
 
 COMMAND = "touch done"
 

@@ -14,15 +14,15 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.client.launch import new_run
-from engine.client.runs import is_alive
-from engine.spec.folder import RunFolder
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import is_alive
 from tests.bench_attach import inside, long_run
 from tests.tui import fakes
 from tests.tui.fakes import FakeMonitor, screen_text
 from tests.tui.waiting import until
 from tui.app import LorisApp
-from tui.link import LINE_CHARS
 from tui.screens.live import LiveScreen
+from tui.state.run_session import LINE_CHARS
 
 FAKE_ENGINE = Path(__file__).parent.parent / "unit" / "fake_engine.py"
 

@@ -11,17 +11,17 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.client.errors import EngineGone
-from engine.spec import events as ev
-from engine.spec.commands import AnyReply, ChatMessage, Command, Done, Generate, Refused, Token
-from engine.spec.text import say
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.protocol.commands import AnyReply, ChatMessage, Command, Done, Generate, Refused, Token
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.waiting import until
-from tui.chatting import messages_for
-from tui.link import Answer, Turn
+from tui.dialogs.generation import GenerationDialog
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen
-from tui.widgets.generation_dialog import GenerationDialog
+from tui.state.chat_turns import messages_for
+from tui.state.run_session import Answer, Turn
 from tui.widgets.transcript import AnswerView
 
 SIZES = [(80, 24), (120, 36)]

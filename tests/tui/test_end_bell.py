@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 from engine.client.launch import new_run
-from engine.client.runs import is_alive
 from engine.client.stop import stop
-from engine.spec import events as ev
-from engine.spec.folder import RunFolder
+from engine.protocol import events as ev
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import is_alive
 from tests.bench import loris
 from tests.terminal import Terminal
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, shown
 from tests.tui.waiting import until
 from tui.app import LorisApp
-from tui.settings import load_settings
+from tui.state.settings import load_settings
 
 FAKE_ENGINE = Path(__file__).parent.parent / "unit" / "fake_engine.py"
 BELL = b"\x07"

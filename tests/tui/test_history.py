@@ -10,23 +10,23 @@ import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
 
-from engine.client.labels import read_label
 from engine.client.launch import new_run
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.files import load_spec, save_spec
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec, save_spec
+from engine.protocol import events as ev
+from engine.runs import manifest
+from engine.runs.folder import RunFolder
+from engine.runs.labels import read_label
 from tests.tui import fakes
 from tests.tui.fakes import START, FakeBackend, screen_text, shown
 from tests.tui.waiting import until
 from tui.app import LorisApp
+from tui.plots.loss_plot import LossPlot
+from tui.plots.overlay_plot import OverlayPlot
 from tui.screens.compare import CompareScreen
 from tui.screens.home import Entry, HomeScreen, _line
 from tui.screens.live import LiveScreen
-from tui.settings import load_settings, parse_price
-from tui.widgets.loss_plot import LossPlot
-from tui.widgets.overlay_plot import OverlayPlot
+from tui.state.settings import load_settings, parse_price
 
 SIZES = [(80, 24), (120, 36)]
 
@@ -157,7 +157,7 @@ async def test_prune_says_what_it_frees(two_runs: tuple[RunFolder, RunFolder]) -
         path = two_runs[1].checkpoints / f"checkpoint-{step}"
         path.mkdir(parents=True)
         (path / "w").write_bytes(b"w" * 1024**2)
-        complete.seal(path, step)
+        manifest.seal(path, step)
     app = opened()
     async with app.run_test(size=(80, 24)) as pilot:
         await at_run(pilot, "slow")
@@ -269,7 +269,7 @@ async def test_runs_of_every_end_are_resumed_from_the_list(name: str, keys: str)
     run = made(name, events)
     checkpoint = run.checkpoints / "checkpoint-20"
     checkpoint.mkdir(parents=True)
-    complete.seal(checkpoint, 20)
+    manifest.seal(checkpoint, 20)
     backend = FakeBackend(alive=False)
     backend.feed(events)
     app = LorisApp(backend=backend, language="en")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from engine.spec import events as ev
+from engine.protocol import events as ev
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
+from tui.dialogs.quit import QuitModal
 from tui.screens.live import LiveScreen
-from tui.widgets.quit_dialog import QuitModal
 
 
 @pytest.mark.parametrize(

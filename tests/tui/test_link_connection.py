@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from engine.client.errors import EngineGone
-from engine.spec.commands import (
+from engine.config.run_spec import GenerationSpec
+from engine.protocol.commands import (
     AnyCommand,
     Cancel,
     ChatMessage,
@@ -21,9 +22,8 @@ from engine.spec.commands import (
     decode_command,
     encode,
 )
-from engine.spec.folder import RunFolder
-from engine.spec.run import GenerationSpec
-from tui.link import RealBackend
+from engine.runs.folder import RunFolder
+from tui.state.run_session import RealBackend
 
 QUESTION = Generate(id=0, messages=(ChatMessage("user", "hi"),), adapter=False, generation=GenerationSpec())
 

@@ -7,15 +7,15 @@ import threading
 import pytest
 from textual.widgets import ContentSwitcher
 
-from engine.spec import events as ev
-from engine.spec.text import say
+from engine.messages.message import say
+from engine.protocol import events as ev
 from tests.tui import fakes
 from tests.tui.fakes import CpuMonitor, FakeBackend, app_on, screen_text, shown
 from tests.tui.waiting import until
+from tui.plots.loss_plot import LossPlot
 from tui.screens import live
 from tui.screens.live import LiveScreen
 from tui.widgets.log_tail import LogTail
-from tui.widgets.loss_plot import LossPlot
 
 SIZES = [(80, 24), (120, 36)]
 

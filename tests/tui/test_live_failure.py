@@ -6,18 +6,18 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from engine.client.holder import Survived
-from engine.spec import events as ev
-from engine.spec.commands import AnyReply, Command, Done, Shutdown
+from engine.protocol import events as ev
+from engine.protocol.commands import AnyReply, Command, Done, Shutdown
+from engine.runs.lock_owner import Survived
 from tests.tui import fakes
 from tests.tui.fakes import CHANGES, SIZES, FakeBackend, app_on, out_of_memory, screen_text, shown
 from tests.tui.waiting import until
+from tui.dialogs.line import LineDialog
+from tui.dialogs.resume import ResumeDialog
+from tui.dialogs.run import FailureModal
 from tui.screens import live
 from tui.screens.live import LiveScreen
-from tui.widgets.dialogs import FailureModal
-from tui.widgets.line_dialog import LineDialog
 from tui.widgets.list_box import ListBox
-from tui.widgets.resume_dialog import ResumeDialog
 
 
 async def test_interrupted_run_is_resumed_with_one_key() -> None:

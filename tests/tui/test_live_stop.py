@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from engine.client.holder import Survived
-from engine.spec.commands import AnyReply, Command, Refused, Stop
-from engine.spec.text import say
+from engine.messages.message import say
+from engine.protocol.commands import AnyReply, Command, Refused, Stop
+from engine.runs.lock_owner import Survived
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, shown
 from tests.tui.waiting import until

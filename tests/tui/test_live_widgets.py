@@ -11,12 +11,10 @@ import msgspec
 import pytest
 from textual.app import App, ComposeResult
 
-from engine.spec.curve import Curve, smoothed
-from engine.spec.state import RunState, fold
+from engine.protocol.curve import Curve, smoothed
+from engine.protocol.state import RunState, fold
 from tests.tui import fakes
-from tui import amounts
-from tui.hardware import Monitor
-from tui.widgets.curve_canvas import (
+from tui.plots.curve_canvas import (
     Canvas,
     Frame,
     Series,
@@ -27,7 +25,9 @@ from tui.widgets.curve_canvas import (
     nice_step,
     shown_steps,
 )
-from tui.widgets.loss_plot import LossPlot, has_unicode
+from tui.plots.loss_plot import LossPlot, has_unicode
+from tui.state.hardware import Monitor
+from tui.text import amounts
 from tui.widgets.status_line import progress_of
 
 
@@ -178,7 +178,7 @@ def test_amounts_read_well() -> None:
 
 
 def test_status_has_words_for_every_stage() -> None:
-    from engine.spec.events import StageChanged
+    from engine.protocol.events import StageChanged
 
     for stage in ("starting", "loading", "ready", "preparing", "training", "saving", "serving", "exporting"):
         state = fold([*fakes.loading(), StageChanged(stage=stage)])  # type: ignore[arg-type]
@@ -208,8 +208,8 @@ def test_this_machine_can_be_read() -> None:
 
 
 def test_answers_at_checkpoints_stand_between_before_and_after() -> None:
-    from engine.spec import events as ev
-    from engine.spec.state import fold
+    from engine.protocol import events as ev
+    from engine.protocol.state import fold
     from tui.widgets.facts import answer_parts
 
     def answered(text: str, adapter: bool, step: int | None = None) -> ev.Answered:

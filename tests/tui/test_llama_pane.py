@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from engine.failures import RunFailed
-from engine.fetch_llama import Needs
-from engine.preflight.llama_cpp import LlamaCpp, missing
-from engine.saving.cancel import Cancelled
-from engine.spec.text import say
+from engine.export.build_llama_cpp import Needs
+from engine.export.cancellation import Cancelled
+from engine.export.llama_cpp import LlamaCpp, missing
+from engine.messages.message import say
+from engine.runtime.failures import RunFailed
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.test_save import READY, backend
 from tests.tui.waiting import until
-from tui.llama_build import LlamaBuild
 from tui.screens.live import LiveScreen
 from tui.screens.save import SaveScreen
-from tui.settings import llama_cpp_folder, load_settings
+from tui.state.llama_build import LlamaBuild
+from tui.state.settings import llama_cpp_folder, load_settings
 
 __all__ = ["backend"]  # a fixture
 NONE = LlamaCpp("missing", error=missing())
@@ -32,7 +32,7 @@ def no_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
     found = Needs(37_000_000, 700_000_000, tmp_path / "cache" / "llama.cpp")
-    monkeypatch.setattr("tui.widgets.llama_pane.needs", lambda: found)
+    monkeypatch.setattr("tui.screens.llama_pane.needs", lambda: found)
 
 
 @pytest.mark.usefixtures("no_llama_cpp")
@@ -56,7 +56,7 @@ class Fetching:
         self.may_end, self.error = threading.Event(), None
         self.found, self._patch = found, monkeypatch
         self.build = LlamaBuild(self.fetch)
-        monkeypatch.setattr("tui.widgets.llama_pane.build", lambda: self.build)
+        monkeypatch.setattr("tui.screens.llama_pane.build", lambda: self.build)
         monkeypatch.setattr("tui.screens.save.build", lambda: self.build)
         monkeypatch.setattr(LlamaBuild, "clock", staticmethod(lambda: 0.0))
 
@@ -67,7 +67,7 @@ class Fetching:
                 raise Cancelled
         if self.error:
             raise self.error
-        for place in ("tui.widgets.llama_pane", "engine.preflight.export"):
+        for place in ("tui.screens.llama_pane", "engine.export.plan"):
             self._patch.setattr(f"{place}.find_llama_cpp", lambda typed: READY)
         return self.found
 
@@ -132,7 +132,7 @@ async def test_fetching_is_given_up_and_a_failure_is_said(backend: FakeBackend, 
 async def test_a_folder_that_was_of_use_is_kept_for_the_next_time(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in ("tui.widgets.llama_pane", "engine.preflight.export"):
+    for place in ("tui.screens.llama_pane", "engine.export.plan"):
         monkeypatch.setattr(f"{place}.find_llama_cpp", lambda typed: READY if typed == "/opt/llama.cpp" else NONE)
     app = app_on("save", backend, fakes.finished())
     async with app.run_test(size=(120, 36)) as pilot:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from textual.pilot import Pilot
 
-from engine.spec.report import at_length
+from engine.protocol.data_report import at_length
 from tests.tui.fakes import screen_text
 from tests.tui.proof_fakes import FAILED, LENGTHS, MEASURING, REPORT, STOPPED, FakeProver, proven
 from tests.tui.waiting import until
 from tests.tui.wizard_fakes import RecordingBackend, at_step, settle
 from tui.app import LorisApp
+from tui.plots.length_plot import LengthPlot, columns, holding
 from tui.screens.live import LiveScreen
 from tui.screens.proof import ProofScreen
-from tui.widgets.length_plot import LengthPlot, columns, holding
 from tui.widgets.problem_list import ProblemList
 from tui.widgets.token_view import LEARNED, MASKED, TokenPane, token_lines
 

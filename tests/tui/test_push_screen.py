@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from engine.client.hub import HubError
-from engine.client.hub_target import PushTarget
-from engine.spec import events as ev
-from engine.spec.commands import AnyReply, CancelPush, Command, Done, Push, Refused
-from engine.spec.files import save_spec
-from engine.spec.folder import RunFolder
-from engine.spec.text import say
+from engine.config.spec_files import save_spec
+from engine.hub.push_target import PushTarget
+from engine.hub.search import HubError
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.protocol.commands import AnyReply, CancelPush, Command, Done, Push, Refused
+from engine.runs.folder import RunFolder
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.waiting import until

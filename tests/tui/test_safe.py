@@ -14,16 +14,16 @@ import pytest
 from rich.segment import Segment
 from textual.color import Color
 
-from engine.spec import events as ev
-from engine.spec.commands import AnyReply, Command, Done, Generate, Refused, Token
-from engine.spec.text import say
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.protocol.commands import AnyReply, Command, Done, Generate, Refused, Token
 from tests.terminal import Terminal
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.test_chat import idle
 from tests.tui.waiting import until
 from tui.app import LorisApp
-from tui.safe import VisibleFilter, visible
+from tui.text.sanitize import VisibleFilter, visible
 
 EVIL = (
     "[red]x[/] [/nope] <think>List<int> \x1b]0;pwned\x07 \x9b31m \x90q\x9c a\u202eb \x7f $primary "

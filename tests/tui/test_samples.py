@@ -8,21 +8,21 @@ from pathlib import Path
 import pytest
 from textual.widgets import DataTable
 
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.commands import Generate
-from engine.spec.files import save_spec
-from engine.spec.folder import RunFolder
+from engine.config.spec_files import save_spec
+from engine.protocol import events as ev
+from engine.protocol.commands import Generate
+from engine.runs import manifest
+from engine.runs.folder import RunFolder
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.test_chat import idle, speaks
 from tests.tui.waiting import until
 from tui.app import LorisApp
+from tui.dialogs.line import LineDialog
+from tui.dialogs.prompt import PromptDialog
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen
 from tui.screens.samples import SamplesScreen
-from tui.widgets.line_dialog import LineDialog
-from tui.widgets.prompt_dialog import PromptDialog
 
 PROMPTS = ("Who are you?", "你是谁？")
 LONG = "A long one. " * 40 + "[/nope] the end"
@@ -54,7 +54,7 @@ def backend(tmp_path: Path) -> FakeBackend:
         path.mkdir(parents=True)
         for name in ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "tokenizer.json"):
             (path / name).write_text(f"{name} {step}")
-        complete.seal(path, step)
+        manifest.seal(path, step)
     folder.adapter.mkdir()
     (folder.adapter / "loris.json").write_text(json.dumps({"prompt": {"format": "alpaca"}}))
     return FakeBackend(folder=folder, answer=speaks)

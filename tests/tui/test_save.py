@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from engine.preflight import export as planner
-from engine.preflight.llama_cpp import LlamaCpp
-from engine.spec import events as ev
-from engine.spec.commands import AnyReply, CancelExport, Command, Done, Export, Progress, Refused
-from engine.spec.folder import RunFolder
-from engine.spec.text import say
+from engine.export import plan as planner
+from engine.export.llama_cpp import LlamaCpp
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.protocol.commands import AnyReply, CancelExport, Command, Done, Export, Progress, Refused
+from engine.runs.folder import RunFolder
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.waiting import until
-from tui import exporting
-from tui.link import EngineLink
 from tui.screens.live import LiveScreen
 from tui.screens.save import SaveScreen
+from tui.state.run_session import EngineLink
+from tui.text import export
 
 SIZES = [(80, 24), (120, 36)]
 
@@ -173,15 +173,15 @@ def test_plan_knows_size_and_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     link.attach(backend.folder, fakes.SPEC)
     backend.feed(fakes.finished())
     link.poll()
-    plan = exporting.plan("merged_16bit", "", backend.folder, link.state)
+    plan = export.plan("merged_16bit", "", backend.folder, link.state)
     assert plan.target == tmp_path / "exports" / "merged_16bit"
     assert plan.needed_bytes == 2 * 3_212_749_824
     monkeypatch.setattr(planner.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10**9}))
-    short = exporting.plan("merged_16bit", "", backend.folder, link.state)
+    short = export.plan("merged_16bit", "", backend.folder, link.state)
     assert "It takes about 6.1 GB, with what is needed meanwhile, and this disk has 0.9 GB free." in str(
         short.error
     )
-    assert exporting.plan("merged_16bit", "~/x", backend.folder, link.state).target == Path.home() / "x"
+    assert export.plan("merged_16bit", "~/x", backend.folder, link.state).target == Path.home() / "x"
 
 
 READY = LlamaCpp("ready", Path("/opt/llama.cpp"), version="b9999", types=frozenset({"q4_k_m", "q8_0", "f16"}))
@@ -190,7 +190,7 @@ READY = LlamaCpp("ready", Path("/opt/llama.cpp"), version="b9999", types=frozens
 @pytest.fixture
 def llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
     """A llama.cpp wherever one looks."""
-    monkeypatch.setattr("tui.widgets.llama_pane.find_llama_cpp", lambda typed: READY)
+    monkeypatch.setattr("tui.screens.llama_pane.find_llama_cpp", lambda typed: READY)
     monkeypatch.setattr(planner, "find_llama_cpp", lambda typed: READY)
 
 

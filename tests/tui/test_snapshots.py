@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.spec.run import DatasetSpec, ModelSpec, RunSpec, TrainingSpec
+from engine.config.run_spec import DatasetSpec, ModelSpec, RunSpec, TrainingSpec
 from tests.tui.wizard_fakes import RecordingBackend, settle, wizard
 from tui.app import LorisApp
-from tui.draft import Draft
 from tui.screens import home
+from tui.state.draft import Draft
 from tui.widgets.fold import Fold
 
 SIZES = [(80, 24), (120, 36)]

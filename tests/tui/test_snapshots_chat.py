@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.fetch_llama import Needs
-from engine.preflight.llama_cpp import LlamaCpp, missing
-from engine.push.words import WRITE_HINT
-from engine.spec import events as ev
-from engine.spec.commands import AnyReply, Command, Done, Generate, Progress, ShowPrompt, Token
-from engine.spec.folder import RunFolder
-from engine.spec.text import say
+from engine.export.build_llama_cpp import Needs
+from engine.export.llama_cpp import LlamaCpp, missing
+from engine.hub.upload_errors import WRITE_HINT
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.protocol.commands import AnyReply, Command, Done, Generate, Progress, ShowPrompt, Token
+from engine.runs.folder import RunFolder
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.waiting import until
@@ -55,10 +55,10 @@ async def saving(command: Command) -> AsyncGenerator[AnyReply, None]:
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     """A run, on a disk and a machine that stand still."""
-    monkeypatch.setattr("engine.preflight.export.unwritable", lambda folder: None)
+    monkeypatch.setattr("engine.export.plan.unwritable", lambda folder: None)
     usage = type("Usage", (), {"free": 120 * fakes.GB})
-    monkeypatch.setattr("engine.preflight.export.shutil.disk_usage", lambda path: usage)
-    for place in ("tui.widgets.llama_pane", "engine.preflight.export"):
+    monkeypatch.setattr("engine.export.plan.shutil.disk_usage", lambda path: usage)
+    for place in ("tui.screens.llama_pane", "engine.export.plan"):
         monkeypatch.setattr(f"{place}.find_llama_cpp", lambda typed: READY)
     monkeypatch.setattr("tui.screens.save.SaveScreen.clock", staticmethod(lambda: 0.0))
     monkeypatch.setattr("tui.screens.chat.new_transcript", lambda folder: Path("/dev/null"))
@@ -108,10 +108,10 @@ def test_gguf(snap_compare: Compare, size: Size, language: str, backend: FakeBac
 def test_no_llama_cpp(
     snap_compare: Compare, size: Size, language: str, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in ("tui.widgets.llama_pane", "engine.preflight.export"):
+    for place in ("tui.screens.llama_pane", "engine.export.plan"):
         monkeypatch.setattr(f"{place}.find_llama_cpp", lambda typed: LlamaCpp("missing", error=missing()))
     found = Needs(67_000_000, 500_000_000, Path("/home/lin/.cache/loris/llama.cpp"))
-    monkeypatch.setattr("tui.widgets.llama_pane.needs", lambda: found)
+    monkeypatch.setattr("tui.screens.llama_pane.needs", lambda: found)
     app = app_on("save", backend, fakes.finished(), language=language)
     assert snap_compare(
         app, terminal_size=size, run_before=press("down", "down", "down", focus="#choice-gguf", shows="63.9 MB")

@@ -10,21 +10,21 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.client.hub import Found, HubError
-from engine.spec.run import DatasetSpec, RunSpec
-from engine.spec.text import say
+from engine.config.run_spec import DatasetSpec, RunSpec
+from engine.hub.search import Found, HubError
+from engine.messages.message import say
 from tests.tui.proof_fakes import FAILED, MEASURING, REPORT, STOPPED, FakeProver
 from tests.tui.waiting import until
 from tests.tui.wizard_fakes import RecordingBackend, settle, wizard
 from tui.app import LorisApp
-from tui.draft import Draft
+from tui.dialogs import hub_search
+from tui.dialogs.hub_search import HubDialog
+from tui.dialogs.mapping import MappingDialog
+from tui.plots.length_plot import LengthPlot
 from tui.screens import dataset
 from tui.screens.dataset import DatasetScreen
 from tui.screens.proof import ProofScreen
-from tui.widgets import hub_dialog
-from tui.widgets.hub_dialog import HubDialog
-from tui.widgets.length_plot import LengthPlot
-from tui.widgets.mapping_dialog import MappingDialog
+from tui.state.draft import Draft
 from tui.widgets.problem_list import ProblemList
 
 SIZES = [(80, 24), (120, 36)]
@@ -134,10 +134,10 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row = json.dumps({"conversations": turns}, ensure_ascii=False) + "\n"
     (data / "chat.jsonl").write_text(row * 40, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub_dialog, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(hub_search, "QUIET_SECONDS", 0.0)
     monkeypatch.setattr(dataset, "HUB_SECONDS", 0.0)
     monkeypatch.setattr("tui.screens.proof.now", lambda: 0.0)
-    monkeypatch.setattr("tui.proofs.now", lambda: 0.0)
+    monkeypatch.setattr("tui.state.proof_session.now", lambda: 0.0)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.spec import events as ev
-from engine.spec.folder import RunFolder
-from engine.spec.lock import hold
+from engine.protocol import events as ev
+from engine.runs.folder import RunFolder
+from engine.runs.lock_file import hold
 from tests.tui import fakes
 from tests.tui.fakes import START, FakeBackend, screen_text
 from tests.tui.test_history import made, slower
 from tests.tui.waiting import until
 from tui.app import LorisApp
 from tui.screens.home import HomeScreen
-from tui.settings import Settings, save_settings
+from tui.state.settings import Settings, save_settings
 
 pytestmark = [
     pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"]),

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.client.holder import Survived
-from engine.spec import events as ev
-from engine.spec.commands import AnyReply, Command, Done, Generate, Token
-from engine.spec.folder import RunFolder
-from engine.spec.text import say
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.protocol.commands import AnyReply, Command, Done, Generate, Token
+from engine.runs.folder import RunFolder
+from engine.runs.lock_owner import Survived
 from tests.tui import fakes
 from tests.tui.fakes import CpuMonitor, FakeBackend, app_on, out_of_memory
 from tui.screens.live import LiveScreen
@@ -99,8 +99,8 @@ def test_chat_empty(snap_compare: Compare, size: Size, language: str) -> None:
 
 
 def test_chat_streaming(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tui.amounts.rate", lambda tokens, seconds: "")
-    monkeypatch.setattr("tui.chatting.rate", lambda tokens, seconds: "")
+    monkeypatch.setattr("tui.text.amounts.rate", lambda tokens, seconds: "")
+    monkeypatch.setattr("tui.state.chat_turns.rate", lambda tokens, seconds: "")
     app = app_on("chat", FakeBackend(answer=begins), fakes.finished(), language=language)
     assert snap_compare(app, terminal_size=size, run_before=press(*"who?", "enter", wait=0.6))
 
@@ -116,9 +116,9 @@ def test_chat_settings(snap_compare: Compare, size: Size, language: str) -> None
 
 
 def test_save(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.preflight.export.unwritable", lambda folder: None)
+    monkeypatch.setattr("engine.export.plan.unwritable", lambda folder: None)
     usage = type("Usage", (), {"free": 120 * fakes.GB})
-    monkeypatch.setattr("engine.preflight.export.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("engine.export.plan.shutil.disk_usage", lambda path: usage)
     backend = FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")))
     app = app_on("save", backend, fakes.finished(), language=language)
     assert snap_compare(app, terminal_size=size, run_before=press(wait=0.6))
@@ -126,9 +126,9 @@ def test_save(snap_compare: Compare, size: Size, language: str, monkeypatch: pyt
 
 def test_save_refused(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "engine.preflight.export.unwritable", lambda folder: say("Nothing can be written in {x}.", x="/data")
+        "engine.export.plan.unwritable", lambda folder: say("Nothing can be written in {x}.", x="/data")
     )
-    monkeypatch.setattr("engine.preflight.export.shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
+    monkeypatch.setattr("engine.export.plan.shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
     backend = FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")))
     app = app_on("save", backend, [*fakes.finished(), ev.StageChanged(stage="serving")], language=language)
     assert snap_compare(app, terminal_size=size, run_before=press("ctrl+s", wait=0.6))

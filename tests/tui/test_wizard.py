@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import Button, Input
 
-from engine.spec.commands import Train
-from engine.spec.files import load_spec
-from engine.spec.prompts import ALPACA, ALPACA_ZH
+from engine.config.prompt_templates import ALPACA, ALPACA_ZH
+from engine.config.spec_files import load_spec
+from engine.protocol.commands import Train
 from tests.tui.fakes import screen_text
 from tests.tui.waiting import until
 from tests.tui.wizard_fakes import (
@@ -25,13 +25,13 @@ from tests.tui.wizard_fakes import (
     wizard,
 )
 from tui.app import LorisApp
+from tui.dialogs.help import HelpDialog
+from tui.dialogs.mapping import MappingDialog
+from tui.dialogs.save_preset import SaveDialog
 from tui.screens.live import LiveScreen
 from tui.widgets.field import Field
-from tui.widgets.help_dialog import HelpDialog
 from tui.widgets.list_box import ListBox
-from tui.widgets.mapping_dialog import MappingDialog
 from tui.widgets.preview import Preview
-from tui.widgets.save_dialog import SaveDialog
 
 SIZES = [(80, 24), (120, 36)]
 
@@ -243,8 +243,8 @@ async def test_help_says_all_about_a_field() -> None:
 
 
 async def test_every_field_of_the_spec_is_on_some_step() -> None:
-    from engine.spec.fields import section_fields
-    from engine.spec.run import SECTIONS
+    from engine.config.fields import section_fields
+    from engine.config.run_spec import SECTIONS
 
     app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
     async with app.run_test(size=(80, 24)) as pilot:

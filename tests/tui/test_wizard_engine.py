@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from engine.spec import events as ev
-from engine.spec.commands import Refused, Train
-from engine.spec.text import say
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.protocol.commands import Refused, Train
 from tests.tui.fakes import screen_text
 from tests.tui.waiting import until
 from tests.tui.wizard_fakes import (

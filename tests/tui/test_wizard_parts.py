@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from engine.client.launch import new_run
-from engine.spec.prompts import PROMPT_TEMPLATES, placeholders
-from engine.spec.run import ExportSpec, RunSpec, TrainingSpec
+from engine.config.prompt_templates import PROMPT_TEMPLATES, placeholders
+from engine.config.run_spec import ExportSpec, RunSpec, TrainingSpec
 from tests.tui.fakes import screen_text
 from tests.tui.wizard_fakes import NASTY, SHOWN_NASTY, RecordingBackend, settle, wizard
 from tui.app import SCREENS, LorisApp
-from tui.catalogue import catalogue
-from tui.draft import Draft
-from tui.run_words import run_words
+from tui.dialogs.file_picker import FilePicker
 from tui.screens.live import LiveScreen
 from tui.screens.wizard import STEPS, step_of
-from tui.training_words import Amounts, sliced, training_words
+from tui.state.draft import Draft
+from tui.state.model_catalogue import catalogue
+from tui.text.run import run_words
+from tui.text.training import Amounts, sliced, training_words
 from tui.widgets.editors import escape, unescape
-from tui.widgets.file_picker import FilePicker
 
 
 async def test_a_file_is_picked_by_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,16 +18,16 @@ from textual.widget import Widget
 from textual.widgets import Static
 from textual.worker import WorkerFailed
 
-from engine.spec.commands import AnyReply, Command, Token
-from engine.spec.folder import RunFolder
+from engine.protocol.commands import AnyReply, Command, Token
+from engine.runs.folder import RunFolder
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.waiting import until
+from tui.dialogs.modal import Modal
 from tui.screens import save
 from tui.screens.base import LorisScreen
 from tui.screens.chat import ChatScreen
-from tui.widgets.modal import Modal
-from tui.workers import Working
+from tui.widgets.workers import Working
 
 
 class SlowToGo(Widget):

@@ -12,8 +12,8 @@ from textual.pilot import Pilot
 from textual.worker import WorkerCancelled
 
 from engine.client.launch import Mode
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.runs.folder import RunFolder
 from tests.tui.fakes import FakeBackend
 from tests.tui.waiting import until
 from tui.app import LorisApp

@@ -10,9 +10,9 @@ import pytest
 
 from engine.client import launch as launching
 from engine.client.launch import new_run
-from engine.spec.folder import RunFolder
-from engine.spec.run import DatasetSpec, ModelSpec, RunSpec
-from tui import i18n
+from engine.config.run_spec import DatasetSpec, ModelSpec, RunSpec
+from engine.runs.folder import RunFolder
+from tui.text import translation
 
 FAKE_ENGINE = Path(__file__).with_name("fake_engine.py")
 
@@ -24,7 +24,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("LORIS_HOME", str(place))
     monkeypatch.setenv("LANGUAGE", "en")
     yield place
-    i18n.set_language("en")
+    translation.set_language("en")
 
 
 @pytest.fixture

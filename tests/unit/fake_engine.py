@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
-from engine.spec import commands as cmd
-from engine.spec import events as ev
-from engine.spec.folder import RunFolder
-from engine.spec.text import say
+from engine.messages.message import say
+from engine.protocol import commands as cmd
+from engine.protocol import events as ev
+from engine.runs.folder import RunFolder
 
 PLAY = os.environ["FAKE_PLAY"]
 CARD = ev.Device(kind="cuda", name="Pretend T4", total_bytes=16 << 30)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from engine.preflight.card import draft_card
-from engine.spec import events as ev
-from engine.spec.files import save_spec
-from engine.spec.folder import RunFolder
-from engine.spec.prompts import ALPACA_ZH, before_answer, fill
-from engine.spec.run import DatasetSpec, GenerationSpec, ModelSpec, RunSpec
-from tui import i18n
+from engine.config.prompt_templates import ALPACA_ZH, before_answer, fill
+from engine.config.run_spec import DatasetSpec, GenerationSpec, ModelSpec, RunSpec
+from engine.config.spec_files import save_spec
+from engine.hub.model_card import draft_card
+from engine.protocol import events as ev
+from engine.runs.folder import RunFolder
+from tui.text import translation
 
 CARD = ev.Device(kind="cuda", name="T4", total_bytes=100)
 
@@ -98,8 +98,8 @@ def test_a_model_of_the_alpaca_prompt_is_asked_with_it(run: RunFolder, question:
 
 
 def test_in_chinese(run: RunFolder) -> None:
-    i18n.set_language("zh")
-    card = draft_card(run, "adapter", "ann/mine", translate=i18n._)
+    translation.set_language("zh")
+    card = draft_card(run, "adapter", "ann/mine", translate=translation._)
     assert "## 如何运行" in card
     assert "| 训练损失 | 1.8750 |" in card
     assert front(card) == front(draft_card(run, "adapter", "ann/mine"))

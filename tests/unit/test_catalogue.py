@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.catalogue import ROOT, read, texts
-from tui import i18n
+from tui.text import translation
 
 # Calls whose text goes to the screen, and which of their arguments do.
 SHOWN = {
@@ -27,7 +27,7 @@ SHOWN = {
 @pytest.fixture(autouse=True)
 def _english_again():
     yield
-    i18n.set_language("en")
+    translation.set_language("en")
 
 
 def test_every_text_is_translated():
@@ -84,10 +84,10 @@ def test_the_check_for_bare_texts_can_fail():
 
 
 def test_language_changes_at_run_time():
-    assert i18n._("Learning rate") == "Learning rate"
-    i18n.set_language("zh")
-    assert i18n._("Learning rate") == "学习率"
-    assert i18n._("a text nobody translated") == "a text nobody translated"
+    assert translation._("Learning rate") == "Learning rate"
+    translation.set_language("zh")
+    assert translation._("Learning rate") == "学习率"
+    assert translation._("a text nobody translated") == "a text nobody translated"
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_language_of_locale(monkeypatch, environment, expected):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert i18n.language_of_locale() == expected
+    assert translation.language_of_locale() == expected
 
 
 def test_catalogue_is_where_it_is_looked_for():
-    assert (i18n.LOCALE_FOLDER / "zh" / "LC_MESSAGES" / "loris.po").is_file()
-    assert Path(i18n.__file__).parent == i18n.LOCALE_FOLDER.parent
+    assert (translation.LOCALE_FOLDER / "zh" / "LC_MESSAGES" / "loris.po").is_file()
+    assert Path(translation.__file__).parent == translation.LOCALE_FOLDER.parent

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from engine.spec.folder import user_presets_folder
-from engine.spec.presets import save_preset
-from engine.spec.run import RunSpec
-from tui import cli, headless
-from tui.i18n import language
+from engine.config.presets import save_preset
+from engine.config.run_spec import RunSpec
+from engine.runs.folder import user_presets_folder
+from tui.cli import main, run
+from tui.text.translation import language
 
-CALL = "import sys; from tui.cli import main; sys.exit(main(sys.argv[1:]))"
+CALL = "import sys; from tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(headless, "launch", lambda *_: pytest.fail("an engine was started"))
+    monkeypatch.setattr(run, "launch", lambda *_: pytest.fail("an engine was started"))
 
 
 class FakeApp:
@@ -42,41 +42,41 @@ class FakeApp:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """A terminal in which the wizard opens at once; the ways in which it was opened."""
     monkeypatch.setitem(sys.modules, "tui.app", types.SimpleNamespace(LorisApp=FakeApp))
-    monkeypatch.setattr(cli, "_all_terminals", lambda: True)
+    monkeypatch.setattr(main, "_all_terminals", lambda: True)
     monkeypatch.setenv("TERM", "xterm-256color")
     FakeApp.opened = []
     return FakeApp.opened
 
 
 def test_no_command_opens_the_wizard(opened: list[dict[str, object]], capsys: pytest.CaptureFixture[str]):
-    assert cli.main([]) == 0
+    assert main.main([]) == 0
     assert opened == [{"preset": None, "language": None, "start": "home"}]
     assert capsys.readouterr().err == "Loris is starting...\r\x1b[2K"
 
 
 def test_a_preset_and_a_language(opened: list[dict[str, object]]):
     save_preset("mine", RunSpec())
-    assert cli.main(["--preset", "mine", "--lang", "zh"]) == 0
+    assert main.main(["--preset", "mine", "--lang", "zh"]) == 0
     assert opened == [{"preset": "mine", "language": "zh", "start": "home"}]
     assert language() == "zh"
 
 
 def test_demo_opens_ready_to_start(opened: list[dict[str, object]]):
-    assert cli.main(["demo", "--lang", "zh"]) == 0
-    assert cli.main(["--lang", "zh", "demo"]) == 0  # before the command it holds as well
+    assert main.main(["demo", "--lang", "zh"]) == 0
+    assert main.main(["--lang", "zh", "demo"]) == 0  # before the command it holds as well
     assert opened == [{"preset": "demo", "language": "zh", "start": "review"}] * 2
 
 
 def test_demo_without_a_terminal_trains(monkeypatch: pytest.MonkeyPatch):
     asked: list[Path] = []
-    monkeypatch.setattr(headless, "run_file", lambda path: asked.append(path) or 0)
-    assert cli.main(["demo"]) == 0
+    monkeypatch.setattr(run, "run_file", lambda path: asked.append(path) or 0)
+    assert main.main(["demo"]) == 0
     assert asked[0].name == "demo.yaml"
 
 
 def test_the_wizards_code_is_ours(opened: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(FakeApp, "return_code", 4)
-    assert cli.main([]) == 4
+    assert main.main([]) == 4
 
 
 @pytest.mark.parametrize(("name", "words"), [("mnie", "Did you mean mine?"), ("zzzzz", "See: loris presets")])
@@ -84,15 +84,15 @@ def test_unknown_presets(
     opened: list[dict[str, object]], capsys: pytest.CaptureFixture[str], name: str, words: str
 ):
     save_preset("mine", RunSpec())
-    assert cli.main(["--preset", name]) == 2
+    assert main.main(["--preset", name]) == 2
     assert words in capsys.readouterr().err
     assert opened == []
 
 
 def test_a_name_is_shown_and_not_obeyed(opened: list[dict[str, object]], capsys: pytest.CaptureFixture[str]):
     (save_preset("mine", RunSpec())).rename(user_presets_folder() / "\x1b]0;evil\x07.yaml")
-    assert cli.main(["--preset", "\x1b]0;evi\x07"]) == 2
-    assert cli.main(["presets"]) == 0
+    assert main.main(["--preset", "\x1b]0;evi\x07"]) == 2
+    assert main.main(["presets"]) == 0
     out, err = capsys.readouterr()
     assert "evil" in out
     assert "\x1b" not in out + err
@@ -102,15 +102,15 @@ def test_a_name_is_shown_and_not_obeyed(opened: list[dict[str, object]], capsys:
 def test_a_broken_preset(opened: list[dict[str, object]], capsys: pytest.CaptureFixture[str]):
     path = save_preset("mine", RunSpec())
     path.write_text("lora:\n  r: 0\n")
-    assert cli.main(["--preset", "mine"]) == 2
+    assert main.main(["--preset", "mine"]) == 2
     assert f"{path}:2: lora.r: Give a whole number" in capsys.readouterr().err
-    assert cli.main(["presets"]) == 0
+    assert main.main(["presets"]) == 0
     assert f"{path}:2: lora.r" in capsys.readouterr().err
     assert opened == []
 
 
 def test_no_terminal(capsys: pytest.CaptureFixture[str]):
-    assert cli.main([]) == 2
+    assert main.main([]) == 2
     assert capsys.readouterr().err == "The wizard needs a terminal. Without one, use: loris run SPEC.yaml\n"
 
 
@@ -118,7 +118,7 @@ def test_a_dumb_terminal(
     opened: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("TERM", "dumb")
-    assert cli.main([]) == 2
+    assert main.main([]) == 2
     assert "TERM=dumb" in capsys.readouterr().err
     assert opened == []
 
@@ -142,17 +142,17 @@ def test_a_real_dumb_terminal():
 @pytest.mark.parametrize("code", ["en", "zh"])
 def test_help(arguments: list[str], code: str, capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
-        cli.main(["--lang", code, *arguments])
+        main.main(["--lang", code, *arguments])
     assert caught.value.code == 0
     assert "loris" in capsys.readouterr().out
 
 
 def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
-        cli.main(["run", "--help"])
+        main.main(["run", "--help"])
     text = capsys.readouterr().out
-    for code in (headless.COMPLETED, headless.FAILED, headless.BAD_INPUT, headless.STOPPED, headless.LEFT,
-                 headless.TERMINATED):  # fmt: skip
+    for code in (run.COMPLETED, run.FAILED, run.BAD_INPUT, run.STOPPED, run.LEFT,
+                 run.TERMINATED):  # fmt: skip
         assert re.search(rf"^  {code} ", text, re.MULTILINE)
 
 
@@ -161,7 +161,7 @@ def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]):
 )
 def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as caught:
-        cli.main(arguments)
+        main.main(arguments)
     assert caught.value.code == 2
     assert "usage: loris" in capsys.readouterr().err
 
@@ -177,13 +177,13 @@ def test_bad_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str])
 def test_the_locale_decides(variables: dict[str, str], code: str, monkeypatch: pytest.MonkeyPatch):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert cli.main([]) == 2
+    assert main.main([]) == 2
     assert language() == code
 
 
 def test_presets_are_listed(capsys: pytest.CaptureFixture[str]):
     save_preset("mine", RunSpec(description="for \x1b[31mtests"))
-    assert cli.main(["presets"]) == 0
+    assert main.main(["presets"]) == 0
     out = capsys.readouterr().out
     assert "mine  " in out
     assert "for ␛[31mtests" in out
@@ -193,12 +193,12 @@ HEAVY = ("torch", "transformers", "trl", "peft", "datasets", "unsloth", "textual
 
 
 def test_startup_imports_nothing_heavy():
-    code = f"import sys, tui.cli; print([m for m in {HEAVY!r} if m in sys.modules])"
+    code = f"import sys, tui.cli.main; print([m for m in {HEAVY!r} if m in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code]).strip() == b"[]"
 
 
 @pytest.mark.parametrize(
-    "module", ["tui.headless", "engine.client.runs", "engine.client.control", "engine.preflight"]
+    "module", ["tui.cli.run", "engine.runs.run_list", "engine.client.connection", "engine.preflight"]
 )
 def test_the_client_imports_no_training_library(module: str):
     code = f"import sys, {module}; print([m for m in {HEAVY[:6]!r} if m in sys.modules])"

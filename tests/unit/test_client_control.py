@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.client.control import Control, check_owner
+from engine.client.connection import Control, check_owner
 from engine.client.errors import CommandRefused, EngineGone
 from engine.client.launch import launch
-from engine.spec.commands import (
+from engine.config.run_spec import DatasetSpec, GenerationSpec, RunSpec
+from engine.protocol.commands import (
     MAX_REQUEST_BYTES,
     ChatMessage,
     Checkpoint,
@@ -25,8 +26,7 @@ from engine.spec.commands import (
     Token,
     Train,
 )
-from engine.spec.folder import RunFolder
-from engine.spec.run import DatasetSpec, GenerationSpec, RunSpec
+from engine.runs.folder import RunFolder
 
 
 def question(text: str) -> Generate:

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from engine.client.follow import LOG_TAIL_BYTES, Follower, LogFollower
-from engine.spec import events as ev
-from engine.spec.folder import RunFolder
+from engine.protocol import events as ev
+from engine.runs.folder import RunFolder
 
 READY = ev.StageChanged(stage="ready")
 ENDED = ev.EngineEnded(exit_code=0)

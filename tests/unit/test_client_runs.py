@@ -10,15 +10,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.client import engine_changes
-from engine.client import runs as listing
 from engine.client.errors import DiscardRefused
 from engine.client.launch import launch, new_run
-from engine.client.runs import discard, discard_drafts, is_alive, list_runs, summarise
-from engine.spec import events as ev
-from engine.spec.folder import RunFolder, runs_folder
-from engine.spec.run import RunSpec, TrainingSpec
-from engine.spec.text import say
+from engine.config.run_spec import RunSpec, TrainingSpec
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.runs import restarts
+from engine.runs import run_list as listing
+from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.run_list import discard, discard_drafts, is_alive, list_runs, summarise
 
 CARD = ev.Device(kind="cpu", name="c", total_bytes=1)
 STARTED = ev.EngineStarted(pid=1, hostname="h", versions={}, time=1000.0)
@@ -232,8 +232,8 @@ def test_engines_that_follow_each_other_are_found_over_the_seams_of_what_is_read
     """Three engines of 100 s each, in a file read in small pieces, at any place between the pieces."""
     for name in ("HEAD_BYTES", "TAIL_BYTES"):
         monkeypatch.setattr(listing, name, 512)
-    monkeypatch.setattr(engine_changes, "PIECE_BYTES", piece)
-    monkeypatch.setattr(engine_changes, "LINE_BYTES", 300)
+    monkeypatch.setattr(restarts, "PIECE_BYTES", piece)
+    monkeypatch.setattr(restarts, "LINE_BYTES", 300)
     path = folder.events
 
     def one_engine(steps: int) -> list[ev.AnyEvent]:
@@ -264,5 +264,5 @@ def test_a_long_run_is_not_mapped_into_memory_and_is_read_once(folder: RunFolder
     before = resident_mb("VmRSS")
     summarise(folder)
     assert resident_mb("VmHWM") - before < 20
-    monkeypatch.setattr(engine_changes, "_found", None)
+    monkeypatch.setattr(restarts, "_found", None)
     summarise(folder)

@@ -8,16 +8,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.client.holder import end, holder, is_frozen, survived
-from engine.client.runs import summarise
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.folder import RunFolder
-from engine.spec.lock import hold
-from engine.spec.resume import changed_fields, refusals
-from engine.spec.run import RunSpec
-from engine.spec.smaller import smaller
-from engine.spec.state import fold
+from engine.config.oom_fallback import smaller
+from engine.config.resume_rules import changed_fields, refusals
+from engine.config.run_spec import RunSpec
+from engine.protocol import events as ev
+from engine.protocol.state import fold
+from engine.runs import manifest
+from engine.runs.folder import RunFolder
+from engine.runs.lock_file import hold
+from engine.runs.lock_owner import end, holder, is_frozen, survived
+from engine.runs.run_list import summarise
 
 
 def sealed(folder: Path, step: int, eval_loss: float | None = None) -> Path:
@@ -25,7 +25,7 @@ def sealed(folder: Path, step: int, eval_loss: float | None = None) -> Path:
     (path / "deep").mkdir(parents=True)
     (path / "weights").write_bytes(b"w" * 1000)
     (path / "deep/state").write_bytes(b"s" * 10)
-    assert complete.seal(path, step, eval_loss) == 1010
+    assert manifest.seal(path, step, eval_loss) == 1010
     return path
 
 
@@ -40,15 +40,15 @@ def test_every_way_to_be_broken_is_seen(tmp_path: Path):
     (sealed(tmp_path, 2) / "weights").write_bytes(b"x" * 1000)  # the right size, the wrong bytes
     (sealed(tmp_path, 3) / "deep/state").unlink()
     (sealed(tmp_path, 4) / "weights").write_bytes(b"w" * 999)
-    (sealed(tmp_path, 5) / complete.MANIFEST).write_bytes(b"{")
+    (sealed(tmp_path, 5) / manifest.MANIFEST).write_bytes(b"{")
     (tmp_path / "checkpoint-6").mkdir()
-    (tmp_path / f"{complete.PARTIAL}checkpoint-7").mkdir()
-    assert [one.step for one in complete.checkpoints(tmp_path)] == [2, 1]
-    found = complete.newest(tmp_path)
+    (tmp_path / f"{manifest.PARTIAL}checkpoint-7").mkdir()
+    assert [one.step for one in manifest.checkpoints(tmp_path)] == [2, 1]
+    found = manifest.newest(tmp_path)
     assert found
     assert found.step == 1
-    complete.remove_leftovers(tmp_path)
-    assert not (tmp_path / f"{complete.PARTIAL}checkpoint-7").exists()
+    manifest.remove_leftovers(tmp_path)
+    assert not (tmp_path / f"{manifest.PARTIAL}checkpoint-7").exists()
     assert (tmp_path / "checkpoint-6").exists()
 
 
@@ -69,8 +69,8 @@ def test_the_newest_and_the_best_are_kept(
 ):
     for step, loss in enumerate(losses, 1):
         sealed(tmp_path, step, loss)
-    found = complete.checkpoints(tmp_path)
-    gone = {one.step for one in complete.excess(found, limit)}
+    found = manifest.checkpoints(tmp_path)
+    gone = {one.step for one in manifest.excess(found, limit)}
     assert tuple(one.step for one in reversed(found) if one.step not in gone) == kept
 
 

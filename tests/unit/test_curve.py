@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.spec.curve import MOST_POINTS, Curve, smoothed, weight_for
+from engine.protocol.curve import MOST_POINTS, Curve, smoothed, weight_for
 
 LONG = 300_000
 

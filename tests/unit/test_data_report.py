@@ -14,13 +14,14 @@ import psutil
 import pytest
 from rich.console import Console
 
-from engine.spec.files import save_spec
-from engine.spec.report import ProofProgress
-from engine.spec.run import RunSpec
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
+from engine.protocol.data_report import ProofProgress
 from tests.tui.proof_fakes import FAILED, MEASURING, REPORT, STOPPED, Answers, FakeProver
-from tui import data_report, i18n
-from tui.cli import main
-from tui.data_report import show
+from tui.cli import data
+from tui.cli.data import show
+from tui.cli.main import main
+from tui.text import translation
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, answers: Answers) -> FakeProver:
         def close(self) -> None:
             prover.close()
 
-    monkeypatch.setattr(data_report, "ProofWorker", Told)
+    monkeypatch.setattr(data, "ProofWorker", Told)
     return prover
 
 
@@ -61,7 +62,7 @@ def test_a_good_dataset_is_json_for_a_script(
     assert found["at_length"]["rows_cut"] == 15
     assert found["examples"][0]["tokens"][0] == [0, "<|im_start|>user\n", False, True]
     assert prover.closed
-    assert prover.most_rows == data_report.MOST_ROWS  # type: ignore[attr-defined]
+    assert prover.most_rows == data.MOST_ROWS  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(("option", "rows"), [(["--all"], None), (["--rows", "50"], 50)])
@@ -129,17 +130,17 @@ def test_a_person_sees_it_all(width: int) -> None:
 
 
 def test_rows_are_about_so_many_only_when_they_were_not_counted() -> None:
-    i18n.set_language("en")
+    translation.set_language("en")
     counted = msgspec.structs.replace(REPORT, sampled=True, exact=True, rows_total=5_000_000, rows=100_000)
-    assert "5 M rows, 100 k of them looked at" in data_report.facts(counted)[0]
-    assert "about" not in data_report.facts(counted)[0]
-    assert "about 5 M" in data_report.facts(msgspec.structs.replace(counted, exact=False))[0]
+    assert "5 M rows, 100 k of them looked at" in data.facts(counted)[0]
+    assert "about" not in data.facts(counted)[0]
+    assert "about 5 M" in data.facts(msgspec.structs.replace(counted, exact=False))[0]
 
 
 ENDS = """
 import asyncio, gc
-from engine.client.proof import ProofWorker
-from engine.spec.run import RunSpec
+from engine.client.proof_worker import ProofWorker
+from engine.config.run_spec import RunSpec
 
 async def main():
     worker = ProofWorker()

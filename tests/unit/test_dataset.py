@@ -7,17 +7,16 @@ from typing import Any
 
 import pytest
 
-from engine.dataset.detect import detect
+from engine.config.check import check
+from engine.config.places import absolute_paths
+from engine.config.run_spec import DatasetSpec, RunSpec
+from engine.config.sources import Slice, Source, parse_source, parse_split, write_source
+from engine.config.spec_files import load_spec
+from engine.dataset import peek as data_module
+from engine.dataset.detection import detect
 from engine.dataset.mapping import BadRow, fill
+from engine.dataset.peek import check_dataset, peek
 from engine.dataset.turns import as_turns
-from engine.preflight import data as data_module
-from engine.preflight import peek
-from engine.preflight.data import check_dataset
-from engine.preflight.places import absolute_paths
-from engine.spec.check import check
-from engine.spec.files import load_spec
-from engine.spec.run import DatasetSpec, RunSpec
-from engine.spec.sources import Slice, Source, parse_source, parse_split, write_source
 from tests.dataset_cases import BAD, BOT, GOOD, PREFERENCE, QA, USER, Case
 from tests.dataset_files import lines
 

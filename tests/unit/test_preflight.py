@@ -10,10 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.preflight import check, check_inputs, is_hub_id, is_local, json_rows, peek
-from engine.preflight import data as data_module
-from engine.preflight.llama_cpp import LlamaCpp
-from engine.spec.run import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
+from engine.config.places import is_hub_id, is_local
+from engine.config.run_spec import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
+from engine.dataset import json_files
+from engine.dataset import peek as data_module
+from engine.dataset.peek import peek
+from engine.export.llama_cpp import LlamaCpp
+from engine.preflight import check
+from engine.preflight.check import check_inputs
 
 ROWS = [{"instruction": "q", "output": "a"}, {"instruction": "r", "input": "i", "output": "b"}]
 CHAT = [{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}]
@@ -311,8 +315,8 @@ def test_here_or_on_the_hub(name: str, local: bool, hub: bool):
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "key"])
 def test_large_files_are_not_read_whole(spec: RunSpec, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(json_rows, "WHOLE_BYTES", 1 << 20)
-    monkeypatch.setattr(json_rows, "HEAD_BYTES", (1 << 18) + 1)  # cuts a character in two
+    monkeypatch.setattr(json_files, "WHOLE_BYTES", 1 << 20)
+    monkeypatch.setattr(json_files, "HEAD_BYTES", (1 << 18) + 1)  # cuts a character in two
     monkeypatch.setattr(data_module, "CHECKED_BYTES", 1 << 20)
     row = json.dumps({"instruction": "你", "output": "好" * 300}, ensure_ascii=False)
     path = tmp_path / f"large.{'jsonl' if kind == 'jsonl' else 'json'}"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from engine.config.run_spec import DatasetSpec
+from engine.config.sources import main_source
 from engine.dataset.mapping import BadRow
+from engine.messages.message import say
 from engine.proof import sample
 from engine.proof.sample import Numbered, Sample
-from engine.spec.report import DataReport, at_length
-from engine.spec.run import DatasetSpec
-from engine.spec.sources import main_source
-from engine.spec.text import say
+from engine.protocol.data_report import DataReport, at_length
 
 LINES = 6000
 

@@ -13,16 +13,16 @@ import msgspec
 import pytest
 
 from engine.client import stop as stopping
-from engine.client.housekeeping import prunable, prune
-from engine.client.labels import Label, write_label
 from engine.client.launch import launch, new_run
-from engine.client.runs import is_alive, summarise
-from engine.spec import complete
-from engine.spec import events as ev
-from engine.spec.files import load_spec
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
-from engine.spec.text import say
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.runs import manifest
+from engine.runs.disk_usage import prunable, prune
+from engine.runs.folder import RunFolder
+from engine.runs.labels import Label, write_label
+from engine.runs.run_list import is_alive, summarise
 from tests.unit.test_client_runs import (
     FAILED,
     SAVED,
@@ -34,11 +34,11 @@ from tests.unit.test_client_runs import (
     stage,
     write,
 )
-from tui import cli
-from tui.chat_command import _place
-from tui.run_choice import NoSuchRun, find_run
-from tui.run_status import status_of
-from tui.settings import Settings, save_settings
+from tui.cli import main
+from tui.cli.chat import _place
+from tui.cli.run_choice import NoSuchRun, find_run
+from tui.state.run_status import status_of
+from tui.state.settings import Settings, save_settings
 
 TRAINED = [STARTED, stage("training"), TRAINING, STEP]
 
@@ -47,7 +47,7 @@ def checkpoint(folder: RunFolder, step: int, eval_loss: float | None = None) -> 
     path = folder.checkpoints / f"checkpoint-{step}"
     path.mkdir(parents=True)
     (path / "weights").write_bytes(b"w" * 1000)
-    complete.seal(path, step, eval_loss)
+    manifest.seal(path, step, eval_loss)
 
 
 def timed(*events: ev.AnyEvent, start: float = 1000.0, every: float = 10.0) -> list[ev.AnyEvent]:
@@ -55,7 +55,7 @@ def timed(*events: ev.AnyEvent, start: float = 1000.0, every: float = 10.0) -> l
 
 
 def status(capsys: pytest.CaptureFixture[str], name: str) -> dict[str, object]:
-    assert cli.main(["status", name, "--json"]) == 0
+    assert main.main(["status", name, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert isinstance(found, dict)
     return found
@@ -112,8 +112,8 @@ def test_status_tells_every_state(
         assert found["state"] == word
         assert found["alive"] is alive
         assert {key: found[key] for key in more} == more
-        assert cli.main(["status", folder.name]) == 0
-        assert cli.main(["ls"]) == 0
+        assert main.main(["status", folder.name]) == 0
+        assert main.main(["ls"]) == 0
     finally:
         if lock is not None:
             os.close(lock)
@@ -159,7 +159,7 @@ def test_time_and_cost_outlive_engines_and_clocks(folder: RunFolder, capsys: pyt
     found = status(capsys, folder.name)
     assert found["seconds"] == 50.0
     assert found["cost"] == pytest.approx(0.05)
-    assert cli.main(["ls"]) == 0
+    assert main.main(["ls"]) == 0
     assert "0.05 EUR" in capsys.readouterr().out
     lock = hold(folder)
     try:
@@ -184,7 +184,7 @@ def test_frozen_is_told(engine: subprocess.Popen[bytes], folder: RunFolder, caps
     while not (found := status(capsys, folder.name))["frozen"]:
         assert time.monotonic() < give_up
     assert (found["state"], found["alive"], found["frozen"]) == ("training", True, True)
-    assert cli.main(["status"]) == 0
+    assert main.main(["status"]) == 0
     assert "frozen" in capsys.readouterr().out
 
 
@@ -223,12 +223,12 @@ def test_the_run_that_is_meant(spec: RunSpec):
 
 def test_unknown_runs_are_bad_input(capsys: pytest.CaptureFixture[str]):
     for command in ("status", "logs", "stop", "resume"):
-        assert cli.main([command, "nix\x1b[31m"]) == 2
+        assert main.main([command, "nix\x1b[31m"]) == 2
         assert "\x1b" not in capsys.readouterr().err
 
 
 def test_ls(spec: RunSpec, capsys: pytest.CaptureFixture[str]):
-    assert cli.main(["ls"]) == 0
+    assert main.main(["ls"]) == 0
     assert "no runs yet" in capsys.readouterr().err
     old, new = new_run(spec), new_run(spec)
     write(old, *timed(*TRAINED, start=1000.0))
@@ -236,14 +236,14 @@ def test_ls(spec: RunSpec, capsys: pytest.CaptureFixture[str]):
     write_label(new, Label(title="renamed \x1b[31m", note="good"))
     lock = hold(old)
     try:
-        assert cli.main(["ls"]) == 0
+        assert main.main(["ls"]) == 0
         head, first, second = capsys.readouterr().out.splitlines()
         assert head.split()[:4] == ["RUN", "TITLE", "STATE", "STEP"]
         assert first.startswith(f"* {old.name}")  # live ones first, though it is older
         assert second.strip().startswith(f"{new.name}  renamed ␛[31m")
         assert "7/60" in first
         assert "1.2500" in first
-        assert cli.main(["ls", "--json"]) == 0
+        assert main.main(["ls", "--json"]) == 0
         values = json.loads(capsys.readouterr().out)
         assert [(one["name"], one["alive"]) for one in values] == [(old.name, True), (new.name, False)]
         assert values[1]["title"] == "renamed \x1b[31m"
@@ -257,16 +257,16 @@ def test_five_hundred_runs_are_listed_quickly(spec: RunSpec):
     for _number in range(500):
         new_run(spec).events.write_bytes(events)
     start = time.process_time()
-    assert cli.main(["ls"]) == 0
+    assert main.main(["ls"]) == 0
     first = time.process_time() - start
     start = time.process_time()
-    assert cli.main(["ls"]) == 0
+    assert main.main(["ls"]) == 0
     assert time.process_time() - start < 2.0, first
 
 
 def test_logs(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
     folder.log.write_text("one\n\x1b]0;evil\x07two\n 45%|##")
-    assert cli.main(["logs", folder.name]) == 0
+    assert main.main(["logs", folder.name]) == 0
     assert capsys.readouterr().out == "one\n␛]0;evil␇two\n 45%|##\n"
 
 
@@ -276,7 +276,7 @@ def test_logs_follow_to_the_end(
     with folder.log.open("a") as log:
         log.write("while it runs\n")
     engine.kill()
-    assert cli.main(["logs", "-f", folder.name]) == 0
+    assert main.main(["logs", "-f", folder.name]) == 0
     assert "while it runs" in capsys.readouterr().out
 
 
@@ -287,12 +287,12 @@ def test_stop_waits_and_says_what_survived(
     engine: subprocess.Popen[bytes], folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ):
     checkpoint(folder, 5)
-    assert cli.main(["stop"]) == 0
+    assert main.main(["stop"]) == 0
     out = capsys.readouterr().out
     assert "has stopped" in out
     assert "checkpoint of step 5 is whole" in out
     assert not is_alive(folder)
-    assert cli.main(["stop", folder.name]) == 0
+    assert main.main(["stop", folder.name]) == 0
     assert "is not running" in capsys.readouterr().out
 
 
@@ -306,7 +306,7 @@ def test_stop_of_a_frozen_engine_ends_it_by_force(
     monkeypatch.setattr(stopping, "GRACE_SECONDS", {"save": 1.0, "now": 1.0, "discard": 1.0})
     engine.send_signal(signal.SIGSTOP)
     start = time.monotonic()
-    assert cli.main(["stop", folder.name]) == 1
+    assert main.main(["stop", folder.name]) == 1
     assert time.monotonic() - start < 30
     out, err = capsys.readouterr()
     assert "held up by a signal" in err
@@ -324,14 +324,14 @@ def test_resume_starts_an_engine_in_resume_mode(
     fake_engine.setenv("FAKE_PLAY", "until_stop")
     write(folder, *TRAINED)
     checkpoint(folder, 5)
-    assert cli.main(["resume", folder.name, "--set", "training.max_steps=200"]) == 0
+    assert main.main(["resume", folder.name, "--set", "training.max_steps=200"]) == 0
     try:
         assert "Resumed from step 5" in capsys.readouterr().out
         assert load_spec(folder.spec).training.max_steps == 200
-        assert cli.main(["resume", folder.name]) == 2
+        assert main.main(["resume", folder.name]) == 2
         assert "is running" in capsys.readouterr().err
     finally:
-        assert cli.main(["stop", folder.name]) == 0
+        assert main.main(["stop", folder.name]) == 0
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_settings_that_may_not_change(
     write(folder, *TRAINED)
     checkpoint(folder, 20)
     before = folder.spec.read_bytes()
-    assert cli.main(["resume", folder.name, "--set", change]) == 2
+    assert main.main(["resume", folder.name, "--set", change]) == 2
     assert words in capsys.readouterr().err
     assert folder.spec.read_bytes() == before
     assert not is_alive(folder)
@@ -358,7 +358,7 @@ def test_settings_that_may_not_change(
 
 def test_a_complete_run_is_not_resumed(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
     write(folder, *TRAINED, finished("completed"), SAVED, ev.EngineEnded(exit_code=0))
-    assert cli.main(["resume", folder.name]) == 2
+    assert main.main(["resume", folder.name]) == 2
     assert "complete" in capsys.readouterr().err
 
 
@@ -376,5 +376,5 @@ def test_prune_keeps_the_newest_and_the_best(folder: RunFolder):
 
 
 def test_attach_refuses_without_a_terminal(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
-    assert cli.main(["attach", folder.name]) == 2
+    assert main.main(["attach", folder.name]) == 2
     assert "needs a terminal" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.runaway import LONG, cause, repeats
+from engine.inference.repetition import LONG, cause, repeats
 
 
 def words(ids: list[int], text: str = "", marker: str = "", adapter: bool = True) -> str:

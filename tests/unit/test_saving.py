@@ -14,18 +14,18 @@ from typing import get_args
 
 import pytest
 
-from engine.failures import RunFailed
-from engine.preflight.export import CHECKSUMS, damaged, plan, reusable
-from engine.preflight.gguf_file import NotGguf, read_head
-from engine.preflight.llama_cpp import find_llama_cpp, look_at
-from engine.saving.cancel import Cancelled, ToolFailed, cancellable, run_tool
-from engine.saving.folder import filling, remove_stale, write_checksums
-from engine.saving.trouble import explain_tool
-from engine.spec import events as ev
-from engine.spec.folder import RunFolder
-from engine.spec.quantizations import ALIASES, NEEDS_IMATRIX, QUANTIZATIONS, QuantizationName, named, wrong
-from engine.spec.state import RunState, fold
-from tui.cli import main
+from engine.config.quantizations import ALIASES, NEEDS_IMATRIX, QUANTIZATIONS, QuantizationName, named, wrong
+from engine.export.atomic_folder import filling, remove_stale, write_checksums
+from engine.export.cancellation import Cancelled, ToolFailed, cancellable, run_tool
+from engine.export.gguf_header import NotGguf, read_head
+from engine.export.llama_cpp import find_llama_cpp, look_at
+from engine.export.plan import CHECKSUMS, damaged, plan, reusable
+from engine.export.tool_errors import explain_tool
+from engine.protocol import events as ev
+from engine.protocol.state import RunState, fold
+from engine.runs.folder import RunFolder
+from engine.runtime.failures import RunFailed
+from tui.cli.main import main
 
 CARD = ev.Device(kind="cuda", name="T4", total_bytes=16 << 30)
 CPU = ev.Device(kind="cpu", name="CPU", total_bytes=16 << 30)
@@ -96,7 +96,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_what_a_killed_engine_left_is_told_apart_and_removed(tmp_path: Path) -> None:
     script = (
-        "import os, sys\nfrom pathlib import Path\nfrom engine.saving.folder import filling\n"
+        "import os, sys\nfrom pathlib import Path\nfrom engine.export.atomic_folder import filling\n"
         "with filling(Path(sys.argv[1])) as folder:\n    (folder / 'half').write_text('h')\n"
         "    os.kill(os.getpid(), 9)"
     )
@@ -162,7 +162,7 @@ def test_a_program_is_given_up_with_all_that_it_started(tmp_path: Path) -> None:
 def test_a_program_dies_with_the_engine(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     script = (
-        "import os, sys, threading, time\nfrom engine.saving.cancel import run_tool\n"
+        "import os, sys, threading, time\nfrom engine.export.cancellation import run_tool\n"
         f"threading.Timer(1.0, lambda: os.kill(os.getpid(), 9)).start()\n"
         f"run_tool(['/bin/sh', '-c', 'while true; do echo x >> {mark}; sleep 0.05; done'], lambda: False)"
     )

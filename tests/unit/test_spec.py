@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine.spec.check import build, check
-from engine.spec.fields import did_you_mean, field_info, parse_field, section_fields
-from engine.spec.prompts import ALPACA, before_answer, fill, placeholders
-from engine.spec.run import SECTIONS, RunSpec
+from engine.config.check import build, check
+from engine.config.fields import did_you_mean, field_info, parse_field, section_fields
+from engine.config.prompt_templates import ALPACA, before_answer, fill, placeholders
+from engine.config.run_spec import SECTIONS, RunSpec
 
 # What the notebooks load and train with: the rows of ../shared/mission.md.
 NOTEBOOK_DEFAULTS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from engine.spec import events as ev
-from engine.spec.curve import Curve
-from engine.spec.state import RunState, fold
-from engine.spec.text import Message, say
+from engine.messages.message import Message, say
+from engine.protocol import events as ev
+from engine.protocol.curve import Curve
+from engine.protocol.state import RunState, fold
 
 CARD = ev.Device(kind="cuda", name="T4", total_bytes=100)
 FINISHED = ev.TrainingFinished(

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 import yaml
 
-from engine.spec.errors import SpecError
-from engine.spec.fields import FieldError
-from engine.spec.files import load_spec, locate, save_spec, write_atomically
-from engine.spec.run import DatasetSpec, ExportSpec, GenerationSpec, ModelSpec, RunSpec, TrainingSpec
-from engine.spec.text import say
-from tui.errors import error_words
+from engine.config.fields import FieldError
+from engine.config.run_spec import DatasetSpec, ExportSpec, GenerationSpec, ModelSpec, RunSpec, TrainingSpec
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import load_spec, locate, save_spec, write_atomically
+from engine.messages.message import say
+from tui.text.errors import error_words
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine.client import subject as sub
-from engine.client.subject import subject
-from engine.spec.files import save_spec
-from engine.spec.folder import RunFolder
-from engine.spec.run import DatasetSpec, ModelSpec, RunSpec
+from engine.config.run_spec import DatasetSpec, ModelSpec, RunSpec
+from engine.config.spec_files import save_spec
+from engine.runs import summary_fields as sub
+from engine.runs.folder import RunFolder
+from engine.runs.summary_fields import subject
 
 NAMES = [
     "", "demo", "run 001", "Who are you", "2024", "1e5", "null", "yes", "No", "~", "- x", "a: b", "a #b", "it's",

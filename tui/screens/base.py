@@ -8,14 +8,14 @@ from typing import Protocol, cast
 from textual.binding import ActiveBinding
 from textual.screen import Screen
 
-from engine.spec.events import Change
-from engine.spec.folder import RunFolder
-from engine.spec.run import RunSpec
-from tui.draft import Draft
-from tui.keys import translated
-from tui.link import EngineLink
-from tui.proofs import Proofs
-from tui.workers import Working
+from engine.config.run_spec import RunSpec
+from engine.protocol.events import Change
+from engine.runs.folder import RunFolder
+from tui.state.draft import Draft
+from tui.state.proof_session import Proofs
+from tui.state.run_session import EngineLink
+from tui.text.key_names import translated
+from tui.widgets.workers import Working
 
 
 class Loris(Protocol):

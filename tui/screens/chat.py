@@ -16,27 +16,19 @@ from textual.widgets import Footer, Input, Static
 from textual.worker import Worker
 
 from engine.client.errors import ClientError
-from engine.spec.commands import ChatMessage, Done, Refused, Token
-from engine.spec.run import GenerationSpec
-from engine.spec.sampling import name_of
-from tui.chatting import (
-    ADAPTER,
-    BASE,
-    Speaker,
-    can_adapt,
-    messages_for,
-    note,
-    ways,
-)
-from tui.i18n import N_, _, render
-from tui.link import Answer, Turn
-from tui.messages import RunChanged
-from tui.safe import visible
+from engine.config.run_spec import GenerationSpec
+from engine.config.sampling_presets import name_of
+from engine.protocol.commands import ChatMessage, Done, Refused, Token
+from tui.dialogs.generation import GenerationDialog
 from tui.screens.base import PaletteEntry
 from tui.screens.chat_more import MORE, MoreChat
-from tui.serving import NotServing, until_it_answers, why
-from tui.transcripts import keep, new_transcript
-from tui.widgets.generation_dialog import GenerationDialog
+from tui.screens.messages import RunChanged
+from tui.state.chat_turns import ADAPTER, BASE, Speaker, can_adapt, messages_for, note, ways
+from tui.state.run_session import Answer, Turn
+from tui.state.serving import NotServing, until_it_answers, why
+from tui.state.transcripts import keep, new_transcript
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 from tui.widgets.top_bar import TopBar
 from tui.widgets.transcript import Transcript
 

@@ -11,17 +11,17 @@ from textual.widgets import Input
 from textual.worker import Worker
 
 from engine.client.errors import ClientError
-from engine.spec.commands import ChatMessage, Done, Refused, ShowPrompt
-from engine.spec.run import GenerationSpec
-from tui.chatting import Speaker, best_answer, can_adapt, messages_for, other_runs, ways
-from tui.i18n import N_, _, render
-from tui.link import Turn
-from tui.safe import visible
+from engine.config.run_spec import GenerationSpec
+from engine.protocol.commands import ChatMessage, Done, Refused, ShowPrompt
+from tui.dialogs.choose import ChooseDialog
+from tui.dialogs.prompt import PromptDialog
 from tui.screens.base import LorisScreen
-from tui.serving import NotServing, until_it_answers, why
-from tui.transcripts import collect, collected
-from tui.widgets.choose_dialog import ChooseDialog
-from tui.widgets.prompt_dialog import PromptDialog
+from tui.state.chat_turns import Speaker, best_answer, can_adapt, messages_for, other_runs, ways
+from tui.state.run_session import Turn
+from tui.state.serving import NotServing, until_it_answers, why
+from tui.state.transcripts import collect, collected
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 from tui.widgets.transcript import Transcript
 
 MORE = {

@@ -13,23 +13,23 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Footer, Static
 
-from engine.client.runs import RunSummary, summarise
-from engine.spec.errors import SpecError
-from engine.spec.fields import field_info
-from engine.spec.files import load_spec
-from engine.spec.folder import RunFolder
-from engine.spec.presets import differences
-from engine.spec.run import RunSpec
-from engine.spec.state import RunState
-from tui.amounts import duration
-from tui.i18n import N_, _
-from tui.run_states import STATES
-from tui.run_status import cost_words, state_of
-from tui.run_words import value_words
-from tui.safe import visible
+from engine.config.fields import field_info
+from engine.config.presets import differences
+from engine.config.run_spec import RunSpec
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import load_spec
+from engine.protocol.state import RunState
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import RunSummary, summarise
+from tui.plots.loss_plot import has_unicode
+from tui.plots.overlay_plot import LETTERS, OverlayPlot
 from tui.screens.base import LorisScreen
-from tui.widgets.loss_plot import has_unicode
-from tui.widgets.overlay_plot import LETTERS, OverlayPlot
+from tui.state.run_status import cost_words, state_of
+from tui.text.amounts import duration
+from tui.text.run import value_words
+from tui.text.run_states import STATES
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _
 from tui.widgets.top_bar import TopBar
 
 FEWEST, MOST = 2, len(LETTERS)

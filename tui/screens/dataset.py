@@ -14,25 +14,24 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from engine.client.hub import DatasetPage, search_datasets
-from engine.dataset.detect import Detected, detect
-from engine.preflight import Peek, is_local
-from engine.preflight.data import check_dataset
-from engine.preflight.places import DATA_SUFFIXES
-from engine.spec.prompts import PROMPT_TEMPLATES
-from engine.spec.run import DatasetSpec
-from engine.spec.text import Message
-from tui.i18n import N_, _, render
-from tui.peeks import hub_page, look, look_at_hub
-from tui.safe import visible
+from engine.config.places import DATA_SUFFIXES, is_local
+from engine.config.prompt_templates import PROMPT_TEMPLATES
+from engine.config.run_spec import DatasetSpec
+from engine.dataset.detection import Detected, detect
+from engine.dataset.peek import Peek, check_dataset
+from engine.hub.search import DatasetPage, search_datasets
+from engine.messages.message import Message
+from tui.dialogs.choose import ChooseDialog
+from tui.dialogs.file_picker import FilePicker
+from tui.dialogs.hub_search import HubDialog
+from tui.dialogs.mapping import MappingDialog
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import WizardScreen
-from tui.widgets.choose_dialog import ChooseDialog
+from tui.state.dataset_cache import hub_page, look, look_at_hub
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 from tui.widgets.field import Field
-from tui.widgets.file_picker import FilePicker
 from tui.widgets.fold import Fold
-from tui.widgets.hub_dialog import HubDialog
-from tui.widgets.mapping_dialog import MappingDialog
 from tui.widgets.preview import Preview, learned_parts
 from tui.widgets.template_choice import TemplateChoice
 

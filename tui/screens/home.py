@@ -17,19 +17,19 @@ from textual.content import Content
 from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.client.runs import RunSummary, list_runs
-from engine.spec.folder import RunFolder
-from engine.spec.presets import Preset, list_presets
-from tui.amounts import duration
-from tui.draft import Draft
-from tui.i18n import LANGUAGES, N_, _, language
-from tui.run_states import LOST, STATES
-from tui.run_status import cost_words, seconds_so_far
-from tui.safe import visible
+from engine.config.presets import Preset, list_presets
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import RunSummary, list_runs
+from tui.dialogs.line import LineDialog
 from tui.screens.base import PaletteEntry
 from tui.screens.run_actions import RunActions
-from tui.settings import load_settings, parse_price, save_settings
-from tui.widgets.line_dialog import LineDialog
+from tui.state.draft import Draft
+from tui.state.run_status import cost_words, seconds_so_far
+from tui.state.settings import load_settings, parse_price, save_settings
+from tui.text.amounts import duration
+from tui.text.run_states import LOST, STATES
+from tui.text.sanitize import visible
+from tui.text.translation import LANGUAGES, N_, _, language
 from tui.widgets.list_box import ListBox
 from tui.widgets.top_bar import TopBar
 

@@ -14,18 +14,18 @@ from textual.containers import Vertical
 from textual.notifications import SeverityLevel
 from textual.widgets import ContentSwitcher, Footer, Tab, Tabs
 
-from tui.hardware import Monitor
-from tui.i18n import N_, _, render
-from tui.leaving import ASKED_IN
-from tui.messages import RunChanged
-from tui.resuming import stopped_early
-from tui.safe import visible
+from engine.client.resume import stopped_early
+from tui.plots.loss_plot import LossPlot, has_unicode
 from tui.screens.base import PaletteEntry
+from tui.screens.leaving import ASKED_IN
 from tui.screens.live_actions import LiveActions
+from tui.screens.messages import RunChanged
+from tui.state.hardware import Monitor
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 from tui.widgets import facts
 from tui.widgets.hardware_pane import HardwarePane
 from tui.widgets.log_tail import LogTail
-from tui.widgets.loss_plot import LossPlot, has_unicode
 from tui.widgets.status_line import StatusLine, progress_of
 from tui.widgets.top_bar import TopBar
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 from textual import work
 
 from engine.client.errors import ClientError
-from engine.client.lost import lost
-from engine.spec.commands import Refused
-from engine.spec.errors import SpecError
-from engine.spec.events import Change
-from tui.draft import Draft
-from tui.errors import error_words
-from tui.i18n import _, render
-from tui.resuming import going_on_words, resumable
-from tui.run_words import change_words
-from tui.safe import visible
+from engine.client.resume import going_on_words, resumable
+from engine.config.spec_error import SpecError
+from engine.protocol.commands import Refused
+from engine.protocol.events import Change
+from engine.runs.exit_cause import lost
+from tui.dialogs.resume import ResumeDialog
+from tui.dialogs.run import Failure, FailureModal, WayOn
+from tui.dialogs.stop import stop_question
 from tui.screens.base import LorisScreen
-from tui.stop_words import survived_lines
-from tui.widgets.dialogs import Failure, FailureModal, WayOn
-from tui.widgets.resume_dialog import ResumeDialog
-from tui.widgets.stop_dialog import stop_question
+from tui.state.draft import Draft
+from tui.text.errors import error_words
+from tui.text.run import change_words
+from tui.text.sanitize import visible
+from tui.text.stop import survived_lines
+from tui.text.translation import _, render
 
 LOG_LINES_OF_FAILURE = 40
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from textual.widget import Widget
 
-from engine.spec.text import Message
-from tui.i18n import N_, _
+from engine.messages.message import Message
 from tui.screens.wizard import WizardScreen
-from tui.widgets.words import Words
+from tui.text.translation import N_, _
+from tui.widgets.text_line import Words
 
 
 class LoraScreen(WizardScreen):

@@ -13,14 +13,14 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import OptionList, Static
 
+from engine.config.run_spec import ModelSpec
+from engine.messages.message import Message
 from engine.preflight.model import check_model
-from engine.spec.run import ModelSpec
-from engine.spec.text import Message
-from tui.catalogue import CatalogueModel, catalogue
-from tui.i18n import N_, _
+from tui.dialogs.file_picker import FilePicker
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import STEPS, WizardScreen
-from tui.widgets.file_picker import FilePicker
+from tui.state.model_catalogue import CatalogueModel, catalogue
+from tui.text.translation import N_, _
 from tui.widgets.list_box import ListBox
 
 NAME = "model.model_name"

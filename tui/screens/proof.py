@@ -13,19 +13,19 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Footer
 
-from engine.spec.report import DataReport, Fix, ProofFailed, ProvenRow, at_length
-from tui.i18n import N_, _, render
-from tui.messages import ProofChanged
-from tui.proof_words import format_words, numbers, progress_words, rows_words
-from tui.safe import visible
+from engine.protocol.data_report import DataReport, Fix, ProofFailed, ProvenRow, at_length
+from tui.dialogs.number import NumberDialog
+from tui.plots.length_plot import LengthPlot
 from tui.screens.base import LorisScreen, PaletteEntry
+from tui.screens.messages import ProofChanged
 from tui.screens.wizard import STEPS
-from tui.widgets.length_plot import LengthPlot
-from tui.widgets.number_dialog import NumberDialog
+from tui.text.proof import format_words, numbers, progress_words, rows_words
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 from tui.widgets.problem_list import ProblemList, items_of, items_of_failure
+from tui.widgets.text_line import Words
 from tui.widgets.token_view import VIEWS, TokenPane
 from tui.widgets.top_bar import TopBar
-from tui.widgets.words import Words
 
 LENGTH = "model.max_seq_length"
 BAR_CELLS = 20

@@ -15,20 +15,20 @@ from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
 from engine.client.errors import ClientError
-from engine.client.hub import HubError, license_of
-from engine.client.hub_target import check_target
-from engine.preflight.card import draft_card
-from engine.preflight.hub import token_source
-from engine.spec.commands import CancelPush, Push, Refused
-from engine.spec.events import Exported, Pushed, PushFailed, Pushing
-from tui.amounts import size
-from tui.errors import with_hint
-from tui.i18n import N_, _, render
-from tui.messages import RunChanged
-from tui.safe import visible
+from engine.hub.errors import token_source
+from engine.hub.model_card import draft_card
+from engine.hub.push_target import check_target
+from engine.hub.search import HubError, license_of
+from engine.protocol.commands import CancelPush, Push, Refused
+from engine.protocol.events import Exported, Pushed, PushFailed, Pushing
 from tui.screens.base import LorisScreen
+from tui.screens.messages import RunChanged
 from tui.screens.wizard import Form
-from tui.serving import NotServing, until_it_answers, why
+from tui.state.serving import NotServing, until_it_answers, why
+from tui.text.amounts import size
+from tui.text.errors import with_hint
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 from tui.widgets.editors import ChoiceEditor, Chosen, Edited, LineEditor, SwitchEditor
 from tui.widgets.export_choice import TITLES
 from tui.widgets.text_block import TextBlock

@@ -12,22 +12,22 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Button, OptionList
 
-from engine.client.runs import list_runs
-from engine.preflight import check_inputs
-from engine.spec.fields import field_info
-from engine.spec.files import PATH_FIELDS
-from engine.spec.report import Problem
-from engine.spec.run import RunSpec
-from engine.spec.text import Message
-from tui.i18n import N_, _, render
-from tui.peeks import look
-from tui.run_words import differences_words, run_words
-from tui.safe import visible
+from engine.config.fields import field_info
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import PATH_FIELDS
+from engine.messages.message import Message
+from engine.preflight.check import check_inputs
+from engine.protocol.data_report import Problem
+from engine.runs.run_list import list_runs
+from tui.dialogs.run import AskModal
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import STEPS, WizardScreen, step_of
-from tui.widgets.dialogs import AskModal
+from tui.state.dataset_cache import look
+from tui.text.run import differences_words, run_words
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 from tui.widgets.list_box import ListBox
-from tui.widgets.words import Words
+from tui.widgets.text_line import Words
 
 
 class ReviewScreen(WizardScreen):

@@ -9,23 +9,23 @@ import msgspec
 from textual import work
 
 from engine.client.errors import ClientError
-from engine.client.housekeeping import prunable, prune, size_of
-from engine.client.labels import read_label, write_label
-from engine.client.runs import RunSummary, discard
-from engine.spec.errors import SpecError
-from engine.spec.events import Change
-from engine.spec.files import load_spec
-from engine.spec.run import RunSpec
-from tui.amounts import size
-from tui.draft import Draft
-from tui.i18n import N_, _, render
-from tui.resuming import going_on_words
-from tui.safe import visible
+from engine.client.resume import going_on_words
+from engine.config.run_spec import RunSpec
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import load_spec
+from engine.protocol.events import Change
+from engine.runs.disk_usage import prunable, prune, size_of
+from engine.runs.labels import read_label, write_label
+from engine.runs.run_list import RunSummary, discard
+from tui.dialogs.line import LineDialog
+from tui.dialogs.menu import Item, MenuDialog
+from tui.dialogs.resume import ResumeDialog
+from tui.dialogs.run import AskModal
 from tui.screens.base import LorisScreen
-from tui.widgets.dialogs import AskModal
-from tui.widgets.line_dialog import LineDialog
-from tui.widgets.menu_dialog import Item, MenuDialog
-from tui.widgets.resume_dialog import ResumeDialog
+from tui.state.draft import Draft
+from tui.text.amounts import size
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 
 ACTIONS = (
     ("open", "o", N_("Open"), N_("its curve, log and answers")),

@@ -13,15 +13,15 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Footer, Static
 
-from engine.client.checkpoint import checkpoint_at, take
 from engine.client.errors import ClientError
-from tui.i18n import N_, _, render
-from tui.messages import RunChanged
-from tui.safe import visible
-from tui.samples import Column, Samples
+from engine.export.checkpoint_adapter import checkpoint_at, take
+from tui.dialogs.line import LineDialog
+from tui.dialogs.prompt import PromptDialog
 from tui.screens.base import LorisScreen
-from tui.widgets.line_dialog import LineDialog
-from tui.widgets.prompt_dialog import PromptDialog
+from tui.screens.messages import RunChanged
+from tui.state.samples import Column, Samples
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 from tui.widgets.top_bar import TopBar
 
 CELLS, LINES = 26, 3  # of an answer in the table; the whole of it stands below

@@ -15,21 +15,21 @@ from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
 from engine.client.errors import ClientError
-from engine.spec.commands import CancelExport, Done, Export, Progress, Refused
-from engine.spec.events import Exported, ExportKind
-from engine.spec.quantizations import QUANTIZATIONS
-from tui.amounts import duration, size
-from tui.exporting import Plan, needed, plan, plan_words, progress_words
-from tui.i18n import N_, _, render
-from tui.llama_build import build
-from tui.messages import RunChanged
-from tui.safe import visible
+from engine.config.quantizations import QUANTIZATIONS
+from engine.protocol.commands import CancelExport, Done, Export, Progress, Refused
+from engine.protocol.events import Exported, ExportKind
 from tui.screens.base import LorisScreen
+from tui.screens.llama_pane import LlamaPane
+from tui.screens.messages import RunChanged
 from tui.screens.wizard import Form
-from tui.serving import NotServing, until_it_answers, why
+from tui.state.llama_build import build
+from tui.state.serving import NotServing, until_it_answers, why
+from tui.text.amounts import duration, size
+from tui.text.export import Plan, needed, plan, plan_words, progress_words
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 from tui.widgets.editors import Chosen, Edited, LineEditor, SeveralEditor, SwitchEditor
 from tui.widgets.export_choice import TITLES, ExportChoice, field_after
-from tui.widgets.llama_pane import LlamaPane
 from tui.widgets.top_bar import TopBar
 
 KINDS: tuple[ExportKind, ...] = ("adapter", "merged_16bit", "merged_4bit", "gguf")

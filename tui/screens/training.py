@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from textual import work
 from textual.widget import Widget
 
-from engine.spec.run import DatasetSpec
-from engine.spec.text import Message
-from tui.i18n import N_
-from tui.peeks import look
+from engine.config.run_spec import DatasetSpec
+from engine.messages.message import Message
 from tui.screens.wizard import WizardScreen
-from tui.training_words import Amounts, amounts_of, training_words
-from tui.widgets.words import Words
+from tui.state.dataset_cache import look
+from tui.text.training import Amounts, amounts_of, training_words
+from tui.text.translation import N_
+from tui.widgets.text_line import Words
 
 
 class TrainingScreen(WizardScreen):

@@ -14,17 +14,17 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
-from engine.spec.fields import FieldInfo, field_info
-from engine.spec.text import Message
-from tui.engine_words import engine_words
-from tui.i18n import N_, _, render
-from tui.messages import RunChanged
+from engine.config.fields import FieldInfo, field_info
+from engine.messages.message import Message
+from tui.dialogs.choose import ChooseDialog
+from tui.dialogs.help import HelpDialog
 from tui.screens.base import LorisScreen, PaletteEntry
-from tui.screens.saving import save_dialog
-from tui.widgets.choose_dialog import ChooseDialog
+from tui.screens.messages import RunChanged
+from tui.screens.save_preset import save_dialog
+from tui.text.engine_stage import engine_words
+from tui.text.translation import N_, _, render
 from tui.widgets.field import Field, field_id
 from tui.widgets.fold import Fold
-from tui.widgets.help_dialog import HelpDialog
 from tui.widgets.help_pane import HelpLines, HelpPane, help_content
 from tui.widgets.steps import Step, StepLine, Steps
 from tui.widgets.top_bar import TopBar

@@ -16,7 +16,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input
 
-from tui.i18n import N_, _
+from tui.text.translation import N_, _
 
 LONGEST = 100_000  # characters in a line: a whole file pasted by mistake would keep the screen busy for long
 _ESCAPED = re.compile(r"\\([\\nt])")

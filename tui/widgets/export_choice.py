@@ -12,9 +12,9 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from engine.spec.events import ExportKind
-from tui.i18n import N_, _
-from tui.safe import visible
+from engine.protocol.events import ExportKind
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _
 
 TITLES: dict[ExportKind, str] = {
     "adapter": N_("LoRA adapter"),

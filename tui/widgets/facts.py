@@ -9,12 +9,12 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from engine.spec.events import Answered
-from engine.spec.folder import RunFolder
-from engine.spec.state import RunState
-from tui.amounts import GB, count, rate, size
-from tui.i18n import _, render
-from tui.safe import visible
+from engine.protocol.events import Answered
+from engine.protocol.state import RunState
+from engine.runs.folder import RunFolder
+from tui.text.amounts import GB, count, rate, size
+from tui.text.sanitize import visible
+from tui.text.translation import _, render
 
 Part = tuple[str, str]
 MUTED = "$foreground-muted"

@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from engine.spec.fields import FieldInfo
-from tui.i18n import _
-from tui.safe import visible
+from engine.config.fields import FieldInfo
+from tui.text.sanitize import visible
+from tui.text.translation import _
 from tui.widgets.editors import (
     ChoiceEditor,
     Chosen,

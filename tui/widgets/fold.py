@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from tui.i18n import N_, _
+from tui.text.translation import N_, _
 
 
 class FoldTitle(Widget, can_focus=True):

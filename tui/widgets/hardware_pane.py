@@ -7,10 +7,10 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from tui.amounts import GB, of_size
-from tui.hardware import Gpu, Hardware
-from tui.i18n import _
-from tui.safe import visible
+from tui.state.hardware import Gpu, Hardware
+from tui.text.amounts import GB, of_size
+from tui.text.sanitize import visible
+from tui.text.translation import _
 
 
 class HardwarePane(Widget):

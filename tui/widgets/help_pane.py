@@ -7,9 +7,9 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from engine.spec.fields import FieldInfo
-from tui.i18n import _
-from tui.safe import visible
+from engine.config.fields import FieldInfo
+from tui.text.sanitize import visible
+from tui.text.translation import _
 from tui.widgets.editors import escape, shown
 
 LONGEST_VALUE = 40

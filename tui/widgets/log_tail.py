@@ -13,7 +13,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.i18n import N_
+from tui.text.translation import N_
 
 
 class LogTail(ScrollView, can_focus=True):

@@ -6,7 +6,7 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from textual.widgets import Markdown
 
-from tui.safe import visible
+from tui.text.sanitize import visible
 
 
 def _keep_lines(state: StateCore) -> None:

@@ -12,13 +12,13 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widgets import Static
 
-from engine.dataset.detect import Detected
+from engine.config.prompt_templates import PLACEHOLDERS, fill
+from engine.config.run_spec import DatasetSpec
+from engine.dataset.detection import Detected
 from engine.dataset.mapping import BadRow
-from engine.preflight import Peek
-from engine.spec.prompts import PLACEHOLDERS, fill
-from engine.spec.run import DatasetSpec
-from tui.i18n import N_, _, render
-from tui.safe import visible
+from engine.dataset.peek import Peek
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
 
 LONGEST = 4000  # characters of a row that are shown
 

@@ -9,9 +9,9 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList
 
-from engine.spec.report import Fix, Problem, ProofFailed
-from tui.i18n import _, render
-from tui.safe import visible
+from engine.protocol.data_report import Fix, Problem, ProofFailed
+from tui.text.sanitize import visible
+from tui.text.translation import _, render
 from tui.widgets.list_box import ListBox
 
 MOST_FIXES = 9  # there are no more digits

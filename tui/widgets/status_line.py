@@ -9,10 +9,10 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from engine.spec.state import RunState
-from tui.amounts import duration, of_size, size, time_left
-from tui.i18n import N_, _
-from tui.run_status import cost_words, seconds_of
+from engine.protocol.state import RunState
+from tui.state.run_status import cost_words, seconds_of
+from tui.text.amounts import duration, of_size, size, time_left
+from tui.text.translation import N_, _
 
 # What each stage means to someone who has never seen one.
 STAGE_WORDS = {

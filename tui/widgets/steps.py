@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui.i18n import _
+from tui.text.translation import _
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Static
 
-from engine.spec.prompts import PROMPT_TEMPLATES
-from tui.i18n import _
+from engine.config.prompt_templates import PROMPT_TEMPLATES
+from tui.text.translation import _
 from tui.widgets.editors import ChoiceEditor, Edited
 
 OWN = "own"

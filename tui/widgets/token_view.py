@@ -14,10 +14,10 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
 
-from engine.spec.report import ProvenRow, TokenView
-from tui.i18n import N_, _, render
-from tui.safe import visible
-from tui.widgets.words import Words
+from engine.protocol.data_report import ProvenRow, TokenView
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
+from tui.widgets.text_line import Words
 
 LEARNED, MASKED = "▌ ", "┊ "  # the gutter, for eyes and terminals that see no colours
 EDGE = "¦"  # between tokens, where they are to be told apart

@@ -5,9 +5,9 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from tui.i18n import _
-from tui.safe import visible
-from tui.widgets.words import Words
+from tui.text.sanitize import visible
+from tui.text.translation import _
+from tui.widgets.text_line import Words
 
 
 class TopBar(Widget):

@@ -8,9 +8,9 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from tui.chatting import Speaker
-from tui.link import Answer, Turn
-from tui.safe import visible
+from tui.state.chat_turns import Speaker
+from tui.state.run_session import Answer, Turn
+from tui.text.sanitize import visible
 from tui.widgets.markdown_text import MarkdownText
 
 

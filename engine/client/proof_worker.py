@@ -1,0 +1,97 @@
+"""Starts the worker that proves datasets, asks it, and ends it at any time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+
+from engine.config.run_spec import RunSpec
+from engine.messages.message import N_, say
+from engine.protocol.data_report import AnyProof, DataReport, ProofFailed, ProofRequest, decode_proof, encode
+
+MOST_ROWS = 100_000  # of each source; a larger one is sampled
+NICENESS = 5  # the keys come first
+LINE_BYTES = 64 << 20  # a report with its examples
+
+
+class ProofWorker:
+    """One worker, kept for the next question: importing Unsloth takes it 10 to 30 seconds, once."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._number = 0
+        self._busy = asyncio.Lock()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def prove(self, spec: RunSpec, most_rows: int | None = MOST_ROWS) -> AsyncGenerator[AnyProof, None]:
+        """Progress, then one `DataReport` or `ProofFailed`. Close it early, with `aclosing`, and the worker stops
+        measuring, ready for the next question."""
+        async with self._busy:
+            self._number += 1
+            number, ended = self._number, False
+            try:
+                process = await self._started()
+                assert process.stdout
+                await self._send(ProofRequest(number=number, spec=spec, most_rows=most_rows))
+                while not ended:
+                    line = await process.stdout.readline()
+                    if not line:
+                        await process.wait()  # the next question finds it gone, and starts another
+                    answer: AnyProof = decode_proof(line) if line else _gone(number)
+                    if answer.number == number:  # else: the last words on an earlier question
+                        ended = isinstance(answer, DataReport | ProofFailed)
+                        yield answer
+            except (BrokenPipeError, ConnectionResetError):
+                ended = True
+                yield _gone(number)
+            finally:
+                if not ended:
+                    with suppress(BrokenPipeError, ConnectionResetError):
+                        await self._send(ProofRequest(number=0))
+
+    async def _send(self, request: ProofRequest) -> None:
+        if self._process and self._process.stdin:
+            self._process.stdin.write(encode(request) + b"\n")
+            await self._process.stdin.drain()
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        if self._process is None or self._process.returncode is not None:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "engine.proof",
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+                start_new_session=True, limit=LINE_BYTES,
+            )  # fmt: skip
+            with suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, self._process.pid, NICENESS)
+        return self._process
+
+    def close(self) -> None:
+        """End the worker at once, whatever it is doing."""
+        process, self._process = self._process, None
+        if process and process.returncode is None:
+            logging.getLogger("asyncio").addFilter(_is_news)
+            # This kills it, and closes its pipes: they would complain of a loop that has ended before them.
+            pipes: Any = process
+            pipes._transport.close()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for asyncio's word, on the terminal, that a killed worker was gone only after the loop that ran it."""
+    return not str(record.msg).startswith("Loop %r that handles pid")
+
+
+def _gone(number: int) -> ProofFailed:
+    return ProofFailed(
+        number=number,
+        code="worker_gone",
+        message=say(N_("The process that looks at the data ended without a word.")),
+        hint=say(N_("Most often the memory ran out: free some, or take a smaller sample.")),
+    )

@@ -1,0 +1,71 @@
+"""The section `export` of a run spec."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from engine.config.quantizations import QuantizationName
+from engine.config.section import Section, about
+from engine.messages.message import N_
+
+
+class ExportSpec(Section, frozen=True, kw_only=True):
+    """What is saved when training ends. The LoRA adapter always is, in the run's folder."""
+
+    merged_16bit: Annotated[
+        bool,
+        about(
+            N_("Merged 16-bit model"),
+            N_(
+                "Also write the adapter merged into the base model, in 16 bits, as vLLM wants it. It takes "
+                "as much disk as the full model: about 2 GB per billion parameters."
+            ),
+        ),
+    ] = False
+    gguf: Annotated[
+        tuple[QuantizationName, ...],
+        about(
+            N_("GGUF files"),
+            N_(
+                "Also write GGUF files for llama.cpp and Ollama, one for each that is marked. q4_k_m is small and "
+                "good, q8_0 nearly exact, f16 exact and large. Takes llama.cpp, and the room of a merged model."
+            ),
+        ),
+    ] = ()
+    push_to: Annotated[
+        str,
+        about(
+            N_("Push to the Hub"),
+            N_(
+                "Also send the results to this repository: owner/name, or a name alone. The adapter goes there, "
+                "the merged model and GGUF files into repositories beside it. Takes a login that may write."
+            ),
+        ),
+    ] = ""
+    push_private: Annotated[
+        bool,
+        about(
+            N_("Private repository"),
+            N_("Only you see what is pushed. Switched off, everyone can, at once."),
+        ),
+    ] = True
+    copy_to: Annotated[
+        str,
+        about(
+            N_("Copy to folder"),
+            N_(
+                "Also copy the results here, for instance to a mounted drive. The folder is made if missing; "
+                "files already there are never overwritten."
+            ),
+        ),
+    ] = ""
+    after_command: Annotated[
+        str,
+        about(
+            N_("Command after success"),
+            N_(
+                "A shell command to carry out once everything is saved, for instance to shut the rented machine "
+                "down. It is carried out only when it was confirmed for the run."
+            ),
+        ),
+    ] = ""

@@ -1,0 +1,196 @@
+"""Looks at the fields of the run spec: labels, help, choices, bounds, and one value checked in words.
+
+msgspec stops at the first bad value and words its errors for programmers. A form needs every error, in plain
+language and beside its field, so values are converted one at a time and the words are ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from functools import cache
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import inspect
+
+from engine.config.run_spec import SECTIONS, RunSpec, Section
+from engine.messages.message import N_, Message, say
+
+Kind = Literal["int", "float", "bool", "text", "choice", "choices", "lines", "none"]
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """What is wrong with one field. `field` is dotted, as in training.learning_rate; `line` counts from 1."""
+
+    field: str
+    message: Message
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else str(self.message)
+
+
+class FieldInfo(msgspec.Struct, frozen=True):
+    """One field of the spec, as a form or a document needs it. Bounds are None where there are none."""
+
+    path: str
+    kind: Kind
+    type: Any
+    default: Any
+    title: str
+    help: str
+    choices: tuple[Any, ...] = ()
+    low: float | None = None
+    low_excluded: bool = False
+    high: float | None = None
+    required: bool = False
+
+    @property
+    def key(self) -> str:
+        """The name the library uses, without its section."""
+        return self.path.rpartition(".")[2]
+
+
+def _kind(kind: inspect.Type) -> Kind:
+    match kind:
+        case inspect.BoolType():
+            return "bool"
+        case inspect.IntType():
+            return "int"
+        case inspect.FloatType():
+            return "float"
+        case inspect.StrType():
+            return "text"
+        case inspect.NoneType():
+            return "none"
+        case inspect.LiteralType() | inspect.UnionType():
+            return "choice"
+        case inspect.VarTupleType(item_type=inspect.LiteralType()):
+            return "choices"
+        case inspect.VarTupleType(item_type=inspect.StrType()):
+            return "lines"
+    raise TypeError(f"the run spec has a field of a kind that no form shows: {kind}")
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """The values that an annotation admits, in the order in which it names them (msgspec sorts them)."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    if annotation is bool:
+        return (True, False)
+    if annotation is NoneType:
+        return (None,)
+    return tuple(value for part in get_args(annotation) for value in _choices(part))
+
+
+def _describe(prefix: str, field: inspect.Field, annotation: Any) -> FieldInfo:
+    meta = field.type
+    if not isinstance(meta, inspect.Metadata):
+        raise TypeError(f"{prefix}{field.name} has no label: annotate it with about(...)")
+    extra = meta.extra_json_schema or {}
+    low = getattr(meta.type, "ge", None)
+    above = getattr(meta.type, "gt", None)
+    return FieldInfo(
+        path=prefix + field.name,
+        kind=_kind(meta.type),
+        type=annotation,
+        default=field.default,
+        title=extra["title"],
+        help=extra["description"],
+        choices=_choices(annotation),
+        low=low if low is not None else above,
+        low_excluded=above is not None,
+        high=next((b for name in ("le", "lt") if (b := getattr(meta.type, name, None)) is not None), None),
+        required=bool(getattr(meta.type, "min_length", 0)),
+    )
+
+
+@cache
+def section_fields(section: str) -> dict[str, FieldInfo]:
+    """The fields of a section by key, in order; the section "" holds the run's own name and description."""
+    owner: type[Section] = SECTIONS[section] if section else RunSpec
+    described = inspect.type_info(owner)
+    assert isinstance(described, inspect.StructType)
+    prefix = f"{section}." if section else ""
+    hints = get_type_hints(owner, include_extras=True)
+    return {
+        f.name: _describe(prefix, f, hints[f.name]) for f in described.fields if section or f.name not in SECTIONS
+    }
+
+
+def field_info(path: str) -> FieldInfo:
+    """The field at a dotted path. Raises KeyError when there is none."""
+    section, _, key = path.rpartition(".")
+    return section_fields(section)[key]
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """The known word closest to a mistyped one, or an empty string."""
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.6)), "")
+
+
+def _shown(value: Any) -> str:
+    """A value as one would write it in YAML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else str(value)
+
+
+def _number_error(info: FieldInfo) -> Message:
+    whole = info.kind == "int"
+    low, high = (_shown(int(b) if b is not None and whole else b) for b in (info.low, info.high))
+    if whole:
+        return say(N_("Give a whole number from {low} to {high}."), low=low, high=high)
+    if info.low_excluded:
+        return say(N_("Give a number above {low}, {high} at most."), low=low, high=high)
+    return say(N_("Give a number from {low} to {high}."), low=low, high=high)
+
+
+def _words(info: FieldInfo, value: Any) -> Message:
+    """Say in plain words why `value` does not fit the field."""
+    match info.kind:
+        case "int" | "float":
+            return _number_error(info)
+        case "bool":
+            return say(N_("Give true or false."))
+        case "choice" | "none":
+            choices = [_shown(c) for c in info.choices]
+            near = did_you_mean(_shown(value), choices)
+            if near:
+                return say(
+                    N_('"{value}" is not one of {choices}. Did you mean {near}?'),
+                    value=_shown(value), choices=", ".join(choices), near=near,
+                )  # fmt: skip
+            return say(N_('"{value}" is not one of {choices}.'), value=_shown(value), choices=", ".join(choices))
+        case "choices":
+            if value in ((), []):
+                return say(N_("Choose at least one."))
+            return say(N_("Give a list of these: {choices}."), choices=", ".join(info.choices))
+        case "lines":
+            return say(N_("Give a list of texts."))
+        case _:
+            if value == "":
+                return say(N_("This cannot be empty."))
+            return say(N_("Give a text; put it in quotes if it looks like a number or a date."))
+
+
+def parse_field(info: FieldInfo, value: Any) -> tuple[Any, Message | None]:
+    """Turn a value from a form or a file into the field's type: (value, None), or (value as given, error)."""
+    if isinstance(value, str) and info.kind not in ("text", "lines"):
+        value = value.strip()
+    if info.kind == "choice" and isinstance(value, str) and value in ("true", "false"):
+        value = value == "true" if True in info.choices else value
+    wrong_type = isinstance(value, bool) and info.kind in ("int", "float")
+    try:
+        # Lenient for numbers and switches, so that 2e-4 is a number however YAML or a form gives it.
+        lenient = info.kind in ("int", "float", "bool")
+        parsed = msgspec.convert(value, info.type, strict=not lenient)
+    except msgspec.ValidationError:
+        return value, _words(info, value)
+    if wrong_type or (isinstance(parsed, float) and not math.isfinite(parsed)):
+        return value, _words(info, value)
+    if isinstance(parsed, str) and info.required and not parsed.strip():
+        return value, _words(info, "")
+    return parsed, None

@@ -1,0 +1,70 @@
+"""Tells files and folders of this machine from names on the Hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.config.run_spec import RunSpec
+from engine.config.sources import parse_source, write_source
+from engine.config.spec_files import to_values
+
+ROW_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
+PACKED_SUFFIXES = (".gz", ".zst")
+DATA_SUFFIXES = (
+    *ROW_SUFFIXES,
+    *(kind + packed for kind in (*ROW_SUFFIXES[:5], ".txt") for packed in PACKED_SUFFIXES),
+)
+LONGEST_HUB_ID = 96
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def is_local(name: str) -> bool:
+    """Whether a model or dataset is meant to lie on this machine rather than on the Hub."""
+    return (
+        name.startswith(("/", "./", "../", "~"))
+        or name in (".", "..")
+        or name.lower().endswith(DATA_SUFFIXES)
+        or has_pattern(name)
+        or os.path.exists(name)
+    )
+
+
+def has_pattern(name: str) -> bool:
+    """Whether a name stands for several files, as data/*.jsonl does."""
+    return any(sign in name for sign in "*?") or bool(re.search(r"\[.+\]", name))
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the shape of a Hub id: owner/name, or a bare name as a few old ones have."""
+    return len(name) <= LONGEST_HUB_ID and bool(_HUB_ID.fullmatch(name)) and ".." not in name and "--" not in name
+
+
+def local_path(name: str) -> Path:
+    """The absolute path that is meant by a local name, as seen from the current folder."""
+    return Path(os.path.abspath(os.path.expanduser(name)))
+
+
+def absolute_paths(spec: RunSpec) -> RunSpec:
+    """The same spec with every local path made absolute, since the engine works from another folder."""
+    values: dict[str, Any] = to_values(spec)
+    for section, key in (("model", "model_name"), ("dataset", "path"), ("dataset", "eval_path")):
+        if is_local(values[section][key]):
+            values[section][key] = str(local_path(values[section][key]))
+    values["dataset"]["mix"] = [_absolute_line(line) for line in spec.dataset.mix]
+    for section, key in (("training", "output_dir"), ("export", "copy_to")):
+        if values[section][key]:
+            values[section][key] = str(local_path(values[section][key]))
+    return msgspec.convert(values, RunSpec)
+
+
+def _absolute_line(line: str) -> str:
+    """A line of the mix with its place made absolute, if that is on this machine."""
+    source, _ = parse_source(line)
+    if source is None or not is_local(source.path):
+        return line
+    return write_source(msgspec.structs.replace(source, path=str(local_path(source.path))))

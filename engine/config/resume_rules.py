@@ -1,0 +1,88 @@
+"""Which settings of a run may change when it goes on from a checkpoint, and why the others may not."""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.config.fields import FieldError
+from engine.config.run_spec import SECTIONS, RunSpec
+from engine.messages.message import N_, Message, say
+
+FREE = frozenset(
+    (
+        "name", "description",
+        "training.max_steps", "training.num_train_epochs", "training.logging_steps", "training.save_steps",
+        "training.save_total_limit", "training.eval_steps", "training.report_to", "training.output_dir",
+        "training.dataset_num_proc", "training.retry_out_of_memory",
+        "model.load_in_4bit", "model.max_seq_length", "lora.use_gradient_checkpointing",
+        "dataset.max_cut_share",
+    )
+)  # fmt: skip
+FREE_SECTIONS = frozenset(("generation", "export"))
+BATCH = ("training.per_device_train_batch_size", "training.gradient_accumulation_steps")
+
+
+def effective_batch(spec: RunSpec) -> int:
+    """Examples per weight update, on one card."""
+    return spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps
+
+
+def changed_fields(old: RunSpec, new: RunSpec) -> list[str]:
+    """The fields in which two specs differ, as section.field."""
+    found = []
+    for name in RunSpec.__struct_fields__:
+        before, after = getattr(old, name), getattr(new, name)
+        if name not in SECTIONS:
+            found += [name] if before != after else []
+            continue
+        was, now = msgspec.structs.asdict(before), msgspec.structs.asdict(after)
+        found += [f"{name}.{key}" for key in now if was[key] != now[key]]
+    return found
+
+
+def may_change(sections: tuple[str, ...]) -> list[str]:
+    """The fields of these sections that may change, in the order of the spec. The batch may if its whole stays."""
+    return [
+        path
+        for section in sections
+        for name in SECTIONS[section].__struct_fields__
+        if (path := f"{section}.{name}") in FREE or path in BATCH
+    ]
+
+
+def refusals(old: RunSpec, new: RunSpec, step: int) -> list[FieldError]:
+    """Why a run at `step` cannot go on with these settings: an error at each field that may not change."""
+    errors = []
+    for field in changed_fields(old, new):
+        if reason := _reason(field, old, new):
+            errors.append(FieldError(field, reason))
+    if 0 < new.training.max_steps <= step and old.training.max_steps != new.training.max_steps:
+        already = say(N_("The run is at step {step} already: give more steps than that."), step=step)
+        errors.append(FieldError("training.max_steps", already))
+    return errors
+
+
+def _reason(field: str, old: RunSpec, new: RunSpec) -> Message | None:
+    section = field.partition(".")[0]
+    if field in FREE or section in FREE_SECTIONS:
+        return None
+    if field in BATCH:
+        if effective_batch(old) == effective_batch(new):
+            return None
+        return say(
+            N_("Batch size times accumulation must stay {size}, or rows would be left out or learned twice."),
+            size=effective_batch(old),
+        )
+    return why_fixed(field)
+
+
+def why_fixed(field: str) -> Message:
+    """Why a field may not change, where it is none of those that may."""
+    match field.partition(".")[0]:
+        case "model":
+            return say(N_("The adapter belongs to the model that it was trained on: start a new run for another."))
+        case "lora":
+            return say(N_("The adapter has its shape already: start a new run for another."))
+        case "dataset":
+            return say(N_("The order of the rows would not be the same: start a new run for other data."))
+    return say(N_("The optimizer goes on as it was: start a new run to change this."))

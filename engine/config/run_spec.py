@@ -1,0 +1,189 @@
+"""The run spec: everything that decides what a run does, under the libraries' own names.
+
+Each field carries its label and a paragraph of help for a first-timer; the wizard, the YAML errors and the
+documentation all read them from here. Defaults are those of the Unsloth notebooks. The long sections have files of
+their own.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from engine.config.dataset import DatasetSpec
+from engine.config.export import ExportSpec
+from engine.config.lora import TARGET_MODULES, LoraSpec, TargetModule
+from engine.config.section import Section, about
+from engine.config.training import TrainingSpec
+from engine.messages.message import N_
+
+__all__ = [
+    "SECTIONS", "TARGET_MODULES", "DatasetSpec", "ExportSpec", "GenerationSpec", "LoraSpec", "ModelSpec", "RunSpec",
+    "Section", "TargetModule", "TrainingSpec", "about",
+]  # fmt: skip
+
+
+class ModelSpec(Section, frozen=True, kw_only=True):
+    """Which base model to load and how: the arguments of `FastLanguageModel.from_pretrained`."""
+
+    model_name: Annotated[
+        str,
+        about(
+            N_("Model"),
+            N_(
+                "A Hugging Face Hub id or a folder on this machine; a folder with an earlier LoRA adapter "
+                "works too. Names ending in bnb-4bit are already quantised: quicker to download, and they "
+                "fit small cards. Start with 1B to 3B parameters; 8B needs about 8 GB of GPU memory."
+            ),
+            min_length=1,
+        ),
+    ] = "unsloth/Llama-3.2-3B-Instruct-bnb-4bit"
+    revision: Annotated[
+        str,
+        about(
+            N_("Revision"),
+            N_(
+                "A branch, tag or commit of the Hub repository, to pin the exact weights. Leave it empty for "
+                "the newest."
+            ),
+        ),
+    ] = ""
+    max_seq_length: Annotated[
+        int,
+        about(
+            N_("Context length"),
+            N_(
+                "The longest example in tokens; longer ones are cut at the end, answer first. 2048 suits most "
+                "chat data. Doubling it roughly doubles the memory used by activations."
+            ),
+            ge=16,
+            le=1_048_576,
+        ),
+    ] = 2048
+    dtype: Annotated[
+        Literal["auto", "float16", "bfloat16", "float32"],
+        about(
+            N_("Precision"),
+            N_(
+                "The number format for computing. auto takes bfloat16 on Ampere cards and newer, float16 on "
+                "T4 and V100, float32 on a CPU. Change it only if you know why."
+            ),
+        ),
+    ] = "auto"
+    load_in_4bit: Annotated[
+        bool,
+        about(
+            N_("Load in 4-bit"),
+            N_(
+                "Keeps the frozen base weights in 4 bits (QLoRA): a quarter of the memory for a small loss of "
+                "quality. Leave it on unless the model fits your card easily. It needs a GPU."
+            ),
+        ),
+    ] = True
+
+
+class GenerationSpec(Section, frozen=True, kw_only=True):
+    """How answers are sampled, in the chat and for the comparison before and after training."""
+
+    max_new_tokens: Annotated[
+        int,
+        about(
+            N_("Longest answer"),
+            N_("The answer is cut after this many tokens. A token is about three quarters of an English word."),
+            ge=1,
+            le=131_072,
+        ),
+    ] = 128
+    temperature: Annotated[
+        float,
+        about(
+            N_("Temperature"),
+            N_("How freely words are chosen. 0 always takes the likeliest; 1.5 with min_p 0.1 is lively."),
+            ge=0,
+            le=5,
+        ),
+    ] = 1.5
+    min_p: Annotated[
+        float,
+        about(
+            N_("Min-p"),
+            N_("Drops words less likely than this share of the likeliest one. 0.1 keeps high temperatures sane."),
+            ge=0,
+            le=1,
+        ),
+    ] = 0.1
+    top_p: Annotated[
+        float,
+        about(
+            N_("Top-p"),
+            N_("Samples among the likeliest words that add up to this. 1 switches it off."),
+            gt=0,
+            le=1,
+        ),
+    ] = 1.0
+    top_k: Annotated[
+        int,
+        about(N_("Top-k"), N_("Samples among this many likeliest words. 0 switches it off."), ge=0, le=1_000_000),
+    ] = 0
+    repetition_penalty: Annotated[
+        float,
+        about(
+            N_("Repetition penalty"),
+            N_("Above 1, words already said become less likely. 1 switches it off."),
+            gt=0,
+            le=10,
+        ),
+    ] = 1.0
+    seed: Annotated[
+        int,
+        about(
+            N_("Sampling seed"),
+            N_("The same seed, prompt and settings give the same answer."),
+            ge=0,
+            le=2**32 - 1,
+        ),
+    ] = 3407
+    system_prompt: Annotated[
+        str,
+        about(N_("System prompt"), N_("Put before every conversation. Leave it empty for none.")),
+    ] = ""
+    prompts: Annotated[
+        tuple[str, ...],
+        about(
+            N_("Test prompts"),
+            N_("Asked once before and once after training, so that you can compare the answers. One a line."),
+        ),
+    ] = ("Who are you?",)
+    prompts_at_checkpoints: Annotated[
+        bool,
+        about(
+            N_("Test prompts at checkpoints"),
+            N_(
+                "Also asks the test prompts each time a checkpoint is saved, so that you can pick the best one, of "
+                "as many as save_total_limit keeps. "
+                "The losses stay the same; each answer takes as long as one in the chat."
+            ),
+        ),
+    ] = False
+
+
+class RunSpec(Section, frozen=True, kw_only=True):
+    """A whole run. As YAML this is `spec.yaml` of a run folder, and a preset."""
+
+    name: Annotated[str, about(N_("Name"), N_("What to call this run or preset."))] = ""
+    description: Annotated[str, about(N_("Description"), N_("A sentence on what it is for."))] = ""
+    model: ModelSpec = ModelSpec()
+    dataset: DatasetSpec = DatasetSpec()
+    lora: LoraSpec = LoraSpec()
+    training: TrainingSpec = TrainingSpec()
+    generation: GenerationSpec = GenerationSpec()
+    export: ExportSpec = ExportSpec()
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelSpec,
+    "dataset": DatasetSpec,
+    "lora": LoraSpec,
+    "training": TrainingSpec,
+    "generation": GenerationSpec,
+    "export": ExportSpec,
+}

@@ -1,0 +1,200 @@
+"""The section `training` of a run spec."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from engine.config.section import Section, about
+from engine.messages.message import N_
+
+
+class TrainingSpec(Section, frozen=True, kw_only=True):
+    """The training arguments, as `trl.SFTConfig` spells them."""
+
+    per_device_train_batch_size: Annotated[
+        int,
+        about(
+            N_("Batch size"),
+            N_(
+                "How many examples go through the card at once. 2 fits most cards; more is faster until the "
+                "memory is full."
+            ),
+            ge=1,
+            le=4096,
+        ),
+    ] = 2
+    gradient_accumulation_steps: Annotated[
+        int,
+        about(
+            N_("Gradient accumulation"),
+            N_(
+                "How many batches are added up before the weights change. Batch size times this is the "
+                "effective batch; 8 is a good size. It costs time, not memory."
+            ),
+            ge=1,
+            le=65_536,
+        ),
+    ] = 4
+    max_steps: Annotated[
+        int,
+        about(
+            N_("Steps"),
+            N_(
+                "Stop after this many weight updates. 60 is a quick first try. Set -1 to train for whole "
+                "epochs instead."
+            ),
+            ge=-1,
+            le=10_000_000,
+        ),
+    ] = 60
+    num_train_epochs: Annotated[
+        float,
+        about(
+            N_("Epochs"),
+            N_(
+                "How many times to go through all examples. Counts only when steps is -1. 1 to 3 is usual; "
+                "more tends to learn the examples by heart."
+            ),
+            gt=0,
+            le=10_000,
+        ),
+    ] = 1.0
+    learning_rate: Annotated[
+        float,
+        about(
+            N_("Learning rate"),
+            N_(
+                "How large each update is. 2e-4 suits LoRA; lower it to 2e-5 for long runs, or if the loss "
+                "jumps about."
+            ),
+            gt=0,
+            le=1,
+        ),
+    ] = 2e-4
+    warmup_steps: Annotated[
+        int,
+        about(
+            N_("Warm-up steps"),
+            N_("The learning rate climbs from zero over this many steps, which avoids a rough start."),
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 5
+    lr_scheduler_type: Annotated[
+        Literal["linear", "cosine", "constant", "constant_with_warmup"],
+        about(
+            N_("Schedule"),
+            N_("How the learning rate falls after the warm-up. linear is the usual; cosine falls later."),
+        ),
+    ] = "linear"
+    optim: Annotated[
+        Literal["adamw_8bit", "paged_adamw_8bit", "adamw_torch", "adamw_torch_fused"],
+        about(
+            N_("Optimizer"),
+            N_(
+                "adamw_8bit keeps the optimizer's memory small and needs a GPU; on a CPU Loris takes "
+                "adamw_torch_fused instead and says so."
+            ),
+        ),
+    ] = "adamw_8bit"
+    weight_decay: Annotated[
+        float,
+        about(
+            N_("Weight decay"),
+            N_("Pulls weights gently towards zero, against overfitting. 0.01 is the usual."),
+            ge=0,
+            le=1,
+        ),
+    ] = 0.01
+    seed: Annotated[
+        int,
+        about(
+            N_("Seed"),
+            N_("Fixes the order of the examples. The same seed and settings repeat the same loss curve."),
+            ge=0,
+            le=2**32 - 1,
+        ),
+    ] = 3407
+    logging_steps: Annotated[
+        int,
+        about(
+            N_("Log every"),
+            N_("Report the loss every so many steps. 1 draws the full curve."),
+            ge=1,
+            le=100_000,
+        ),
+    ] = 1
+    save_steps: Annotated[
+        int,
+        about(
+            N_("Checkpoint every"),
+            N_("Save a checkpoint every so many steps, so that a crash costs little. 0 saves only at the end."),
+            ge=0,
+            le=10_000_000,
+        ),
+    ] = 50
+    save_total_limit: Annotated[
+        int,
+        about(
+            N_("Checkpoints kept"),
+            N_("Older checkpoints beyond this number are deleted to save disk."),
+            ge=1,
+            le=1000,
+        ),
+    ] = 2
+    eval_steps: Annotated[
+        int,
+        about(
+            N_("Evaluate every"),
+            N_("Measure the loss on the held-out rows every so many steps. Counts only if rows are held out."),
+            ge=1,
+            le=10_000_000,
+        ),
+    ] = 20
+    packing: Annotated[
+        bool,
+        about(
+            N_("Packing"),
+            N_(
+                "Joins short examples to fill the context. Faster for short texts; leave it off for a first "
+                "run. It cannot be combined with training on responses only."
+            ),
+        ),
+    ] = False
+    dataset_num_proc: Annotated[
+        int,
+        about(
+            N_("Data processes"),
+            N_("How many processes prepare the data. 2 is enough for most."),
+            ge=1,
+            le=256,
+        ),
+    ] = 2
+    retry_out_of_memory: Annotated[
+        bool,
+        about(
+            N_("Retry when memory runs out"),
+            N_(
+                "If the memory runs out, go on by itself from the last checkpoint with a smaller setting: half the "
+                "batch size and twice the accumulation, which learns the same; if the batch size is 1, half the "
+                "context length; then 4-bit. Off: the run stops and says what to change."
+            ),
+        ),
+    ] = False
+    report_to: Annotated[
+        Literal["none", "tensorboard", "wandb", "trackio"],
+        about(
+            N_("Report to"),
+            N_("Send the curves to a tracker as well. Its package must be installed. none sends nothing."),
+        ),
+    ] = "none"
+    output_dir: Annotated[
+        str,
+        about(
+            N_("Output folder"),
+            N_(
+                "Where the run's folder is made. Leave it empty for Loris's own folder. On a rented machine, "
+                "choose a mounted disk that survives it."
+            ),
+        ),
+    ] = ""

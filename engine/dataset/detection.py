@@ -1,0 +1,340 @@
+"""Tells what format some rows have, and why: the first rule that fits, the surest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from engine.config.fields import FieldError, did_you_mean
+from engine.config.run_spec import DatasetSpec
+from engine.dataset.mapping import Kind, Mapping, Row, columns_in, is_template
+from engine.dataset.turns import is_turns, unpacked
+from engine.messages.message import N_, Message, say
+
+MESSAGE_COLUMNS = ("messages", "conversations")
+CHAT_NAMES = (*MESSAGE_COLUMNS, "conversation", "dialogue", "dialog", "chat", "turns", "对话")
+TEXT_NAMES = ("text", "content", "文本", "内容")
+SYSTEM_NAMES = ("system", "system_prompt", "系统")
+# Pairs in the order of how sure they are. A context is a third column that goes with a question.
+QUESTIONS = (
+    "instruction", "instructions", "question", "prompt", "query", "problem", "request", "user", "human", "input",
+    "source", "title", "问题", "指令", "提问", "问",
+)  # fmt: skip
+ANSWERS = (
+    "output", "outputs", "response", "answer", "completion", "solution", "reply", "target", "assistant", "answers",
+    "summary", "回答", "答案", "输出", "回复", "答",
+)  # fmt: skip
+CONTEXTS = ("input", "inputs", "context", "passage", "background", "document", "article", "输入", "上下文")
+KNOWN_PAIRS = {
+    ("instruction", "output"), ("prompt", "completion"), ("question", "answer"), ("prompt", "response"),
+    ("instruction", "response"), ("query", "response"), ("input", "output"), ("问题", "回答"),
+}  # fmt: skip
+
+
+Style = Literal["alpaca", "messages", "plain"]
+
+
+class Alternative(msgspec.Struct, frozen=True):
+    """Another way to take the same rows: the settings of the dataset section that make it so."""
+
+    label: Message
+    settings: dict[str, str]
+
+
+class Detected(msgspec.Struct, frozen=True, kw_only=True):
+    """What some rows are. `confidence`: 0 to 1. `problem`: why nothing can be learned of them, and where."""
+
+    mapping: Mapping
+    variant: str
+    confidence: float
+    why: Message
+    alternatives: tuple[Alternative, ...] = ()
+    problem: FieldError | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return self.mapping.kind
+
+
+class _Columns:
+    """The columns of some rows, and what is in them."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.names = list(dict.fromkeys(str(key) for row in rows for key in row))
+        self._plain = {name.strip().lower(): name for name in reversed(self.names)}
+        self._rows = rows
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def named(self, names: Sequence[str], *, but: str = "") -> str:
+        """The first column called one of these, in any case, whatever else; empty when there is none."""
+        return next((c for name in names if (c := self._plain.get(name, "")) and c != but), "")
+
+    def values(self, name: str) -> list[Any]:
+        """What is in a column where it is not empty."""
+        return [row[name] for row in self._rows if row.get(name) not in (None, "", [])]
+
+    def are_texts(self, name: str) -> bool:
+        values = self.values(name)
+        return bool(values) and all(isinstance(value, str) for value in values)
+
+    def has_turns(self, name: str) -> bool:
+        return any(is_turns(unpacked(value)) for value in self.values(name))
+
+
+def detect(rows: Sequence[Row], data: DatasetSpec) -> Detected:
+    """What these first rows of a dataset are under the dataset section's settings, which win over any guess."""
+    columns = _Columns(rows)
+    found = _forced(columns, data) or _auto(columns, data)
+    return msgspec.structs.replace(found, problem=found.problem or _missing(found.mapping, columns, data))
+
+
+def _changed(data: DatasetSpec, key: str) -> bool:
+    """Whether the user said what fills a role of a pair: its usual name leaves that to us."""
+    return bool(getattr(data, f"{key}_column") != key)
+
+
+def _forced(columns: _Columns, data: DatasetSpec) -> Detected | None:
+    """What the settings say, where they do."""
+    why = say(N_("The settings say so."))
+    if data.format == "messages":
+        return _chat(columns, data, why, 1.0)
+    if data.format == "text":
+        return _plain_text(columns, data, why, 1.0)
+    if data.format == "alpaca" or _changed(data, "output"):
+        return _pair(columns, data, why)
+    if data.messages_column != "auto":
+        return _chat(columns, data, why, 1.0)
+    if data.text_column != "auto":
+        return _plain_text(columns, data, why, 1.0)
+    if _changed(data, "instruction") and data.instruction_column:
+        return _pair(columns, data, why)
+    return None
+
+
+def _auto(columns: _Columns, data: DatasetSpec) -> Detected:
+    """What the names of the columns and what is in them say."""
+    if {"chosen", "rejected"} <= {name.lower() for name in columns.names}:
+        return _preference(columns, data)
+    chat = columns.named(CHAT_NAMES)
+    if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat)):
+        why = (
+            say(N_('"{column}" holds lists of turns.'), column=chat)
+            if columns.has_turns(chat)
+            else say(N_('A column is named "{column}", as chats are.'), column=chat)
+        )
+        return _chat(columns, data, why, 1.0 if columns.has_turns(chat) else 0.5)
+    question, answer = columns.named(QUESTIONS), columns.named(ANSWERS)
+    if question and answer and columns.has_turns(question) and columns.has_turns(answer):
+        why = say(N_('"{question}" and "{answer}" hold turns.'), question=question, answer=answer)
+        mapping = Mapping(
+            kind="messages",
+            turns=(question, answer),
+            system=_system(columns, data),
+            tools=columns.named(("tools",)),
+        )
+        return Detected(mapping=mapping, variant="prompt/completion turns", confidence=0.95, why=why)
+    if answer and (question or not data.instruction_column or is_template(data.instruction_column)):
+        return _pair(columns, data, None)
+    turns = next((name for name in columns.names if columns.has_turns(name)), "")
+    if turns:
+        why = say(N_('"{column}" holds lists of turns.'), column=turns)
+        return _chat(columns, data, why, 0.9, turns)
+    return _text_or_guess(columns, data)
+
+
+def _text_or_guess(columns: _Columns, data: DatasetSpec) -> Detected:
+    """A column of plain text, or else the two columns of text that there are, or else nothing."""
+    texts = [name for name in columns.names if columns.are_texts(name)]
+    named = columns.named(TEXT_NAMES)
+    if named in texts:
+        why = say(N_('"{column}" holds plain text, and no column holds answers.'), column=named)
+        return _plain_text(columns, data, why, 0.9, named)
+    if len(texts) == 1 and len(columns.names) == 1:
+        why = say(N_('"{column}" is the only column, and holds plain text.'), column=texts[0])
+        return _plain_text(columns, data, why, 0.6, texts[0])
+    if len(texts) == 2:
+        why = say(
+            N_('A guess: "{question}" and "{answer}" are the two columns of text.'),
+            question=texts[0], answer=texts[1],
+        )  # fmt: skip
+        mapping = Mapping(kind="alpaca", instruction=texts[0], output=texts[1], system=_system(columns, data))
+        other = Alternative(
+            say(N_("The other way round")), {"instruction_column": texts[1], "output_column": texts[0]}
+        )
+        return Detected(mapping=mapping, variant="pair", confidence=0.4, why=why, alternatives=(other,))
+    return Detected(
+        mapping=Mapping(kind="unknown"),
+        variant="unknown",
+        confidence=0.0,
+        why=_no_format(columns),
+        alternatives=tuple(
+            Alternative(say(N_('Plain text in "{column}"'), column=name), {"format": "text", "text_column": name})
+            for name in texts[:3]
+        ),
+        problem=FieldError("dataset.format", _no_format(columns)),
+    )
+
+
+def _no_format(columns: _Columns) -> Message:
+    named = columns.named(TEXT_NAMES)
+    values = columns.values(named) if named else []
+    if values and not columns.are_texts(named):
+        return say(
+            N_('"{column}" holds no text but {type}. Name the columns to learn from: {columns}.'),
+            column=named, type=next(type(v).__name__ for v in values if not isinstance(v, str)),
+            columns=", ".join(columns.names),
+        )  # fmt: skip
+    return say(
+        N_("What these rows are cannot be told. Name the column with the answers, or with the turns: {columns}."),
+        columns=", ".join(columns.names),
+    )
+
+
+def _system(columns: _Columns, data: DatasetSpec) -> str:
+    return columns.named(SYSTEM_NAMES) if data.system_column == "auto" else data.system_column
+
+
+def _chat(columns: _Columns, data: DatasetSpec, why: Message, confidence: float, name: str = "") -> Detected:
+    if data.messages_column != "auto":
+        names = tuple(part.strip() for part in data.messages_column.split("+"))
+    else:
+        found = name or columns.named(CHAT_NAMES)
+        names = (found or next((c for c in columns.names if columns.has_turns(c)), MESSAGE_COLUMNS[0]),)
+    mapping = Mapping(
+        kind="messages", turns=names, system=_system(columns, data), tools=columns.named(("tools", "functions"))
+    )
+    values = columns.values(names[0]) if names[0] in columns else []
+    first: Row = next((turns[0] for v in values if is_turns(turns := unpacked(v))), {})
+    variant = "sharegpt" if "from" in first else "messages"
+    return Detected(mapping=mapping, variant=variant, confidence=confidence, why=why)
+
+
+def _plain_text(columns: _Columns, data: DatasetSpec, why: Message, confidence: float, name: str = "") -> Detected:
+    if data.text_column != "auto":
+        name = data.text_column
+    name = name or columns.named(TEXT_NAMES) or next((n for n in columns.names if columns.are_texts(n)), "text")
+    return Detected(mapping=Mapping(kind="text", text=name), variant="text", confidence=confidence, why=why)
+
+
+def _pair(columns: _Columns, data: DatasetSpec, forced: Message | None) -> Detected:
+    """A question and an answer: the user's columns where they are named, else those with usual names."""
+    answer = data.output_column
+    if not _changed(data, "output") and answer not in columns:
+        answer = columns.named(ANSWERS) or answer
+    context = data.input_column
+    question = data.instruction_column
+    if not _changed(data, "instruction") and question not in columns:
+        found = columns.named(QUESTIONS, but=answer)
+        if found == context and _changed(data, "input"):
+            found = ""  # the user took that column for the input
+        question = found or question
+    if not _changed(data, "input") and (context not in columns or context == question):
+        context = columns.named(CONTEXTS, but=answer)
+        context = "" if context == question else context
+    mapping = Mapping(
+        kind="alpaca", instruction=question, input=context, output=answer, system=_system(columns, data)
+    )
+    names = (question.lower(), answer.lower())
+    known = names in KNOWN_PAIRS
+    others: list[Alternative] = []
+    if question and not context and not is_template(question):
+        label = say(N_('"{column}" as the input, with no instruction'), column=question)
+        others.append(Alternative(label, {"instruction_column": "", "input_column": question}))
+    others.append(Alternative(say(N_("As a chat, with the chat template")), {"written_with": "chat_template"}))
+    if chat := next((name for name in columns.names if columns.has_turns(name)), ""):
+        label = say(N_('The turns in "{column}"'), column=chat)
+        others.append(Alternative(label, {"format": "messages", "messages_column": chat}))
+    if names in (("instruction", "output"), ("", "output")):
+        variant = "alpaca" if context and question else "instruction+output"
+    else:
+        variant = f"{question}/{answer}" if known else "pair"
+    why = say(
+        N_('"{question}" and "{answer}" are usual names of a question and its answer.'),
+        question=question or context, answer=answer,
+    )  # fmt: skip
+    sure = 1.0 if forced or names == ("instruction", "output") else 0.95 if known else 0.75
+    return Detected(
+        mapping=mapping, variant=variant, confidence=sure, why=forced or why, alternatives=tuple(others)
+    )
+
+
+def _preference(columns: _Columns, data: DatasetSpec) -> Detected:
+    chosen, prompt = columns.named(("chosen",)), columns.named(("prompt", "question", "instruction", "input"))
+    settings = {"format": "alpaca", "instruction_column": prompt, "output_column": chosen}
+    if columns.has_turns(chosen):
+        whole = not columns.has_turns(prompt) if prompt else True
+        settings = {"format": "messages", "messages_column": chosen if whole else f"{prompt}+{chosen}"}
+    why = say(N_("Preference data: each row has a chosen and a rejected answer, as DPO wants it."))
+    return Detected(
+        mapping=Mapping(kind="preference"),
+        variant="preference",
+        confidence=1.0,
+        why=why,
+        alternatives=(Alternative(say(N_("Learn the chosen answers alone")), settings),),
+        problem=FieldError(
+            "dataset.format",
+            say(
+                N_(
+                    "This is preference data for DPO (chosen and rejected answers). To learn the chosen answers "
+                    "alone, set {settings}."
+                ),
+                settings=", ".join(f"{key}: {value}" for key, value in settings.items()),
+            ),
+        ),
+    )
+
+
+def _missing(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> FieldError | None:
+    """The first column that a mapping needs and the rows lack."""
+    if mapping.kind == "messages":
+        for name in mapping.turns:
+            if name not in columns:
+                if data.messages_column != "auto":
+                    return FieldError("dataset.messages_column", no_column(name, columns.names))
+                message = say(
+                    N_("There is no column messages or conversations. The columns are: {columns}."),
+                    columns=", ".join(columns.names),
+                )
+                return FieldError("dataset.messages_column", message)
+    roles = {"text": ["text"], "alpaca": ["instruction", "input", "output"]}.get(mapping.kind, [])
+    if mapping.kind == "alpaca" and not mapping.output:
+        message = say(
+            N_("Name the column with the answers. The columns are: {columns}."), columns=", ".join(columns.names)
+        )
+        return FieldError("dataset.output_column", message)
+    if mapping.kind in ("alpaca", "messages", "text"):
+        for role in (*roles, "system"):
+            filler = getattr(mapping, role)
+            if filler.startswith("="):
+                continue  # a constant may hold braces
+            for name in columns_in(filler):
+                if name not in columns:
+                    return FieldError(f"dataset.{role}_column", no_column(name, columns.names))
+    return None
+
+
+def one_style(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[Style, FieldError | None]:
+    """How the examples of all sources are written as text, and why that cannot be, if so."""
+    if "text" in kinds:
+        clash = say(N_("Plain text cannot be mixed with questions and answers: train on each in a run of its own."))
+        return "plain", FieldError("dataset.mix", clash) if set(kinds) - {"text"} else None
+    if "messages" in kinds:
+        clash = say(N_("Chats are mixed in: choose the chat template, for a prompt text takes no chat."))
+        wrong = data.written_with == "prompt_template" and "alpaca" in kinds
+        return "messages", FieldError("dataset.written_with", clash) if wrong else None
+    return "messages" if data.written_with == "chat_template" else "alpaca", None
+
+
+def no_column(name: str, columns: Sequence[str]) -> Message:
+    """There is no such column, those there are, and the one that was likely meant."""
+    known = ", ".join(columns)
+    if near := did_you_mean(name, list(columns)):
+        return say(
+            N_('There is no column "{name}". Did you mean {near}? The columns are: {columns}.'),
+            name=name, near=near, columns=known,
+        )  # fmt: skip
+    return say(N_('There is no column "{name}". The columns are: {columns}.'), name=name, columns=known)

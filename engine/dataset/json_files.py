@@ -1,0 +1,175 @@
+"""Reads JSON and JSONL files, and says in words what is wrong with one.
+
+The memory it takes is bounded: a file of lines is read line by line; one JSON document is read whole when it
+is small, and of a large one only the head is looked at.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import msgspec
+
+from engine.dataset.row_file import BROKEN, SNIFF_BYTES, DataError, RowFile, not_utf8
+from engine.dataset.turns import is_turns
+from engine.messages.message import N_, say
+
+WHOLE_BYTES = 32 << 20  # one JSON document up to this size is parsed as a whole, in about half a second
+HEAD_BYTES = 4 << 20  # how much of a larger one is looked at
+LINE_BYTES = 16 << 20  # a single row longer than this is no training example
+LINES_NAME = re.compile(r"\.(jsonl|ndjson)(\.\w+)?$", re.IGNORECASE)
+_LIST_UNDER_KEY = re.compile(r'\s*\{\s*"((?:[^"\\]|\\.)*)"\s*:\s*\[')
+
+
+class JsonFile(RowFile):
+    """A JSON or JSONL file. `shape`: whether it holds rows on lines or one document."""
+
+    def __init__(self, path: Path, *, whole: bool = False) -> None:
+        super().__init__(path, whole=whole)
+        self.shape = self._shape()
+
+    def _shape(self) -> Literal["lines", "document"]:
+        """What a file starts like, whatever its name says."""
+        if LINES_NAME.search(self.path.name):
+            return "lines"
+        try:
+            with self.open() as file:
+                first, second = self._line(file, HEAD_BYTES), self._line(file, SNIFF_BYTES)
+        except UnicodeDecodeError:
+            raise DataError(not_utf8()) from None
+        except (*BROKEN, OSError):
+            return "document"  # what is wrong is told when it is read
+        if not first.lstrip().startswith(b"{"):
+            return "document"
+        # An object: the first of many, one to a line, or the only one, with the rows under one of its keys.
+        try:
+            msgspec.json.decode(first)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return "document"
+        return "lines" if second.strip() else "document"
+
+    @staticmethod
+    def _line(file: BinaryIO, limit: int) -> bytes:
+        """The next line that is not blank, or the first `limit` bytes of it."""
+        while line := file.readline(limit):
+            if line.strip(b" \t\r\n"):
+                break
+        return line
+
+    def values(self) -> Iterator[tuple[int | None, Any]]:
+        """(line or None, value) of each row, whatever the value is."""
+        if self.shape == "lines":
+            yield from self._lines()
+            return
+        with self.open() as file:
+            data = file.read(WHOLE_BYTES + 1)
+        if len(data) > WHOLE_BYTES:
+            yield from self._stream()
+            return
+        _, values = _list_in(_decode(data))
+        for number, value in enumerate(values, 1):
+            self.bytes_read = self.size * number // len(values)
+            yield None, value
+        self.ended = True
+
+    def _lines(self) -> Iterator[tuple[int, Any]]:
+        with self.open() as file:
+            number = 0
+            while line := file.readline(LINE_BYTES):
+                number += 1
+                self.took(len(line))
+                if len(line) >= LINE_BYTES:
+                    raise DataError(say(N_("Line {line} is too long for one example."), line=number))
+                if not line.strip():
+                    continue
+                try:
+                    value = _decode(line, number)
+                except DataError as error:
+                    self.bad(error.message, line.decode("utf-8", "replace"))
+                    continue
+                yield number, value
+        self.ended = True
+
+    def _stream(self) -> Iterator[tuple[None, Any]]:
+        """The rows of a large document one by one: all of them if `whole`, else those in its head."""
+        decoder, utf8 = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")("replace")
+        with self.open() as file:
+            # The end of a piece may cut a character in two: the decoder keeps it back.
+            text = utf8.decode(file.read(HEAD_BYTES))
+            under_key = _LIST_UNDER_KEY.match(text)
+            position = under_key.end() if under_key else text.find("[") + 1
+            while True:
+                while position < len(text) and text[position] in " \t\r\n,":
+                    position += 1
+                if text[position : position + 1] == "]":
+                    self.ended = True
+                    break
+                try:
+                    value, end = decoder.raw_decode(text, position)
+                except (ValueError, RecursionError) as error:
+                    # The row is cut off here, or broken.
+                    more = file.read(HEAD_BYTES) if self.whole else b""
+                    if more and len(text) - position <= LINE_BYTES:
+                        text, position = text[position:] + utf8.decode(more), 0
+                        continue
+                    if self.whole:
+                        reason = getattr(error, "msg", str(error))
+                        message = say(N_("After row {row} this is not valid JSON: {reason}."),
+                                      row=self.seen, reason=reason)  # fmt: skip
+                        raise DataError(message) from None
+                    break
+                self.took(len(text[position:end].encode("utf-8", "replace")) + 2)
+                position = end
+                yield None, value
+        if not self.seen:
+            raise DataError(say(N_("No row was found in the first {count} MB."), count=HEAD_BYTES >> 20))
+
+
+def _decode(data: bytes, line: int | None = None) -> Any:
+    """The value of a JSON text. Raises `DataError` with the line at which it goes wrong."""
+    try:
+        return msgspec.json.decode(data)
+    except UnicodeDecodeError:
+        raise DataError(not_utf8()) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        reason, at = str(error), line
+        try:
+            json.loads(data)  # slower, and it knows the line
+        except json.JSONDecodeError as precise:
+            reason, at = precise.msg, line or precise.lineno
+        except UnicodeDecodeError:
+            raise DataError(not_utf8()) from None
+        except (ValueError, RecursionError):
+            pass
+        if at is None:
+            raise DataError(say(N_("This is not valid JSON: {reason}."), reason=reason)) from None
+        raise DataError(say(N_("Line {line} is not valid JSON: {reason}."), line=at, reason=reason)) from None
+
+
+def _list_in(document: Any) -> tuple[str, list[Any]]:
+    """(key, rows) of a JSON document: it is the list of rows, with no key, or has that under one of its keys."""
+    if isinstance(document, list):
+        return "", document
+    if not isinstance(document, dict):
+        return "", [document]
+    columns = list(document.values())
+    if (
+        columns
+        and all(isinstance(c, list) and len(c) == len(columns[0]) > 1 for c in columns)
+        and not any(isinstance(cell, dict) for c in columns for cell in c)
+    ):  # a table by columns, as pandas writes it
+        return "", [dict(zip(document, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    lists = {
+        key: value
+        for key, value in document.items()
+        if isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
+    }
+    if len(lists) > 1:
+        raise DataError(say(N_("This file has several lists of rows: {keys}. Keep one."), keys=", ".join(lists)))
+    # A lone object with a conversation in it is a row, the only one.
+    return next(((key, rows) for key, rows in lists.items() if not is_turns(rows)), ("", [document]))

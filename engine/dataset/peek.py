@@ -1,0 +1,160 @@
+"""Looks at a dataset on this machine before an engine does: its format, its columns, its first rows."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import msgspec
+
+from engine.config.fields import FieldError
+from engine.config.places import is_hub_id, is_local
+from engine.config.run_spec import DatasetSpec
+from engine.config.sources import Source, eval_source, main_source, parse_source, parse_split
+from engine.dataset.detection import MESSAGE_COLUMNS, Detected, detect, one_style
+from engine.dataset.mapping import BadRow, Kind
+from engine.dataset.open_source import KINDS, SplitError, open_source, sliced
+from engine.dataset.row_file import DataError, Row, RowFile
+from engine.messages.message import N_, Message, say
+
+__all__ = ["KINDS", "MESSAGE_COLUMNS", "Peek", "check_dataset", "columns_of", "peek"]
+
+CHECKED_BYTES = 32 << 20  # how far into a file its rows are checked, and counted one by one
+DETECTED_ROWS = 100  # by which the format is told
+
+Format = Kind
+
+
+class Peek(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be seen of a dataset at once. With an `error`, it holds what was seen before it.
+
+    `total`: rows in the slice, an estimate unless `exact`. `bad`: (row, why) of those that cannot be learned,
+    among the rows that were read.
+    """
+
+    path: str
+    size_bytes: int = 0
+    format: Format = "unknown"
+    columns: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    total: int = 0
+    exact: bool = False
+    error: Message | None = None
+    detected: Detected | None = None
+
+
+def peek(path: str, limit: int = 20, data: DatasetSpec | None = None, source: Source | None = None) -> Peek:
+    """The first `limit` rows of a place on this machine, how many there are, and what they are. Never raises.
+
+    `data`: the settings that say what the columns are. `source`: another place than the main one of `data`.
+    """
+    data = data or DatasetSpec(path=path)
+    source = source or msgspec.structs.replace(main_source(data), path=path)
+    rows: list[Row] = []
+    first: list[Row] = []
+    file = error = None
+    try:
+        file = open_source(source)
+        if data.drop_bad_rows:
+            file.on_bad = lambda row, why, text: None
+        for _, row in sliced(file, source.split):
+            if len(first) < max(limit, DETECTED_ROWS):
+                first.append(row)
+            elif file.effort > CHECKED_BYTES:
+                break
+        rows = first[:limit]
+    except DataError as bad:
+        error, rows = bad.message, first[:limit]
+    detected = detect(first, data) if first else None
+    total, exact = _total(file, source.split) if file else (0, False)
+    return Peek(
+        path=path,
+        size_bytes=file.size if file else 0,
+        format=detected.kind if detected else "unknown",
+        columns=columns_of(first),
+        rows=tuple(rows),
+        total=total,
+        exact=exact,
+        error=error,
+        detected=detected,
+    )
+
+
+def _total(file: RowFile, split: str) -> tuple[int, bool]:
+    """(rows in the slice, whether that is exact)."""
+    found = parse_split(split)
+    if found is None or found.whole:
+        return file.total, file.ended
+    first, last = found.bounds(file.total)
+    stopped = found.known_stop is not None and file.seen >= found.known_stop
+    return last - first, file.ended or stopped
+
+
+def columns_of(rows: list[Row]) -> tuple[str, ...]:
+    """The columns of some rows, in the order in which they turn up."""
+    return tuple(dict.fromkeys(key for row in rows for key in row))
+
+
+def check_dataset(data: DatasetSpec) -> list[FieldError]:
+    """What is wrong with the dataset, as far as can be told without the Hub."""
+    errors: list[FieldError] = []
+    kinds: list[Kind] = []
+    sources = [("path", "split", main_source(data))]
+    sources += [("mix", "mix", source) for line in data.mix if (source := parse_source(line)[0])]
+    if held := eval_source(data):
+        sources.append(("eval_path" if data.eval_path else "eval_split", "eval_split", held))
+    for at, split_at, source in sources:
+        errors += _check_source(data, source, f"dataset.{at}", f"dataset.{split_at}", kinds)
+    if not errors and (clash := one_style(kinds, data)[1]):
+        errors.append(clash)
+    return errors
+
+
+def _check_source(data: DatasetSpec, source: Source, at: str, split_at: str, kinds: list[Kind]) -> list[FieldError]:
+    if not is_local(source.path):
+        if is_hub_id(source.path):
+            return []
+        message = say(N_("This is neither a file on this machine nor a Hub id such as owner/name."))
+        return [FieldError(at, message)]
+    if not parse_split(source.split):
+        return [FieldError(split_at, say(N_("Write a split as train, train[:1000], train[10:20] or train[:10%].")))]
+    try:
+        file = open_source(source)
+        found = _check_rows(file, source, data, kinds)
+    except SplitError as bad:
+        return [FieldError(split_at, bad.message)]
+    except DataError as bad:
+        return [FieldError(at, bad.message)]
+    if at == "dataset.path" or not found:
+        return found
+    return [FieldError(at, say(N_("{path}: {reason}"), path=source.path, reason=str(e.message))) for e in found]
+
+
+def _check_rows(file: RowFile, source: Source, data: DatasetSpec, kinds: list[Kind]) -> list[FieldError]:
+    """Read the rows, as far as that is quick, and try each. Raises `DataError`."""
+    if data.drop_bad_rows:
+        file.on_bad = lambda row, why, text: None
+    numbered = sliced(file, source.split)
+    first = list(islice(numbered, DETECTED_ROWS))
+    if not first:
+        raise DataError(say(N_("This file has no rows.")))
+    found = detect([row for _, row in first], data)
+    kinds.append(found.kind)
+    if found.problem:
+        return [found.problem]
+    usable, empty = 0, None
+    for rows in (first, numbered):
+        for number, row in rows:
+            try:
+                found.mapping.example(row)
+                usable += 1
+            except BadRow as bad:
+                if bad.empty:
+                    empty = empty or bad
+                elif not data.drop_bad_rows:
+                    return [FieldError(bad.field, bad.at(number))]
+            if file.effort > CHECKED_BYTES and number > DETECTED_ROWS:
+                break
+    if empty and not usable:
+        column = str(empty.values["column"])
+        return [FieldError(empty.field, say(N_('"{column}" is empty in every row.'), column=column))]
+    return []

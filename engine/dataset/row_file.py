@@ -1,0 +1,207 @@
+"""The rows of a data file, read a little at a time: what all kinds of files have in common."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from engine.config.fields import did_you_mean
+from engine.config.places import DATA_SUFFIXES
+from engine.messages.message import N_, Message, say
+
+Row = dict[str, Any]
+OnBad = Callable[[int, Message, str], None]
+
+SNIFF_BYTES = 64 << 10
+BROKEN = (gzip.BadGzipFile, EOFError)
+
+
+class DataError(Exception):
+    """A data file that cannot be used; `message` says why, and `code` in one word."""
+
+    def __init__(self, message: Message, code: str = "dataset_broken") -> None:
+        self.message, self.code = message, code
+        super().__init__(str(message))
+
+
+class RowFile:
+    """A data file on this machine. Iterate over `rows()` once; then `total` says how many there are.
+
+    `whole`: read all of it, however large; else of one large JSON document only the head is looked at.
+    `on_bad`: told of each row that cannot be read, as (row, why, the text), which is then left out; without
+    it the first such row raises `DataError`.
+    """
+
+    def __init__(self, path: Path, *, whole: bool = False) -> None:
+        """Raises `DataError` for what is no readable file at all."""
+        self.path, self.whole = path, whole
+        self.on_bad: OnBad | None = None
+        self.seen = 0  # rows so far
+        self.bytes_read = 0  # bytes of the file that these rows took, about
+        self._unpacked = 0  # bytes that came of them, of a packed file
+        self.ended = False  # whether every row was seen
+        self._packed: BinaryIO | None = None
+        try:
+            with path.open("rb") as file:
+                self.size = os.fstat(file.fileno()).st_size
+        except FileNotFoundError:
+            raise DataError(missing(path), "dataset_missing") from None
+        except OSError as error:
+            raise DataError(unreadable(error)) from None
+        if not self.size:
+            raise DataError(empty(), "dataset_empty")
+
+    def open(self) -> BinaryIO:
+        """The file's bytes as UTF-8, unpacked, without a byte order mark."""
+        raw = self._open()
+        start = raw.read(SNIFF_BYTES)
+        encoding = encoding_of(start)
+        raw.close()
+        if not start.removeprefix(codecs.BOM_UTF8).strip():
+            raise DataError(empty(), "dataset_empty")
+        raw = self._open()
+        if encoding != "utf-8":
+            return io.BufferedReader(_AsUtf8(raw, encoding))
+        if start.startswith(codecs.BOM_UTF8):
+            raw.read(len(codecs.BOM_UTF8))
+        return raw
+
+    def _open(self) -> BinaryIO:
+        match self.path.suffix.lower():
+            case ".gz":
+                self._packed = self.path.open("rb")
+                return io.BufferedReader(gzip.GzipFile(fileobj=self._packed))
+            case ".zst":
+                self._packed = self.path.open("rb")
+                arrow: Any = import_module("pyarrow")  # it has the decoder; Python has one from 3.14 on
+                return io.BufferedReader(arrow.CompressedInputStream(self._packed, "zstd"))
+        return self.path.open("rb")
+
+    def took(self, count: int) -> None:
+        """So many more bytes were read, of a packed file after unpacking."""
+        self.bytes_read = self._packed.tell() if self._packed else self.bytes_read + count
+        self._unpacked += count
+
+    @property
+    def effort(self) -> int:
+        """How many bytes were gone through, by which a look at a file is bounded."""
+        return max(self.bytes_read, self._unpacked)
+
+    @property
+    def total(self) -> int:
+        """The number of rows: exact once `ended`, else judged by the size of those seen."""
+        if self.ended or not self.bytes_read:
+            return self.seen
+        return max(self.seen, round(self.seen * self.size / self.bytes_read))
+
+    def values(self) -> Iterator[tuple[int | None, Any]]:
+        """(line or None, value) of each row, whatever the value is. Sets `bytes_read` and `ended`."""
+        raise NotImplementedError
+
+    def rows(self) -> Iterator[Row]:
+        """The rows in order, each the `seen`-th of the file; of a large JSON document only the first ones
+        unless `whole`. Raises `DataError`."""
+        try:
+            for line, value in self.values():
+                self.seen += 1
+                if isinstance(value, dict):
+                    yield value
+                elif self.on_bad:
+                    self.on_bad(self.seen, self._not_an_object(line, value), str(value))
+                else:
+                    raise DataError(self._not_an_object(line, value))
+        except BROKEN as error:
+            raise DataError(say(N_("This file cannot be unpacked: {reason}."), reason=str(error))) from None
+        except UnicodeDecodeError:
+            raise DataError(not_utf8()) from None
+        except OSError as error:
+            if self._packed and error.errno is None:  # said by the decoder, not by the system
+                raise DataError(say(N_("This file cannot be unpacked: {reason}."), reason=str(error))) from None
+            raise DataError(unreadable(error)) from None
+        if not self.seen:
+            raise DataError(say(N_("This file has no rows.")), "dataset_empty")
+
+    def bad(self, message: Message, text: str) -> None:
+        """A row cannot be read. Raises `DataError` unless bad rows are to be left out."""
+        if not self.on_bad:
+            raise DataError(message)
+        self.seen += 1
+        self.on_bad(self.seen, message, text)
+
+    def _not_an_object(self, line: int | None, value: Any) -> Message:
+        shown = json.dumps(value, ensure_ascii=False)[:40]
+        if line is not None:
+            return say(
+                N_("Line {line} is {value}: a row must be an object such as {example}."),
+                line=line, value=shown, example='{"instruction": "...", "output": "..."}',
+            )  # fmt: skip
+        return say(
+            N_("Row {row} is {value}: a row must be an object such as {example}."),
+            row=self.seen, value=shown, example='{"instruction": "...", "output": "..."}',
+        )  # fmt: skip
+
+
+class _AsUtf8(io.RawIOBase):
+    """A file in another encoding, as UTF-8 bytes."""
+
+    def __init__(self, raw: BinaryIO, encoding: str) -> None:
+        self._text = io.TextIOWrapper(raw, encoding, newline="")
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._left:
+            self._left = self._text.read(len(buffer) or 1).encode("utf-8", "surrogatepass")
+            self._left = self._left.removeprefix(codecs.BOM_UTF8)
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count
+
+    def close(self) -> None:
+        self._text.close()
+        super().close()
+
+
+def encoding_of(start: bytes) -> str:
+    """The encoding of a text file by its first bytes: UTF-8, or UTF-16 with or without its mark."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    head = start[:200]
+    if b"\0" in head:  # every second byte of ASCII in UTF-16
+        return "utf-16-be" if head[:1] == b"\0" else "utf-16-le"
+    return "utf-8"
+
+
+def unreadable(error: OSError) -> Message:
+    return say(N_("This file cannot be read: {reason}."), reason=error.strerror or str(error))
+
+
+def empty() -> Message:
+    return say(N_("This file is empty."))
+
+
+def not_utf8() -> Message:
+    return say(N_("This file is not UTF-8 text: save it as UTF-8."))
+
+
+def data_files(folder: Path) -> list[str]:
+    """The names of the data files in a folder."""
+    try:
+        return sorted(e.name for e in os.scandir(folder) if e.name.lower().endswith(DATA_SUFFIXES))
+    except OSError:
+        return []
+
+
+def missing(path: Path) -> Message:
+    if near := did_you_mean(path.name, data_files(path.parent)):
+        return say(N_("There is no such file. Did you mean {near}?"), near=str(path.with_name(near)))
+    return say(N_("There is no such file."))

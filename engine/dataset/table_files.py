@@ -1,0 +1,127 @@
+"""Reads tables (CSV, TSV, Parquet, Arrow) and plain text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import datetime
+from importlib import import_module
+from typing import Any
+
+from engine.dataset.row_file import DataError, RowFile, not_utf8
+from engine.dataset.turns import as_string
+from engine.messages.message import N_, say
+
+CELL_CHARACTERS = 16 << 20
+BATCH_ROWS = 64
+
+
+class CsvFile(RowFile):
+    """A table as text, with the names of the columns in its first line; .tsv has tabs between them."""
+
+    def values(self) -> Iterator[tuple[int | None, Any]]:
+        csv.field_size_limit(CELL_CHARACTERS)  # the usual limit is shorter than many an example
+        tabs = ".tsv" in [suffix.lower() for suffix in self.path.suffixes[-2:]]
+        with self.open() as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
+            reader = csv.reader(file, delimiter="\t" if tabs else ",")
+            try:
+                names = next(reader, [])
+                if twice := next((name for name in names if names.count(name) > 1), None):
+                    raise DataError(say(N_('Two columns are named "{column}": rename one.'), column=twice))
+                for cells in reader:
+                    if not cells:
+                        continue  # a blank line
+                    # A text file cannot tell its place while it is iterated over: the cells' size must do.
+                    self.took(sum(len(cell.encode()) + 1 for cell in cells) + 1)
+                    if len(cells) > len(names):
+                        message = say(N_("Line {line} has more cells than the first line."), line=reader.line_num)
+                        self.bad(message, ",".join(cells))
+                        continue
+                    cells += [None] * (len(names) - len(cells))  # type: ignore[list-item]
+                    yield reader.line_num, dict(zip(names, cells, strict=True))
+            except UnicodeDecodeError:
+                raise DataError(not_utf8()) from None
+            except csv.Error as error:
+                raise DataError(
+                    say(N_("Line {line} is not valid CSV: {reason}."), line=reader.line_num, reason=str(error))
+                ) from None
+        self.ended = True
+
+
+class TextFile(RowFile):
+    """Plain text: a row a paragraph where blank lines part them, else a row a line; in the column "text"."""
+
+    def values(self) -> Iterator[tuple[int | None, Any]]:
+        with self.open() as file:
+            start = file.read(1 << 16).replace(b"\r\n", b"\n")
+        paragraphs = b"\n\n" in start.strip()
+        with self.open() as raw, io.TextIOWrapper(raw, encoding="utf-8") as file_:
+            lines: list[str] = []
+            for line in file_:
+                self.took(len(line.encode()))
+                if line.strip():
+                    lines.append(line.rstrip("\n"))
+                if lines and not (paragraphs and line.strip()):
+                    yield None, {"text": "\n".join(lines)}
+                    lines = []
+            if lines:
+                yield None, {"text": "\n".join(lines)}
+        self.ended = True
+
+
+class ParquetFile(RowFile):
+    """A table as the Hub stores it. It knows its number of rows."""
+
+    _rows: int | None = None
+
+    @property
+    def total(self) -> int:
+        return self.seen if self._rows is None else self._rows
+
+    def values(self) -> Iterator[tuple[int | None, Any]]:
+        # Imported here: it takes a while, and few datasets on a disk are Parquet.
+        parquet: Any = import_module("pyarrow.parquet")
+        try:
+            with parquet.ParquetFile(self.path) as file:
+                self._rows = file.metadata.num_rows
+                yield from self._batches(file.iter_batches(batch_size=BATCH_ROWS))
+        except ValueError as error:  # pyarrow's own are kinds of this one
+            raise DataError(say(N_("This is not a Parquet file: {reason}."), reason=str(error))) from None
+        self.ended = True
+
+    def _batches(self, batches: Any) -> Iterator[tuple[None, Any]]:
+        for batch in batches:
+            names = batch.schema.names
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise DataError(say(N_('Two columns are named "{column}": rename one.'), column=twice))
+            self.bytes_read += batch.nbytes
+            for row in batch.to_pylist():
+                yield None, {k: as_string(v) if isinstance(v, datetime) else v for k, v in row.items()}
+
+
+class ArrowFile(ParquetFile):
+    """A table as `datasets` keeps it in its cache and in folders of save_to_disk."""
+
+    def values(self) -> Iterator[tuple[int | None, Any]]:
+        arrow: Any = import_module("pyarrow")
+        try:
+            with arrow.memory_map(str(self.path)) as file:
+                try:
+                    reader = arrow.ipc.open_stream(file)
+                except arrow.ArrowInvalid:
+                    reader = None
+                if reader is not None:
+                    yield from self._batches(small for batch in reader for small in _slices(batch))
+                else:
+                    table = arrow.ipc.open_file(file)
+                    batches = (table.get_batch(number) for number in range(table.num_record_batches))
+                    yield from self._batches(small for batch in batches for small in _slices(batch))
+        except ValueError as error:
+            raise DataError(say(N_("This is not an Arrow file: {reason}."), reason=str(error))) from None
+        self.ended = True
+
+
+def _slices(batch: Any) -> Iterator[Any]:
+    """A batch in smaller ones: a batch of thousands of rows would be made Python's own at once."""
+    return (batch.slice(start, BATCH_ROWS) for start in range(0, batch.num_rows, BATCH_ROWS))

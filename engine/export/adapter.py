@@ -1,0 +1,13 @@
+"""The LoRA adapter with its tokenizer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.model.loading import Loaded
+
+
+def save_adapter(loaded: Loaded, folder: Path) -> None:
+    """Write the adapter in memory into `folder`. Raises whatever the libraries do."""
+    loaded.model.save_pretrained(str(folder))
+    loaded.tokenizer.save_pretrained(str(folder))

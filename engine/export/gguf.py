@@ -1,0 +1,88 @@
+"""GGUF files through llama.cpp's converter and quantiser: converted once, quantised as often as asked.
+
+Unsloth's save_pretrained_gguf runs the same two programs, but cannot be given up in between, may ask on standard
+input, and fetches and installs without a yes: so they are run from here, as it runs them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from engine.config.quantizations import QUANTIZATIONS, UNQUANTIZED
+from engine.export.cancellation import run_tool
+from engine.export.export_job import Work
+from engine.export.llama_cpp import LlamaCpp
+from engine.model.loading import count_parameters
+
+DIRECT = (*UNQUANTIZED, "q8_0")  # what the converter can write by itself
+_PERCENT = re.compile(r"Writing: +(\d+)%")
+_TENSOR = re.compile(r"^\[ *(\d+)/ *(\d+)\]")
+
+
+def save_gguf(
+    work: Work, merged: Path, folder: Path, stem: str, quantizations: tuple[str, ...], llama_cpp: LlamaCpp
+) -> dict[str, Path]:
+    """Make a file of each quantisation in `folder`; returns them by quantisation.
+
+    Raises `Cancelled`, `ToolFailed` or OSError.
+    """
+    made: dict[str, Path] = {}
+    if len(quantizations) == 1 and quantizations[0] in DIRECT:
+        made[quantizations[0]] = _convert(work, merged, folder, stem, quantizations[0], llama_cpp)
+        return made
+    for name in quantizations:
+        if name in UNQUANTIZED:
+            made[name] = _convert(work, merged, folder, stem, name, llama_cpp)
+    rest = [name for name in quantizations if name not in UNQUANTIZED]
+    if not rest:
+        return made
+    own = "bf16" if work.loaded.dtype == "bfloat16" else "f16"
+    base = made.get(own) or made.get("bf16") or made.get("f16") or made.get("f32")
+    keep = base is not None
+    if base is None:
+        base = _convert(work, merged, folder, stem, own, llama_cpp)
+    for name in rest:
+        made[name] = _quantize(work, base, folder, stem, name, llama_cpp)
+    if not keep:
+        base.unlink()
+    return {name: made[name] for name in quantizations}
+
+
+def file_name(stem: str, quantization: str) -> str:
+    """As Unsloth and the Hub name them."""
+    return f"{stem}.{quantization.upper()}.gguf"
+
+
+def _convert(work: Work, merged: Path, folder: Path, stem: str, outtype: str, llama_cpp: LlamaCpp) -> Path:
+    out = folder / file_name(stem, outtype)
+    size = int(count_parameters(work.loaded.model)[1] * QUANTIZATIONS[outtype].bits / 8)
+    work.step("converting", 0, size, "bytes", outtype)
+
+    def line(text: str) -> None:
+        if found := _PERCENT.search(text):
+            work.step("converting", size * int(found[1]) // 100, size, "bytes", outtype)
+
+    command = [
+        sys.executable, str(llama_cpp.converter), str(merged), "--outfile", str(out), "--outtype", outtype,
+    ]  # fmt: skip
+    run_tool(command, work.cancelled, line=line, environment={"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
+    return out
+
+
+def _quantize(work: Work, base: Path, folder: Path, stem: str, name: str, llama_cpp: LlamaCpp) -> Path:
+    out = folder / file_name(stem, name)
+    work.step("quantizing", 0, 0, "tensors", name)
+
+    def line(text: str) -> None:
+        if found := _TENSOR.search(text):
+            work.step("quantizing", int(found[1]), int(found[2]), "tensors", name)
+
+    ends = ["--output-tensor-type", "q8_0", "--token-embedding-type", "q8_0"] if name == "q2_k_l" else []
+    kind = "q2_k" if name == "q2_k_l" else name
+    threads = str(len(os.sched_getaffinity(0)))
+    command = [str(llama_cpp.quantizer), *ends, str(base), str(out), kind.upper(), threads]
+    run_tool(command, work.cancelled, line=line)
+    return out

@@ -1,0 +1,33 @@
+"""`python -m engine.export.load_back JOB.json`: loads a model that was saved, without Unsloth, and runs it.
+
+JOB.json: {"folder", "ids": lists of tokens, "out": where the logits after each list are put, "device"}.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+
+def main() -> None:
+    """Run each list of tokens through the model."""
+    job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    AutoTokenizer.from_pretrained(job["folder"])
+    device = {"device_map": {"": 0}} if job["device"] == "cuda" else {}
+    model = AutoModelForCausalLM.from_pretrained(job["folder"], dtype="auto", **device)
+    model.train(False)
+    logits = {}
+    with torch.no_grad():
+        for number, ids in enumerate(job["ids"]):
+            made = model(input_ids=torch.tensor([ids], device=model.device)).logits
+            logits[str(number)] = made[0].float().cpu().contiguous()
+    save_file(logits, job["out"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Carries out the `Push` command beside the main thread, so that one can chat while it uploads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from engine.config.export import ExportSpec
+from engine.config.quantizations import repo_name
+from engine.hub.model_card import draft_card
+from engine.hub.search import license_of
+from engine.hub.upload_job import Progress, PushFailed, PushJob, Result
+from engine.hub.upload_process import Runner
+from engine.messages.message import N_, say
+from engine.protocol import events as ev
+from engine.protocol.commands import Done, Push, Refused
+from engine.protocol.state import read_state
+from engine.runs.folder import RunFolder
+from engine.runtime.control import Control, Job
+
+EVENT_SECONDS = 1.0
+
+
+class Pushes:
+    """The one push that may be going on."""
+
+    def __init__(self, folder: RunFolder, model_name: str, control: Control) -> None:
+        self._model_name = model_name
+        self._folder, self._control, self._record = folder, control, control.record
+        self._lock = threading.Lock()
+        self._runner: Runner | None = None
+
+    def start(self, job: Job, command: Push) -> None:
+        """Begin a push, whose thread answers the request; refuse it when another goes on."""
+        path = Path(command.path) if command.path else self._saved(command.kind)
+        if path is None:
+            message = say(N_("Nothing of this kind is saved yet: save it first."))
+            self._control.finished(job)
+            job.reply(Refused(id=command.id, code="push_missing", message=message, field="path"))
+            return
+        push = PushJob(
+            kind=command.kind,
+            folder=str(path),
+            repo_id=command.repo_id.strip(),
+            private=command.private,
+            card=command.card,
+            token=command.token,
+            replace=command.replace,
+        )
+        runner = Runner(push)
+        with self._lock:
+            if self._runner:
+                message = say(N_("Another push is going on: wait for it, or cancel it."))
+                self._control.finished(job)
+                job.reply(Refused(id=command.id, code="busy", message=message))
+                return
+            self._runner = runner
+        self._control.on_cancel_push = self.cancel
+        thread = threading.Thread(
+            target=self._run, args=(job, command, push, runner), name="loris-push", daemon=True
+        )
+        thread.start()
+
+    def as_told(self, spec: ExportSpec, saved: Sequence[tuple[ev.ExportKind, Path]]) -> None:
+        """Send what was saved, as the spec asks, and return when it is there. What fails is told by an event."""
+        for number, (kind, path) in enumerate(saved):
+            if self._control.ending:
+                return
+            push = PushJob(
+                kind=kind,
+                folder=str(path),
+                repo_id=repo_name(spec.push_to.strip(), kind, first=number == 0),
+                private=spec.push_private,
+            )
+            runner = Runner(push)
+            with self._lock:
+                self._runner = runner
+            self._control.on_cancel_push = self.cancel
+            self._record.enter("exporting")
+            sending = threading.Thread(target=self._send, args=(0, push, runner), name="loris-push", daemon=True)
+            sending.start()
+            while sending.is_alive():
+                sending.join(0.2)
+                if self._control.ending:
+                    runner.cancel()
+
+    @property
+    def going(self) -> bool:
+        """Whether a push goes on."""
+        return self._runner is not None
+
+    def cancel(self) -> bool:
+        """Give up the push that goes on; False when there is none."""
+        with self._lock:
+            if self._runner:
+                self._runner.cancel()
+            return self._runner is not None
+
+    def _saved(self, kind: ev.ExportKind) -> Path | None:
+        """Where the run last saved this kind, if that is still there; the adapter is that of the run itself."""
+        if kind == "adapter":
+            return self._folder.adapter
+        saved = (Path(e.path) for e in reversed(read_state(self._folder.events).exports) if e.kind == kind)
+        return next((path for path in saved if path.is_dir()), None)
+
+    def _run(self, job: Job, command: Push, push: PushJob, runner: Runner) -> None:
+        answer = self._send(command.id, push, runner)
+        self._control.finished(job)
+        job.reply(answer)  # last: who has the answer may push again
+
+    def _send(self, number: int, push: PushJob, runner: Runner) -> Done | Refused:
+        """Push, and return the answer to request `number`, once another may begin."""
+        started = time.monotonic()
+        last: Progress | None = None
+        told = 0.0
+
+        def tell(progress: Progress) -> None:
+            nonlocal last, told
+            self._control.seen()  # an engine that uploads is of use
+            now = time.monotonic()
+            if last and last.step == progress.step and not progress.waiting and now - told < EVENT_SECONDS:
+                return
+            last, told = progress, now
+            self._record.emit(
+                ev.Pushing(
+                    kind=push.kind,
+                    repo_id=progress.repo_id,
+                    step=progress.step,
+                    file=progress.file,
+                    done_bytes=progress.done_bytes,
+                    total_bytes=progress.total_bytes,
+                    waiting=progress.waiting,
+                )
+            )
+
+        try:
+            if not push.card:
+                card = draft_card(self._folder, push.kind, push.repo_id, license_of(self._model_name))
+                runner.job = push = msgspec.structs.replace(push, card=card)
+            return self._pushed(number, push, runner.run(tell), time.monotonic() - started)
+        except Exception as error:
+            return self._failed(number, push.kind, last.repo_id if last else push.repo_id, error)
+        finally:
+            with self._lock:
+                self._runner = None
+
+    def _pushed(self, number: int, push: PushJob, result: Result, seconds: float) -> Done:
+        self._record.emit(
+            ev.Pushed(
+                kind=push.kind,
+                path=push.folder,
+                repo_id=result.repo_id,
+                url=result.url,
+                commit=result.commit,
+                private=result.private,
+                files=result.files,
+                total_bytes=result.total_bytes,
+                seconds=seconds,
+            )
+        )
+        return Done(id=number, path=result.url, seconds=seconds)
+
+    def _failed(self, number: int, kind: ev.ExportKind, repo_id: str, error: Exception) -> Refused:
+        if not isinstance(error, PushFailed):
+            reason = f"{type(error).__name__}: {error}"[:300]
+            error = PushFailed("crashed", say(N_("The engine failed: {reason}"), reason=reason))
+        why = error.problem
+        self._record.emit(
+            ev.PushFailed(
+                kind=kind,
+                repo_id=repo_id,
+                code=why.code,
+                message=why.message,
+                hint=why.hint,
+                field=why.field,
+            )
+        )
+        return Refused(id=number, code=why.code, message=why.message, field=why.field)

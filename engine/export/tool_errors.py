@@ -1,0 +1,43 @@
+"""Why a program of llama.cpp, or a check in a process of its own, ended badly, in words."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import signal
+
+from engine.export.cancellation import ToolFailed
+from engine.messages.message import N_, say
+from engine.runs.folder import RunFolder
+from engine.runtime.failures import FULL_WORDS, RunFailed, disk_full
+
+LITTLE_BYTES = 8 << 20  # with less left than this a disk is as good as full
+_SHORT = re.compile(r"\d+ requested and \d+ written")  # what numpy says for any disk that takes no more
+_FULL = (*FULL_WORDS, os.strerror(errno.EFBIG), "iostream error", "failed to write")
+
+
+def explain_tool(error: ToolFailed, folder: RunFolder) -> RunFailed:
+    """The failure of a program as a failure of the export."""
+    said = "\n".join(error.tail)
+    full = error.code == -signal.SIGXFSZ or any(word in said for word in _FULL)
+    full = full or bool(_SHORT.search(said)) or shutil.disk_usage(folder.path).free < LITTLE_BYTES
+    if full:
+        return RunFailed("disk_full", disk_full(None), say(N_("Free some space, or choose another folder.")))
+    if error.code == -signal.SIGKILL:
+        return RunFailed(
+            "tool_killed",
+            say(N_("{program} was killed: most likely the memory ran out."), program=error.program),
+            say(N_("Free some memory and try again.")),
+        )
+    if "is not supported" in said and "odel" in said:
+        return RunFailed(
+            "architecture_unknown",
+            say(N_("This llama.cpp does not know the model's architecture: fetch a newer one.")),
+        )
+    return RunFailed(
+        "tool_failed",
+        say(N_("{program} failed: {reason}"), program=error.program, reason=(error.tail or [str(error)])[-1][:300]),
+        say(N_("The end of engine.log has the details.")),
+    )

@@ -1,0 +1,76 @@
+"""Who the token belongs to, and whether it may write: asked before anything is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from engine.config.places import is_hub_id
+from engine.hub.upload_errors import WRITE_HINT, unknown_token
+from engine.hub.upload_job import PushFailed
+from engine.messages.message import N_, say
+
+WRITE = "repo.write"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The full name of the repository, and who writes to it."""
+
+    repo_id: str
+    user: str
+
+
+def check_token(token: str) -> str:
+    """The token without the blanks that pasting brings. Raises `PushFailed` for what can be none.
+
+    The web client would show such a token in its error.
+    """
+    token = token.strip()
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        raise unknown_token()
+    return token
+
+
+def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
+    """The full name of the repository. `whoami`: what the Hub says of the token. Raises `PushFailed`."""
+    user = str(whoami.get("name", ""))
+    name = repo_id.strip() if "/" in repo_id else f"{user}/{repo_id.strip()}"
+    if not is_hub_id(name) or name.count("/") != 1:
+        raise PushFailed(
+            "push_bad_name",
+            say(N_("{name} is no name for a repository."), name=repo_id),
+            say(N_("Letters, digits, - _ and . are allowed, as in owner/my-model.")),
+            "repo_id",
+        )
+    owner = name.partition("/")[0]
+    owners = [user, *(str(org.get("name")) for org in whoami.get("orgs") or [])]
+    if owner not in owners:
+        raise PushFailed(
+            "hub_not_owner",
+            say(N_("The account {user} does not belong to {owner}."), user=user, owner=owner),
+            say(N_("It may write to: {owners}."), owners=", ".join(owners)),
+            "repo_id",
+        )
+    token = (whoami.get("auth") or {}).get("accessToken") or {}
+    if not _may_write(token, owner, name):
+        raise PushFailed(
+            "hub_no_write",
+            say(N_("The token of {user} may not write to {repo}."), user=user, repo=name),
+            say(WRITE_HINT),
+            "token",
+        )
+    return Target(name, user)
+
+
+def _may_write(token: dict[str, Any], owner: str, name: str) -> bool:
+    """Whether a token may write, as far as the Hub says; what is not known is tried."""
+    role = token.get("role")
+    if role == "fineGrained":
+        scopes = (token.get("fineGrained") or {}).get("scoped") or []
+        return any(
+            WRITE in (scope.get("permissions") or [])
+            and (scope.get("entity") or {}).get("name") in (owner, name)
+            for scope in scopes
+        )  # fmt: skip
+    return role != "read"

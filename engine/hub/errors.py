@@ -1,0 +1,170 @@
+"""What can go wrong with the Hugging Face Hub, in words. Told by the names of types: nothing is imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.messages.message import N_, Message, say
+
+OFFLINE = {"ConnectError", "ConnectionError", "ConnectTimeout", "OfflineModeIsEnabled", "MaxRetryError",
+           "NameResolutionError", "gaierror", "ReadTimeout", "WriteTimeout", "PoolTimeout"}  # fmt: skip
+BROKEN = {"RemoteProtocolError", "ReadError", "WriteError", "ConnectionResetError", "BrokenPipeError",
+          "ChunkedEncodingError", "IncompleteRead"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class HubProblem:
+    """A failure of the Hub. `passing`: another try may do better. `wait`: seconds that the Hub asks for."""
+
+    code: str
+    message: Message
+    hint: Message | None = None
+    passing: bool = False
+    wait: float = 0.0
+
+
+def token_source() -> str:
+    """Where the Hub's token is taken from on this machine: "HF_TOKEN", the login's file, or "" for nowhere.
+
+    The same places in the same order as huggingface_hub looks in, which is not imported for this.
+    """
+    if next((v for n in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") if (v := os.environ.get(n, "").strip())), ""):
+        return "HF_TOKEN"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    home = Path(os.environ.get("HF_HOME") or cache).expanduser()
+    path = Path(os.environ.get("HF_TOKEN_PATH") or home / "token").expanduser()
+    try:
+        return str(path) if path.read_text("utf-8").strip() else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and what it came from, nearest first."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _response(error: BaseException) -> tuple[int | None, dict[str, str]]:
+    """(status, headers in lower case) of the answer that an exception of a web client carries."""
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    headers = {str(n).lower(): str(v) for n, v in dict(getattr(response, "headers", None) or {}).items()}
+    return (status if isinstance(status, int) else None), headers
+
+
+def hub_problem(error: BaseException, name: str = "", source: str | None = None) -> HubProblem | None:
+    """What of the Hub an exception is about, or None. `name`: of the repository; `source`: of the token used."""
+    chain = list(causes(error))
+    types = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
+    text = " ".join(str(cause) for cause in chain)
+    answers = [_response(cause) for cause in chain]
+    status = next((status for status, _ in answers if status), None)
+    headers = next((headers for status, headers in answers if status), {})
+    token = token_source() if source is None else source
+    if "Invalid credentials" in text or "Invalid user token" in text:
+        return HubProblem(
+            "hub_bad_token",
+            say(N_("The Hub does not know the token from {source}."), source=token or "HF_TOKEN"),
+            say(N_("It was deleted, or has run out. Make a new one on the Hub, then: hf auth login --force")),
+        )  # fmt: skip
+    gated = ("access gated repo", "access a gated repo", "is a gated dataset")
+    if "GatedRepoError" in types or any(words in text for words in gated):
+        return HubProblem("hub_no_access", *_gated(name, token))
+    if "RevisionNotFoundError" in types:
+        return HubProblem(
+            "hub_no_revision",
+            say(N_("The repository has no such revision.")),
+            say(N_("Leave the revision empty for the newest.")),
+        )
+    missing = types & {"RepositoryNotFoundError", "DatasetNotFoundError", "HFValidationError"}
+    if missing or "is not a valid model identifier" in text:
+        return HubProblem("hub_not_found", *_missing(name, token))
+    if found := _by_status(status, headers, name, token):
+        return found
+    if types & BROKEN:
+        return HubProblem(
+            "hub_broke_off",
+            say(N_("The connection to the Hub broke off.")),
+            say(N_("Try again: what was transferred is kept.")),
+            passing=True,
+        )
+    if types & OFFLINE or any(w in text for w in ("Couldn't reach", "couldn't connect", "We couldn't connect")):
+        return HubProblem(
+            "hub_offline",
+            say(N_("The Hugging Face Hub cannot be reached, and nothing of this is in the local cache.")),
+            say(N_("Check the network, or name a folder or file on this machine.")),
+            passing=True,
+        )
+    return None
+
+
+def _by_status(status: int | None, headers: dict[str, str], name: str, token: str) -> HubProblem | None:
+    if status == 401:
+        return HubProblem("hub_no_access", *_missing(name, token))
+    if status == 403:
+        return HubProblem(
+            "hub_no_access",
+            NO_ACCESS,
+            say(N_("Accept its licence on its page, and log in with a token that may read it: hf auth login.")),
+        )
+    if status == 404:
+        return HubProblem("hub_not_found", *_missing(name, token))
+    if status == 429:
+        asked = headers.get("retry-after", "").strip()
+        wait = float(asked) if asked.isdigit() else 0.0
+        return HubProblem(
+            "hub_busy",
+            say(N_("The Hub takes no more requests from here for now (error 429).")),
+            say(N_("Wait a few minutes and try again. With a login it takes more: hf auth login.")),
+            passing=True,
+            wait=wait,
+        )
+    if status in (408, 500, 502, 503, 504):
+        return HubProblem(
+            "hub_down",
+            say(N_("The Hub has trouble of its own (error {status})."), status=status),
+            say(N_("Try again in a few minutes.")),
+            passing=True,
+        )
+    return None
+
+
+NO_ACCESS = say(N_("The Hub does not let you have this repository."))
+NOT_THERE = say(N_("There is no such repository on the Hub, or it is private."))
+
+
+def _gated(name: str, token: str) -> tuple[Message, Message]:
+    if token:
+        return (
+            say(N_("{name} is gated, and the account of the token from {source} has not been let in."),
+                name=name, source=token) if name else NO_ACCESS,
+            say(N_("Accept its terms on its page on the Hub with that account, then try again.")),
+        )  # fmt: skip
+    return (
+        say(N_("{name} is gated, and nobody is logged in to the Hub here."), name=name) if name else NO_ACCESS,
+        say(N_("Accept its terms on its page on the Hub, then log in: hf auth login, or set HF_TOKEN.")),
+    )
+
+
+def _missing(name: str, token: str) -> tuple[Message, Message]:
+    """The Hub says the same of a repository that is not there and of one that is private."""
+    if token:
+        return (
+            say(N_("The Hub has no {name}, or the token from {source} may not read it."), name=name, source=token)
+            if name
+            else NOT_THERE,
+            say(N_("Check the spelling: owner/name. For a private one, use a token of its owner: hf auth login.")),
+        )
+    return (
+        say(N_("The Hub has no {name}, or it is private, and nobody is logged in here."), name=name)
+        if name
+        else NOT_THERE,
+        say(N_("Check the spelling: owner/name. For a private one, log in first: hf auth login.")),
+    )

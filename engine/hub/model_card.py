@@ -1,0 +1,177 @@
+"""Writes the first draft of a model card from what is known of a run. Imports nothing heavy; asks no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from engine.config.places import is_local
+from engine.config.prompt_templates import before_answer, fill
+from engine.config.run_spec import RunSpec
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import load_spec
+from engine.dataset.mapping import question_of
+from engine.messages.message import N_, say, untranslated
+from engine.protocol.state import RunState, read_state
+from engine.runs.folder import RunFolder
+
+Translate = Callable[[str], str]
+SETTING, VALUE, HOW_TO_RUN = N_("Setting"), N_("Value"), N_("How to run it")
+_RELATION = {"adapter": "adapter", "gguf": "quantized"}
+
+
+def draft_card(
+    folder: RunFolder,
+    kind: str,
+    repo_id: str,
+    license: str = "",
+    translate: Translate = untranslated,
+) -> str:
+    """The text of README.md for what was saved of a run.
+
+    `repo_id` without an owner is written as {owner}/name, which a push fills in. `license`: the base model's,
+    as its card names it; empty has it looked for in the base model's folder, if that lies here, and left out
+    where nothing is known. `translate`: a gettext function for the text's language.
+    """
+    try:
+        spec = load_spec(folder.spec)
+    except (SpecError, OSError):
+        spec = RunSpec()
+    state = read_state(folder.events)
+    kind = "gguf" if kind.startswith("gguf") else kind
+    license = license or local_license(spec.model.model_name)
+    repo_id = repo_id if "/" in repo_id else f"{{owner}}/{repo_id}"
+    return _front(spec, kind, license) + _body(spec, state, kind, repo_id, license, translate)
+
+
+def local_license(model_name: str) -> str:
+    """The license that the card of a model folder on this machine names, or ""."""
+    if not is_local(model_name):
+        return ""
+    try:
+        text = (Path(model_name).expanduser() / "README.md").read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
+    head = text.split("---", 2)[1] if text.startswith("---") and text.count("---") > 1 else ""
+    found = next((line for line in head.splitlines() if line.startswith("license:")), "")
+    return found.partition(":")[2].strip().strip("'\"")
+
+
+def shown(name: str) -> str:
+    """A model's or dataset's name as others may see it: of a path on this machine the last part alone."""
+    return os.path.basename(name.rstrip("/")) if is_local(name) else name
+
+
+def _front(spec: RunSpec, kind: str, license: str) -> str:
+    """The metadata that the Hub reads."""
+    values: dict[str, Any] = {}
+    if license:
+        values["license"] = license
+    if not is_local(spec.model.model_name):
+        values["base_model"] = spec.model.model_name
+        values["base_model_relation"] = _RELATION.get(kind, "finetune")
+    values["library_name"] = {"adapter": "peft", "gguf": "gguf"}.get(kind, "transformers")
+    values["pipeline_tag"] = "text-generation"
+    if not is_local(spec.dataset.path):
+        values["datasets"] = [spec.dataset.path]
+    values["tags"] = ["unsloth", "lora", "sft", "loris"]
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, list):
+            lines += [f"{name}:", *(f"- {_quoted(one)}" for one in value)]
+        else:
+            lines.append(f"{name}: {_quoted(value)}")
+    return "\n".join(["---", *lines, "---", "", ""])
+
+
+def _quoted(value: str) -> str:
+    """A text as YAML, in quotes where it might be taken for something else."""
+    plain = re.fullmatch(r"[A-Za-z][\w./-]*", value, re.ASCII)
+    words = ("true", "false", "null", "yes", "no", "on", "off")
+    return value if plain and value.lower() not in words else json.dumps(value, ensure_ascii=False)
+
+
+def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str, translate: Translate) -> str:
+    def words(template: str, **values: str | int | float) -> str:
+        return say(template, **values).render(translate)
+
+    what = {
+        "adapter": N_("A LoRA adapter for {base}, trained with Unsloth through Loris."),
+        "gguf": N_("{base}, fine-tuned with Unsloth through Loris, as GGUF for llama.cpp and Ollama."),
+    }.get(kind, N_("{base}, fine-tuned with Unsloth through Loris."))
+    base, data = shown(spec.model.model_name), shown(spec.dataset.path)
+    parts = [f"# {repo_id.rpartition('/')[2]}", words(what, base=base)]
+    if spec.description:
+        parts.append(spec.description)
+    facts = [(N_("Base model"), base), (N_("Dataset"), f"{data} ({spec.dataset.split})")]
+    if state.dataset:
+        facts.append((N_("Examples"), f"{state.dataset.rows}"))
+    if state.finished:
+        facts.append((N_("Steps"), f"{state.finished.steps}"))
+        if state.finished.train_loss is not None:
+            facts.append((N_("Training loss"), f"{state.finished.train_loss:.4f}"))
+    if len(state.loss):
+        facts.append((N_("Last loss"), f"{state.loss.values[-1]:.4f}"))
+    if len(state.eval_loss):
+        facts.append((N_("Loss on held-out examples"), f"{state.eval_loss.values[-1]:.4f}"))
+    facts += [
+        (N_("Rank"), f"{spec.lora.r}"),
+        (N_("Alpha"), f"{spec.lora.lora_alpha}"),
+        (N_("Learning rate"), f"{spec.training.learning_rate:g}"),
+        (N_("Effective batch"),
+         f"{spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps}"),
+        (N_("Context length"), f"{spec.model.max_seq_length}"),
+        (N_("License"), license or translate(N_("not known: look at the base model's"))),
+    ]  # fmt: skip
+    table = [f"| {words(SETTING)} | {words(VALUE)} |", "|---|---|"]
+    parts.append("\n".join(table + [f"| {words(name)} | {_cell(value)} |" for name, value in facts]))
+    parts.append(f"## {words(HOW_TO_RUN)}")
+    trained_on = state.dataset.format if state.dataset else ""
+    parts.append(_usage(spec, trained_on, kind, repo_id))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _usage(spec: RunSpec, trained_on: str, kind: str, repo_id: str) -> str:
+    """Commands that run it, which are the same in every language. `trained_on`: the format of the data."""
+    if kind == "gguf":
+        return f"```sh\nllama-cli -hf {repo_id}\nollama run hf.co/{repo_id}\n```"
+    if kind == "adapter":
+        lines = ["from peft import AutoPeftModelForCausalLM", "from transformers import AutoTokenizer", "",
+                 f'model = AutoPeftModelForCausalLM.from_pretrained("{repo_id}", device_map="auto")']  # fmt: skip
+    else:
+        lines = ["from transformers import AutoModelForCausalLM, AutoTokenizer", "",
+                 f'model = AutoModelForCausalLM.from_pretrained("{repo_id}", device_map="auto")']  # fmt: skip
+    lines += [
+        f'tokenizer = AutoTokenizer.from_pretrained("{repo_id}")',
+        *_asking(spec, trained_on),
+        "output = model.generate(**inputs.to(model.device), max_new_tokens=128)",
+        "print(tokenizer.decode(output[0], skip_special_tokens=True))",
+    ]
+    return "\n".join(["```python", *lines, "```"])
+
+
+def _asking(spec: RunSpec, trained_on: str) -> list[str]:
+    """The lines that make `inputs` of a question, written as the model was trained to be asked."""
+    question = (spec.generation.prompts or ("Who are you?",))[0]
+    if trained_on not in ("alpaca", "plain"):
+        turns = json.dumps([{"role": "user", "content": question}], ensure_ascii=False)
+        return [
+            f"messages = {turns}",
+            'inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", '
+            "return_dict=True)",
+        ]
+    text = question
+    if trained_on == "alpaca":
+        place, instruction = question_of(spec.dataset)
+        text = fill(before_answer(spec.dataset.prompt_template), **{"instruction": instruction, place: question})
+    plain = '"""' not in text and "\\" not in text and "```" not in text and not text.endswith('"')
+    quoted = f'"""{text}"""' if plain and "\n" in text else json.dumps(text, ensure_ascii=False)
+    return [f"prompt = {quoted}", 'inputs = tokenizer(prompt, return_tensors="pt")']

@@ -1,0 +1,101 @@
+"""Starts the process that uploads, hands it the job through a pipe, and passes on what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO
+
+import msgspec
+
+from engine.hub.upload_job import Problem, Progress, PushFailed, PushJob, Result, decode_said, encode
+from engine.messages.message import N_, say
+
+GRACE_SECONDS = 5.0
+_TOKENS = re.compile(r"\b(hf|api_org|hf_oauth|hf_jwt)_[A-Za-z0-9_.-]{8,}")
+OFFLINE_MARK = "LORIS_WENT_OFFLINE"  # set by an engine that found no network when it started
+
+
+def scrub(text: str, *secrets: str) -> str:
+    """The text with tokens struck out: those that are known, and what looks like one."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return _TOKENS.sub("***", text)
+
+
+class Runner:
+    """One upload in a process of its own. `run` it once; `cancel` it from any thread."""
+
+    def __init__(self, job: PushJob, log: IO[str] | None = None) -> None:
+        """`log`: where the libraries' words go, with tokens struck out; None is standard error."""
+        self.job, self._log = job, log or sys.stderr
+        self._process: subprocess.Popen[bytes] | None = None
+        self._cancelled = threading.Event()
+
+    def cancel(self) -> None:
+        """End the upload. What was transferred is kept by the Hub for the next try; nothing is committed."""
+        self._cancelled.set()
+        if self._process:
+            with suppress(OSError):
+                self._process.kill()
+
+    def run(self, tell: Callable[[Progress], None]) -> Result:
+        """Push, and return once the Hub's list was compared. Raises `PushFailed`; with code cancelled for that."""
+        environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
+        if environment.pop(OFFLINE_MARK, None):
+            environment.pop("HF_HUB_OFFLINE", None)  # the network may be back
+        self._process = process = subprocess.Popen(
+            [sys.executable, "-m", "engine.hub"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+        )  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        threading.Thread(target=self._copy_log, args=(process.stderr,), daemon=True).start()
+        if self._cancelled.is_set():
+            process.kill()
+        last: Result | Problem | None = None
+        try:
+            with suppress(BrokenPipeError):
+                process.stdin.write(encode(self.job) + b"\n")
+                process.stdin.flush()
+            for line in process.stdout:
+                with suppress(msgspec.DecodeError):
+                    said = decode_said(scrub(line.decode(), self.job.token))
+                    if isinstance(said, Progress):
+                        tell(said)
+                    else:
+                        last = said
+        finally:
+            with suppress(OSError):
+                process.stdin.close()  # which ends it, if it is still there
+            try:
+                process.wait(GRACE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        return self._outcome(last)
+
+    def _outcome(self, last: Result | Problem | None) -> Result:
+        if isinstance(last, Result):
+            return last
+        if self._cancelled.is_set():
+            raise PushFailed("cancelled", say(N_("The push was cancelled.")))
+        if last is None:
+            raise PushFailed(
+                "push_died",
+                say(N_("The process that uploads ended early.")),
+                say(N_("Push again: what arrived is not sent twice.")),
+                passing=True,
+            )
+        raise PushFailed(last.code, last.message, last.hint, last.field, last.passing)
+
+    def _copy_log(self, lines: IO[bytes] | None) -> None:
+        for line in lines or ():
+            self._log.write(scrub(line.decode("utf-8", "replace"), self.job.token))
+            self._log.flush()

@@ -1,0 +1,92 @@
+"""A second adapter beside the run's own, for comparing two runs: one copy of the base weights serves both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from engine.messages.message import N_, say
+from engine.model.loading import QUANTISED, Loaded
+from engine.runtime.failures import RunFailed, last_line
+
+OWN = "default"  # PEFT's name for the adapter that the model was trained or loaded with
+
+
+def adapter_folder(place: str) -> Path:
+    """The adapter that a run's folder or an adapter's folder means. Raises `RunFailed`."""
+    path = Path(os.path.expanduser(place))
+    for folder in (path, path / "adapter"):
+        if (folder / "adapter_config.json").is_file():
+            return folder
+    raise RunFailed("adapter_missing", say(N_("There is no adapter in {path}."), path=str(path)))
+
+
+def base_of(folder: Path) -> str:
+    """The model that an adapter was trained on, in its plain form. Raises `RunFailed` for a broken file."""
+    try:
+        config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+        return _plain(str(config["base_model_name_or_path"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        reason = last_line(error)
+        raise RunFailed(
+            "adapter_broken",
+            say(N_("The adapter in {path} cannot be read: {reason}"), path=str(folder), reason=reason),
+        ) from error
+
+
+def _plain(name: str) -> str:
+    return QUANTISED.sub("", name).rstrip("/").lower()
+
+
+class Others:
+    """The other adapters on a loaded model: one at a time, so that memory does not grow with every look."""
+
+    def __init__(self) -> None:
+        self._name = ""
+
+    @contextmanager
+    def use(self, loaded: Loaded, place: str) -> Iterator[None]:
+        """Have the adapter of `place` answer instead of the run's own. Raises `RunFailed` if it does not fit."""
+        folder = adapter_folder(place)
+        own, theirs = loaded.model.peft_config[OWN].base_model_name_or_path, base_of(folder)
+        if _plain(str(own)) != theirs:
+            raise RunFailed(
+                "adapter_unfit",
+                say(
+                    N_("The adapter in {path} was trained on {theirs}, and this model is {own}."),
+                    path=str(folder), theirs=theirs, own=str(own),
+                ),
+            )  # fmt: skip
+        changed = (folder / "adapter_config.json").stat().st_mtime_ns
+        name = "other_" + hashlib.sha256(f"{folder.resolve()}:{changed}".encode()).hexdigest()[:12]
+        if name != self._name:
+            self.drop(loaded)
+            try:
+                loaded.model.load_adapter(str(folder), adapter_name=name, torch_device=str(loaded.model.device))
+            except Exception as error:  # shapes that do not fit, a torn file
+                if name in loaded.model.peft_config:
+                    loaded.model.delete_adapter(name)
+                raise RunFailed(
+                    "adapter_unfit",
+                    say(
+                        N_("The adapter in {path} cannot be read: {reason}"),
+                        path=str(folder), reason=last_line(error),
+                    ),
+                ) from error  # fmt: skip
+            self._name = name
+        loaded.model.set_adapter(name)
+        try:
+            yield
+        finally:
+            loaded.model.set_adapter(OWN)
+
+    def drop(self, loaded: Loaded) -> None:
+        """Forget the other adapter, so that nothing of it is saved or merged."""
+        if self._name:
+            loaded.model.set_adapter(OWN)
+            loaded.model.delete_adapter(self._name)
+            self._name = ""

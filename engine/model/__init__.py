@@ -1,0 +1,1 @@
+"""Loads the base model, and says what the hardware can do."""

@@ -1,0 +1,88 @@
+"""What computes here, how much of its memory is in use, and what it can do."""
+
+from __future__ import annotations
+
+import resource
+from functools import cache
+from typing import Literal
+
+import psutil
+import torch
+
+from engine.protocol.events import Device
+
+DtypeName = Literal["float16", "bfloat16", "float32"]
+
+
+@cache
+def device() -> Device:
+    """The hardware that computes. On a CPU, `total_bytes` is the machine's memory."""
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        return Device(
+            kind="hip" if torch.version.hip else "cuda",
+            name=properties.name,
+            total_bytes=properties.total_memory,
+            count=torch.cuda.device_count(),
+        )
+    if torch.xpu.is_available():
+        intel = torch.xpu.get_device_properties(0)
+        return Device(kind="xpu", name=intel.name, total_bytes=intel.total_memory, count=torch.xpu.device_count())
+    return Device(kind="cpu", name=_cpu_name(), total_bytes=psutil.virtual_memory().total)
+
+
+def has_gpu() -> bool:
+    """Whether training is on something else than the processor."""
+    return device().kind != "cpu"
+
+
+def _cpu_name() -> str:
+    """The processor's name as Linux tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return "CPU"
+
+
+def torch_device() -> str:
+    """The name of the device in torch, where hip counts as cuda."""
+    kind = device().kind
+    return "cuda" if kind == "hip" else kind
+
+
+def reserved_bytes() -> int:
+    """Memory this process holds: the allocator's on a GPU, the resident set on a CPU."""
+    match torch_device():
+        case "cuda":
+            return torch.cuda.memory_reserved()
+        case "xpu":
+            return torch.xpu.memory_reserved()
+        case _:
+            return int(psutil.Process().memory_info().rss)
+
+
+def peak_reserved_bytes() -> int:
+    """The most that `reserved_bytes` has been in this process's life."""
+    match torch_device():
+        case "cuda":
+            return torch.cuda.max_memory_reserved()
+        case "xpu":
+            return torch.xpu.max_memory_reserved()
+        case _:
+            # Linux counts in KiB. What a process inherited at exec may be missing from the peak.
+            return max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, reserved_bytes())
+
+
+def best_dtype() -> DtypeName:
+    """bfloat16 from Ampere on, float16 on older cards such as T4 and V100, float32 on a CPU."""
+    match torch_device():
+        case "cuda":
+            return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+        case "xpu":
+            return "bfloat16"
+        case _:
+            return "float32"

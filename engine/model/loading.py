@@ -1,0 +1,166 @@
+"""Loads the base model through Unsloth and puts the adapter on it, as the hardware allows."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from peft import PeftModel
+from unsloth import FastLanguageModel
+
+from engine.config.places import is_local
+from engine.config.run_spec import LoraSpec, ModelSpec
+from engine.hub.retry import fetched
+from engine.messages.message import N_, say
+from engine.model import hardware
+from engine.protocol import events as ev
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.failures import RunFailed
+
+# Prequantised repositories, as Unsloth names them, and their plain form.
+QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
+
+
+@dataclass
+class Loaded:
+    """A model with its tokenizer. `model` becomes a PEFT model once `add_adapter` was called."""
+
+    model: Any
+    tokenizer: Any
+    dtype: hardware.DtypeName
+    load_in_4bit: bool
+
+    @property
+    def has_adapter(self) -> bool:
+        return isinstance(self.model, PeftModel)
+
+
+def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, hardware.DtypeName]:
+    """The spec with what this hardware cannot do replaced, and the precision; each change is a notice."""
+    best = hardware.best_dtype()
+    dtype = best if spec.dtype == "auto" else spec.dtype
+    on_cpu = hardware.device().kind == "cpu"
+    if (dtype == "float16" and on_cpu) or (dtype == "bfloat16" and best == "float16"):
+        record.emit(
+            ev.Notice(
+                code="dtype_replaced",
+                message=say(N_("This hardware does not compute in {dtype}: using {best}."), dtype=dtype, best=best),
+            )
+        )
+        dtype = best
+    name, in_4bit = spec.model_name, spec.load_in_4bit
+    if on_cpu and QUANTISED.search(name):
+        name = QUANTISED.sub("", name)
+        record.emit(
+            ev.Notice(
+                code="model_replaced",
+                message=say(
+                    N_("{model} is quantised for GPUs: loading {plain} instead."),
+                    model=spec.model_name, plain=name,
+                ),
+            )
+        )  # fmt: skip
+    elif on_cpu and in_4bit:
+        record.emit(
+            ev.Notice(
+                code="4bit_replaced",
+                message=say(N_("Loading in 4-bit needs a GPU: loading in {dtype}."), dtype=dtype),
+            )
+        )
+    return msgspec.structs.replace(spec, model_name=name, load_in_4bit=in_4bit and not on_cpu), dtype
+
+
+def check_folder(name: str) -> None:
+    """Raises `RunFailed` when a name that means a folder on this machine holds no model."""
+    if not is_local(name):
+        return
+    folder = Path(name).expanduser()
+    if not any((folder / file).is_file() for file in ("config.json", "adapter_config.json")):
+        raise RunFailed(
+            "model_missing",
+            say(N_("There is no model in {path}."), path=str(folder)),
+            say(N_("A model's folder holds config.json, and an adapter's adapter_config.json.")),
+            "model.model_name",
+        )
+
+
+def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> Loaded:
+    """Load the model that the spec names, or an adapter trained earlier with the base that it names."""
+    spec, dtype = fit_to_hardware(spec, record)
+    check_folder(spec.model_name)
+    model, tokenizer = fetched(
+        lambda: FastLanguageModel.from_pretrained(
+            model_name=str(adapter) if adapter else spec.model_name,
+            max_seq_length=spec.max_seq_length,
+            dtype=getattr(torch, dtype),
+            load_in_4bit=spec.load_in_4bit,
+            revision=None if adapter else spec.revision or None,
+        )
+    )
+    loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit)
+    record.emit(
+        ev.ModelLoaded(
+            model_name=spec.model_name,
+            parameters=count_parameters(model)[1],
+            dtype=dtype,
+            load_in_4bit=spec.load_in_4bit,
+            device=hardware.device(),
+            reserved_bytes=hardware.reserved_bytes(),
+            chat_template=bool(getattr(tokenizer, "chat_template", None)),
+            has_adapter=loaded.has_adapter,
+        )
+    )
+    return loaded
+
+
+def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: EventWriter) -> None:
+    """Put a fresh adapter on the model; one that was loaded with it is trained on instead."""
+    if loaded.has_adapter:
+        record.emit(
+            ev.Notice(
+                code="adapter_kept",
+                message=say(N_("The model comes with an adapter: training goes on from it, with its own rank.")),
+            )
+        )
+        FastLanguageModel.for_training(loaded.model)
+    else:
+        loaded.model = FastLanguageModel.get_peft_model(
+            loaded.model,
+            r=spec.r,
+            target_modules=list(spec.target_modules),
+            lora_alpha=spec.lora_alpha,
+            lora_dropout=spec.lora_dropout,
+            bias=spec.bias,
+            use_gradient_checkpointing=spec.use_gradient_checkpointing,
+            random_state=spec.random_state,
+            max_seq_length=max_seq_length,
+            use_rslora=spec.use_rslora,
+            loftq_config=spec.loftq_config,
+        )
+    trainable, total = count_parameters(loaded.model)
+    record.emit(ev.AdapterAdded(trainable_parameters=trainable, total_parameters=total))
+
+
+def count_parameters(model: Any) -> tuple[int, int]:
+    """(trainable, all) parameters. Packed 4-bit weights count for what they stand for: two to a byte."""
+    trainable = total = 0
+    for parameter in model.parameters():
+        count = parameter.numel()
+        if type(parameter).__name__ == "Params4bit":
+            count = count * 2 * parameter.element_size()
+        total += count
+        if parameter.requires_grad:
+            trainable += count
+    return trainable, total
+
+
+def stop_ids(loaded: Loaded) -> list[int]:
+    """The tokens that end an answer: the tokenizer's and those of the model's generation settings."""
+    configured = getattr(loaded.model.generation_config, "eos_token_id", None)
+    found = {loaded.tokenizer.eos_token_id}
+    found.update(configured if isinstance(configured, list) else [configured])
+    return sorted(token for token in found if token is not None)

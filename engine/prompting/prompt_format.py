@@ -1,0 +1,142 @@
+"""How questions and answers are written as text: one place for training and for chat, so that they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template
+
+from engine.config import prompt_templates
+from engine.config.run_spec import DatasetSpec
+from engine.dataset.mapping import Example, question_of
+from engine.messages.message import N_, say
+from engine.runtime.failures import RunFailed, last_line
+
+Format = Literal["alpaca", "messages", "plain"]
+Messages = Sequence[Mapping[str, Any]]
+
+_QUESTION, _ANSWER = "LorisProbeQuestion", "LorisProbeAnswer"
+
+
+@dataclass(frozen=True)
+class Style:
+    """alpaca: the prompt text `template`; messages: the tokenizer's chat template; plain: nothing around it.
+
+    `question`: the placeholder of the prompt text that takes what a user asks. `instruction`: the text that
+    every row has there, where that is the input.
+    """
+
+    format: Format
+    template: str = ""
+    question: Literal["instruction", "input"] = "instruction"
+    instruction: str = ""
+
+    @property
+    def next_turn(self) -> str:
+        """What begins another example in the prompt text; empty where special tokens do that."""
+        lines = self.template.strip().splitlines() if self.format == "alpaca" else []
+        return next((line for line in lines if line.startswith("###")), lines[0] if lines else "")
+
+    def training_text(self, tokenizer: Any, row: Example | Mapping[str, str] | Messages) -> str:
+        """A whole example, ending as an answer of the model must end."""
+        if isinstance(row, Example):
+            if self.format == "plain":
+                return row.text.removesuffix(str(tokenizer.eos_token)) + str(tokenizer.eos_token)
+            if self.format == "messages":
+                return render(tokenizer, row.as_chat(), tools=row.tools)
+            row = row.pair
+        if isinstance(row, Mapping):
+            return prompt_templates.fill(self.template, **row) + str(tokenizer.eos_token)
+        return render(tokenizer, row)
+
+    def prompt(self, tokenizer: Any, messages: Messages, system: str = "") -> str:
+        """What the model is given to answer a conversation. Alpaca and plain models see its last turn."""
+        if self.format == "messages":
+            if system and messages[0]["role"] != "system":
+                messages = [{"role": "system", "content": system}, *messages]
+            return render(tokenizer, messages, add_generation_prompt=True)
+        last = messages[-1]["content"] if messages else ""
+        if self.format == "alpaca":
+            asked = {"instruction": self.instruction, self.question: last}
+            return prompt_templates.fill(prompt_templates.before_answer(self.template), **asked)
+        return f"{system}\n\n{last}" if system else last
+
+
+def style_for(spec: DatasetSpec, kind: Format) -> Style:
+    """The style in which data of this kind is learned under the spec."""
+    return Style("alpaca", spec.prompt_template, *question_of(spec)) if kind == "alpaca" else Style(kind)
+
+
+def choose_template(tokenizer: Any, name: str) -> Any:
+    """The tokenizer with the chat template of this name; "auto" keeps its own. Raises `RunFailed`."""
+    if name != "auto":
+        if name not in CHAT_TEMPLATES:
+            raise RunFailed(
+                "template_unknown",
+                say(N_('There is no chat template named "{name}".'), name=name),
+                say(N_("Take one of these: {names}."), names=", ".join(CHAT_TEMPLATES)),
+                "dataset.chat_template",
+            )
+        try:
+            return get_chat_template(tokenizer, chat_template=name)
+        except Exception as error:  # above all a token that the tokenizer lacks
+            raise RunFailed(
+                "template_unfit",
+                say(
+                    N_('The chat template "{name}" does not fit this model: {reason}'),
+                    name=name,
+                    reason=last_line(error),
+                ),
+                say(N_("Take auto for the model's own template, or chatml, which fits every model.")),
+                "dataset.chat_template",
+            ) from error
+    if not getattr(tokenizer, "chat_template", None):
+        raise RunFailed(
+            "no_chat_template",
+            say(N_("This model comes without a chat template, so turns cannot be written as text.")),
+            say(N_("Choose a chat template by name, for instance chatml, or take an instruct model.")),
+            "dataset.chat_template",
+        )
+    return tokenizer
+
+
+def render(
+    tokenizer: Any, messages: Messages, add_generation_prompt: bool = False, tools: list[Any] | None = None
+) -> str:
+    """A conversation as the chat template writes it. Raises `RunFailed` when the template refuses it."""
+    try:
+        text: str = tokenizer.apply_chat_template(
+            [dict(message) for message in messages],
+            tokenize=False,
+            add_generation_prompt=add_generation_prompt,
+            **({"tools": tools} if tools else {}),
+        )
+        return text
+    except Exception as error:  # templates raise what they like
+        raise RunFailed(
+            "template_refused",
+            say(N_("The chat template refuses a conversation: {reason}"), reason=last_line(error)),
+            say(N_("Most templates want user and assistant in turns, and some take no system text.")),
+            "dataset.chat_template",
+        ) from error
+
+
+def adds_bos(tokenizer: Any) -> bool:
+    """Whether the tokenizer itself puts the beginning-of-sequence token before a text."""
+    bos = tokenizer.bos_token_id
+    return bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    """The tokens of a text, with a single beginning-of-sequence token if the tokenizer uses one."""
+    written = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
+    ids: list[int] = tokenizer(text, add_special_tokens=not written)["input_ids"]
+    return ids
+
+
+def after_answer(tokenizer: Any) -> str:
+    """What the chat template writes after the last answer."""
+    text = render(tokenizer, [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}])
+    return text.rpartition(_ANSWER)[2]

@@ -1,0 +1,228 @@
+"""One proof: from a spec to its report, with the engine's own functions for template, tokens and mask."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
+from typing import Any
+
+from unsloth.chat_templates import train_on_responses_only
+
+from engine.config.run_spec import RunSpec
+from engine.config.sources import Source, eval_source, sources_of
+from engine.dataset.detection import Detected, detect, one_style
+from engine.dataset.mapping import BadRow, Example, Row
+from engine.dataset.row_sampling import drawn, draws, rows_taken
+from engine.messages.message import N_, say
+from engine.prompting import mask_markers
+from engine.prompting.prompt_format import Style, choose_template, style_for
+from engine.proof.measure import Labels, Measure
+from engine.proof.problems import as_problem, clashing, problems_of, unreadable
+from engine.proof.sample import Numbered, Sample
+from engine.proof.tokenizers import Tokenizers
+from engine.protocol.data_report import DataReport, Fix, Problem, ProofProgress
+from engine.runtime.failures import RunFailed
+from engine.training.prepare import check_ending
+
+BATCH_ROWS = 1000
+DETECTED_ROWS = 100
+
+Tell = Callable[[ProofProgress], None]
+
+
+class Cancelled(Exception):
+    """Somebody asked for something else meanwhile."""
+
+
+def prove(
+    spec: RunSpec, tokenizers: Tokenizers, tell: Tell, cancelled: Callable[[], bool], most: int | None
+) -> DataReport:
+    """Measure the spec's data. `most`: rows to read of each source at most, None for all.
+
+    Raises `RunFailed` where nothing can be measured at all, and `Cancelled`.
+    """
+    started, data = time.monotonic(), spec.dataset
+    tell(ProofProgress(stage="tokenizer"))
+    tokenizer, stop_ids = tokenizers.get(spec.model)
+    sources = sources_of(data)
+    weights = [source.weight for source in sources]
+    samples = _samples(sources, most)
+    tell(ProofProgress(stage="reading"))
+    refused: list[Problem] = []
+    opened = [_open(sample, spec, refused) for sample in samples]
+    head = opened[0][0]
+    held = [_open(sample, spec, refused)[0] for sample in _to_evaluate(spec)]
+    measure, parts, eos = None, ("", ""), str(tokenizer.eos_token or "")
+    if not refused:
+        kind, clash = one_style([found.kind for found in (*(found for found, _ in opened), *held)], data)
+        if clash:
+            refused.append(clashing(clash))
+    if not refused:
+        if data.chat_template != "auto":
+            tokenizers.forget()
+        try:
+            style, tokenizer, parts, labels = _prepared(spec, kind, tokenizer, stop_ids)
+        except RunFailed as failure:
+            refused.append(as_problem(failure, spec))
+        else:
+            eos = str(tokenizer.eos_token or "")
+            special = [token for token in tokenizer.all_special_tokens if token.strip()]
+            stops = {*stop_ids, tokenizer.eos_token_id}
+            measure = Measure(tokenizer, style, labels, stops, [*parts, *special], spec.model.max_seq_length)
+            times = _times(spec, sources, weights, most)
+            for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
+                _measure(measure, found, rows, tell, cancelled, sample, taken)
+    counted = measure.close() if measure else None
+    problems = problems_of(counted, spec, train_on_all=not data.train_on_responses_only, eos=eos) if counted else ()
+    return DataReport(
+        path=data.path,
+        rows_total=sum(sample.total for sample in samples),
+        exact=all(sample.exact for sample in samples),
+        sampled=any(sample.sampled for sample in samples),
+        rows=counted.rows if counted else 0,
+        taken=rows_taken(data, [sample.total for sample in samples], weights) if draws(data, weights) else None,
+        format=head.kind,
+        variant=head.variant,
+        why=head.why,
+        confidence=head.confidence,
+        max_seq_length=spec.model.max_seq_length,
+        batch_size=spec.training.per_device_train_batch_size,
+        empty_rows=counted.empty.count if counted else 0,
+        duplicate_rows=counted.duplicate.count if counted else 0,
+        bad_rows=counted.bad.count if counted else 0,
+        unlearned_rows=counted.unlearned.count if counted else 0,
+        endless_rows=counted.endless.count if counted else 0,
+        marked_rows=counted.marked.count if counted else 0,
+        tokens=counted.tokens if counted else 0,
+        learned_tokens=counted.learned if counted else 0,
+        lengths=tuple(sorted(counted.lengths.items())) if counted else (),
+        answers_at=tuple(sorted(counted.answers_at.items())) if counted else (),
+        eos_token=eos,
+        instruction_part=parts[0],
+        response_part=parts[1],
+        examples=tuple(counted.examples) if counted else (),
+        problems=(*refused, *problems),
+        seconds=time.monotonic() - started,
+        peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+
+
+def _samples(sources: list[Source], most: int | None) -> list[Sample]:
+    main, *mixed = sources
+    return [Sample(main, most), *(Sample(source, most, "dataset.mix", "dataset.mix") for source in mixed)]
+
+
+def _times(
+    spec: RunSpec, sources: list[Source], weights: list[float], most: int | None
+) -> list[Counter[int] | None]:
+    """For each source how many times the row at each place is taken; None for each of them once.
+
+    The very rows that training takes are known only where all rows are. Of a part the rows are as good as others.
+    """
+    data, counts = spec.dataset, []
+    if not draws(data, weights):
+        return [None] * len(sources)
+    for sample in _samples(sources, most):
+        if not sample.local:
+            return [None] * len(sources)
+        counts.append(sum(1 for _ in sample))
+        if sample.sampled or not sample.exact:
+            return [None] * len(sources)
+    return [Counter(places) for places in drawn(data, counts, weights)]
+
+
+def _open(sample: Sample, spec: RunSpec, refused: list[Problem]) -> tuple[Detected, Iterator[Numbered]]:
+    """(what the rows of a source are, all of them). What keeps them from being learned goes to `refused`."""
+    rows = iter(sample)
+    first = list(islice(rows, DETECTED_ROWS))
+    good = [row for _, row in first if not isinstance(row, BadRow)]
+    found = detect(good, spec.dataset)
+    if first and not good:
+        refused.append(unreadable(first, sample.field))
+    elif found.problem:
+        refused.append(_refused(found))
+    return found, chain(first, rows)
+
+
+def _to_evaluate(spec: RunSpec) -> list[Sample]:
+    """The rows to evaluate on, where they are of a place of their own: only looked at."""
+    source = eval_source(spec.dataset)
+    field = "dataset.eval_path" if spec.dataset.eval_path else "dataset.eval_split"
+    return [Sample(source, DETECTED_ROWS, field, "dataset.eval_split")] if source else []
+
+
+def _prepared(
+    spec: RunSpec, kind: Any, tokenizer: Any, stop_ids: list[int]
+) -> tuple[Style, Any, tuple[str, str], Labels | None]:
+    """(style, tokenizer, markers, what masks a batch). Raises `RunFailed`."""
+    data = spec.dataset
+    style = style_for(data, kind)
+    if kind == "messages":
+        tokenizer = choose_template(tokenizer, data.chat_template)
+        check_ending(tokenizer, [*stop_ids, tokenizer.eos_token_id])
+    if not data.train_on_responses_only or kind == "plain":
+        return style, tokenizer, ("", ""), None
+    parts = mask_markers.find(data, style, tokenizer)
+    mask = train_on_responses_only(
+        None, instruction_part=parts[0], response_part=parts[1], tokenizer=tokenizer, return_function=True
+    )
+
+    def labels(batch: list[list[int]]) -> list[list[int]]:
+        found: list[list[int]] = mask({"input_ids": batch})["labels"]
+        return found
+
+    return style, tokenizer, parts, labels
+
+
+def _measure(
+    measure: Measure,
+    found: Detected,
+    rows: Iterator[Numbered],
+    tell: Tell,
+    cancelled: Callable[[], bool],
+    sample: Sample,
+    times: Counter[int] | None,
+) -> None:
+    wanted = (
+        (number, row, 1 if times is None else times[place])
+        for place, (number, row) in enumerate(rows)
+        if times is None or times[place]
+    )
+    while batch := list(islice(wanted, BATCH_ROWS)):
+        if cancelled():
+            raise Cancelled
+        measure.add([(number, _shown(row), _example(found, row), count) for number, row, count in batch])
+        tell(ProofProgress(stage="measuring", done=measure.found.rows, total=sample.total))
+
+
+def _shown(row: Row | BadRow) -> Row:
+    """What is shown of a row: of one that cannot be read the text."""
+    if isinstance(row, BadRow):
+        return {"raw": row.values["raw"]} if "raw" in row.values else row.values
+    return row
+
+
+def _example(found: Detected, row: Row | BadRow) -> Example | BadRow:
+    if isinstance(row, BadRow):
+        return row
+    try:
+        return found.mapping.example(row)
+    except BadRow as bad:
+        return bad
+
+
+def _refused(found: Detected) -> Problem:
+    """Rows that are of no use as they are, with the other ways to take them as fixes."""
+    problem = found.problem
+    assert problem is not None
+    fixes = tuple(
+        Fix(one.label, {f"dataset.{key}": value for key, value in one.settings.items()})
+        for one in found.alternatives
+    )
+    return Problem(
+        code="format_unknown", level="stop", message=problem.message or say(N_("The format is not known.")),
+        field=problem.field, fixes=fixes,
+    )  # fmt: skip

@@ -1,0 +1,192 @@
+"""What the proof of a dataset finds: the report that the terminal shows and `loris data` prints.
+
+Counts are of the rows that were measured, which are all of them unless `sampled`. Lengths are in tokens, before
+the cut at `max_seq_length`, so that any other length can be tried without tokenising again (`at_length`).
+"""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+from typing import Any, Literal
+
+import msgspec
+
+from engine.config.run_spec import RunSpec
+from engine.messages.message import Message
+
+ProofStage = Literal["importing", "tokenizer", "reading", "measuring"]
+
+
+class Fix(msgspec.Struct, frozen=True):
+    """A way out of a problem: spec fields by their dotted path, and the values that they take."""
+
+    label: Message
+    changes: dict[str, Any]
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a stop keeps from training, and a warning does not.
+
+    `row`: the number of the first row concerned, from 1; `value`: what stands there; `count`: rows concerned.
+    """
+
+    code: str
+    level: Literal["stop", "warning"]
+    message: Message
+    field: str = ""
+    row: int | None = None
+    value: str = ""
+    count: int = 0
+    fixes: tuple[Fix, ...] = ()
+
+
+class TokenView(msgspec.Struct, frozen=True, array_like=True):
+    """A token of an example, and as text. `learned`: it counts in the loss. `special`: the template's."""
+
+    id: int
+    text: str
+    learned: bool
+    special: bool
+
+
+class ProvenRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A row on its way to the model. `number`: in the data, from 1. `tokens`: after the cut; empty if it failed.
+
+    `length`: tokens before the cut. `error`: why it cannot be learned.
+    """
+
+    number: int
+    raw: str
+    text: str = ""
+    tokens: tuple[TokenView, ...] = ()
+    length: int = 0
+    learned: int = 0
+    error: Message | None = None
+
+
+class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """See the module. `rows_total`: in the data, an estimate unless `exact`. `rows`: measured. `taken`: those that
+    training takes after weights and `sample_rows`, None for each of them once.
+
+    `lengths`: (tokens, rows) pairs. `answers_at`: (place of the first learned token, rows) pairs: an answer whose
+    first token is cut off is lost whole. `peak_bytes`: the most memory that the measuring process took.
+    """
+
+    number: int = 0
+    path: str
+    rows_total: int
+    exact: bool
+    sampled: bool
+    rows: int
+    taken: int | None = None
+    format: str
+    variant: str
+    why: Message
+    confidence: float
+    max_seq_length: int
+    batch_size: int
+    empty_rows: int = 0
+    duplicate_rows: int = 0
+    bad_rows: int = 0
+    unlearned_rows: int = 0
+    endless_rows: int = 0
+    marked_rows: int = 0
+    tokens: int = 0
+    learned_tokens: int = 0
+    lengths: tuple[tuple[int, int], ...] = ()
+    answers_at: tuple[tuple[int, int], ...] = ()
+    eos_token: str = ""
+    instruction_part: str = ""
+    response_part: str = ""
+    examples: tuple[ProvenRow, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    seconds: float = 0.0
+    peak_bytes: int = 0
+
+    @property
+    def stops(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.level == "stop")
+
+
+class ProofProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """How far the measuring is. `total` 0: not known."""
+
+    number: int = 0
+    stage: ProofStage
+    done: int = 0
+    total: int = 0
+
+
+class ProofFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
+    """Nothing could be measured: a setting is wrong, or the worker is gone. `field`: the setting to blame."""
+
+    number: int = 0
+    code: str
+    message: Message
+    hint: Message | None = None
+    field: str = ""
+
+
+AnyProof = ProofProgress | DataReport | ProofFailed
+
+
+class AtLength(msgspec.Struct, frozen=True):
+    """What a context length does. Shares are of 0 to 1.
+
+    `padding_share`: of the computed tokens, those that only fill up short rows of a batch. `packed_share`: the
+    part of the computing that is left when short rows are packed together instead.
+    """
+
+    length: int
+    rows_cut: int
+    answers_lost: int
+    padding_share: float
+    packed_share: float
+
+
+SIMULATED_ROWS = 20_000
+
+
+@lru_cache(maxsize=2)  # a line that is moved asks for many lengths of one report
+def _shuffled(lengths: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
+    """Rows' lengths in a random order, as the trainer's batches have them; a part of very many rows."""
+    rows = [tokens for tokens, count in lengths for _ in range(count)]
+    random.Random(3407).shuffle(rows)
+    return tuple(rows[:SIMULATED_ROWS])
+
+
+def at_length(report: DataReport, length: int, batch_size: int | None = None) -> AtLength:
+    """The figures of a report for another `max_seq_length`, in some milliseconds."""
+    cut = sum(rows for tokens, rows in report.lengths if tokens > length)
+    lost = sum(rows for place, rows in report.answers_at if place >= length)
+    rows = [min(tokens, length) for tokens in _shuffled(report.lengths)]
+    size = batch_size or report.batch_size
+    computed = sum(
+        max(batch) * len(batch) for start in range(0, len(rows), size) if (batch := rows[start : start + size])
+    )
+    kept = sum(rows)
+    packed = -(-kept // length) * length if length else 0
+    return AtLength(
+        length=length,
+        rows_cut=cut,
+        answers_lost=lost,
+        padding_share=1 - kept / computed if computed else 0.0,
+        packed_share=min(1.0, packed / computed) if computed else 1.0,
+    )
+
+
+class ProofRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to prove; its answers carry its `number`. Without a spec it only cancels what is going on.
+
+    `most_rows`: to read of each source at most; None for all, however long that takes.
+    """
+
+    number: int
+    spec: RunSpec | None = None
+    most_rows: int | None = 100_000
+
+
+encode = msgspec.json.Encoder().encode
+decode_request = msgspec.json.Decoder(ProofRequest).decode
+decode_proof = msgspec.json.Decoder(AnyProof).decode

@@ -1,0 +1,149 @@
+"""What is known of a run: a fold over its events, the same for a live run, a replay and a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engine.protocol import events as ev
+from engine.protocol.curve import Curve
+
+
+@dataclass
+class Clock:
+    """Seconds that a run took, over all its engines. Only clocks that never jump are read: not the wall's."""
+
+    engine_seconds: float = 0.0  # from the first event of each engine to its last: what a rented card costs
+    training_seconds: float = 0.0  # of that, while training, including steps that were done again
+    _last: float = 0.0
+    _training: bool = False
+
+    def apply(self, event: ev.AnyEvent) -> None:
+        """Count up to this event."""
+        if isinstance(event, ev.EngineStarted):
+            self._last, self._training = 0.0, False
+        passed = max(0.0, event.elapsed - self._last)
+        self._last = max(self._last, event.elapsed)
+        self.engine_seconds += passed
+        self.training_seconds += passed if self._training else 0.0
+        if isinstance(event, ev.StageChanged):
+            self._training = event.stage == "training"
+
+
+@dataclass
+class RunState:
+    """The picture of a run after the events so far. Change it through `apply` alone."""
+
+    stage: ev.Stage = "starting"
+    started: ev.EngineStarted | None = None
+    model: ev.ModelLoaded | None = None
+    adapter: ev.AdapterAdded | None = None
+    dataset: ev.DatasetReady | None = None
+    training: ev.TrainingStarted | None = None
+    step: ev.Step | None = None
+    loss: Curve = field(default_factory=Curve)
+    eval_loss: Curve = field(default_factory=Curve)
+    checkpoint: ev.CheckpointSaved | None = None
+    finished: ev.TrainingFinished | None = None
+    notices: list[ev.Notice] = field(default_factory=list)
+    answers: list[ev.Answered] = field(default_factory=list)
+    exports: list[ev.Exported] = field(default_factory=list)
+    pushing: ev.Pushing | None = None
+    pushes: list[ev.Pushed] = field(default_factory=list)
+    push_failed: ev.PushFailed | None = None
+    failed: ev.Failed | None = None
+    resumed: ev.Resumed | None = None
+    stopped: ev.Stopped | None = None
+    ended: ev.EngineEnded | None = None
+    last_event: ev.AnyEvent | None = None
+    unsaved: bool = False  # trained since the adapter was last saved: what is on disk may be an older one
+    clock: Clock = field(default_factory=Clock)
+
+    def apply(self, event: ev.AnyEvent) -> None:
+        """Take one more event into account."""
+        self.last_event = event
+        self.clock.apply(event)
+        match event:
+            # First, for of a long run nearly all are steps.
+            case ev.Step(step=step, loss=loss):
+                self.step = event
+                if loss is not None:
+                    self.loss.add(step, loss)
+            case ev.EngineStarted():
+                # A new engine on the same folder (chat with an earlier run): what it did before stays known.
+                self.started, self.stage, self.failed, self.ended = event, "starting", None, None
+                self.pushing, self.stopped, self.resumed = None, None, None
+            case ev.StageChanged(stage=stage):
+                self.stage = stage
+                self.unsaved = self.unsaved and stage not in ("serving", "exporting")
+            case ev.Notice(message=message):
+                # An engine that starts again on the same run says the same again.
+                if all(told.message != message for told in self.notices):
+                    self.notices.append(event)
+            case ev.ModelLoaded():
+                self.model = event
+            case ev.AdapterAdded():
+                self.adapter = event
+            case ev.DatasetReady():
+                self.dataset = event
+            case ev.TrainingStarted():
+                self.training, self.finished, self.unsaved = event, None, True
+                self.loss.expect(event.total_steps)
+            case ev.Evaluated(step=step, eval_loss=loss):
+                self.eval_loss.add(step, loss)
+            case ev.CheckpointSaved():
+                self.checkpoint = event
+            case ev.Resumed():
+                self.resumed = event
+            case ev.Stopped():
+                self.stopped = event
+            case ev.TrainingFinished():
+                self.finished = event
+            case ev.Answered():
+                self.answers.append(event)
+            case ev.Exported():
+                self.exports.append(event)
+                self.unsaved = self.unsaved and event.kind != "adapter"
+            case ev.Pushing():
+                self.pushing, self.push_failed = event, None
+            case ev.Pushed():
+                self.pushes.append(event)
+                self.pushing, self.push_failed = None, None
+            case ev.PushFailed():
+                self.pushing, self.push_failed = None, event
+            case ev.Failed():
+                self.failed = event
+            case ev.EngineEnded():
+                self.ended, self.stage = event, "ended"
+
+    @property
+    def trained(self) -> bool:
+        """Whether a complete adapter was saved."""
+        return any(export.kind == "adapter" for export in self.exports)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds of training still to go, from the pace so far; None when there is no pace yet."""
+        if not (self.training and self.step and not self.finished):
+            return None
+        done = self.step.step - (self.resumed.step if self.resumed else 0)  # by this engine
+        spent = self.step.elapsed - self.training.elapsed
+        return spent / done * (self.training.total_steps - self.step.step) if done > 0 and spent >= 0 else None
+
+
+def fold(events: Iterable[ev.AnyEvent]) -> RunState:
+    """The state after these events."""
+    state = RunState()
+    for event in events:
+        state.apply(event)
+    return state
+
+
+def read_state(events: Path) -> RunState:
+    """The state after all that a run's `events.jsonl` holds; of a run without one, the first state."""
+    try:
+        lines = events.read_bytes().splitlines()
+    except OSError:
+        lines = []
+    return fold(event for line in lines if (event := ev.decode(line)))

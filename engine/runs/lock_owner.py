@@ -1,0 +1,83 @@
+"""Which process holds a run's lock, by the kernel's own list: a pid that was written down may be reused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.runs import manifest
+from engine.runs.folder import RunFolder
+
+TERMINATE_SECONDS = 10.0  # for a checkpoint, once the grace of the softer requests is over
+
+
+def holder(folder: RunFolder) -> int | None:
+    """The pid of the engine on this folder; None when none is there, or it is not ours to see."""
+    try:
+        wanted = folder.lock.stat().st_ino
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        words = line.split()
+        # "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; waiting ones have an arrow, shared locks are looks
+        if len(words) > 5 and words[1:4] == ["FLOCK", "ADVISORY", "WRITE"]:
+            inode = words[5].rpartition(":")[2]
+            pid = int(words[4])
+            if inode == str(wanted) and pid > 0 and _has_open(pid, folder.lock):
+                return pid
+    return None
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """Whether the process has this very file open: inode numbers repeat on other file systems."""
+    real = os.path.realpath(path)
+    with suppress(OSError):
+        return any(os.path.realpath(f"/proc/{pid}/fd/{number}") == real for number in os.listdir(f"/proc/{pid}/fd"))
+    return False
+
+
+def is_frozen(folder: RunFolder) -> bool:
+    """Whether the engine is stopped by a signal, as by kill -STOP or a debugger."""
+    pid = holder(folder)
+    if pid is None:
+        return False
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
+    return False
+
+
+@dataclass(frozen=True)
+class Survived:
+    """What is whole on disk once an engine is gone. `checkpoint`: the step of the newest, None without one."""
+
+    checkpoint: int | None
+    adapter: bool
+
+
+def survived(folder: RunFolder) -> Survived:
+    """Look at every byte of the newest checkpoint, and of the adapter."""
+    kept = manifest.newest(folder.checkpoints)
+    whole = folder.adapter.is_dir() and not manifest.fault(folder.adapter)
+    return Survived(kept.step if kept else None, whole)
+
+
+def end(folder: RunFolder, patience: float = TERMINATE_SECONDS) -> Survived:
+    """End a hung engine: SIGTERM, and after `patience` seconds SIGKILL. Returns what survived. Blocks."""
+    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
+        pid = holder(folder)
+        if pid is None:
+            break
+        frozen = is_frozen(folder)
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+            if frozen and number == signal.SIGTERM:
+                os.kill(pid, signal.SIGCONT)  # it cannot hear the first signal otherwise
+        give_up = time.monotonic() + seconds
+        while holder(folder) == pid and time.monotonic() < give_up:
+            time.sleep(0.05)
+    return survived(folder)

@@ -1,0 +1,239 @@
+"""Lists the runs of this user, tells which are alive, and deletes those that are not."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engine.client.errors import DiscardRefused
+from engine.messages.message import N_, say
+from engine.protocol.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
+from engine.protocol.state import RunState, fold
+from engine.runs import manifest, pid_file
+from engine.runs.exit_cause import LostCode, lost
+from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.labels import read_label
+from engine.runs.lock_file import hold
+from engine.runs.lock_owner import is_frozen
+from engine.runs.restarts import engine_changes
+from engine.runs.summary_fields import subject
+
+# The stages of a live engine, then what is left of one that is gone.
+RunWord = Literal[
+    "starting", "loading", "ready", "preparing", "training", "saving", "serving", "exporting",
+    "completed", "stopped", "failed", "interrupted",
+]  # fmt: skip
+
+HEAD_BYTES = TAIL_BYTES = 64 << 10
+DRAFT_SECONDS = 3600.0  # after which nobody is about to come back to a draft whose engine is gone
+START_SECONDS = 30.0  # how long a new process may take to hold its lock before it counts as lost
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run in the list. `started`: seconds since 1970. `steps`, `total_steps`: 0 where not known.
+
+    `draft`: an engine was made to wait for a training that never began, so there is nothing to come back to.
+    `trained`: there is an adapter to chat with.
+    """
+
+    folder: RunFolder
+    alive: bool
+    state: RunWord
+    title: str
+    model: str
+    dataset: str
+    steps: int
+    total_steps: int
+    loss: float | None
+    started: float
+    trained: bool
+    draft: bool
+    checkpoint: int | None = None  # the step of the newest complete checkpoint, to go on from
+    frozen: bool = False  # its engine is there but held up (kill -STOP): it cannot answer
+    seconds: float = 0.0  # that its engines took, while they were there
+    last_event: float | None = None  # when, in seconds since 1970
+    note: str = ""  # the user's own
+    broken: bool = False  # its adapter is not what was saved, as after a fault of the disk: it is not offered
+    lost: LostCode | None = None  # what became of the engine of an interrupted run
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def resumable(self) -> bool:
+        """Whether training can go on: it was cut off, failed, or stopped early with a checkpoint to go on from."""
+        if self.alive or self.draft:
+            return False
+        early = self.state == "stopped" and (self.checkpoint is not None or not self.trained)
+        return early or self.state in ("interrupted", "failed")
+
+
+def is_alive(folder: RunFolder) -> bool:
+    """Whether an engine runs on this folder: whether its lock is held. The kernel frees that on any death."""
+    try:
+        handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # a file system without locks: no engine can have taken one
+    finally:
+        os.close(handle)
+
+
+def list_runs() -> list[RunSummary]:
+    """All runs, the newest first. Reads a little of each, however long it is."""
+    found = []
+    with suppress(OSError):
+        for entry in os.scandir(runs_folder()):
+            path = Path(os.path.realpath(entry.path))
+            if (path / "spec.yaml").is_file():
+                found.append(summarise(RunFolder(path)))
+    return sorted(found, key=lambda run: (run.started, run.name), reverse=True)
+
+
+def summarise(folder: RunFolder) -> RunSummary:
+    """What the list shows of one run. Never raises for a damaged one."""
+    alive = is_alive(folder)
+    events = list(_head_and_tail(folder.events))
+    state = fold(events)
+    title, model, dataset = subject(folder)
+    first = next((e for e in events if isinstance(e, EngineStarted)), None)
+    training = next((e for e in reversed(events) if isinstance(e, TrainingStarted)), None)
+    broken = manifest.is_broken(folder.adapter)
+    trained = (state.trained or folder.adapter.is_dir()) and not broken
+    kept = manifest.checkpoints(folder.checkpoints)
+    label = read_label(folder)
+    word = _word(state, alive, trained, _age(folder) < START_SECONDS and not pid_file.is_gone(folder))
+    why = lost(state, None) if word == "interrupted" else None
+    return RunSummary(
+        folder=folder,
+        alive=alive,
+        seconds=state.clock.engine_seconds,
+        last_event=events[-1].time if events else None,
+        note=label.note,
+        checkpoint=kept[0].step if kept else None,
+        frozen=alive and is_frozen(folder),
+        state=word,
+        lost=why.code if why else None,
+        broken=broken,
+        title=label.title or title or folder.name,
+        model=model,
+        dataset=dataset,
+        steps=state.step.step if state.step else 0,
+        total_steps=training.total_steps if training else 0,
+        loss=state.step.loss if state.step else None,
+        started=first.time if first else time.time() - _age(folder),
+        trained=trained,
+        draft=_waited(folder, events) and not trained and not _began(events),
+    )
+
+
+def _word(state: RunState, alive: bool, trained: bool, may_come: bool) -> RunWord:
+    """The state of a run in a word. `may_come`: its first engine may be on its way to the lock still."""
+    if alive and state.stage != "ended":
+        return state.stage
+    if state.finished and trained and not state.unsaved:
+        return state.finished.outcome  # whatever happened to an engine that served it afterwards
+    if state.failed:
+        return "failed"
+    if state.stopped:
+        return "stopped"
+    if state.started is None and may_come:
+        return "starting"
+    if trained and state.ended and not state.unsaved:
+        return "completed"
+    return "interrupted"
+
+
+def _began(events: list[AnyEvent]) -> bool:
+    return any(
+        isinstance(e, Step | TrainingStarted) or (isinstance(e, StageChanged) and e.stage == "preparing")
+        for e in events
+    )
+
+
+def _waited(folder: RunFolder, events: list[AnyEvent]) -> bool:
+    ready = any(isinstance(e, StageChanged) and e.stage == "ready" for e in events)
+    return ready or folder.draft.exists()
+
+
+def _age(folder: RunFolder) -> float:
+    """Seconds since the spec was written."""
+    try:
+        return max(0.0, time.time() - folder.spec.stat().st_mtime)
+    except OSError:
+        return 0.0
+
+
+def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
+    """The first and the last events of a run; of those between, what is needed to count its time."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(HEAD_BYTES).split(b"\n")
+            rest = os.fstat(file.fileno()).st_size - file.tell()
+            torn = lines.pop()
+            if 0 < rest <= TAIL_BYTES:
+                lines += (torn + file.read()).split(b"\n")[:-1]
+            elif rest:
+                lines += engine_changes(path, file, HEAD_BYTES, HEAD_BYTES + rest - TAIL_BYTES)
+                file.seek(-TAIL_BYTES, os.SEEK_END)
+                lines += file.read().split(b"\n")[1:-1]
+    except OSError:
+        return
+    for line in lines:
+        if event := decode(line):
+            yield event
+
+
+def discard(folder: RunFolder) -> None:
+    """Delete a run's folder with all that is in it, and its link in the list.
+
+    Raises `DiscardRefused` while its engine lives, or for a folder that is not a listed run, and OSError.
+    """
+    path = Path(os.path.realpath(folder.path))
+    links = [Path(e.path) for e in os.scandir(runs_folder()) if os.path.realpath(e.path) == str(path)]
+    if not links or not (path / "spec.yaml").is_file():
+        raise DiscardRefused(say(N_("{folder} is not the folder of a run."), folder=str(path)))
+    with no_engine(RunFolder(path)):
+        shutil.rmtree(path)
+        for link in links:
+            link.unlink(missing_ok=True)
+
+
+def discard_drafts(now: float | None = None) -> list[RunFolder]:
+    """Delete what engines left behind that were kept warm and then killed. Returns the folders that are gone."""
+    gone = []
+    for run in list_runs():
+        if run.draft and not run.alive and (now or time.time()) - run.started > DRAFT_SECONDS:
+            with suppress(DiscardRefused, OSError):
+                discard(run.folder)
+                gone.append(run.folder)
+    return gone
+
+
+@contextmanager
+def no_engine(folder: RunFolder) -> Iterator[None]:
+    """Keep engines off this folder. Raises `DiscardRefused` when one is there."""
+    try:
+        handle = hold(folder.lock)
+    except BlockingIOError:
+        message = say(N_("{run} is still running: stop it first."), run=folder.name)
+        raise DiscardRefused(message) from None
+    try:
+        yield
+    finally:
+        os.close(handle)

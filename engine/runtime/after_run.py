@@ -1,0 +1,88 @@
+"""What happens once a run has ended: a notice to a web address, and a command that was confirmed.
+
+The address comes by the environment, not by the spec: such addresses are secrets, and a spec is shared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import urllib.request
+
+from engine.config.run_spec import RunSpec
+from engine.messages.message import N_, Message, say
+from engine.protocol import events as ev
+from engine.runs.consent import is_confirmed
+from engine.runs.folder import RunFolder
+from engine.runtime.event_writer import EventWriter
+
+NOTICE_URL = "LORIS_NOTICE_URL"
+NOTICE_SECONDS, NOTICE_TRIES = 10, 3
+COMMAND_SECONDS = 600
+
+
+def succeeded(folder: RunFolder, spec: RunSpec, record: EventWriter) -> None:
+    """Tell that everything is saved, then carry the command out, if it was confirmed for this run."""
+    _notify(folder, "completed", f"Loris: {folder.name} is trained and saved.", record)
+    command = spec.export.after_command.strip()
+    if not command:
+        return
+    if not is_confirmed(folder, command):
+        message = say(N_("The command after the run was not confirmed for this run, and is not carried out."))
+        record.emit(ev.Notice(code="after_unconfirmed", message=message, level="warning"))
+        return
+    code, message = _carry_out(folder, command)
+    record.emit(ev.Notice(code="after_command", message=message, level="warning" if code else "info"))
+
+
+def failed(folder: RunFolder, reason: Message, record: EventWriter) -> None:
+    """Tell that the run failed."""
+    _notify(folder, "failed", f"Loris: {folder.name} failed. {reason}", record)
+
+
+def _carry_out(folder: RunFolder, command: str) -> tuple[int, Message]:
+    """(exit code, what to tell). Its output goes to the engine's log."""
+    try:
+        done = subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            cwd=folder.path,
+            start_new_session=True,
+            env={**os.environ, "LORIS_RUN": str(folder.path)},
+        )
+    except OSError as error:
+        return 1, say(N_("The command after the run could not be started: {reason}"), reason=str(error))
+    try:
+        code = done.wait(COMMAND_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(done.pid, 9)
+        done.wait()
+        return 1, say(
+            N_("The command after the run took more than {seconds} seconds and was ended."), seconds=COMMAND_SECONDS
+        )
+    return code, say(N_("The command after the run ended with code {code}."), code=code)
+
+
+def _notify(folder: RunFolder, state: str, text: str, record: EventWriter) -> None:
+    """Send a notice to the address in the environment, if there is one. Never raises."""
+    url = os.environ.get(NOTICE_URL, "")
+    if not url:
+        return
+    body = json.dumps({"text": text, "content": text, "run": folder.name, "state": state}).encode()
+    reason = ""
+    for attempt in range(NOTICE_TRIES):
+        time.sleep(attempt)
+        try:
+            if not url.startswith(("https://", "http://")):
+                raise ValueError("no web address")
+            request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+            with urllib.request.urlopen(request, timeout=NOTICE_SECONDS):
+                record.emit(ev.Notice(code="notified", message=say(N_("The notice was sent."))))
+            return
+        except (OSError, ValueError) as error:
+            # Of the error the kind alone, or its status: its text may hold the address.
+            reason = str(getattr(error, "code", "")) or type(error).__name__
+    message = say(N_("The notice could not be sent: {reason}"), reason=reason)
+    record.emit(ev.Notice(code="notice_failed", message=message, level="warning"))

@@ -1,0 +1,94 @@
+"""What the next engine does first with a folder in which one was killed, and how training is taken up again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
+import msgspec
+
+from engine.config.places import absolute_paths
+from engine.config.resume_rules import refusals
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import load_spec
+from engine.messages.message import N_, say
+from engine.protocol import events as ev
+from engine.protocol.commands import StopMode
+from engine.runs import manifest
+from engine.runs.folder import RunFolder
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.failures import RunFailed
+
+_TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9a-f]{8}$")  # as engine.export names what is not complete
+
+
+class TryAgain(Exception):
+    """Start over in this process with the changed spec that is on disk."""
+
+
+def tidy(folder: RunFolder) -> None:
+    """Delete what was never completed; put an adapter back that was being replaced. Needs the run's lock."""
+    manifest.remove_leftovers(folder.checkpoints)
+    old = folder.path / f".{folder.adapter.name}.old"
+    if old.is_dir() and not folder.adapter.exists():
+        with suppress(OSError):
+            old.rename(folder.adapter)
+    shutil.rmtree(old, ignore_errors=True)
+    for parent in (folder.path, folder.exports):
+        with suppress(OSError):
+            for path in parent.iterdir():
+                if path.is_dir() and _TEMPORARY.fullmatch(path.name):
+                    shutil.rmtree(path, ignore_errors=True)
+
+
+def changed(spec: RunSpec, changes: tuple[ev.Change, ...]) -> RunSpec:
+    """The spec with these settings replaced."""
+    for change in changes:
+        section, _, field = change.field.partition(".")
+        part = msgspec.structs.replace(getattr(spec, section), **{field: change.value})
+        spec = msgspec.structs.replace(spec, **{section: part})
+    return spec
+
+
+def check_unchanged(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:
+    """See that a checkpoint may be gone on from with this spec. Raises `RunFailed` at a field that may not."""
+    path = checkpoint.path / "spec.yaml"
+    if not path.is_file():
+        return  # of an older Loris
+    errors = refusals(absolute_paths(load_spec(path)), spec, checkpoint.step)
+    if errors:
+        sys.stderr.write("\n".join([*(f"{error.field}: {error.message}" for error in errors), ""]))
+        hint = say(N_("Put the setting back, or start a new run with it."))
+        raise RunFailed("resume_refused", errors[0].message, hint, errors[0].field)
+
+
+def told_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
+    """Report that the engine ends because it was told to, and what is there to go on from."""
+    kept = manifest.newest(folder.checkpoints)
+    record.emit(
+        ev.Stopped(
+            mode=mode,
+            stage=record.stage,
+            checkpoint=kept.step if kept else None,
+            adapter=folder.adapter.is_dir(),
+        )
+    )
+
+
+def smaller_setting(changes: tuple[ev.Change, ...]) -> ev.Notice:
+    """The notice that the engine goes on with less."""
+    settings = ", ".join(f"{change.field} = {change.value}" for change in changes)
+    message = say(N_("The memory ran out: going on with {settings}."), settings=settings)
+    return ev.Notice(code="retry_smaller", message=message, level="warning")
+
+
+def start_over(folder: RunFolder, leave: bool) -> NoReturn:
+    """Become a new engine on the same folder, with all memory given back. The pid stays; the lock is retaken."""
+    arguments = [sys.executable, "-m", "engine", str(folder.path), "--resume", *(["--exit"] if leave else [])]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, arguments)

@@ -1,0 +1,156 @@
+"""Tells what training does while it does it, and hears what it is asked meanwhile."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import torch
+import torch.distributed
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from engine.messages.message import N_, say
+from engine.model import hardware
+from engine.protocol import events as ev
+from engine.runtime.control import Control
+
+# A loss that is both this high and so many times that of the beginning is worse than guessing, or near it: among
+# 260,000 tokens that costs 12.5. It may pass; after so many logs it does not.
+HOPELESS_LOSS, HOPELESS_TIMES, HOPELESS_LOGS = 8.0, 3.0, 5
+BEGINNING_LOGS = 5
+
+
+class Progress(TrainerCallback):
+    """Turns the trainer's callbacks into events, and the control's flags into what the trainer does next."""
+
+    def __init__(self, control: Control, started: ev.TrainingStarted, at_checkpoint: Callable[[int], None]) -> None:
+        """`at_checkpoint`: called with the step of a checkpoint that is whole; the training waits for it."""
+        self._control, self._started, self._at_checkpoint = control, started, at_checkpoint
+        self._clock, self._tokens = time.monotonic(), 0
+        self._diverged = False
+        self._beginning: list[float] = []
+        self._high = 0
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Report how much there is to do."""
+        self._control.record.emit(
+            msgspec.structs.replace(
+                self._started, total_steps=state.max_steps, num_train_epochs=float(state.num_train_epochs)
+            )
+        )
+        self._clock, self._tokens = time.monotonic(), int(state.num_input_tokens_seen or 0)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Obey stop, checkpoint and terminate once the step is whole."""
+        asked = self._control
+        stop = asked.leaves_training
+        save = asked.checkpoint.is_set() or stop  # so that a run that was stopped can be gone on with
+        asked.checkpoint.clear()
+        if args.world_size > 1:
+            # Only rank 0 has a socket, and all ranks must stop at the same step.
+            flags = torch.tensor([save, stop], dtype=torch.int32, device=args.device)
+            torch.distributed.broadcast(flags, src=0)
+            save, stop = bool(flags[0]), bool(flags[1])
+            if stop:
+                asked.stop.set()
+        if save:
+            control.should_save = True
+        if control.should_save:
+            control.should_log = True  # a checkpoint takes the place of an older one: see first how it stands
+        if stop:
+            control.should_training_stop = control.should_log = True
+        return control
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Report a step; the trainer logs its summary this way, too, which has no learning rate."""
+        if not logs or "loss" not in logs or "learning_rate" not in logs:
+            return
+        now, tokens = time.monotonic(), int(state.num_input_tokens_seen or 0)
+        seconds, new = now - self._clock, tokens - self._tokens
+        self._clock, self._tokens = now, tokens
+        norm, loss = logs.get("grad_norm"), float(logs["loss"])
+        if self._is_lost(loss):
+            self._warn_diverged(state.global_step)
+            # What was saved before is better than what would be saved now.
+            control.should_save = control.should_evaluate = False
+            control.should_training_stop = True
+        elif self._high:
+            control.should_save = False
+            if self._high == 1:
+                self._warn_high(state.global_step, loss)
+        self._control.record.emit(
+            ev.Step(
+                step=state.global_step,
+                epoch=float(state.epoch or 0.0),
+                loss=loss if math.isfinite(loss) else None,
+                learning_rate=float(logs["learning_rate"]),
+                grad_norm=float(norm) if norm is not None and math.isfinite(norm) else None,
+                tokens_per_second=new / seconds if new > 0 and seconds > 0 else None,
+                reserved_bytes=hardware.reserved_bytes(),
+                peak_reserved_bytes=hardware.peak_reserved_bytes(),
+            )
+        )
+
+    def _is_lost(self, loss: float) -> bool:
+        """Whether training has gone wrong for good: no number, or hopelessly high for several logs."""
+        usual = sum(self._beginning) / len(self._beginning) if self._beginning else loss
+        self._high = self._high + 1 if loss > max(HOPELESS_LOSS, HOPELESS_TIMES * usual) else 0
+        if not self._high and len(self._beginning) < BEGINNING_LOGS:
+            self._beginning.append(loss)
+        return not math.isfinite(loss) or self._high >= HOPELESS_LOGS
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training was ended because the loss is no longer of use."""
+        return self._diverged
+
+    def _warn_high(self, step: int, loss: float) -> None:
+        message = say(
+            N_("At step {step} the loss is {loss}: no checkpoint is saved until it comes down."),
+            step=step, loss=round(loss, 2),
+        )  # fmt: skip
+        self._control.record.emit(ev.Notice(code="loss_high", message=message, level="warning"))
+
+    def _warn_diverged(self, step: int) -> None:
+        """Say, once, that what is trained has become useless."""
+        if self._diverged:
+            return
+        self._diverged = True
+        message = say(
+            N_("At step {step} the loss is no longer of use: training ends. Lower the learning rate."),
+            step=step,
+        )
+        self._control.record.emit(ev.Notice(code="diverged", message=message, level="warning"))
+
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Report the loss on the rows held out."""
+        if metrics and math.isfinite(metrics.get("eval_loss", math.nan)):
+            self._control.record.emit(ev.Evaluated(step=state.global_step, eval_loss=metrics["eval_loss"]))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Have the questions asked that belong to a checkpoint; the trainer has told of it already."""
+        if state.global_step < state.max_steps and not self._control.ending:
+            began = time.monotonic()
+            self._at_checkpoint(state.global_step)
+            self._clock += time.monotonic() - began  # or the speed of the next step would be wrong

@@ -1,0 +1,197 @@
+"""From the places that a spec names to their rows, through `datasets`, in the order in which they lie there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from datasets import Dataset, Features, Value, load_dataset
+
+from engine.config.places import is_local
+from engine.config.run_spec import DatasetSpec
+from engine.config.sources import Source, parse_split
+from engine.dataset.open_source import files_of, open_source, sliced
+from engine.dataset.row_file import DataError
+from engine.hub.retry import fetched
+from engine.messages.message import N_, Message, say
+from engine.runtime.failures import RunFailed, explain, last_line
+
+IN_MEMORY_BYTES = 64 << 20  # larger files are kept on disk by `datasets`
+LAYOUT = 1  # of the records that `datasets` keeps: count it up when `_records` changes
+FEATURES = Features({"row": Value("int64"), "raw": Value("large_string"), "problem": Value("large_string")})
+
+BROKEN_HINT = say(N_("JSON: one list of objects. JSONL: one object a line, all with the same columns."))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a source. Those of a local file are kept as JSON: tables would turn texts into numbers or dates,
+    and refuse rows that are not all alike."""
+
+    source: Source
+    records: Dataset
+    local: bool
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def first(self, count: int) -> list[dict[str, Any]]:
+        """The first rows that can be read."""
+        found: list[dict[str, Any]] = []
+        for index, record in enumerate(self.records):
+            if len(found) == count:
+                break
+            _, row, problem = read(self.local, record, index)
+            if problem is None:
+                found.append(row)
+        return found
+
+
+def read(local: bool, record: dict[str, Any], index: int) -> tuple[int, dict[str, Any], Message | None]:
+    """(row from 1, what it holds, why it cannot be read) of a record at its place among the records."""
+    if not local:
+        return index + 1, record, None
+    if record["problem"]:
+        why = msgspec.json.decode(record["problem"], type=Message)
+        return record["row"], {"raw": record["raw"]}, why
+    return record["row"], msgspec.json.decode(record["raw"]), None
+
+
+def fetch(data: DatasetSpec, source: Source, field: str = "dataset.path", split: str = "dataset.split") -> Rows:
+    """The rows of a source, from this machine or the Hub. Raises `RunFailed` at the setting to blame."""
+    rows = _from_files(data, source, field, split) if is_local(source.path) else _from_hub(source, field, split)
+    if not len(rows):
+        raise no_rows(source, field)
+    return rows
+
+
+def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str) -> Rows:
+    split = parse_split(source.split)
+    if split is None:
+        message = say(N_("Write a split as train, train[:1000], train[10:20] or train[:10%]."))
+        raise RunFailed("split_missing", message, None, split_field)
+    try:
+        files = files_of(source.path, split.split)
+        stamp = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+        arguments: dict[str, Any] = {
+            "source": msgspec.json.encode(source).decode(),
+            "skip_bad": data.drop_bad_rows,
+        }
+        if sum(size for _, _, size in stamp) <= IN_MEMORY_BYTES:
+            found = list(_records(**arguments))
+            if not found:
+                raise no_rows(source, field)
+            records = Dataset.from_list(found, features=FEATURES)
+        else:
+            records = Dataset.from_generator(
+                _records, features=FEATURES, gen_kwargs={**arguments, "stamp": repr((LAYOUT, stamp))}
+            )
+    except RunFailed:
+        raise
+    except Exception as error:
+        raise unreadable(error, source, field, split_field) from error
+    first, last = split.bounds(len(records))
+    cut_late = (
+        not split.whole
+        and len(records)
+        and any(bound and (bound.endswith("%") or bound.startswith("-")) for bound in (split.start, split.stop))
+    )  # the others were cut while reading
+    return Rows(source, records.select(range(first, last)) if cut_late else records, local=True)
+
+
+def _records(source: str, skip_bad: bool, stamp: str = "") -> Iterator[dict[str, Any]]:
+    """The rows of files as records of `FEATURES`; those that cannot be read too, if they are to be skipped."""
+    place = msgspec.json.decode(source, type=Source)
+    file = open_source(place, whole=True)
+    bad: list[dict[str, Any]] = []
+    if skip_bad:
+        file.on_bad = lambda row, why, text: bad.append(
+            {"row": row, "raw": text, "problem": msgspec.json.encode(why).decode()}
+        )
+    for number, row in sliced(file, place.split):
+        yield from bad
+        bad.clear()
+        yield {"row": number, "raw": msgspec.json.encode(row, enc_hook=str).decode(), "problem": ""}
+    yield from bad
+
+
+def unreadable(error: Exception, source: Source, field: str, split_field: str) -> RunFailed:
+    """Why the files of a source cannot be read, at the setting to blame."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DataError):
+        cause = cause.__cause__
+    if cause is None:
+        return explain(error, field)
+    hint = None
+    match cause.code:
+        case "dataset_empty":
+            return no_rows(source, field)
+        case "dataset_missing":
+            hint = say(N_("Give a file or folder on this machine, or a Hub id such as owner/name."))
+        case "dataset_broken":
+            hint = BROKEN_HINT
+        case "split_missing":
+            field = split_field
+    return RunFailed(cause.code, cause.message, hint, field)
+
+
+def _from_hub(source: Source, field: str, split_field: str) -> Rows:
+    try:
+        records = fetched(
+            lambda: load_dataset(
+                source.path, name=source.name or None, revision=source.revision or None, split=source.split
+            )
+        )
+    except ValueError as error:
+        raise _load_error(source, error, field, split_field) from error
+    except Exception as error:
+        failure = explain(error, field)
+        raise (broken(error, field) if failure.code == "crashed" else failure) from error
+    if not isinstance(records, Dataset):
+        raise RunFailed("split_missing", say(N_("Name one split, such as train.")), None, split_field)
+    return Rows(source, records, local=False)
+
+
+def _load_error(source: Source, error: ValueError, field: str, split_field: str) -> RunFailed:
+    """datasets says ValueError for a wrong split, a wrong configuration and an empty file alike."""
+    text = str(error)
+    if "corresponds to no data" in text:
+        return no_rows(source, field)
+    if "split" in text.lower():
+        return RunFailed(
+            "split_missing",
+            say(N_('The dataset has no split "{split}": {reason}'), split=source.split, reason=last_line(error)),
+            say(N_("train is the usual name; a file of your own has only that.")),
+            split_field,
+        )
+    if "onfig" in text:
+        return RunFailed(
+            "config_missing",
+            say(N_("Name one of the dataset's configurations: {reason}"), reason=last_line(error)),
+            None,
+            "dataset.name",
+        )
+    failure = explain(error, field)
+    return broken(error, field) if failure.code == "crashed" else failure
+
+
+def broken(error: BaseException, field: str) -> RunFailed:
+    """The file is there but cannot be read as rows."""
+    cause = error.__cause__ or error
+    return RunFailed(
+        "dataset_broken",
+        say(N_("The dataset cannot be read: {reason}"), reason=last_line(cause)),
+        BROKEN_HINT,
+        field,
+    )
+
+
+def no_rows(source: Source, field: str) -> RunFailed:
+    return RunFailed(
+        "dataset_empty",
+        say(N_("The dataset has no rows: {path}, split {split}."), path=source.path, split=source.split),
+        say(N_("Check the file, or take a larger slice.")),
+        field,
+    )

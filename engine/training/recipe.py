@@ -1,0 +1,161 @@
+"""Fine-tuning, top to bottom, as the Unsloth notebooks do it: load, adapter, data, trainer, mask, train."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import PrinterCallback
+from trl import SFTConfig
+from unsloth.chat_templates import train_on_responses_only
+
+from engine.config.run_spec import RunSpec
+from engine.config.sources import eval_source
+from engine.messages.message import N_, say
+from engine.model import hardware, loading
+from engine.prompting.prompt_format import Style
+from engine.protocol import events as ev
+from engine.runs import manifest
+from engine.runs.folder import RunFolder
+from engine.runtime.control import Control
+from engine.runtime.failures import diverged
+from engine.training import check_labels
+from engine.training.callback import Progress
+from engine.training.prepare import prepare, processes
+from engine.training.trainer import Trainer, finite
+
+
+def train(
+    loaded: loading.Loaded,
+    spec: RunSpec,
+    folder: RunFolder,
+    control: Control,
+    ask: Callable[[Style], None],
+    checkpoint: manifest.Checkpoint | None = None,
+    at_checkpoint: Callable[[int], None] = lambda step: None,
+) -> Style:
+    """Fine-tune a loaded model as the spec says; the adapter is then on `loaded.model`.
+
+    `ask` tries the untouched model, once it is known how a question is written. `checkpoint`: go on from
+    there. `at_checkpoint` gets the step of each. Returns the style. Raises `RunFailed` when the input is to blame.
+    """
+    record = control.record
+    record.enter("preparing")
+    prepared, loaded.tokenizer = prepare(spec, loaded.tokenizer, loading.stop_ids(loaded), record)
+    if not checkpoint:
+        ask(prepared.style)
+
+    loading.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
+    config = arguments(loaded, spec, folder, len(prepared.train), record)
+    trainer = Trainer(
+        model=loaded.model,
+        processing_class=loaded.tokenizer,
+        train_dataset=prepared.train,
+        eval_dataset=prepared.held_out,
+        args=config,
+    )
+    if prepared.response_part:
+        mask(trainer, prepared.instruction_part, prepared.response_part, spec)
+    record.emit(check_labels.look(trainer, prepared, spec, loading.stop_ids(loaded), record))
+
+    start_bytes = hardware.reserved_bytes()
+    effective = spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps
+    started = ev.TrainingStarted(
+        total_steps=0,
+        num_train_epochs=0.0,
+        effective_batch_size=effective * config.world_size,
+        optim=str(getattr(config.optim, "value", config.optim)),
+        dtype=loaded.dtype,
+        reserved_bytes=start_bytes,
+    )
+    trainer.remove_callback(PrinterCallback)  # the events tell every step; the log is for what goes wrong
+    trainer.loris, progress = control, Progress(control, started, at_checkpoint)
+    trainer.add_callback(progress)
+    record.enter("training")
+    if checkpoint:
+        record.emit(ev.Resumed(step=checkpoint.step, path=str(checkpoint.path)))
+    seconds, loss = 0.0, None
+    if checkpoint and 0 < spec.training.max_steps <= checkpoint.step:  # all but the saving was done
+        trainer._load_from_checkpoint(str(checkpoint.path))
+        trainer.state.global_step = trainer.state.max_steps = checkpoint.step
+    else:
+        result = trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
+        seconds, loss = result.metrics["train_runtime"], result.training_loss
+    if progress.diverged:
+        raise diverged(trainer.state.global_step, manifest.checkpoints(folder.checkpoints))
+
+    if control.terminate.is_set():
+        return prepared.style  # not finished, but cut short: the checkpoint is there to go on from
+    finite(loaded.model, trainer.state.global_step, folder.checkpoints)
+    outcome: ev.Outcome = "completed" if trainer.state.global_step >= trainer.state.max_steps else "stopped"
+    record.emit(
+        ev.TrainingFinished(
+            outcome=outcome,
+            steps=trainer.state.global_step,
+            train_loss=loss,
+            seconds=seconds,
+            device=hardware.device(),
+            start_reserved_bytes=start_bytes,
+            peak_reserved_bytes=hardware.peak_reserved_bytes(),
+        )
+    )
+    return prepared.style
+
+
+def arguments(loaded: loading.Loaded, spec: RunSpec, folder: RunFolder, rows: int, record: Any) -> SFTConfig:
+    """The trainer's settings; what the hardware cannot do is replaced, with a notice."""
+    t = spec.training
+    optim, packing = t.optim, t.packing
+    evaluates = bool(spec.dataset.test_size or eval_source(spec.dataset))
+    if hardware.device().kind == "cpu":
+        if optim in ("adamw_8bit", "paged_adamw_8bit"):
+            optim = "adamw_torch_fused"
+            replaced = say(N_("{optim} needs a GPU: using {instead}."), optim=t.optim, instead=optim)
+            record.emit(ev.Notice(code="optim_replaced", message=replaced))
+        if packing:
+            packing = False
+            record.emit(ev.Notice(code="packing_off", message=say(N_("Packing needs a GPU: it is off."))))
+    return SFTConfig(
+        per_device_train_batch_size=t.per_device_train_batch_size,
+        per_device_eval_batch_size=t.per_device_train_batch_size,
+        gradient_accumulation_steps=t.gradient_accumulation_steps,
+        max_steps=t.max_steps,
+        num_train_epochs=t.num_train_epochs,
+        learning_rate=t.learning_rate,
+        warmup_steps=t.warmup_steps,
+        lr_scheduler_type=t.lr_scheduler_type,
+        optim=optim,
+        weight_decay=t.weight_decay,
+        seed=t.seed,
+        fp16=loaded.dtype == "float16",
+        bf16=loaded.dtype == "bfloat16",
+        logging_steps=t.logging_steps,
+        logging_nan_inf_filter=False,  # it would show a loss of 0 for one that is no number
+        save_strategy="steps" if t.save_steps else "no",
+        save_steps=t.save_steps or 500,
+        save_total_limit=t.save_total_limit,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=t.eval_steps if evaluates else None,
+        packing=packing,
+        max_length=spec.model.max_seq_length,
+        dataset_text_field="text",
+        # On a GPU, Unsloth takes None for as many as there are cores.
+        dataset_num_proc=processes(spec, rows) or (None if hardware.device().kind == "cpu" else 1),
+        output_dir=str(folder.checkpoints),
+        report_to=t.report_to,
+        include_num_input_tokens_seen="non_padding",
+        disable_tqdm=True,
+    )
+
+
+def mask(trainer: Any, instruction_part: str, response_part: str, spec: RunSpec) -> None:
+    """Leave only the answers to be learned. Raises `RunFailed` when none would be left."""
+    try:
+        train_on_responses_only(
+            trainer,
+            instruction_part=instruction_part,
+            response_part=response_part,
+            num_proc=processes(spec, len(trainer.train_dataset)) or 1,
+        )
+    except (ValueError, ZeroDivisionError) as error:
+        raise check_labels.nothing_learned(spec) from error

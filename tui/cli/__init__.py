@@ -1,0 +1,1 @@
+"""The command `loris`: one module a command."""

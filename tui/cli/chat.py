@@ -1,0 +1,286 @@
+"""`loris chat`: talks with a trained model without the wizard, question by question or once."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from engine.client.connection import Control
+from engine.client.conversation import Conversation, NothingToAsk
+from engine.client.errors import ClientError
+from engine.config.fields import field_info, parse_field
+from engine.config.run_spec import GenerationSpec
+from engine.config.sampling_presets import SAMPLINGS, sampled
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import load_spec
+from engine.protocol.commands import ChatMessage, Done, Generate, Refused, ShowPrompt, Token
+from tui.cli.run_choice import NoSuchRun, find_run
+from tui.text.amounts import rate
+from tui.text.errors import complain, with_hint
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+NUMBERS = ("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
+HELP = N_(
+    "/new forgets the conversation, /retry asks again with another seed, /raw shows the prompt as the model gets "
+    "it, /adapter /base /compare say who answers, /exit leaves. Ctrl-C stops an answer."
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `loris chat`."""
+    parser.add_argument("target", metavar=_("RUN|FOLDER"), help=_("a run's name or folder, or an adapter's folder"))
+    parser.add_argument("--prompt", metavar=_("TEXT"), help=_("ask this once, print the answer, and end"))
+    parser.add_argument("--json", action="store_true", help=_("print each answer as one JSON line"))
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--base", action="store_true", help=_("ask the base model, without the adapter"))
+    who.add_argument("--compare", action="store_true", help=_("ask the base model and the adapter, same seed"))
+    who.add_argument(
+        "--with", dest="other", metavar=_("RUN|FOLDER"), help=_("compare with another adapter of this base model")
+    )
+    parser.add_argument("--raw", action="store_true", help=_("with --prompt: print what the model would be given"))
+    parser.add_argument("--system", metavar=_("TEXT"), help=_("the system prompt"))
+    parser.add_argument("--sampling", choices=list(SAMPLINGS), help=_("a named way to sample"))
+    for name in NUMBERS:
+        info = field_info(f"generation.{name}")
+        parser.add_argument(
+            "--" + name.replace("_", "-"), dest=name, metavar="N", help=_(info.help).replace("%", "%%")
+        )
+
+
+class BadOption(Exception):
+    """An option with a value that cannot be; the words are for the user."""
+
+
+def generation_of(options: argparse.Namespace, start: GenerationSpec) -> GenerationSpec:
+    """How answers are made: the run's settings, changed by the options. Raises `BadOption`."""
+    spec = sampled(start, options.sampling) if options.sampling else start
+    changed: dict[str, Any] = {} if options.system is None else {"system_prompt": options.system}
+    for name in NUMBERS:
+        if (typed := getattr(options, name)) is not None:
+            value, error = parse_field(field_info(f"generation.{name}"), typed)
+            if error:
+                raise BadOption("--" + name.replace("_", "-") + ": " + render(error))
+            changed[name] = value
+    return msgspec.structs.replace(spec, **changed)
+
+
+def run_chat(options: argparse.Namespace) -> int:
+    """Chat; returns an exit code."""
+    try:
+        conversation = Conversation(_place(options.target))
+        other = ""
+        if options.other:
+            aside = Conversation(_place(options.other))
+            other = str(aside.folder.path if aside.folder else options.other)
+        start = GenerationSpec()
+        if conversation.folder is not None:
+            with suppress(SpecError):
+                start = load_spec(conversation.folder.spec).generation
+        generation = generation_of(options, start)
+        if options.prompt is not None and not options.prompt.strip():  # a variable that is not set, most often
+            raise BadOption("--prompt: " + _("Give a question."))
+    except NothingToAsk as error:
+        return _tell(error)
+    except (BadOption, NoSuchRun) as error:
+        complain(visible(str(error)))
+        return BAD_INPUT
+    who = Who.of(options, other)
+    with asyncio.Runner() as runner:
+        try:
+            control = runner.run(conversation.open(lambda state: complain(_("Loading the model…"))))
+            if not conversation.has_adapter:
+                if options.compare or other:
+                    complain(_("There is no adapter in this folder: only the model itself can answer."))
+                    return BAD_INPUT
+                who = Who.base()
+            chat = Chat(control, generation, who, options.json)
+            if options.prompt is not None:
+                return runner.run(chat.raw(options.prompt) if options.raw else chat.ask(options.prompt))
+            return _talk(runner, chat)
+        except NothingToAsk as error:
+            return _tell(error)
+        except SpecError as error:
+            complain(visible(render(error.errors[0].message)))
+            return FAILED
+        except ClientError as error:
+            complain(visible(render(error.message)))
+            return FAILED
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        finally:
+            with suppress(KeyboardInterrupt):
+                runner.run(conversation.close())
+
+
+def _place(target: str) -> str:
+    """What is meant, as a path: a folder, or a run by any of the names that the other commands take.
+
+    Raises `NoSuchRun` when it may be several runs; what it is not at all, `Conversation` says.
+    """
+    if target and not os.path.lexists(os.path.expanduser(target)):
+        try:
+            return str(find_run(target).folder.path)
+        except NoSuchRun as error:
+            if error.several:
+                raise
+    return target
+
+
+def _tell(error: NothingToAsk) -> int:
+    complain(visible(" ".join(with_hint(error.message, error.hint).split())))
+    return BAD_INPUT if error.bad_input else FAILED
+
+
+@dataclass(frozen=True)
+class Who:
+    """Who answers: (label, adapter, other adapter's place) each, one after the other."""
+
+    each: tuple[tuple[str, bool, str], ...]
+
+    @classmethod
+    def base(cls) -> Who:
+        return cls((("base", False, ""),))
+
+    @classmethod
+    def of(cls, options: argparse.Namespace, other: str) -> Who:
+        own = ("adapter", True, "")
+        if other:
+            return cls((own, (options.other, True, other)))
+        if options.compare:
+            return cls((("base", False, ""), own))
+        return cls.base() if options.base else cls((own,))
+
+
+def _talk(runner: asyncio.Runner, chat: Chat) -> int:
+    """Questions from standard input until it ends. The exit code is that of the last answer."""
+    interactive = sys.stdin.isatty() and sys.stdout.isatty()
+    if interactive:
+        complain(_(HELP))
+    code = DONE
+    while True:
+        try:
+            line = input("» " if interactive else "").strip()
+        except (EOFError, KeyboardInterrupt):
+            if interactive:
+                print()  # noqa: T201
+            return code
+        if line in ("/exit", "/quit"):
+            return code
+        try:
+            code = runner.run(chat.obey(line)) if line else code
+        except KeyboardInterrupt:
+            complain("\n" + _("stopped"))
+
+
+class Chat:
+    """A conversation on the command line."""
+
+    def __init__(self, control: Control, generation: GenerationSpec, who: Who, as_json: bool) -> None:
+        self._control, self._generation, self._who, self._json = control, generation, who, as_json
+        self._before: list[ChatMessage] = []
+        self._last = ""
+
+    async def obey(self, line: str) -> int:
+        """A question, or a command that begins with a slash."""
+        match line:
+            case "/new":
+                self._before, self._last = [], ""
+            case "/retry" if self._last:
+                self._before = self._before[:-2]
+                self._generation = msgspec.structs.replace(self._generation, seed=self._generation.seed + 1)
+                return await self.ask(self._last)
+            case "/raw":
+                return await self.raw(self._last)
+            case "/adapter":
+                self._who = Who((("adapter", True, ""),))
+            case "/base":
+                self._who = Who.base()
+            case "/compare":
+                self._who = Who((("base", False, ""), ("adapter", True, "")))
+            case _ if line.startswith("/"):
+                complain(_(HELP))
+            case _:
+                return await self.ask(line)
+        return DONE
+
+    async def raw(self, question: str) -> int:
+        """Print the prompt as the model is given it."""
+        messages = (*self._before, ChatMessage("user", question))
+        request = self._control.request(ShowPrompt(id=0, messages=messages, generation=self._generation))
+        async for reply in request:
+            if isinstance(reply, Done):
+                print(visible(reply.text), flush=True)  # noqa: T201
+            elif isinstance(reply, Refused):
+                return self._refused(reply)
+        return DONE
+
+    async def ask(self, question: str) -> int:
+        """Ask whoever is to answer, and print what they say as it comes."""
+        messages = (*self._before, ChatMessage("user", question))
+        self._last, said, code = question, "", DONE
+        for label, adapter, other in self._who.each:
+            if len(self._who.each) > 1 and not self._json:
+                print(visible(f"[{label}]"), flush=True)  # noqa: T201
+            said, code = await self._answer(label, messages, adapter, other)
+            if code:
+                return code
+        self._before = [*messages, ChatMessage("assistant", said)]
+        return code
+
+    async def _answer(
+        self, label: str, messages: tuple[ChatMessage, ...], adapter: bool, other: str
+    ) -> tuple[str, int]:
+        command = Generate(id=0, messages=messages, adapter=adapter, generation=self._generation, other=other)
+        request, said = self._control.request(command), ""
+        try:
+            async for reply in request:
+                match reply:
+                    case Token(text=text):
+                        said += text
+                        if not self._json:
+                            sys.stdout.write(visible(text))
+                            sys.stdout.flush()
+                    case Done():
+                        self._end(label, messages[-1].content, said, adapter, reply)
+                    case Refused():
+                        return said, self._refused(reply)
+        finally:
+            with suppress(ClientError):
+                request.cancel()
+        return said, DONE
+
+    def _end(self, label: str, prompt: str, said: str, adapter: bool, done: Done) -> None:
+        note = render(done.note) if done.note else ""
+        if self._json:
+            found = {
+                "who": label, "prompt": prompt, "answer": said, "adapter": adapter, "tokens": done.tokens,
+                "seconds": round(done.seconds, 3), "finish_reason": done.finish_reason,
+                "prompt_tokens": done.prompt_tokens, "context_tokens": done.context_tokens, "note": note,
+            }  # fmt: skip
+            print(json.dumps(found, ensure_ascii=False), flush=True)  # noqa: T201
+            return
+        print(flush=True)  # noqa: T201
+        context = _("{used} of {limit} tokens of context").format(
+            used=done.prompt_tokens + done.tokens, limit=done.context_tokens
+        )
+        parts = [_("{count} tokens").format(count=done.tokens), rate(done.tokens, done.seconds), context]
+        if done.finish_reason == "length":
+            parts.append(_("cut at {count} tokens").format(count=done.tokens))
+        if sys.stderr.isatty():
+            complain("  " + " · ".join(part for part in parts if part))
+        if note:
+            complain(visible(note))
+
+    def _refused(self, reply: Refused) -> int:
+        complain(visible(render(reply.message)))
+        return FAILED

@@ -1,0 +1,349 @@
+"""`loris export`: saves a trained run without the wizard, and sends it to the Hub."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from engine.client.connection import Control, Request
+from engine.client.errors import ClientError
+from engine.client.follow import Follower
+from engine.client.serving import catch_up, served
+from engine.config.quantizations import export_name, named, repo_name, wrong
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import load_spec
+from engine.export.plan import already, damaged, plan, target_of
+from engine.hub.model_card import draft_card
+from engine.hub.push_target import check_target
+from engine.hub.search import HubError, license_of
+from engine.messages.message import Message
+from engine.protocol import commands as co
+from engine.protocol import events as ev
+from engine.protocol.events import ExportKind
+from engine.protocol.state import RunState
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import is_alive
+from tui.cli.llama_cpp import BAD_INPUT, CANCELLED, FAILED, SAVED, find_or_fetch
+from tui.cli.printer import STAGE_LINES
+from tui.cli.run_choice import NoSuchRun, find_run
+from tui.text.amounts import size
+from tui.text.errors import complain, error_lines, with_hint
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, language, render
+
+LINE_SECONDS = 2.0  # between lines of one step
+STEPS: dict[co.ExportStep, str] = {
+    "merging": N_("Merging adapter and model"),
+    "converting": N_("Converting to GGUF"),
+    "quantizing": N_("Quantising"),
+    "copying": N_("Copying"),
+    "verifying": N_("Loading it back to check it"),
+    "hashing": N_("Writing checksums"),
+    "ollama": N_("Handing it to Ollama"),
+}
+OPTIONS = {
+    "path": "--to",
+    "quantizations": "--gguf",
+    "llama_cpp": "--llama-cpp",
+    "kind": "--merged-4bit",
+    "repo_id": "--push",
+    "token": "HF_TOKEN",
+    "private": "--private",
+}
+
+
+def wanted(options: argparse.Namespace) -> list[co.Export]:
+    """The exports that the options ask for; a GGUF last, so that it takes the merged model before it."""
+    common = {"replace": options.overwrite, "llama_cpp": options.llama_cpp}
+    kinds: list[tuple[ExportKind, bool]] = [
+        ("adapter", options.adapter),
+        ("merged_16bit", options.merged_16bit),
+        ("merged_4bit", options.merged_4bit),
+    ]
+    found = [co.Export(id=0, kind=kind, path=options.to, **common) for kind, asked in kinds if asked]
+    if options.gguf:
+        names = tuple(name.strip() for name in options.gguf.split(",") if name.strip())
+        found.append(
+            co.Export(id=0, kind="gguf", path=options.to, quantizations=names, ollama=options.ollama, **common)
+        )
+    return found
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Export; returns an exit code."""
+    try:
+        folder = find_run(options.run).folder
+        load_spec(folder.spec)
+    except NoSuchRun as error:
+        complain(visible(str(error)))
+        return BAD_INPUT
+    except SpecError as error:
+        complain(visible("\n".join(error_lines(folder.spec, error.errors))))
+        return BAD_INPUT
+    asked = wanted(options)
+    if options.gguf and not wrong(asked[-1].quantizations):
+        if (code := find_or_fetch(options)) != SAVED:
+            return code
+        asked = wanted(options)
+    if not asked:
+        complain(_("Say what to save: --adapter, --merged-16bit, --merged-4bit or --gguf q4_k_m."))
+        return BAD_INPUT
+    if not is_alive(folder) and not (folder.adapter / "adapter_config.json").is_file():
+        # Said now: an engine would need half a minute to find that out.
+        words = _("The run {run} has no trained adapter."), _("Train it first: loris run SPEC.yaml")
+        complain(visible(" ".join(words).format(run=folder.name)))
+        return BAD_INPUT
+    state = RunState()
+    catch_up(Follower(folder), state)
+    asked = [_own_place(command, folder, len(asked)) for command in asked]
+    problem = _problem(asked, folder, state)
+    if options.push and not problem:
+        problem = _hub_problem(repo_name(options.push, asked[0].kind, first=True))
+    if problem:
+        complain(visible(": ".join(filter(None, problem))))
+        return BAD_INPUT
+    return asyncio.run(Exporting(folder, options, asked).run())
+
+
+def _own_place(command: co.Export, folder: RunFolder, count: int) -> co.Export:
+    """Several kinds get folders of their own below the one that was named, whether that is there yet or not."""
+    import msgspec
+
+    if not command.path:
+        return command
+    place = target_of(command.kind, command.path, folder, command.quantizations)
+    if count > 1:
+        names = () if wrong(command.quantizations) else named(command.quantizations)
+        place = Path(command.path).expanduser().absolute() / folder.name / export_name(command.kind, names)
+    return msgspec.structs.replace(command, path=str(place))
+
+
+def _problem(asked: list[co.Export], folder: RunFolder, state: RunState) -> tuple[str, str] | None:
+    """(the option to blame, why it cannot be done); None when all can."""
+    for command in asked:
+        if is_there(command, folder, state):
+            target = target_of(command.kind, command.path, folder, command.quantizations)
+            complain(visible(_("Checking what is at {path} already").format(path=target)))
+            if names := damaged(target):
+                words = _("What was saved at {path} is not whole any more ({file}): with this it is made anew.")
+                return "--overwrite", words.format(path=target, file=", ".join(names[:3]))
+            continue
+        found = plan(
+            command.kind, command.path, folder, state, command.quantizations, command.llama_cpp, command.replace
+        )
+        if found.error:
+            return OPTIONS.get(found.field, ""), render(found.error)
+    return None
+
+
+def _hub_problem(repo_id: str) -> tuple[str, str] | None:
+    """(the option to blame, why nothing can be sent there), asked before minutes go into saving it."""
+    try:
+        check_target(repo_id, os.environ.get("HF_TOKEN", ""))
+    except HubError as error:
+        words = with_hint(error.message, error.hint)
+        if not error.passing:
+            return OPTIONS.get(error.field, ""), words
+        complain(visible(words))  # the Hub may be there again when all is saved
+    return None
+
+
+def is_there(command: co.Export, folder: RunFolder, state: RunState) -> bool:
+    """Whether an earlier call got so far: then a later one goes on from there."""
+    target = target_of(command.kind, command.path, folder, command.quantizations)
+    return not command.replace and already(command.kind, target, command.quantizations, folder, state)
+
+
+class Exporting:
+    """One engine, and what is asked of it, one after the other."""
+
+    def __init__(self, folder: RunFolder, options: argparse.Namespace, asked: list[co.Export]) -> None:
+        self._folder, self._options, self._asked = folder, options, asked
+        self._request: Request | None = None
+        self._interrupts = 0
+        self._said = (0.0, "")
+
+    async def run(self) -> int:
+        """Do it all; returns the exit code."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        loop.add_signal_handler(signal.SIGINT, self._interrupt, task)
+        try:
+            async with served(self._folder, lambda stage: self._say(_(STAGE_LINES.get(stage, "")))) as parts:
+                control, follower, state = parts
+                for number, command in enumerate(self._asked):
+                    if is_there(command, self._folder, state):
+                        self._is_there(command, state)
+                        code = SAVED
+                    else:
+                        code = await self._export(control, command, follower, state)
+                    if code == SAVED and self._options.push:
+                        code = await self._push(control, command, number, follower, state)
+                    if code != SAVED:
+                        return code
+            return SAVED
+        except asyncio.CancelledError:
+            complain(_("Given up."))
+            return CANCELLED
+        except ClientError as error:
+            complain(visible(render(error.message)))
+            return FAILED
+        except OSError as error:
+            complain(_("The engine could not be started: {reason}").format(reason=visible(str(error))))
+            return FAILED
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+
+    def _interrupt(self, task: asyncio.Task[int]) -> None:
+        """The first Ctrl-C gives up what is being done, and waits until nothing is left of it."""
+        self._interrupts += 1
+        if self._request is not None and self._interrupts == 1:
+            self._say(_("Giving up; press Ctrl-C again not to wait for the engine to tidy up."))
+            self._request.cancel()
+        else:
+            task.cancel()
+
+    async def _export(self, control: Control, command: co.Export, follower: Follower, state: RunState) -> int:
+        self._request = control.request(command)
+        async for reply in self._request:
+            match reply:
+                case co.Progress():
+                    self._progress(reply)
+                case co.Refused():
+                    return self._refused(reply)
+                case co.Done():
+                    self._request = None
+                    catch_up(follower, state)
+                    self._saved(reply, state)
+        self._request = None
+        return SAVED
+
+    def _is_there(self, command: co.Export, state: RunState) -> None:
+        target = target_of(command.kind, command.path, self._folder, command.quantizations)
+        exported = next(e for e in reversed(state.exports) if Path(e.path) == target)
+        if self._options.json:
+            self._json(ev.encode(exported).rstrip())
+        else:
+            print(visible(_("Saved before at {path}").format(path=target)), flush=True)  # noqa: T201
+
+    def _progress(self, progress: co.Progress) -> None:
+        if self._options.json:
+            self._json(co.encode(progress))
+            return
+        words = _(STEPS[progress.step]) + (f" {progress.what}" if progress.what else "")
+        now = time.monotonic()
+        if words == self._said[1] and now - self._said[0] < LINE_SECONDS:
+            return
+        self._said = (now, words)
+        share = f" {progress.done / progress.total:.0%}" if progress.total else ""
+        of = f" ({size(progress.total)})" if progress.unit == "bytes" and progress.total else ""
+        self._say(words + share + of)
+
+    def _saved(self, done: co.Done, state: RunState) -> None:
+        exported = next((e for e in reversed(state.exports) if e.path == done.path), None)
+        if self._options.json:
+            if exported:
+                self._json(ev.encode(exported).rstrip())
+            self._json(co.encode(done))
+            return
+        bytes_ = f" ({size(exported.total_bytes)})" if exported else ""
+        print(visible(_("Saved {path}").format(path=done.path)) + bytes_, flush=True)  # noqa: T201
+        for message in (exported.verified if exported else None, done.note):
+            if message:
+                print("  " + visible(render(message)), flush=True)  # noqa: T201
+
+    def _refused(self, reply: co.Refused, hint: Message | None = None) -> int:
+        if self._options.json:
+            self._json(co.encode(reply))
+        problem = OPTIONS.get(reply.field, ""), with_hint(reply.message, hint)
+        complain(visible(": ".join(filter(None, problem))))
+        if reply.code == "cancelled":
+            return CANCELLED
+        return BAD_INPUT if reply.field else FAILED
+
+    async def _push(
+        self, control: Control, command: co.Export, number: int, follower: Follower, state: RunState
+    ) -> int:
+        name = repo_name(self._options.push, command.kind, first=number == 0)
+        path = str(target_of(command.kind, command.path, self._folder, command.quantizations))
+        # The engine may have been started where no token was: this process's own goes with the command.
+        token = os.environ.get("HF_TOKEN", "")
+        push = co.Push(
+            id=0,
+            kind=command.kind,
+            repo_id=name,
+            path=path,
+            private=not self._options.public,
+            card=await asyncio.to_thread(self._card, command.kind, name),
+            token=token,
+        )
+        request = control.request(push)
+        reading = asyncio.create_task(_last(request))
+        self._interrupts = 0
+        self._request = _PushRequest(control)
+        try:
+            while not reading.done():
+                self._show_pushing(follower, state)
+                await asyncio.wait({reading}, timeout=0.3)
+        finally:
+            self._request = None
+        self._show_pushing(follower, state)
+        reply = reading.result()
+        if isinstance(reply, co.Refused):
+            self._refused(reply, state.push_failed.hint if state.push_failed else None)
+            return CANCELLED if reply.code == "cancelled" else FAILED  # what was saved is there
+        if self._options.json:
+            self._json(co.encode(reply))
+        else:
+            print(visible(_("Sent to {url}").format(url=reply.path)), flush=True)  # noqa: T201
+        return SAVED
+
+    def _card(self, kind: ExportKind, repo_id: str) -> str:
+        """The model card in the language in use; empty in English, in which the engine writes it."""
+        if language() == "en":
+            return ""
+        try:
+            license = license_of(load_spec(self._folder.spec).model.model_name)
+        except (SpecError, OSError):
+            license = ""  # the card says that it is not known
+        return draft_card(self._folder, kind, repo_id, license, _)
+
+    def _show_pushing(self, follower: Follower, state: RunState) -> None:
+        for event in follower.poll():
+            state.apply(event)
+            if isinstance(event, ev.Pushing) and self._options.json:
+                self._json(ev.encode(event).rstrip())
+            elif isinstance(event, ev.Pushing) and event.total_bytes:
+                share = event.done_bytes / event.total_bytes
+                self._say(visible(_("Sending to {repo}").format(repo=event.repo_id)) + f" {share:.0%}")
+
+    def _say(self, text: str) -> None:
+        """How it goes is not the result: it goes to standard error."""
+        if text and not self._options.json:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+    def _json(self, line: bytes) -> None:
+        sys.stdout.buffer.write(line + b"\n")
+        sys.stdout.buffer.flush()
+
+
+class _PushRequest(Request):
+    """A push is given up by a command of its own, since it outlives its client."""
+
+    def __init__(self, control: Control) -> None:
+        super().__init__(control, 0)
+
+    def cancel(self) -> None:
+        self._control.request(co.CancelPush(id=0))
+
+
+async def _last(request: Request) -> co.Done | co.Refused:
+    async for reply in request:
+        if isinstance(reply, co.Done | co.Refused):
+            return reply
+    raise AssertionError("a request ends with Done or Refused")

@@ -1,0 +1,66 @@
+"""Finds llama.cpp for `loris export`, and has it fetched and built where that was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from engine.export.build_llama_cpp import FetchStep, fetch
+from engine.export.cancellation import Cancelled
+from engine.export.llama_cpp import find_llama_cpp, look_at
+from engine.runtime.failures import RunFailed
+from tui.state.llama_build import step_words
+from tui.state.settings import llama_cpp_folder
+from tui.text.errors import complain, with_hint
+from tui.text.sanitize import visible
+from tui.text.translation import _, render
+
+SAVED, FAILED, BAD_INPUT, CANCELLED = 0, 1, 2, 130  # exit codes of `loris export`
+
+
+def find_or_fetch(options: argparse.Namespace) -> int:
+    """Put the folder of the llama.cpp to use into the options; SAVED, or the exit code with which to end."""
+    found = find_llama_cpp(options.llama_cpp or llama_cpp_folder())
+    if found.error and options.fetch_llama_cpp:
+        code, folder = _fetch(options.json)
+        if folder is None:
+            return code
+        found = look_at(folder)
+    if found.error:
+        more = _("To have it fetched and built (37 MB or a little more, 3-15 minutes): --fetch-llama-cpp")
+        words = render(found.error) + ("" if options.fetch_llama_cpp else f" {more}")
+        complain(visible(f"--llama-cpp: {words}"))
+        return BAD_INPUT
+    options.llama_cpp = str(found.folder)  # the engine may be one that would find another
+    return SAVED
+
+
+def _fetch(quiet: bool) -> tuple[int, Path | None]:
+    """(exit code, the folder of the llama.cpp that was built, None when that came to nothing)."""
+    given_up = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: given_up.set())
+    said = ""
+
+    def tell(step: FetchStep, done: int, total: int) -> None:
+        nonlocal said
+        tenths = 10 * done // total * total // 10 if total else 0  # ten lines of it are enough
+        words = step_words(step, tenths, total)
+        if words != said and not quiet:
+            said = words
+            print(words, file=sys.stderr, flush=True)  # noqa: T201
+
+    try:
+        return SAVED, fetch(tell, given_up.is_set)
+    except Cancelled:
+        complain(_("Given up."))
+        return CANCELLED, None
+    except RunFailed as failure:
+        complain(visible(with_hint(failure.message, failure.hint)))
+    except OSError as error:
+        complain(visible(str(error)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return FAILED, None

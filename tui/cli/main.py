@@ -1,0 +1,339 @@
+"""The command `loris`. Quick to start: the wizard and the training client are imported when they are needed."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from tui.cli import export_options
+from tui.state.settings import load_settings, name_llama_cpp
+from tui.text.translation import LANGUAGES, _, language_of_locale, set_language
+
+FAILED, BAD_INPUT, BROKEN_PIPE = 1, 2, 141
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The entry point; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? instead of a crash
+    set_language(_language(given))  # before the help texts are made
+    try:
+        options = parser(given).parse_args(given)
+        name_llama_cpp()
+        return _command(options)
+    except BrokenPipeError:
+        # Whoever read our output has gone, as head does. The engine, if there is one, goes on.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        # The log on a full disk, as `loris run SPEC.yaml > log` has it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        reason = error.strerror or str(error)
+        with suppress(OSError):
+            words = _("Nothing more can be written here: {reason}. A run goes on.").format(reason=reason)
+            print(words, file=sys.stderr)  # noqa: T201
+        return FAILED
+
+
+def _command(options: argparse.Namespace) -> int:
+    match options.command:
+        case "run":
+            from tui.cli.run import run_file
+
+            return run_file(options.spec, options.json, options.allow_command)
+        case "demo":
+            if _unusable_terminal():
+                from tui.cli.run import run_demo
+
+                return run_demo()
+            return wizard("demo", options.lang, "review")
+        case "data":
+            from tui.cli.data import run_data
+
+            return run_data(options.spec, options.json, None if options.all else options.rows)
+        case "chat":
+            from tui.cli.chat import run_chat
+
+            return run_chat(options)
+        case "export":
+            from tui.cli.export import run_export
+
+            return run_export(options)
+        case "presets":
+            return list_presets()
+        case "attach":
+            return attach(options.run, options.lang)
+        case "ls" | "status" | "logs" | "stop" | "resume":
+            return _run_command(options)
+        case _:
+            return wizard(options.preset, options.lang, "home")
+
+
+def _run_command(options: argparse.Namespace) -> int:
+    from tui.cli import runs
+
+    match options.command:
+        case "ls":
+            return runs.ls(options.json)
+        case "status":
+            return runs.status(options.run, options.json)
+        case "logs":
+            return runs.logs(options.run, options.follow)
+        case "resume":
+            return runs.resume_run(options.run, options.set)
+        case _:
+            return runs.stop_run(options.run, options.mode, options.grace)
+
+
+def _language(given: list[str]) -> str:
+    """The language of the help texts: as asked for, as chosen earlier, or the locale's."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--lang")
+    asked = None
+    with suppress(argparse.ArgumentError):  # the real parser will say what is wrong
+        asked = early.parse_known_args(given)[0].lang
+    if asked in LANGUAGES:
+        return str(asked)
+    return load_settings().language or language_of_locale()
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for: that takes longer than parsing."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_ignored: object, **_more: object) -> None:
+        from importlib.metadata import version
+
+        print("loris", version("loris-tui"))  # noqa: T201
+        parser.exit()
+
+
+def _shared_options() -> argparse.ArgumentParser:
+    """The options of every command. Given before the command, they hold for it as well."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--lang", choices=list(LANGUAGES), default=argparse.SUPPRESS, help=_("language: English or Chinese")
+    )
+    shared.add_argument("-h", "--help", action="help", help=_("show this help and exit"))
+    return shared
+
+
+def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
+    """The command line, with its help in the language in use. `given`: what will be parsed, if known."""
+    shared = _shared_options()
+    top = argparse.ArgumentParser(
+        prog="loris",
+        parents=[_shared_options()],  # its own: the default below would be that of every command too
+        add_help=False,
+        description=_(
+            "Fine-tune language models with Unsloth, in the terminal. Without a command, the wizard opens."
+        ),
+    )
+    top.add_argument("--preset", metavar=_("NAME"), help=_("start the wizard from this preset"))
+    top.add_argument("--version", action=_Version, nargs=0, help=_("show the version and exit"))
+    top.set_defaults(lang=None)
+    commands = top.add_subparsers(dest="command", metavar=_("COMMAND"), title=_("commands"))
+
+    def command(name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            parents=[shared],
+            add_help=False,
+            help=summary,
+            description=summary,
+            epilog=more,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    command(
+        "demo",
+        _("try everything with a tiny model that needs no GPU and no network"),
+        _("In a terminal, the wizard opens filled in and ready to start. Elsewhere it trains and prints lines.")
+        + "\n"
+        + _exit_codes(),
+    )
+    run = command("run", _("train as a spec file or preset file says, without the wizard"), _exit_codes())
+    run.add_argument("spec", type=Path, metavar="SPEC.yaml", help=_("the run spec: a preset, or a run's spec.yaml"))
+    run.add_argument("--json", action="store_true", help=_("print the engine's events as JSON lines instead"))
+    run.add_argument(
+        "--allow-command", action="store_true", help=_("carry out the spec's export.after_command after success")
+    )
+    data = command(
+        "data",
+        _("show what a spec's dataset would teach: rows, lengths, mask, and what is wrong with it"),
+        _("exit codes: 0 good to train, 1 could not be measured, 2 something would stop the training"),
+    )
+    data.add_argument(
+        "spec", type=Path, metavar="SPEC.yaml", help=_("the run spec: a preset, or a run's spec.yaml")
+    )
+    data.add_argument("--json", action="store_true", help=_("print the report as JSON, as when not on a terminal"))
+    rows = data.add_mutually_exclusive_group()
+    rows.add_argument("--all", action="store_true", help=_("read every row, however long that takes"))
+    rows.add_argument(
+        "--rows", type=int, default=100_000, metavar="N", help=_("read so many rows at most (100000 unless told)")
+    )
+    chat = command(
+        "chat",
+        _("talk with a trained model: of an earlier run, or an adapter's folder"),
+        _("exit codes: 0 answered, 1 the engine failed or refused, 2 a wrong name or option, 130 left with Ctrl-C"),
+    )
+    if given is None or "chat" in given:  # its options are made from the spec, which takes a moment to import
+        from tui.cli.chat import add_arguments
+
+        add_arguments(chat)
+    export_options.add_arguments(
+        command("export", _("save a trained run: adapter, merged model, GGUF"), export_options.exit_codes())
+    )
+    command("presets", _("list the presets that come with Loris, and your own"))
+    _add_run_commands(command)
+    return top
+
+
+def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """The commands for runs that go on without a terminal."""
+
+    def of_run(name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
+        added = command(name, summary, more)
+        which = _("a run's name, its start, or its title; without one the newest that is live")
+        added.add_argument("run", nargs="?", default="", metavar="RUN", help=which)
+        return added
+
+    of_run("attach", _("open the screen of a run, wherever it was started"))
+    listed = command("ls", _("list all runs, the live ones first"))
+    listed.add_argument("--json", action="store_true", help=_("print JSON instead"))
+    status = of_run("status", _("tell how a run stands: step, loss, time, cost, and what went wrong"))
+    status.add_argument("--json", action="store_true", help=_("print JSON instead"))
+    logs = of_run("logs", _("print the end of a run's log"))
+    logs.add_argument("-f", "--follow", action="store_true", help=_("go on until the run has ended"))
+    stop = of_run(
+        "stop",
+        _("stop a run, wait until its engine is gone, and say what survived"),
+        _("exit codes:\n  0    stopped\n  1    it had to be ended by force\n  2    there is no such run"),
+    )
+    how = stop.add_mutually_exclusive_group()
+    for flag, mode, words in (
+        ("--save", "save", _("end after the step in progress and save the adapter (the default)")),
+        ("--now", "now", _("end at once, keeping what is complete on disk")),
+        ("--discard", "discard", _("end at once, without an adapter")),
+    ):
+        how.add_argument(flag, dest="mode", action="store_const", const=mode, default="save", help=words)
+    patience = _("seconds without a sign of life after which it is ended by force")
+    stop.add_argument("--grace", type=float, metavar=_("SECONDS"), help=patience)
+    resume = of_run("resume", _("go on with a run that was interrupted, from its newest complete checkpoint"))
+    change = _("change a setting, such as training.max_steps=200; may be given several times")
+    resume.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
+
+
+def _exit_codes() -> str:
+    return _(
+        "exit codes:\n"
+        "  0    trained and saved\n"
+        "  1    the run failed, or the engine died\n"
+        "  2    a setting or an input is wrong; nothing was trained\n"
+        "  3    stopped early with Ctrl-C, and the model was kept\n"
+        "  130  left with a second Ctrl-C while the engine goes on, or stopped before training\n"
+        "  143  ended by SIGTERM, with a checkpoint saved"
+    )
+
+
+def _all_terminals() -> bool:
+    """Whether keys can be read and the screen drawn; the wizard draws on standard error."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def _unusable_terminal() -> str:
+    """Why the wizard cannot be shown here; empty when it can."""
+    if not _all_terminals():
+        return _("The wizard needs a terminal. Without one, use: loris run SPEC.yaml")
+    if os.environ.get("TERM", "") in ("dumb", "unknown"):
+        return _("This terminal cannot show the wizard (TERM={term}). Use: loris run SPEC.yaml").format(
+            term=os.environ["TERM"]
+        )
+    return ""
+
+
+def wizard(preset: str | None, language: str | None, start: Literal["home", "review"]) -> int:
+    """Open the wizard; returns when the user leaves it."""
+    if why := _unusable_terminal():
+        print(why, file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
+    sys.stderr.write(
+        _("Loris is starting...") + "\r"
+    )  # importing the wizard takes a moment, on a cold disk seconds
+    sys.stderr.flush()
+    if preset and (why := _no_preset(preset)):
+        from tui.text.sanitize import visible
+
+        print(visible(why), file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
+    from tui.app import LorisApp
+
+    app = LorisApp(preset=preset, language=language, start=start)
+    sys.stderr.write("\x1b[2K")  # the line would still be there when the wizard is gone
+    app.run()
+    return app.return_code or 0
+
+
+def attach(run: str, language: str | None) -> int:
+    """Open the screen of a run; returns when the user leaves it."""
+    if why := _unusable_terminal():
+        print(why, file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
+    from tui.cli.run_choice import NoSuchRun, find_run
+    from tui.text.sanitize import visible
+
+    try:
+        found = find_run(run)
+    except NoSuchRun as error:
+        print(visible(str(error)), file=sys.stderr)  # noqa: T201
+        return BAD_INPUT
+    from tui.app import LorisApp
+
+    app = LorisApp(language=language, run=found.folder)
+    app.run()
+    return app.return_code or 0
+
+
+def _no_preset(name: str) -> str:
+    """Why a preset cannot be used; empty when it can."""
+    from engine.config.fields import did_you_mean
+    from engine.config.presets import find_preset
+    from engine.config.presets import list_presets as all_presets
+    from tui.text.errors import error_lines
+
+    found = find_preset(name)
+    if found and found.error:
+        return "\n".join(error_lines(found.path, found.error.errors))
+    if found:
+        return ""
+    near = did_you_mean(name, [preset.name for preset in all_presets()])
+    if near:
+        return _('There is no preset "{name}". Did you mean {near}?').format(name=name, near=near)
+    return _('There is no preset "{name}". See: loris presets').format(name=name)
+
+
+def list_presets() -> int:
+    """Print every preset: its name, where it is, what it is for."""
+    from engine.config.presets import list_presets as all_presets
+    from tui.text.errors import complain, error_lines
+    from tui.text.sanitize import visible
+
+    for preset in all_presets():
+        print(visible(f"{preset.name}  {preset.path}"))  # noqa: T201
+        if preset.error:
+            complain("\n".join(error_lines(preset.path, preset.error.errors)))
+        elif preset.spec and preset.spec.description:
+            description = preset.spec.description
+            print("    " + visible(_(description) if preset.shipped else description))  # noqa: T201
+    return 0

@@ -1,0 +1,244 @@
+"""Runs a spec without the wizard: starts an engine, tells what it does, and ends with a telling exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from engine.client.connection import Control
+from engine.client.errors import CommandRefused, EngineGone
+from engine.client.follow import Follower, LogFollower
+from engine.client.launch import launch, new_run
+from engine.config.fields import FieldError
+from engine.config.presets import shipped_folder
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import load_spec, locate
+from engine.preflight.check import check_inputs
+from engine.protocol.commands import Command, Shutdown, Stop
+from engine.protocol.state import RunState
+from engine.runs.consent import confirm
+from engine.runs.folder import RunFolder
+from tui.cli.printer import JsonPrinter, LinePrinter, LivePrinter, Printer
+from tui.text.errors import complain, error_lines
+from tui.text.sanitize import visible
+from tui.text.translation import _, render
+
+COMPLETED, FAILED, BAD_INPUT, STOPPED, LEFT, TERMINATED = 0, 1, 2, 3, 130, 143
+POLL_SECONDS = 0.2
+ANSWER_SECONDS = 2.0  # for the engine's socket, which answers at once; meanwhile no key is seen
+LEAVE_SECONDS = 20.0  # how long an engine that has written its last event may take to be gone
+LOG_LINES = 15
+
+
+def run_file(path: Path, as_json: bool = False, allow_command: bool = False) -> int:
+    """Train as a spec file says. Returns an exit code; see `loris run --help`."""
+    try:
+        spec = load_spec(path)
+        if errors := check_inputs(spec):
+            raise SpecError(path, locate(path, errors))
+        try:
+            folder = new_run(spec)
+            if allow_command:
+                confirm(folder, spec.export.after_command.strip())
+        except SpecError as error:
+            raise SpecError(path, locate(path, error.errors)) from error
+    except SpecError as error:
+        for line in error_lines(path, error.errors):
+            complain(line)
+        return BAD_INPUT
+    try:
+        # The engine exits by itself when all is done: nobody is here to chat with it.
+        process = launch(folder, "train", exit_when_done=True)
+    except OSError as error:
+        complain(_("The engine could not be started: {reason}").format(reason=visible(str(error))))
+        return FAILED
+    printer = choose_printer(as_json)
+    try:
+        printer.say(_("Run folder: {path}").format(path=visible(str(folder.path))))
+        return Watch(folder, process, printer, path).run()
+    finally:
+        printer.close()
+
+
+def run_demo() -> int:
+    """Train the demo preset, and show what it changed."""
+    return run_file(shipped_folder() / "demo.yaml")
+
+
+def choose_printer(as_json: bool) -> Printer:
+    """Progress in place for a terminal that can do it, lines for anything else."""
+    if as_json:
+        return JsonPrinter()
+    lines = LinePrinter()
+    return LivePrinter(lines.console) if lines.console.is_terminal and not lines.console.is_dumb_terminal else lines
+
+
+class _Signals:
+    """Counts Ctrl-C and SIGTERM while it is entered, instead of letting them end Loris."""
+
+    def __init__(self) -> None:
+        self.interrupts = 0
+        self.terminates = 0
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> _Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._count)
+        return self
+
+    def __exit__(self, *_error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal() itself gave
+
+    def _count(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            self.interrupts += 1
+        else:
+            self.terminates += 1
+
+
+class Watch:
+    """Follows one engine to its end, or until the user leaves it to itself."""
+
+    def __init__(self, folder: RunFolder, process: subprocess.Popen[bytes], printer: Printer, source: Path) -> None:
+        """`source`: the spec file, which errors are told to lie in."""
+        self._folder, self._process, self._printer, self._source = folder, process, printer, source
+        self._state = RunState()
+        self._asked = 0  # how many Ctrl-C were dealt with
+        self._terminated = False
+        self._gave_up = False  # the user stopped before there was anything to keep
+        self._command: Command | None = None  # what the engine is still to be told
+
+    def run(self) -> int:
+        """Follow; returns the exit code."""
+        events = Follower(self._folder)
+        with _Signals() as signals:
+            while True:
+                gone = self._process.poll() is not None  # asked first: what it wrote last is then there to read
+                for event in events.poll():
+                    self._state.apply(event)
+                    self._printer.show(event, self._state)
+                if events.behind:
+                    continue
+                self._printer.tick(self._state)
+                if gone or self._state.ended:
+                    break
+                if signals.interrupts > 1 or signals.terminates > 1:
+                    return self._leave()
+                self._obey(signals)
+                time.sleep(POLL_SECONDS)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(LEAVE_SECONDS)
+        self._printer.close()
+        return self._conclude()
+
+    def _obey(self, signals: _Signals) -> None:
+        """Pass a first Ctrl-C on as a wish, and SIGTERM as what it is."""
+        if signals.interrupts > self._asked:
+            self._asked = signals.interrupts
+            self._stop()
+        if signals.terminates and not self._terminated:
+            self._terminated = True
+            self._printer.say(_("Told to end: the engine saves a checkpoint first."))
+            self._process.terminate()
+        if self._command:
+            self._send(self._command)
+
+    def _stop(self) -> None:
+        again = _("Press Ctrl-C again to leave the engine running on its own.")
+        match self._state.stage:
+            case "starting" | "loading":
+                self._command = Shutdown(id=0)
+                self._gave_up = True
+                self._printer.say(_("Ending the engine: nothing was trained yet."))
+            case "preparing" | "training":
+                self._command = Stop(id=0)
+                self._printer.say(_("Stopping after this step; the model is kept.") + " " + again)
+            case _:
+                self._printer.say(_("Training is over and the model is being saved.") + " " + again)
+
+    def _send(self, command: Command) -> None:
+        """Tell the engine once; while it is too young to listen, try again at the next look."""
+
+        async def ask() -> None:
+            async with Control.connect(self._folder) as control:
+                await asyncio.wait_for(control.ask(command), ANSWER_SECONDS)
+
+        try:
+            asyncio.run(ask())
+        except EngineGone:
+            return
+        except CommandRefused as refused:
+            self._printer.say(visible(render(refused.message)))
+        except TimeoutError:
+            self._printer.say(_("The engine is busy and has not answered yet."))
+        self._command = None
+
+    def _leave(self) -> int:
+        self._printer.close()
+        self._printer.say(_("The engine goes on without this terminal. Look at it again with: loris"))
+        self._printer.say(
+            _("To end it, with a checkpoint saved: kill {pid}. Its log: {path}").format(
+                pid=self._process.pid, path=visible(str(self._folder.log))
+            )
+        )
+        return LEFT
+
+    def _conclude(self) -> int:
+        """Tell the end, and put it into an exit code."""
+        state = self._state
+        if state.failed:
+            return self._failed()
+        if state.ended is None:
+            return self._died()
+        if self._terminated or state.ended.exit_code == TERMINATED:
+            self._printer.say(_("The engine was told to end."))
+            return TERMINATED
+        if state.finished is None or not state.trained:
+            if self._gave_up:
+                return LEFT
+            complain(_("The engine ended before anything was trained."))
+            return state.ended.exit_code or FAILED
+        self._printer.finish(state)
+        return STOPPED if state.finished.outcome == "stopped" else COMPLETED
+
+    def _failed(self) -> int:
+        failed = self._state.failed
+        assert failed is not None
+        if failed.field:
+            errors = locate(self._source, [FieldError(failed.field, failed.message)])
+            for line in error_lines(self._source, errors):
+                complain(line)
+        else:
+            complain(_("The run failed: {reason}").format(reason=visible(render(failed.message))))
+        if failed.hint:
+            complain(visible(render(failed.hint)))
+        if not failed.field:
+            self._log_tail()
+        return BAD_INPUT if failed.field else FAILED
+
+    def _died(self) -> int:
+        code = self._process.returncode
+        if code is not None and code < 0:
+            with suppress(ValueError):
+                name = signal.Signals(-code).name
+                complain(_("The engine was killed ({signal}) without a last word.").format(signal=name))
+                if -code == signal.SIGKILL:
+                    complain(_("Most often the system does this when the memory runs out."))
+        else:
+            complain(_("The engine died without a last word (exit code {code}).").format(code=code))
+        self._log_tail()
+        return FAILED
+
+    def _log_tail(self) -> None:
+        """The end of the engine's log on standard error, and where the rest is."""
+        log = LogFollower(self._folder)
+        lines = [line for line in [*log.poll(), log.partial] if line.strip()]
+        for line in lines[-LOG_LINES:]:
+            complain("  | " + visible(line))
+        complain(_("The whole log: {path}").format(path=visible(str(self._folder.log))))

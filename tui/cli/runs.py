@@ -1,0 +1,198 @@
+# ruff: noqa: T201
+"""The commands for runs that go on without a terminal: ls, status, logs, stop, resume."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from rich.cells import cell_len, set_cell_size
+
+from engine.client.follow import LogFollower
+from engine.client.resume import parse_change, resume
+from engine.client.stop import GRACE_SECONDS, Phase, stop
+from engine.config.spec_error import SpecError
+from engine.messages.message import say
+from engine.protocol.commands import StopMode
+from engine.runs.lock_owner import Survived
+from engine.runs.run_list import RunSummary, is_alive, list_runs, summarise
+from tui.cli.run_choice import NoSuchRun, find_run
+from tui.state.run_status import cost_of, cost_words, seconds_so_far, status_lines, status_of
+from tui.state.settings import load_settings
+from tui.text.amounts import duration
+from tui.text.errors import complain, error_lines
+from tui.text.run_states import LOST, STATES
+from tui.text.sanitize import visible
+from tui.text.stop import phase_words, survived_lines
+from tui.text.translation import N_, _, render
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+FOLLOW_SECONDS = 0.3
+START_SECONDS = 30.0  # for a new engine to take the run's lock
+TITLE_CELLS = 28
+LONGER = ("training.max_steps", "training.num_train_epochs")  # what a complete run may be gone on with for
+
+
+def ls(as_json: bool) -> int:
+    """List all runs, the live ones first."""
+    runs = sorted((run for run in list_runs() if not run.draft), key=lambda run: not run.alive)
+    now = time.time()
+    if as_json:
+        print(msgspec.json.encode([_as_values(run, now) for run in runs]).decode())
+        return DONE
+    if not runs:
+        complain(_("There are no runs yet. Start one with: loris, or loris run SPEC.yaml"))
+        return DONE
+    rows = [_row(run, now) for run in runs]
+    heads = (_("RUN"), _("TITLE"), _("STATE"), _("STEP"), _("LOSS"), _("TIME"), _("COST"), _("MODEL"))
+    shown = [column for column in range(len(heads)) if any(row[column] for row in rows)]
+    widths = [max(cell_len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
+    for row in (heads, *rows):
+        print("  ".join(set_cell_size(row[column], widths[column]) for column in shown).rstrip())
+    return DONE
+
+
+def _row(run: RunSummary, now: float) -> tuple[str, ...]:
+    seconds, title = seconds_so_far(run, now), visible(run.title)
+    more = _("(frozen)") if run.frozen else f"({_(LOST[run.lost])})" if run.lost else ""
+    return (
+        ("* " if run.alive else "  ") + visible(run.name),
+        "" if run.title in run.name else set_cell_size(title, min(cell_len(title), TITLE_CELLS)),
+        f"{_(STATES[run.state])} {more}".rstrip(),
+        f"{run.steps}/{run.total_steps}" if run.total_steps else "",
+        "" if run.loss is None else f"{run.loss:.4f}",
+        duration(seconds) if seconds else "",
+        cost_words(seconds) if seconds else "",
+        visible(run.model.rstrip("/").rpartition("/")[2]),
+    )
+
+
+def _as_values(run: RunSummary, now: float) -> dict[str, object]:
+    seconds = seconds_so_far(run, now)
+    return {
+        "name": run.name, "path": str(run.folder.path), "title": run.title, "note": run.note,
+        "model": run.model, "dataset": run.dataset, "state": run.state, "alive": run.alive, "frozen": run.frozen,
+        "lost": run.lost,
+        "step": run.steps, "total_steps": run.total_steps, "loss": run.loss, "checkpoint": run.checkpoint,
+        "trained": run.trained, "started": run.started, "seconds": seconds, "cost": cost_of(seconds),
+        "currency": load_settings().currency,
+    }  # fmt: skip
+
+
+def status(name: str, as_json: bool) -> int:
+    """Tell everything of one run."""
+    try:
+        run = find_run(name)
+    except NoSuchRun as error:
+        return _no_such_run(error)
+    found = status_of(run.folder, run)
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        print("\n".join(status_lines(found)))
+    return DONE
+
+
+def logs(name: str, follow: bool) -> int:
+    """Print the log's end; with `follow`, go on until the engine is gone."""
+    try:
+        run = find_run(name)
+    except NoSuchRun as error:
+        return _no_such_run(error)
+    log = LogFollower(run.folder)
+    while True:
+        gone = not is_alive(run.folder)  # asked first: what was written last is then there to read
+        for line in log.poll():
+            print(visible(line), flush=follow)
+        if log.behind:
+            continue
+        if gone or not follow:
+            break
+        time.sleep(FOLLOW_SECONDS)
+    if log.partial:
+        print(visible(log.partial))
+    return DONE
+
+
+def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
+    """Stop a run, wait until its engine is gone and say what survived."""
+    try:
+        run = find_run(name, live_only=True)
+    except NoSuchRun as error:
+        return _no_such_run(error)
+    if not run.alive:
+        print(_("{run} is not running.").format(run=visible(run.name)))
+        print("\n".join(survived_lines(status_survived(run))))
+        return DONE
+    seconds = GRACE_SECONDS[mode] if grace is None else grace
+    forced = False
+
+    def tell(phase: Phase) -> None:
+        nonlocal forced
+        forced = forced or phase == "force"
+        complain(f"{visible(run.name)}: {phase_words(phase, seconds)}")
+
+    survived = asyncio.run(stop(run.folder, mode, tell, grace))
+    if is_alive(run.folder):
+        complain(_("{run} could not be ended: its process takes no signal.").format(run=visible(run.name)))
+        return FAILED
+    ended = _("{run} was ended by force.") if forced else _("{run} has stopped.")
+    print(ended.format(run=visible(run.name)))
+    print("\n".join(survived_lines(survived)))
+    return FAILED if forced else DONE
+
+
+def status_survived(run: RunSummary) -> Survived:
+    """What is whole on disk, every byte looked at."""
+    from engine.runs.lock_owner import survived
+
+    return survived(run.folder)
+
+
+def resume_run(name: str, changes: list[str]) -> int:
+    """Go on with a run in the background; returns once its engine is there."""
+    try:
+        run = find_run(name)
+    except NoSuchRun as error:
+        return _no_such_run(error)
+    if run.alive:
+        complain(_("{run} is running: look at it with loris attach.").format(run=visible(run.name)))
+        return BAD_INPUT
+    if run.state == "completed" and not any(change.startswith(LONGER) for change in changes):
+        complain(_("{run} is complete: there is nothing to go on with.").format(run=visible(run.name)))
+        return BAD_INPUT
+    try:
+        wanted = tuple(map(parse_change, changes))
+    except ValueError as error:
+        complain(_("Write a change as training.max_steps=200, not {text}").format(text=visible(str(error))))
+        return BAD_INPUT
+    try:
+        resume(run.folder, wanted, run.checkpoint or 0)
+    except SpecError as error:
+        for line in error_lines(error.path or Path(run.folder.spec), error.errors):
+            complain(line)
+        return BAD_INPUT
+    except OSError as error:
+        reason = say(N_("The engine could not be started: {reason}"), reason=error.strerror or str(error))
+        complain(visible(render(reason)))
+        return FAILED
+    give_up = time.monotonic() + START_SECONDS
+    while not is_alive(run.folder) and time.monotonic() < give_up:
+        time.sleep(0.1)
+    if not is_alive(run.folder):
+        complain(_("The engine did not start. The end of its log:"))
+        with suppress(OSError):
+            logs(str(run.folder.path), follow=False)
+        return FAILED
+    step = summarise(run.folder).checkpoint
+    said = _("Resumed from step {step}.").format(step=step) if step else _("Started again from the first step.")
+    print(said + " " + _("Watch it with: loris attach {run}").format(run=visible(run.name)))
+    return DONE
+
+
+def _no_such_run(error: NoSuchRun) -> int:
+    complain(visible(str(error)))
+    return BAD_INPUT

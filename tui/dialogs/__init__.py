@@ -1,0 +1,1 @@
+"""Modal dialogs. Each returns what was chosen; what follows is the caller's."""

@@ -1,0 +1,121 @@
+"""Says what fills a role of the examples: a column, a text for every row, or a template of columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import OptionList, Static
+
+from engine.config.fields import did_you_mean
+from engine.dataset.mapping import columns_in
+from tui.dialogs.modal import Modal
+from tui.text.sanitize import visible
+from tui.text.translation import _
+from tui.widgets.editors import Chosen, Edited, LineEditor
+from tui.widgets.list_box import ListBox
+
+SAMPLE_CHARACTERS = 40
+Render = Callable[[str], Content]
+
+
+class MappingDialog(Modal[str]):
+    """The result is what to write into the role's field. `usual`: a value that is no column, such as auto.
+
+    `render`: an example as it would be with another filler, for the preview.
+    """
+
+    DEFAULT_CSS = """
+    MappingDialog ListBox.-textual-compact { max-height: 9; margin: 1 0 0 0; }
+    MappingDialog #example { height: auto; max-height: 6; background: $panel; padding: 0 1; margin-top: 1; }
+    MappingDialog #example Static { height: auto; }
+    MappingDialog .label { color: $text-muted; margin-top: 1; height: auto; }
+    """
+
+    def __init__(
+        self, title: str, columns: Sequence[str], row: dict[str, Any], current: str, usual: str, render: Render
+    ) -> None:
+        super().__init__()
+        self._title_text, self._columns, self._row, self._render_example = title, tuple(columns), row, render
+        self._current = current
+        # (what to write, how it is called, a sample)
+        self._options = [(name, visible(name), _sample(row.get(name))) for name in self._columns]
+        if usual and usual not in self._columns:
+            self._options.insert(0, (usual, _("{name}: found in the data").format(name=usual), ""))
+        self._options.append(("", _("nothing"), ""))
+        self._editor = LineEditor(current, placeholder=_("empty"), id="filler")
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(self._title_text, markup=False, classes="title")
+            yield ListBox()
+            yield Static(
+                _("Or write: {example} joins columns; = and a text gives it to every row.").format(
+                    example="{title}\\n{body}"
+                ),
+                markup=False,
+                classes="label",
+            )
+            yield self._editor
+            yield Static("", markup=False, classes="error")
+            with VerticalScroll(id="example", can_focus=False):
+                yield Static("", markup=False, id="example-text")
+            yield Static(_("Enter takes it, Esc closes."), markup=False, classes="note")
+
+    def on_mount(self) -> None:
+        box = self.query_one(ListBox)
+        box.add_options([_line(name, sample) for _value, name, sample in self._options])
+        values = [value for value, _name, _sample in self._options]
+        known = self._current in values
+        box.highlighted = values.index(self._current) if known else 0
+        (box if known else self._editor).focus()
+        self._show(self._current)
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        if self.focused is event.option_list:
+            self._show(self._options[event.option_index][0])
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._options[event.option_index][0])
+
+    def on_edited(self, event: Edited) -> None:
+        event.stop()
+        self._show(str(event.value))
+
+    def on_chosen(self, event: Chosen) -> None:
+        event.stop()
+        if not self._wrong(self._editor.typed):
+            self.dismiss(self._editor.typed)
+
+    def _wrong(self, filler: str) -> str:
+        """What is wrong with a text that was typed; empty when it is fine."""
+        if filler.startswith("=") or filler in [value for value, _name, _sample in self._options]:
+            return ""
+        for name in columns_in(filler):
+            if name not in self._columns:
+                words = _("There is no column {name}.").format(name=visible(name))
+                near = did_you_mean(name, list(self._columns))
+                return words + (" " + _("Did you mean {near}?").format(near=visible(near)) if near else "")
+        return ""
+
+    def _show(self, filler: str) -> None:
+        wrong = self._wrong(filler)
+        error = self.query_one(".error", Static)
+        error.update(wrong)
+        error.set_class(bool(wrong), "-shown")
+        self.query_one("#example").display = not wrong
+        if not wrong:
+            self.query_one("#example-text", Static).update(self._render_example(filler))
+
+
+def _line(name: str, sample: str) -> Content:
+    return Content.assemble((name, "bold"), ("  " + sample, "dim"))
+
+
+def _sample(value: Any) -> str:
+    """The start of a value, on one line."""
+    text = " ".join(visible(value if isinstance(value, str) else "" if value is None else str(value)).split())
+    return text if len(text) <= SAMPLE_CHARACTERS else text[: SAMPLE_CHARACTERS - 1] + "…"

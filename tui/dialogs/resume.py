@@ -1,0 +1,149 @@
+"""What a run goes on from, which of its settings may be changed for that, and why the others may not."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import OptionList, Static
+from textual.widgets.option_list import Option
+
+from engine.client.resume import with_changes
+from engine.config.fields import FieldError, field_info
+from engine.config.resume_rules import may_change, refusals, why_fixed
+from engine.config.run_spec import RunSpec
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import to_values
+from engine.protocol.events import Change
+from tui.dialogs.line import LineDialog
+from tui.dialogs.modal import Modal
+from tui.text.run import value_words
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
+from tui.widgets.list_box import ListBox
+
+GO = "go"
+# Of what may change, what has to do with going on: the rest can be changed at any time.
+SECTIONS = ("training", "model", "lora")
+HIDDEN = ("training.report_to", "training.output_dir")
+FIXED = (
+    (N_("Model"), "model.model_name"),
+    (N_("LoRA"), "lora.r"),
+    (N_("Dataset"), "dataset.path"),
+    (N_("Optimizer and the rest"), "training.learning_rate"),
+)
+
+
+def from_where(step: int, seen: int, total: int) -> str:
+    """Where it goes on. `step`: of the newest complete checkpoint, 0 without; `seen`: how far the run was."""
+    if not step:
+        return _("There is no complete checkpoint: it starts again from the first step.")
+    words = _("It goes on from the complete checkpoint of step {step} of {total}.").format(step=step, total=total)
+    if seen > step:
+        words += " " + _("The {count} steps after that are done again.").format(count=seen - step)
+    return words
+
+
+class ResumeDialog(Modal[tuple[Change, ...]]):
+    """The result is what the user changed; None is for leaving it. `run`: its title, made safe."""
+
+    DEFAULT_CSS = """
+    ResumeDialog > Vertical { width: 90; }
+    ResumeDialog ListBox.-textual-compact { height: auto; max-height: 50vh; margin: 1 0; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("r", "resume", N_("Resume"), show=False)]
+
+    def __init__(self, run: str, spec: RunSpec, step: int, seen: int, total: int) -> None:
+        super().__init__()
+        self._run, self._spec, self._step = run, spec, step
+        self._where = from_where(step, seen, total)
+        self._changes: dict[str, str | bool] = {}
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(_("Resume {run}").format(run=self._run), markup=False, classes="title")
+            yield Static(self._where, markup=False, classes="note")
+            yield ListBox()
+            yield Static("", markup=False, classes="error")
+            yield Static(_("Enter changes a setting, r resumes, Esc leaves."), markup=False, classes="note")
+
+    def on_mount(self) -> None:
+        self._fill()
+        self.query_one(ListBox).focus()
+
+    def _fill(self) -> None:
+        box = self.query_one(ListBox)
+        at = box.highlighted
+        box.clear_options()
+        go = _("Resume with these settings") if self._changes else _("Resume")
+        box.add_option(Option(Content.styled("▶ " + go, "bold"), id=GO))
+        box.add_option(Option(Content.styled(_("May be changed"), "bold $text-primary"), disabled=True))
+        values = to_values(self._spec)
+        for path in (path for path in may_change(SECTIONS) if path not in HIDDEN):
+            section, _dot, key = path.partition(".")
+            value = value_words(values[section][key])
+            if path in self._changes:
+                value += " → " + value_words(self._changes[path])
+            title = _(field_info(path).title)
+            style = "bold" if path in self._changes else ""
+            line = Content.assemble("  ", (title, style), (f" ({path})  ", "dim"), (visible(value), style))
+            box.add_option(Option(line, id=path))
+        box.add_option(Option(Content.styled(_("Stays as it is"), "bold $text-primary"), disabled=True))
+        for title, path in FIXED:
+            why = why_fixed(path)
+            box.add_option(Option(Content.assemble("  ", _(title), ": ", (render(why), "dim"))))  # to be read
+        box.highlighted = at or 0
+
+    def _errors(self) -> list[FieldError]:
+        """What is wrong with the changes."""
+        try:
+            new = with_changes(self._spec, self.changes)
+        except SpecError as error:
+            return error.errors
+        return refusals(self._spec, new, self._step) if self._step else []
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        return tuple(Change(field=path, value=value) for path, value in self._changes.items())
+
+    def _tell(self) -> bool:
+        """Show what is wrong; whether anything is."""
+        errors = self._errors()
+        shown = self.query_one(".error", Static)
+        shown.update(Content("\n".join(f"{one.field}: {visible(render(one.message))}" for one in errors)))
+        shown.set_class(bool(errors), "-shown")
+        return bool(errors)
+
+    def action_resume(self) -> None:
+        if not self._tell():
+            self.dismiss(self.changes)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        if event.option_id == GO:
+            self.action_resume()
+        elif event.option_id:
+            self._change(event.option_id)
+
+    @work(exclusive=True, group="change")
+    async def _change(self, path: str) -> None:
+        section, _dot, key = path.partition(".")
+        info, before = field_info(path), to_values(self._spec)[section][key]
+        now = self._changes.get(path, before)
+        typed: str | bool | None
+        if info.kind == "bool":
+            typed = not now
+        else:
+            title = f"{_(info.title)} ({path})"
+            typed = await self.app.push_screen_wait(LineDialog(title, "" if now is None else str(now)))
+        if typed is None:
+            return
+        if typed == before or typed == str(before):
+            self._changes.pop(path, None)
+        else:
+            self._changes[path] = typed
+        self._fill()
+        self._tell()

@@ -1,0 +1,135 @@
+"""Dialogs of the run's screens: a question before what cannot be undone, and the end of a failed run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Button, Static
+
+from tui.dialogs.modal import Modal
+from tui.text.translation import _
+
+
+class AskModal(Modal[bool]):
+    """Asks once. Escape and the button in focus mean no."""
+
+    DEFAULT_CSS = """
+    AskModal > Vertical { border: round $warning; padding: 0 2; }
+    AskModal Static { height: auto; margin-bottom: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "app.focus_previous", show=False),
+        Binding("right", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, title: str, words: str, yes: str, no: str) -> None:
+        super().__init__()
+        self._texts = title, words, yes, no
+
+    def compose(self) -> ComposeResult:
+        title, words, yes, no = self._texts
+        with Vertical():
+            yield Static(title, markup=False, classes="title")
+            yield Static(words, markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button(Content(no), id="no", compact=True)
+                yield Button(Content(yes), id="yes", variant="warning", compact=True)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(event.button.id == "yes")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that went wrong, in words made safe. `code`: as `loris status --json` has it. `hint` may be empty.
+
+    `changes`: settings with which it should work, a line each. `checkpoint`: the step to go on from, None when the
+    run cannot be resumed, 0 for one that would begin anew.
+    """
+
+    title: str
+    code: str
+    cause: str
+    hint: str
+    log: tuple[str, ...]
+    log_path: str
+    changes: tuple[str, ...] = ()
+    checkpoint: int | None = None
+
+
+WayOn = Literal["resume", "resume_changed", "wizard"]
+
+
+class FailureModal(Modal[WayOn]):
+    """The cause in a sentence, what to try, the end of the log and where the rest lies; buttons for ways on."""
+
+    DEFAULT_CSS = """
+    FailureModal > Vertical { width: 100; border: round $error; padding: 0 2; }
+    FailureModal Static { height: auto; }
+    FailureModal .title { color: $text-error; margin-bottom: 1; }
+    FailureModal .hint { margin-top: 1; text-style: bold; }
+    FailureModal .label { color: $foreground-muted; margin-top: 1; }
+    FailureModal VerticalScroll {
+        height: auto; max-height: 28vh; background: $panel; padding: 0 1; scrollbar-size-vertical: 1;
+    }
+    FailureModal VerticalScroll Static { text-wrap: nowrap; text-overflow: ellipsis; }
+    FailureModal .muted { color: $foreground-muted; }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "resume", show=False),
+        Binding("left", "app.focus_previous", show=False),
+        Binding("right", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__()
+        self._failure = failure
+
+    def compose(self) -> ComposeResult:
+        shown = self._failure
+        with Vertical():
+            yield Static(Content.assemble(shown.title, (f"  {shown.code}", "not bold dim")), classes="title")
+            yield Static(shown.cause, markup=False)
+            if shown.hint:
+                yield Static(_("What to try: {hint}").format(hint=shown.hint), markup=False, classes="hint")
+            for change in shown.changes:
+                yield Static("  → " + change, markup=False)
+            yield Static(_("The end of the log"), markup=False, classes="label")
+            with VerticalScroll(id="failure-log"):
+                yield Static("\n".join(shown.log) or _("The log is empty."), markup=False)
+            yield Static(_("All of it: {path}").format(path=shown.log_path), markup=False, classes="muted")
+            with Horizontal(classes="buttons"):
+                yield Button(_("Close"), id="close", variant="primary", compact=True)
+                if shown.checkpoint is not None and shown.changes:
+                    yield Button(_("Resume with these"), id="resume_changed", compact=True)
+                elif shown.checkpoint is not None:
+                    yield Button(_resume_words(shown.checkpoint), id="resume", compact=True)
+                if shown.changes:
+                    yield Button(_("New run with these"), id="wizard", compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one("#failure-log", VerticalScroll).scroll_end(animate=False)
+        self.query_one("#close", Button).focus()
+
+    def action_resume(self) -> None:
+        """The one key to go on, with the proposed changes where there are any."""
+        if self._failure.checkpoint is not None:
+            self.dismiss("resume_changed" if self._failure.changes else "resume")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        ways: dict[str | None, WayOn] = {
+            "resume": "resume",
+            "resume_changed": "resume_changed",
+            "wizard": "wizard",
+        }
+        self.dismiss(ways.get(event.button.id))
+
+
+def _resume_words(checkpoint: int) -> str:
+    return _("Resume from step {step}").format(step=checkpoint) if checkpoint else _("Start it again")

@@ -1,0 +1,69 @@
+"""The loss curves of several runs over each other. Each has a letter, so that it is told apart without colour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from engine.protocol.curve import Curve
+from tui.plots.curve_canvas import CURVE_INKS, Canvas, Frame, Series, by_column, draw_line, frame_of
+from tui.plots.loss_plot import LossPlot, Row, as_text
+from tui.text.translation import _
+
+LETTERS = "ABCDEF"
+BETWEEN_LETTERS = 18  # cells, at which a curve repeats its letter
+
+
+class OverlayPlot(LossPlot):
+    """Give it up to six curves with `show_curves`."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"loss-plot--{ink}" for ink in CURVE_INKS}
+    DEFAULT_CSS = """
+    OverlayPlot {
+        & .loss-plot--curve0 { color: $success; text-style: bold; }
+        & .loss-plot--curve1 { color: $warning; text-style: bold; }
+        & .loss-plot--curve2 { color: $accent; text-style: bold; }
+        & .loss-plot--curve3 { color: $error; text-style: bold; }
+        & .loss-plot--curve4 { color: $primary; text-style: bold; }
+        & .loss-plot--curve5 { color: $foreground; text-style: bold; }
+    }
+    """
+    curves: Sequence[Curve] = ()
+
+    def show_curves(self, curves: Sequence[Curve]) -> None:
+        """Draw these, without their noise."""
+        self.curves = curves
+        self._update()
+
+    def _picture(self, width: int, height: int) -> list[Row]:
+        series = [Series(curve.steps, curve.smooth) for curve in self.curves]
+        drawn = [one for one in series if len(one.steps)]
+        if not drawn:
+            return self._empty(width, height)
+        none = Series((), ())
+        frames = [frame_of(one, one, none, one.steps[-1]) for one in drawn]
+        frame = Frame(
+            min(one.low for one in frames),
+            max(one.high for one in frames),
+            max(one.last_step for one in frames),
+        )
+        ticks, gutter = self._levels(frame, height - 2)
+        canvas = Canvas(max(1, width - gutter), max(1, height - 2), self.braille)
+        for number, one in enumerate(series):
+            draw_line(canvas, one, frame, CURVE_INKS[number], LETTERS[number].lower())
+        for number, one in enumerate(series):
+            self._put_letters(canvas, one, frame, number)
+        legend = as_text([("  " + _("loss, smoothed"), "axis")], width)
+        return [legend, *self._with_axes(canvas, ticks, frame, gutter, width)][:height]
+
+    def _put_letters(self, canvas: Canvas, series: Series, frame: Frame, number: int) -> None:
+        """The curve's letter along it and at its end, at places of its own where curves lie on each other."""
+        width, height = canvas.dots
+        scale = 2 if canvas.braille else 1
+        next_at = (2 + number * BETWEEN_LETTERS // len(LETTERS)) * scale
+        columns = by_column(series, frame, width)
+        for place, (column, values) in enumerate(columns):
+            if column >= next_at or place == len(columns) - 1:
+                middle = sum(values) / len(values)
+                canvas.mark(column, frame.y(middle, height), CURVE_INKS[number], LETTERS[number])
+                next_at = column + BETWEEN_LETTERS * scale

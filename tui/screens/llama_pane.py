@@ -1,0 +1,123 @@
+"""Where llama.cpp is, whether it can be used, and the way to have it fetched and built."""
+
+from __future__ import annotations
+
+import asyncio
+
+from textual import work
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Button, Static
+
+from engine.export.llama_cpp import LlamaCpp, find_llama_cpp
+from tui.dialogs.run import AskModal
+from tui.state.llama_build import build, needs, question
+from tui.state.settings import llama_cpp_folder, remember_llama_cpp
+from tui.text.amounts import size
+from tui.text.export import llama_words
+from tui.text.sanitize import visible
+from tui.text.translation import _, render
+from tui.widgets.editors import LineEditor
+from tui.widgets.workers import Working
+
+
+class LlamaPane(Vertical, Working):
+    """Ask it for `folder`, and `await look()` for what is there. Posts `Built` when that changed by a build."""
+
+    DEFAULT_CSS = """
+    LlamaPane { height: auto; }
+    LlamaPane #llama { height: auto; width: 1fr; color: $foreground-muted; }
+    LlamaPane #llama.-wrong { color: $text-error; }
+    LlamaPane #fetch { display: none; margin-top: 0; }
+    LlamaPane #fetch.-shown { display: block; }
+    """
+
+    class Built(Message):
+        """A build has ended, well or not."""
+
+    def __init__(self) -> None:
+        super().__init__(id="llama-pane")
+        self._found: tuple[str, LlamaCpp] | None = None  # what was typed, and what is there
+        self._building = False
+        self._failed = ""  # why the last build came to nothing
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(classes="row"):
+            yield Static(_("llama.cpp"), markup=False)
+            placeholder = _("empty: where it is usually found")
+            yield LineEditor(llama_cpp_folder(), placeholder=placeholder, id="llama-folder")
+        yield Static(id="llama", markup=False)
+        yield Button(id="fetch", compact=True)
+
+    def on_mount(self) -> None:
+        self._building = build().going
+        self.set_interval(0.5, self._watch)
+
+    @property
+    def folder(self) -> str:
+        """As typed; empty where it is to be looked for."""
+        return self.query_one("#llama-folder", LineEditor).value.strip()
+
+    @property
+    def found(self) -> LlamaCpp | None:
+        """What the last look showed."""
+        return self._found[1] if self._found else None
+
+    async def look(self) -> LlamaCpp:
+        """What is there, looked at again only when something else was typed or built."""
+        typed = self.folder
+        if self._found is None or self._found[0] != typed:
+            if self._found is not None:
+                self._failed = ""  # something else was typed
+            self._found = typed, await asyncio.to_thread(find_llama_cpp, typed)
+            if self._found[1].error:
+                wanted = await asyncio.to_thread(needs)
+                label = _("Fetch and build it: {size}, {minutes} minutes")
+                self.query_one("#fetch", Button).label = Content(
+                    label.format(size=size(wanted.download_bytes), minutes=wanted.minutes)
+                )
+        found = self._found[1]
+        if not self._building:
+            self._say(self._failed or llama_words(found), found.error is not None)
+        self.query_one("#fetch").set_class(found.error is not None and not self._building, "-shown")
+        return found
+
+    def remember(self) -> None:
+        """Keep the folder for the next time, once it has shown to be of use."""
+        if self.found and not self.found.error and self.folder != llama_cpp_folder():
+            remember_llama_cpp(self.folder)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        self._ask()
+
+    @work(exclusive=True, group="ask")
+    async def _ask(self) -> None:
+        wanted = await asyncio.to_thread(needs)
+        if wanted.error:
+            self._say("✗ " + visible(render(wanted.error)), wrong=True)
+            return
+        asked = AskModal(_("Fetch and build llama.cpp?"), question(wanted), _("Fetch and build"), _("Not now"))
+        if await self.app.push_screen_wait(asked):
+            build().start()
+            self._building = True
+            self.query_one("#fetch").remove_class("-shown")
+            self.query_one("#llama-folder", LineEditor).focus()
+            self._watch()
+
+    def _watch(self) -> None:
+        if self._building and build().going:
+            self._say(build().words(), wrong=False)
+        elif self._building:
+            self._building, self._found = False, None
+            self._failed = "✗ " + build().failed if build().failed else ""
+            if not self._failed:
+                self.query_one("#llama-folder", LineEditor).put("")  # the one that was built is found by itself
+            self.post_message(self.Built())
+
+    def _say(self, words: str, wrong: bool) -> None:
+        status = self.query_one("#llama", Static)
+        status.update(words)
+        status.set_class(wrong, "-wrong")

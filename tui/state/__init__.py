@@ -1,0 +1,1 @@
+"""What the app holds between screens: draft, run, proof, settings. No widgets."""

@@ -1,0 +1,78 @@
+"""What the chat knows without a screen: who can answer, what each is sent, how an answer went."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.protocol.commands import ChatMessage, Done
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import RunSummary, list_runs
+from tui.state.run_session import Answer, EngineLink, Turn
+from tui.text.amounts import rate
+from tui.text.translation import _
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Who answers: the base model, the run's adapter, or the adapter of another run's folder."""
+
+    adapter: bool
+    other: str = ""
+
+    @property
+    def name(self) -> str:
+        if not self.adapter:
+            return _("base model")
+        return Path(self.other).name if self.other else _("with the adapter")
+
+
+BASE, ADAPTER = Speaker(False), Speaker(True)
+
+
+def can_adapt(link: EngineLink) -> bool:
+    """Whether something trained can answer: this run's adapter, or one that the model came with."""
+    return link.state.trained or bool(link.state.model and link.state.model.has_adapter)
+
+
+def ways(other: str) -> list[tuple[Speaker, ...]]:
+    """Who can be asked, in the order in which the key goes through them."""
+    found: list[tuple[Speaker, ...]] = [(ADAPTER,), (BASE,), (BASE, ADAPTER)]
+    return [*found, (ADAPTER, Speaker(True, other))] if other else found
+
+
+def other_runs(folder: RunFolder | None, model: str) -> list[RunSummary]:
+    """The other runs with an adapter on this model. Reads a little of each run: call it in a thread."""
+    return [run for run in list_runs() if run.trained and run.model == model and run.folder != folder]
+
+
+def messages_for(
+    before: tuple[Turn, ...], question: str, adapter: bool, other: str = ""
+) -> tuple[ChatMessage, ...]:
+    """The conversation as this model is to see it: its own answers where it gave some, else another's."""
+    messages = []
+    for turn in before:
+        given = [a for a in turn.answers if a.text and not a.failed]
+        mine = next((a for a in given if (a.adapter, a.other) == (adapter, other)), given[0] if given else None)
+        if mine:
+            messages += [ChatMessage("user", turn.question), ChatMessage("assistant", mine.text)]
+    return (*messages, ChatMessage("user", question))
+
+
+def best_answer(turns: list[Turn]) -> Answer | None:
+    """The last whole answer; of several beside each other the last one, which is the adapter's."""
+    given = [a for turn in turns for a in turn.answers if a.text and not a.failed]
+    return given[-1] if given else None
+
+
+def note(tokens: int, seconds: float, done: Done | None = None) -> str:
+    """How an answer went, or goes: its length, its speed, the room that is left."""
+    parts = [_("{count} tokens").format(count=tokens), rate(tokens, seconds)]
+    if done and done.finish_reason == "length":
+        parts.append(_("cut at {count} tokens").format(count=tokens))
+    elif done and done.finish_reason == "cancelled":
+        parts.append(_("stopped"))
+    if done and done.context_tokens:
+        used = done.prompt_tokens + done.tokens
+        parts.append(_("context {used}/{limit}").format(used=used, limit=done.context_tokens))
+    return " · ".join(part for part in parts if part)

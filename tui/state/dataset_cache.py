@@ -1,0 +1,81 @@
+"""Looks at datasets, remembering what was seen until something changes. Call it in a thread: it reads and waits."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from engine.config.places import is_hub_id, is_local, local_path
+from engine.config.run_spec import DatasetSpec
+from engine.config.sources import parse_split
+from engine.dataset.detection import detect
+from engine.dataset.peek import Peek, peek
+from engine.hub.search import DatasetPage, HubError, Rows, describe_dataset, first_rows
+from engine.messages.message import Message, say
+
+ROWS = 20
+
+
+def look(data: DatasetSpec) -> Peek | None:
+    """The first rows, how many there are, and what they are; None for what is neither here nor on the Hub.
+
+    Never raises. The Hub is asked only by `look_at_hub`.
+    """
+    if not is_local(data.path):
+        return None
+    try:
+        status = os.stat(local_path(data.path))
+        stamp = (status.st_mtime_ns, status.st_size)
+    except (OSError, ValueError):
+        stamp = (0, 0)
+    return _look(data, stamp)
+
+
+@lru_cache(maxsize=8)
+def _look(data: DatasetSpec, _stamp: tuple[int, int]) -> Peek:
+    return peek(data.path, ROWS, data)
+
+
+def look_at_hub(data: DatasetSpec) -> Peek | None:
+    """The first rows of a Hub dataset, from the start of its first file. None for what is no Hub id."""
+    if is_local(data.path) or not is_hub_id(data.path):
+        return None
+    split = parse_split(data.split)
+    try:
+        found = _hub_rows(data.path, data.name, data.revision, split.split if split else data.split)
+    except HubError as error:
+        return Peek(path=data.path, error=_with_hint(error))
+    rows = [dict(row) for row in found.rows]
+    return Peek(
+        path=data.path,
+        columns=found.columns,
+        rows=tuple(rows),
+        total=found.total or len(rows),
+        exact=found.total is not None,
+        detected=detect(rows, data) if rows else None,
+        format=detect(rows, data).kind if rows else "unknown",
+    )
+
+
+def hub_page(data: DatasetSpec) -> DatasetPage | None:
+    """The configurations and splits of a Hub dataset, as far as `look_at_hub` was told of them."""
+    try:
+        return _hub_page(data.path, data.revision) if is_hub_id(data.path) and not is_local(data.path) else None
+    except HubError:
+        return None
+
+
+@lru_cache(maxsize=8)
+def _hub_page(path: str, revision: str) -> DatasetPage:
+    return describe_dataset(path, revision)
+
+
+@lru_cache(maxsize=8)
+def _hub_rows(path: str, name: str, revision: str, split: str) -> Rows:
+    return first_rows(_hub_page(path, revision), name, split, ROWS)
+
+
+def _with_hint(error: HubError) -> Message:
+    if error.hint is None:
+        return error.message
+    return say("{message} {hint}", message=str(error.message), hint=str(error.hint))

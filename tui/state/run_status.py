@@ -1,0 +1,211 @@
+"""Everything there is to say of one run, for people and for scripts: `loris status`."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from engine.client.follow import Follower, LogFollower
+from engine.protocol.events import AnyEvent, Change
+from engine.protocol.state import RunState
+from engine.runs.exit_cause import lost, way_on
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import RunSummary, RunWord, summarise
+from tui.state.settings import load_settings
+from tui.text.amounts import duration, time_left
+from tui.text.run_states import STATES
+from tui.text.sanitize import visible
+from tui.text.translation import _, render
+
+LOG_LINES = 15
+
+
+class FailureReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a run cannot go on. `code`: for scripts. When the engine is gone before it was done, it is `killed`,
+    `rebooted`, `other_machine` or `terminated`. `exit_code`: None where it cannot be known."""
+
+    code: str
+    message: str
+    hint: str = ""
+    field: str = ""
+    stage: str = ""
+    exit_code: int | None = 1
+    changes: tuple[Change, ...] = ()
+    log: tuple[str, ...] = ()
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. Times in seconds; `started` and `last_event` since 1970. None where not known.
+
+    `seconds`: that its engines were there, which is what a rented card costs. `checkpoint`: the step of the newest
+    complete one, from which `loris resume` goes on.
+    """
+
+    name: str
+    path: str
+    title: str
+    note: str
+    model: str
+    dataset: str
+    state: RunWord
+    alive: bool
+    frozen: bool
+    step: int
+    total_steps: int
+    loss: float | None
+    eval_loss: float | None
+    checkpoint: int | None
+    trained: bool
+    started: float
+    last_event: float | None
+    seconds: float
+    training_seconds: float
+    seconds_left: float | None
+    cost: float | None
+    currency: str
+    resumed_from: int | None = None
+    stop_mode: str = ""
+    exit_code: int | None = None
+    failure: FailureReport | None = None
+
+
+def state_of(folder: RunFolder) -> RunState:
+    """The state after all events that are complete on disk."""
+    state, events = RunState(), Follower(folder)
+    while True:
+        found: list[AnyEvent] = events.poll()
+        for event in found:
+            state.apply(event)
+        if not events.behind:
+            return state
+
+
+def status_of(folder: RunFolder, run: RunSummary | None = None, now: float | None = None) -> Status:
+    """Read all of a run. Never raises for a damaged one."""
+    run = run or summarise(folder)
+    state = state_of(folder)
+    now = time.time() if now is None else now
+    seconds = seconds_of(state, run.alive, now)
+    return Status(
+        name=run.name,
+        path=str(folder.path),
+        title=run.title,
+        note=run.note,
+        model=run.model,
+        dataset=run.dataset,
+        state=run.state,
+        alive=run.alive,
+        frozen=run.frozen,
+        step=state.step.step if state.step else 0,
+        total_steps=state.training.total_steps if state.training else 0,
+        loss=state.step.loss if state.step else None,
+        eval_loss=state.eval_loss.values[-1] if len(state.eval_loss) else None,
+        checkpoint=run.checkpoint,
+        trained=run.trained,
+        started=run.started,
+        last_event=state.last_event.time if state.last_event else None,
+        seconds=seconds,
+        training_seconds=state.clock.training_seconds,
+        seconds_left=state.seconds_left if run.alive and state.stage == "training" else None,
+        cost=cost_of(seconds),
+        currency=load_settings().currency,
+        resumed_from=state.resumed.step if state.resumed else None,
+        stop_mode=state.stopped.mode if state.stopped else "",
+        exit_code=None if run.alive else _exit_code(run, state),
+        failure=_failure(folder, run, state),
+    )
+
+
+def seconds_of(state: RunState, alive: bool, now: float) -> float:
+    """How long the run's engines were there, up to `now` while one is. A clock that jumped back adds nothing."""
+    since = now - state.last_event.time if alive and state.last_event else 0.0
+    return state.clock.engine_seconds + max(0.0, since)
+
+
+def seconds_so_far(run: RunSummary, now: float) -> float:
+    """How long the run's engines were there; of a live one, up to now."""
+    return run.seconds + (max(0.0, now - run.last_event) if run.alive and run.last_event else 0.0)
+
+
+def cost_of(seconds: float) -> float | None:
+    """What so long costs at the price in the settings; None where none is set."""
+    price = load_settings().price_per_hour
+    return seconds / 3600 * price if price > 0 else None
+
+
+def cost_words(seconds: float) -> str:
+    """Such as "1.24 USD"; empty where no price is set."""
+    cost = cost_of(seconds)
+    return "" if cost is None else f"{cost:.2f} {visible(load_settings().currency)}".rstrip()
+
+
+def _exit_code(run: RunSummary, state: RunState) -> int | None:
+    if state.ended:
+        return state.ended.exit_code
+    why = lost(state, run.checkpoint)
+    return why.exit_code if why else None
+
+
+def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureReport | None:
+    failed = state.failed
+    if failed:
+        return FailureReport(
+            code=failed.code, message=render(failed.message), hint=render(failed.hint) if failed.hint else "",
+            field=failed.field, stage=failed.stage, exit_code=2 if failed.field else 1, changes=failed.changes,
+            log=log_tail(folder),
+        )  # fmt: skip
+    if run.broken and not run.alive:
+        return FailureReport(
+            code="adapter_broken", message=_("The adapter is not what was saved: the disk may have a fault."),
+            hint=render(way_on(run.checkpoint)), stage=state.stage, log=log_tail(folder),
+        )  # fmt: skip
+    if run.state == "interrupted" and (why := lost(state, run.checkpoint)):
+        return FailureReport(
+            code=why.code, message=render(why.message), hint=render(why.hint), stage=state.stage,
+            exit_code=why.exit_code, log=log_tail(folder),
+        )  # fmt: skip
+    if run.trained and not run.alive and state.stage == "exporting" and (why := lost(state, run.checkpoint)):
+        hint = _("The adapter is saved and whole; what was being saved beside it is not. Save it again: {command}")
+        return FailureReport(
+            code=why.code, message=render(why.message), hint=hint.format(command=f"loris export {run.name}"),
+            stage=state.stage, exit_code=why.exit_code, log=log_tail(folder),
+        )  # fmt: skip
+    return None
+
+
+def log_tail(folder: RunFolder, lines: int = LOG_LINES) -> tuple[str, ...]:
+    """The last lines of the log, made safe."""
+    log = LogFollower(folder)
+    found = log.poll()
+    return tuple(visible(line) for line in found[-lines:])
+
+
+def status_lines(status: Status) -> list[str]:
+    """The same for people, a fact a line."""
+    word = _(STATES[status.state])
+    if status.frozen:
+        word += " · " + _("frozen: its process is held up by a signal")
+    lines = [f"{visible(status.title)}  {word}", "  " + visible(status.path)]
+    lines.append("  " + visible(" · ".join(filter(None, (status.model, status.dataset)))))
+    if status.total_steps:
+        step = _("step {step}/{total}").format(step=status.step, total=status.total_steps)
+        loss = "" if status.loss is None else _("loss {loss}").format(loss=f"{status.loss:.4f}")
+        held = "" if status.eval_loss is None else _("held-out loss {loss}").format(loss=f"{status.eval_loss:.4f}")
+        lines.append("  " + " · ".join(filter(None, (step, loss, held))))
+    times = [_("time {time}").format(time=duration(status.seconds))]
+    if status.seconds_left is not None:
+        times.append(_("about {time} left").format(time=time_left(status.seconds_left)))
+    if cost := cost_words(status.seconds):
+        times.append(cost)
+    lines.append("  " + " · ".join(times))
+    if status.checkpoint is not None:
+        lines.append("  " + _("complete checkpoint of step {step}").format(step=status.checkpoint))
+    if status.note:
+        lines.append("  " + _("note: {note}").format(note=visible(status.note)))
+    if status.failure:
+        lines.append("  " + visible(status.failure.message))
+        if status.failure.hint:
+            lines.append("  " + visible(status.failure.hint))
+        lines += ["    " + line for line in status.failure.log]
+    return lines

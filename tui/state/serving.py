@@ -1,0 +1,67 @@
+"""Waits until the attached run's engine answers, and starts it again for an earlier run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from engine.messages.message import N_, Message, say
+from tui.state.run_session import EngineLink
+from tui.text.sanitize import visible
+from tui.text.translation import _, render
+
+POLL_SECONDS = 0.1
+WAITING = {
+    "starting": N_("the engine is starting: importing Unsloth takes 10 to 30 seconds"),
+    "loading": N_("the model is loading"),
+}
+
+
+class NotServing(Exception):
+    """No engine will answer. `message` says why."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
+        super().__init__(str(message))
+
+
+async def until_it_answers(link: EngineLink, tell: Callable[[str], None]) -> None:
+    """Return when the engine takes requests, or refuses them in its own words. Raises `NotServing`.
+
+    `tell` is given what is waited for, in words, as often as that changes.
+    """
+    launched, told = False, ""
+    while True:
+        state = link.state
+        if link.folder is None:
+            raise NotServing(say(N_("No run is open.")))
+        if link.being_served:
+            launched = True  # by this call, or by one that was given up
+        elif link.alive:
+            if not state.ended and not state.failed and state.stage not in WAITING:
+                return
+        elif launched:
+            failed = say(N_("The engine did not start. Its log says why: {path}"), path=str(link.folder.log))
+            raise NotServing(state.failed.message if state.failed else failed)
+        elif state.trained:
+            try:
+                link.serve()
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise NotServing(say(N_("The engine could not be started: {reason}"), reason=reason)) from error
+        elif state.failed:
+            raise NotServing(state.failed.message)
+        elif state.started or not link.warm:
+            raise NotServing(say(N_("No engine is running, and this run has no adapter to load.")))
+        words = _(WAITING["starting"] if link.being_served else WAITING.get(state.stage, WAITING["starting"]))
+        if state.stage in ("starting", "loading") and link.doing:
+            words += " · " + link.doing
+        if words != told:
+            told = words
+            tell(words)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def why(error: NotServing) -> str:
+    """The reason in the language in use, safe to show."""
+    return visible(render(error.message))

@@ -1,0 +1,76 @@
+"""What Loris remembers of a user from one login to the next. Not part of any run."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import msgspec
+
+from engine.config.spec_files import write_atomically
+from engine.runs.folder import LLAMA_CPP_VARIABLE, home
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """`language` is empty until the user has chosen one: then the locale decides.
+
+    `price_per_hour`: what this machine costs; 0 where nobody wants to know. `currency`: free text, such as USD.
+    `bell`: whether the terminal rings when training ends.
+    `llama_cpp`: the folder of the llama.cpp that makes GGUF files; empty to look for one.
+    """
+
+    language: str = ""
+    price_per_hour: float = 0.0
+    currency: str = ""
+    bell: bool = True
+    llama_cpp: str = ""
+
+
+def _path() -> Path:
+    return home()[1] / "settings.json"
+
+
+def load_settings() -> Settings:
+    """The settings, or the defaults where there are none or they cannot be read."""
+    try:
+        return msgspec.json.decode(_path().read_bytes(), type=Settings)
+    except (OSError, msgspec.DecodeError):
+        return Settings()
+
+
+def save_settings(settings: Settings) -> None:
+    """Remember these. A home that cannot be written costs the memory, not the session."""
+    try:
+        write_atomically(_path(), msgspec.json.encode(settings).decode())
+    except OSError:
+        return
+
+
+def llama_cpp_folder() -> str:
+    """The llama.cpp that the user has named: in the environment, as for Unsloth, or earlier in the Save screen."""
+    return os.environ.get(LLAMA_CPP_VARIABLE, "").strip() or load_settings().llama_cpp
+
+
+def name_llama_cpp() -> None:
+    """Tell engines that are started from here which llama.cpp the user named earlier."""
+    if folder := llama_cpp_folder():
+        os.environ[LLAMA_CPP_VARIABLE] = folder
+
+
+def remember_llama_cpp(folder: str) -> None:
+    """Name this one from now on, to engines that are started too; empty for none."""
+    os.environ.pop(LLAMA_CPP_VARIABLE, None)
+    if folder:
+        os.environ[LLAMA_CPP_VARIABLE] = folder
+    save_settings(msgspec.structs.replace(load_settings(), llama_cpp=folder))
+
+
+def parse_price(text: str) -> tuple[float, str] | None:
+    """(price, currency) of a text such as "1.20 USD" or "$2"; (0, "") of an empty one; None where it is neither."""
+    if not text.strip():
+        return 0.0, ""
+    found = re.fullmatch(r"([^\d.,-]*)(\d+(?:[.,]\d+)?)([^\d.,]*)", text.strip())
+    if not found:
+        return None
+    return float(found[2].replace(",", ".")), (found[1].strip() or found[3].strip())[:12]

@@ -1,0 +1,52 @@
+"""Conversations on disk: each turn into the run's folder, and a good answer among new training data."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engine.config.run_spec import GenerationSpec
+from engine.protocol.commands import ChatMessage
+from engine.runs.folder import RunFolder, home
+from tui.state.run_session import Turn
+
+
+def new_transcript(folder: RunFolder) -> Path:
+    """Where a conversation that begins now is to be kept."""
+    return folder.path / "chats" / time.strftime("%Y-%m-%d-%H%M%S.jsonl")
+
+
+def keep(path: Path, turn: Turn, generation: GenerationSpec) -> None:
+    """Add a turn to a transcript. Raises OSError."""
+    settings = msgspec.to_builtins(generation)
+    settings.pop("prompts", None)
+    answers = [
+        {
+            "who": "base" if not answer.adapter else answer.other or "adapter",
+            "text": answer.text, "note": answer.note, "failed": answer.failed,
+        }
+        for answer in turn.answers
+    ]  # fmt: skip
+    _append(path, {"time": time.time(), "question": turn.question, "answers": answers, "generation": settings})
+
+
+def collected(folder: RunFolder) -> Path:
+    """The file of good answers of a run: a dataset to train on."""
+    return home()[0] / "collected" / (re.sub(r"[^\w.-]+", "-", folder.name) + ".jsonl")
+
+
+def collect(path: Path, messages: Sequence[ChatMessage]) -> None:
+    """Add a conversation as an example of the messages format. Raises OSError."""
+    _append(path, {"messages": [{"role": m.role, "content": m.content} for m in messages]})
+
+
+def _append(path: Path, line: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")

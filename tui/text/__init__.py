@@ -1,0 +1,1 @@
+"""Words for what is shown: translation, amounts, runs, stages; and foreign text made harmless."""

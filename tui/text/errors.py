@@ -1,0 +1,40 @@
+"""Errors in words: on the command line one line each, where and what."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from engine.config.fields import FieldError
+from engine.config.spec_error import SpecError
+from engine.messages.message import Message
+from tui.text.sanitize import visible
+from tui.text.translation import render
+
+
+def complain(text: str) -> None:
+    """A line on standard error."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def with_hint(message: Message, hint: Message | None) -> str:
+    """What is wrong and, where that is known, what to do."""
+    return " ".join(render(part) for part in (message, hint) if part)
+
+
+def error_lines(path: Path, errors: list[FieldError]) -> list[str]:
+    """One line an error, as compilers write them: file:line: field: what to do."""
+    found = []
+    for error in errors:
+        place = f"{path}:{error.line}" if error.line else str(path)
+        parts = [place, error.field, " ".join(render(error.message).split())]
+        found.append(visible(": ".join(part for part in parts if part)))
+    return found
+
+
+def error_words(error: SpecError | OSError) -> str:
+    """What is wrong, for a notice: a line for each field, or for the file where it is about none."""
+    if isinstance(error, SpecError):
+        places = ((one, one.field or str(error.path or "")) for one in error.errors)
+        return "\n".join(": ".join(filter(None, (place, render(one.message)))) for one, place in places)
+    return error.strerror or str(error)

@@ -1,0 +1,105 @@
+"""What the report of a dataset's proof says, in sentences: for the screen and for `loris data`."""
+
+from __future__ import annotations
+
+from engine.protocol.data_report import AtLength, DataReport, ProofProgress, at_length
+from tui.text.amounts import count, size
+from tui.text.translation import N_, _, render
+
+BARS, BAR_WIDTH = 12, 30
+STAGES = {
+    "importing": N_("Starting: importing Unsloth takes 10 to 30 seconds"),
+    "tokenizer": N_("Loading the tokenizer"),
+    "reading": N_("Reading the data"),
+    "measuring": N_("Measuring"),
+}
+
+
+def progress_words(progress: ProofProgress) -> str:
+    """What is going on, and how far it is."""
+    words = _(STAGES[progress.stage])
+    if progress.total:
+        share = min(1.0, progress.done / progress.total)
+        return f"{words} {count(progress.done)}/{count(progress.total)} ({share:.0%})"
+    return f"{words} {count(progress.done)}" if progress.done else words
+
+
+def rows_words(report: DataReport) -> str:
+    """How many rows there are, how many of them are trained on, and how many were looked at."""
+    words = _rows_there(report)
+    if report.taken is not None:
+        words += _("; weights and sample make it {rows} to train on").format(rows=count(report.taken))
+    return words
+
+
+def _rows_there(report: DataReport) -> str:
+    if report.sampled:
+        words = (
+            _("{total} rows, {rows} of them looked at")
+            if report.exact
+            else _("about {total} rows, {rows} of them looked at")
+        )
+        return words.format(total=count(report.rows_total), rows=count(report.rows))
+    return _("{rows} rows").format(rows=count(report.rows_total))
+
+
+def format_words(report: DataReport) -> str:
+    return _("Format: {format}, {sure:.0%} sure. {why}").format(
+        format=report.variant, sure=report.confidence, why=render(report.why)
+    )
+
+
+def facts(report: DataReport) -> list[str]:
+    """What was measured, a line each."""
+    lines = [f"{report.path}: {rows_words(report)}", format_words(report)]
+    return [*lines, *numbers(report, at_length(report, report.max_seq_length))]
+
+
+def numbers(report: DataReport, now: AtLength) -> list[str]:
+    """The counts, a line each, with what a context length makes of them."""
+    share = report.learned_tokens / report.tokens if report.tokens else 0.0
+    lines = [
+        _("Tokens: {tokens}; {share:.0%} of them learned.").format(tokens=count(report.tokens), share=share),
+        *length_lines(now),
+        _("Rows: {empty} empty, {duplicates} duplicate, {bad} bad, {unlearned} with nothing to learn.").format(
+            empty=report.empty_rows, duplicates=report.duplicate_rows, bad=report.bad_rows,
+            unlearned=report.unlearned_rows,
+        ),
+    ]  # fmt: skip
+    if report.response_part:
+        lines.append(
+            _("Markers: question {question!r}, answer {answer!r}.").format(
+                question=report.instruction_part, answer=report.response_part
+            )
+        )
+    lines.append(
+        _("Measured in {seconds:.1f} s, with {memory} of memory at most.").format(
+            seconds=report.seconds, memory=size(report.peak_bytes)
+        )
+    )
+    return lines
+
+
+def length_lines(now: AtLength) -> list[str]:
+    """What a context length does."""
+    return [
+        _("At {length} tokens: {cut} rows are cut, {lost} lose their whole answer.").format(
+            length=now.length, cut=now.rows_cut, lost=now.answers_lost
+        ),
+        _("Padding is {padding:.0%} of the computing; packing would leave {packed:.0%} of it.").format(
+            padding=now.padding_share, packed=now.packed_share
+        ),
+    ]
+
+
+def bars(report: DataReport, number: int = BARS, width: int = BAR_WIDTH) -> list[tuple[int, int, int, str]]:
+    """(from, to, rows, bar) of a histogram of lengths."""
+    if not report.lengths:
+        return []
+    longest = report.lengths[-1][0]
+    step = max(1, -(-(longest + 1) // number))
+    counts = [0] * (longest // step + 1)
+    for tokens, rows in report.lengths:
+        counts[tokens // step] += rows
+    most = max(counts)
+    return [(n * step, (n + 1) * step - 1, rows, "#" * -(-rows * width // most)) for n, rows in enumerate(counts)]

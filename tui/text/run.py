@@ -1,0 +1,84 @@
+"""Says in plain sentences what a run will do, and in which settings two specs differ."""
+
+from __future__ import annotations
+
+from engine.config.fields import field_info
+from engine.config.presets import Difference
+from engine.config.run_spec import TARGET_MODULES, RunSpec
+from engine.protocol.events import Change
+from tui.text.sanitize import visible
+from tui.text.training import Amounts, sliced, training_words
+from tui.text.translation import _
+from tui.widgets.editors import escape, shown
+
+LONGEST_VALUE = 40
+
+
+def run_words(spec: RunSpec, rows: int) -> list[str]:
+    """A line on each part of the run. `rows`: in the dataset's file, or 0."""
+    data, lora, training = spec.dataset, spec.lora, spec.training
+    bits = _("in 4 bits") if spec.model.load_in_4bit else _("in full precision")
+    lines = [
+        _("Model: {model}, loaded {bits}, texts up to {length} tokens.").format(
+            model=spec.model.model_name, bits=bits, length=spec.model.max_seq_length
+        ),
+        _("Dataset: {path}, split {split}.").format(path=data.path, split=data.split)
+        + (" " + _("{rows} rows.").format(rows=rows) if rows else "")
+        + (" " + _("Only the answers are learned.") if data.train_on_responses_only else ""),
+        _("Adapter: rank {rank}, alpha {alpha}, on {layers} of {all} kinds of layers.").format(
+            rank=lora.r, alpha=lora.lora_alpha, layers=len(lora.target_modules), all=len(TARGET_MODULES)
+        ),
+        _("Training: learning rate {rate}.").format(rate=f"{training.learning_rate:g}")
+        + " "
+        + training_words(
+            Amounts(
+                training.per_device_train_batch_size,
+                training.gradient_accumulation_steps,
+                training.max_steps,
+                training.num_train_epochs,
+                round(sliced(rows, data.split) * (1 - data.test_size)),
+            )
+        ),
+    ]
+    then = [_("Then the adapter is saved.")]
+    if spec.export.merged_16bit:
+        then.append(_("The merged 16-bit model is written as well."))
+    if spec.export.gguf:
+        then.append(_("GGUF files are made: {names}.").format(names=", ".join(spec.export.gguf)))
+    if spec.export.push_to:
+        shut = _("private") if spec.export.push_private else _("public")
+        then.append(_("All of it is sent to the Hub: {repo} ({shut}).").format(repo=spec.export.push_to, shut=shut))
+    if spec.export.copy_to:
+        then.append(_("The results are copied to {folder}.").format(folder=spec.export.copy_to))
+    if spec.generation.prompts:
+        then.append(
+            _("Test prompts answered before and after: {count}.").format(count=len(spec.generation.prompts))
+        )
+    return [*lines, " ".join(then)]
+
+
+def differences_words(found: list[Difference]) -> list[str]:
+    """A heading and a line for each difference; a sentence where there is none."""
+    if not found:
+        return [_("All settings are as in the preset.")]
+    lines = [_("Changed from the preset:")]
+    for one in found:
+        title = _(field_info(one.field).title)
+        lines.append(f"• {title} ({one.field}): {value_words(one.before)} → {value_words(one.after)}")
+    return lines
+
+
+def change_words(change: Change) -> str:
+    """A setting and the value that it should have."""
+    try:
+        title = _(field_info(change.field).title)
+    except KeyError:
+        title = ""  # of an engine of another version
+    return visible(f"{title} ({change.field}): {value_words(change.value)}".lstrip())
+
+
+def value_words(value: object) -> str:
+    text = ", ".join(map(str, value)) if isinstance(value, tuple) else escape(shown(value))
+    if text == "":
+        return _("empty")
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

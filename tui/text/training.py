@@ -1,0 +1,91 @@
+"""What batch, steps and epochs come to, computed and put in words."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from tui.state.draft import Draft
+from tui.text.translation import _
+
+_SLICE = re.compile(r"\[(\d*):(\d*)(%?)\]")
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """`rows` and what follows from them are 0 while the number of rows is not known."""
+
+    batch: int
+    accumulation: int
+    max_steps: int
+    epochs: float
+    rows: int
+
+    @property
+    def effective(self) -> int:
+        return self.batch * self.accumulation
+
+    @property
+    def steps(self) -> int:
+        """The steps of the whole training; 0 when only the dataset could tell."""
+        if self.max_steps > 0:
+            return self.max_steps
+        return math.ceil(math.ceil(self.rows / self.effective) * self.epochs)
+
+    @property
+    def passes(self) -> float:
+        """How many times each row is seen; 0 when not known."""
+        return self.steps * self.effective / self.rows if self.rows else 0.0
+
+
+def amounts_of(draft: Draft, rows: int) -> Amounts:
+    """The amounts of a draft without errors; `rows`: of the whole file, or 0."""
+    return Amounts(
+        batch=draft["training.per_device_train_batch_size"],
+        accumulation=draft["training.gradient_accumulation_steps"],
+        max_steps=draft["training.max_steps"],
+        epochs=draft["training.num_train_epochs"],
+        rows=round(sliced(rows, draft["dataset.split"]) * (1 - draft["dataset.test_size"])),
+    )
+
+
+def sliced(rows: int, split: str) -> int:
+    """How many of `rows` a split such as train[:1000] or train[:10%] takes."""
+    found = _SLICE.search(split)
+    if not found or not rows:
+        return rows
+    unit = rows / 100 if found[3] else 1
+    start = round(int(found[1] or 0) * unit)
+    end = min(rows, round(int(found[2]) * unit) if found[2] else rows)
+    return max(0, end - start)
+
+
+def training_words(amounts: Amounts) -> str:
+    """Sentences on how much is trained, and which of steps and epochs counts."""
+    sentences = [
+        _("Each step learns from {effective} examples ({batch} × {accumulation}).").format(
+            effective=amounts.effective, batch=amounts.batch, accumulation=amounts.accumulation
+        )
+    ]
+    if amounts.max_steps > 0:
+        sentences.append(_("Training ends after {steps} steps; epochs do not count.").format(steps=amounts.steps))
+        if amounts.rows:
+            sentences.append(
+                _("That is each of the {rows} rows about {passes} times.").format(
+                    rows=amounts.rows, passes=f"{amounts.passes:.1f}"
+                )
+            )
+    elif amounts.rows:
+        sentences.append(
+            _("{epochs} epochs over {rows} rows are {steps} steps.").format(
+                epochs=f"{amounts.epochs:g}", rows=amounts.rows, steps=amounts.steps
+            )
+        )
+    else:
+        sentences.append(
+            _("Training ends after {epochs} epochs; the number of steps is known once the data is loaded.").format(
+                epochs=f"{amounts.epochs:g}"
+            )
+        )
+    return " ".join(sentences)
