@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from textual.filter import LineFilter
     from textual.screen import Screen
 
+    from engine.config.change import Change
     from engine.config.run_spec import RunSpec
-    from engine.protocol.events import Change
     from engine.runs.folder import RunFolder
     from tui.screens.base import LorisScreen
 

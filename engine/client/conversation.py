@@ -13,11 +13,12 @@ from engine.client.connection import Control
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
 from engine.client.launch import launch, new_run
+from engine.config.paths import runs_folder
 from engine.config.run_spec import ModelSpec, RunSpec
 from engine.messages.message import N_, Message, say
 from engine.protocol.commands import Shutdown
 from engine.protocol.state import RunState
-from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.folder import RunFolder
 from engine.runs.run_list import discard, is_alive
 
 POLL_SECONDS = 0.1

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config.fields import FieldError
+from engine.config.paths import runs_folder
 from engine.config.places import absolute_paths
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import save_spec
 from engine.messages.message import N_, say
 from engine.runs import pid_file
-from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.folder import RunFolder
 
 Mode = Literal["train", "wait", "serve", "resume"]
 

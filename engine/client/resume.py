@@ -1,17 +1,16 @@
-"""Goes on with a run whose engine is gone, with other settings where they may change."""
+"""Resumes a run whose engine is gone, with other settings where they may change."""
 
 from __future__ import annotations
 
 from engine.client.launch import launch
+from engine.config.change import Change
 from engine.config.check import build
 from engine.config.resume_rules import refusals
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec, save_spec, to_values
-from engine.protocol.events import Change
 from engine.protocol.state import RunState
 from engine.runs.folder import RunFolder
-from tui.text.translation import _
 
 
 def stopped_early(state: RunState) -> bool:
@@ -24,13 +23,6 @@ def resumable(state: RunState, checkpoint: int | None) -> bool:
     if state.started is None:
         return False
     return not state.trained or state.unsaved or (stopped_early(state) and checkpoint is not None)
-
-
-def going_on_words(step: int | None) -> str:
-    """Said when a run is taken up again from the checkpoint of this step."""
-    if step:
-        return _("Going on from step {step} …").format(step=step)
-    return _("Starting again from the first step …")
 
 
 def with_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from engine.config.change import Change
 from engine.config.run_spec import RunSpec
-from engine.protocol.events import Change
 
 SHORTEST = 256  # tokens; below that, most answers would be cut off
 

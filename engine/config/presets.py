@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 
 from engine.config.fields import FieldError, section_fields
+from engine.config.paths import user_presets_folder
 from engine.config.run_spec import SECTIONS, RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec, save_spec
 from engine.messages.message import N_, say
-from engine.runs.folder import user_presets_folder
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.export.plan import CHECKSUMS, taken
+from engine.export.plan import taken
 from engine.messages.message import N_, say
+from engine.runs.checksums import FILLING_LOCK
 from engine.runs.lock_file import hold
 from engine.runtime.failures import RunFailed
-
-_LOCK = ".loris-lock"  # held while the folder is being filled, so that one left by a killed engine is told apart
-_CHUNK = 1 << 20
 
 
 def sync(folder: Path) -> int:
@@ -62,9 +59,9 @@ def filling(target: Path, *, replace: bool = False) -> Iterator[Path]:
     handle = -1
     try:
         temporary.mkdir()
-        handle = hold(temporary / _LOCK)
+        handle = hold(temporary / FILLING_LOCK)
         yield temporary
-        (temporary / _LOCK).unlink()
+        (temporary / FILLING_LOCK).unlink()
         sync(temporary)
         _take_place(temporary, target, replace)
     except BaseException:
@@ -92,37 +89,13 @@ def remove_stale(parent: Path) -> list[Path]:
     removed = []
     with suppress(OSError):
         for path in parent.iterdir():
-            if not re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name) or not (path / _LOCK).is_file():
+            if not re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name) or not (path / FILLING_LOCK).is_file():
                 continue
             try:
-                handle = hold(path / _LOCK)
+                handle = hold(path / FILLING_LOCK)
             except OSError:
                 continue  # another engine is at work in it
             os.close(handle)
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path)
     return removed
-
-
-def write_checksums(folder: Path, tick: Callable[[str, int, int], None]) -> None:
-    """Write the SHA-256 of every file. `tick` gets the file's name, and bytes done and in all."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (_LOCK, CHECKSUMS))
-    total, done, lines = sum(path.stat().st_size for path in files), 0, []
-    for path in files:
-        digest = hashlib.sha256()
-        name = path.relative_to(folder).as_posix()
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-                done += len(chunk)
-                tick(name, done, total)
-        lines.append(f"{digest.hexdigest()}  {name}\n")
-    (folder / CHECKSUMS).write_text("".join(lines), "utf-8")
-
-
-def adapter_digest(folder: Path) -> str:
-    """The SHA-256 of an adapter's weights; empty when there are none."""
-    for name in ("adapter_model.safetensors", "adapter_model.bin"):
-        with suppress(OSError), (folder / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    return ""

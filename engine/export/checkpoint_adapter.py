@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 from engine.client.errors import ClientError
-from engine.export.atomic_folder import filling, write_checksums
+from engine.export.atomic_folder import filling
 from engine.export.plan import target_of
 from engine.messages.message import N_, say
 from engine.runs import manifest
+from engine.runs.checksums import write_checksums
 from engine.runs.folder import RunFolder
 from engine.runtime.failures import RunFailed
 

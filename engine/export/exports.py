@@ -11,7 +11,7 @@ from engine.config.quantizations import named
 from engine.config.run_spec import RunSpec
 from engine.export import ollama
 from engine.export.adapter import save_adapter
-from engine.export.atomic_folder import adapter_digest, filling, remove_stale, write_checksums
+from engine.export.atomic_folder import filling, remove_stale
 from engine.export.cancellation import Cancelled, ToolFailed, cancellable
 from engine.export.export_job import Work
 from engine.export.gguf import save_gguf
@@ -28,6 +28,7 @@ from engine.protocol import events as ev
 from engine.protocol.commands import Done, Export, ExportStep, Progress
 from engine.protocol.state import RunState, read_state
 from engine.runs import manifest
+from engine.runs.checksums import adapter_digest, write_checksums
 from engine.runs.folder import RunFolder
 from engine.runtime.control import Control, Job
 from engine.runtime.failures import RunFailed, explain

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.config.paths import LLAMA_CPP_VARIABLE, cache_folder
 from engine.messages.message import N_, Message, say
-from engine.runs.folder import LLAMA_CPP_VARIABLE, cache_folder
 
 QUANTIZERS = ("llama-quantize", "build/bin/llama-quantize", "quantize")
 CONVERTERS = ("unsloth_convert_hf_to_gguf.py", "convert_hf_to_gguf.py", "convert-hf-to-gguf.py")

@@ -11,9 +11,10 @@ from typing import Any
 from engine.export.atomic_folder import size_of
 from engine.export.cancellation import cancellable, run_tool
 from engine.export.export_job import Work
-from engine.export.plan import CHECKSUMS, no_gpu
+from engine.export.plan import no_gpu
 from engine.export.subprocess_env import environment
 from engine.model.loading import count_parameters
+from engine.runs.checksums import CHECKSUMS
 from engine.runtime.failures import RunFailed
 
 BUFFERS = ".buffers"  # where Unsloth puts what does not fit into the GPU's memory

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -11,14 +10,14 @@ from pathlib import Path
 from engine.config.quantizations import QUANTIZATIONS, UNQUANTIZED, export_name, named, wrong
 from engine.export.llama_cpp import find_llama_cpp
 from engine.messages.message import N_, Message, say
-from engine.preflight.check import unwritable
 from engine.protocol.events import ExportKind
 from engine.protocol.state import RunState
+from engine.runs.checksums import CHECKSUMS
+from engine.runs.disk_space import unwritable
 from engine.runs.folder import RunFolder
 
 MERGED_BITS = 16.0
 FOUR_BITS = 5.2  # 4 bits, their scales, and the embeddings, which stay at 16
-CHECKSUMS = "SHA256SUMS"  # in every folder that an export made; as `sha256sum --check` reads it
 SPARE = 1.02  # a file system's own needs
 
 
@@ -98,30 +97,6 @@ def already(
         and made.adapter_sha256 == adapter.adapter_sha256 != ""
         and (target / CHECKSUMS).is_file()
     )
-
-
-def damaged(folder: Path, suffix: str = "") -> list[str]:
-    """The files of an earlier export that are gone or not what they were; only those of this suffix, if given.
-
-    Reads them whole. Empty too where there are no checksums to go by.
-    """
-    try:
-        lines = (folder / CHECKSUMS).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []
-    return [
-        name
-        for digest, name in (line.split("  ", 1) for line in lines if "  " in line)
-        if name.endswith(suffix) and _sha256(folder / name) != digest
-    ]
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
 
 
 def target_of(kind: ExportKind, typed: str, folder: RunFolder, quantizations: tuple[str, ...] = ()) -> Path:

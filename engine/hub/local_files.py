@@ -11,9 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from engine.export.plan import damaged
 from engine.hub.upload_job import PushFailed
 from engine.messages.message import N_, Message, say
+from engine.runs.checksums import damaged
 
 CARD = "README.md"
 BLOCK = 1 << 20

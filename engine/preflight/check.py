@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 from engine.config.fields import FieldError
+from engine.config.paths import runs_folder
 from engine.config.places import is_hub_id, local_path
 from engine.config.quantizations import QUANTIZATIONS
 from engine.config.run_spec import RunSpec
@@ -17,7 +15,7 @@ from engine.export.llama_cpp import find_llama_cpp
 from engine.hub.errors import token_source
 from engine.messages.message import N_, Message, say
 from engine.preflight.model import check_model, merged_bytes
-from engine.runs.folder import runs_folder
+from engine.runs.disk_space import too_small, unwritable
 
 # The packages any one of which a tracker needs. They are not among Loris's own.
 TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "trackio": ("trackio",)}
@@ -45,7 +43,7 @@ def _check_folders(spec: RunSpec) -> list[FieldError]:
     output = local_path(spec.training.output_dir) if spec.training.output_dir else runs_folder()
     if message := unwritable(output):
         errors.append(FieldError("training.output_dir", message))
-    elif spec.export.merged_16bit and (message := _too_small(output, merged_bytes(spec.model))):
+    elif spec.export.merged_16bit and (message := too_small(output, merged_bytes(spec.model))):
         errors.append(FieldError("export.merged_16bit", message))
     elif spec.export.gguf and (message := _gguf(spec, output)):
         errors.append(FieldError("export.gguf", message))
@@ -61,7 +59,7 @@ def _gguf(spec: RunSpec, output: Path) -> Message | None:
     found = find_llama_cpp()
     merged = merged_bytes(spec.model)
     files = sum(merged * QUANTIZATIONS[name].bits / 16 for name in spec.export.gguf)
-    return found.error or found.lacks(spec.export.gguf) or _too_small(output, round(2 * merged + files))
+    return found.error or found.lacks(spec.export.gguf) or too_small(output, round(2 * merged + files))
 
 
 def _push(name: str) -> Message | None:
@@ -71,33 +69,3 @@ def _push(name: str) -> Message | None:
     if not token_source():
         return say(N_("Nobody is logged in to the Hub here. Log in with a token that may write: hf auth login"))
     return None
-
-
-def _existing(path: Path) -> Path:
-    """The path, or the nearest folder above it that exists."""
-    return next((p for p in (path, *path.parents) if os.path.lexists(p)), Path("/"))
-
-
-def unwritable(folder: Path) -> Message | None:
-    """Why nothing could be written in a folder, which need not exist yet; None when all is well."""
-    place = _existing(folder)
-    if not place.is_dir():
-        return say(N_("{path} is a file, not a folder."), path=str(place))
-    try:
-        # Only trying tells: permission bits say nothing of read-only mounts, quotas and full disks.
-        with tempfile.TemporaryDirectory(dir=place, prefix=".loris-"):
-            return None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        return say(N_("Nothing can be written in {folder}: {reason}."), folder=str(place), reason=reason)
-
-
-def _too_small(folder: Path, needed: int) -> Message | None:
-    """Why `needed` bytes do not fit into a folder's disk; None when they do."""
-    free = shutil.disk_usage(_existing(folder)).free
-    if needed <= free:
-        return None
-    return say(
-        N_("It takes about {needed} GB, and the disk of {folder} has {free} GB free."),
-        needed=round(needed / 1e9, 1), free=round(free / 1e9, 1), folder=str(folder),
-    )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from engine.config.change import Change
 from engine.messages.message import Message
 
 Stage = Literal[
@@ -258,13 +259,6 @@ class Answered(Event, frozen=True, kw_only=True):
     seconds: float
     finish_reason: Literal["eos", "length", "cancelled"]
     step: int | None = None
-
-
-class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """A setting to change, such as training.per_device_train_batch_size, and its new value."""
-
-    field: str
-    value: bool | int | float | str
 
 
 class Failed(Event, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""Where things lie: Loris's own folders, and the files of a run folder. The one home for every path."""
+"""The files of a run folder: the one home for their names."""
 
 from __future__ import annotations
 
@@ -7,34 +7,6 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-from platformdirs import user_cache_path, user_config_path, user_data_path
-
-
-def home() -> tuple[Path, Path]:
-    """(data, configuration) folders of this user. `LORIS_HOME` puts both in one place."""
-    if own := os.environ.get("LORIS_HOME"):
-        return Path(own).expanduser(), Path(own).expanduser()
-    return user_data_path("loris"), user_config_path("loris")
-
-
-LLAMA_CPP_VARIABLE = "UNSLOTH_LLAMA_CPP_PATH"  # names the llama.cpp to use, for Unsloth too
-
-
-def cache_folder() -> Path:
-    """What Loris can make again, such as a llama.cpp that it built."""
-    own = os.environ.get("LORIS_HOME")
-    return Path(own).expanduser() / "cache" if own else user_cache_path("loris")
-
-
-def runs_folder() -> Path:
-    """Where runs are made and listed. A run elsewhere (training.output_dir) is listed by a link from here."""
-    return home()[0] / "runs"
-
-
-def user_presets_folder() -> Path:
-    return home()[1] / "presets"
-
 
 SOCKET_BYTES = 107  # the most that a Unix socket's path may have
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from engine.client.errors import DiscardRefused
+from engine.config.paths import runs_folder
 from engine.messages.message import N_, say
 from engine.protocol.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.protocol.state import RunState, fold
 from engine.runs import manifest, pid_file
 from engine.runs.exit_cause import LostCode, lost
-from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.folder import RunFolder
 from engine.runs.labels import read_label
 from engine.runs.lock_file import hold
 from engine.runs.lock_owner import is_frozen

@@ -1,1 +1,1 @@
-"""What the engine's process consists of besides its work: events, control, socket server, recovery, end of a run."""
+"""What the engine's process consists of besides its work: events, control, socket server, recovery, the end."""

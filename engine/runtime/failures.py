@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from engine.config.change import Change
 from engine.hub.errors import causes, hub_problem
 from engine.messages.message import N_, Message, say
 from engine.protocol import events as ev
@@ -15,7 +16,7 @@ class RunFailed(Exception):
 
     def __init__(self, code: str, message: Message, hint: Message | None = None, field: str = "") -> None:
         super().__init__(str(message))
-        self.changes: tuple[ev.Change, ...] = ()  # settings with which it should work
+        self.changes: tuple[Change, ...] = ()  # settings with which it should work
         self.code, self.message, self.hint, self.field = code, message, hint, field
 
     def __reduce__(self) -> tuple[type[RunFailed], tuple[str, Message, Message | None, str]]:

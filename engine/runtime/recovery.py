@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import msgspec
 
+from engine.config.change import Change
 from engine.config.places import absolute_paths
 from engine.config.resume_rules import refusals
 from engine.config.run_spec import RunSpec
@@ -45,7 +46,7 @@ def tidy(folder: RunFolder) -> None:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def changed(spec: RunSpec, changes: tuple[ev.Change, ...]) -> RunSpec:
+def changed(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
     """The spec with these settings replaced."""
     for change in changes:
         section, _, field = change.field.partition(".")
@@ -79,7 +80,7 @@ def told_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
     )
 
 
-def smaller_setting(changes: tuple[ev.Change, ...]) -> ev.Notice:
+def smaller_setting(changes: tuple[Change, ...]) -> ev.Notice:
     """The notice that the engine goes on with less."""
     settings = ", ".join(f"{change.field} = {change.value}" for change in changes)
     message = say(N_("The memory ran out: going on with {settings}."), settings=settings)

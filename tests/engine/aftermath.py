@@ -10,9 +10,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from engine.export.atomic_folder import CHECKSUMS
 from engine.protocol import events as ev
 from engine.runs import manifest
+from engine.runs.checksums import CHECKSUMS
 from engine.runs.folder import RunFolder
 from tests.engine.process import Engine
 from tui.cli.main import main

@@ -16,9 +16,10 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.client.launch import MODE_ARGUMENTS, Mode
+from engine.config.paths import runs_folder
 from engine.config.run_spec import RunSpec
 from engine.runs import manifest
-from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 from tests.engine.process import PATIENCE, Engine
 from tests.tui import waiting

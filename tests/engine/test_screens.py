@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from engine.config.paths import LLAMA_CPP_VARIABLE
 from engine.config.run_spec import RunSpec
-from engine.export.atomic_folder import CHECKSUMS
 from engine.export.gguf_header import read_head
 from engine.export.llama_cpp import find_llama_cpp
-from engine.runs.folder import LLAMA_CPP_VARIABLE
+from engine.runs.checksums import CHECKSUMS
 from tests.engine.process import ENVIRONMENT, ROOT, Engine, changed
 from tests.engine.screens import until
 from tests.hub_stub import HubStub

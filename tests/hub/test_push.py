@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from engine.export.atomic_folder import write_checksums
 from engine.hub import upload
 from engine.hub.local_files import files_of
 from engine.hub.retry import resume_after_resets
@@ -25,6 +24,7 @@ from engine.hub.upload_errors import explain_push
 from engine.hub.upload_job import Progress, PushFailed, PushJob, Result
 from engine.hub.upload_process import Runner, scrub
 from engine.protocol.commands import Push
+from engine.runs.checksums import write_checksums
 from tests.hub_stub import HubStub
 
 TOKEN = "hf_PlantedTokenNobodyMaySee1234567890"

@@ -1,7 +1,7 @@
-"""The house in numbers: rooms, floors of imports, arrows between rooms, circles. `python -m tests.tools.structure [FOLDER]`.
+"""The house in numbers: rooms, floors of imports, arrows, circles. `python -m tests.tools.structure [FOLDER]`.
 
-A room is a package below `engine` or `tui`; what lies beside the rooms (`engine.session`, `tui.app`) is a room of its
-own. FOLDER is another checkout, to compare with; without it, this one is measured.
+A room is a package below `engine` or `tui`; what lies beside the rooms (`engine.session`, `tui.app`) is a room of
+its own. FOLDER is another checkout, to compare with; without it, this one is measured.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from textual.pilot import Pilot
 from engine.client.errors import EngineGone
 from engine.client.launch import Mode
 from engine.client.stop import Tell
+from engine.config.change import Change
 from engine.config.run_spec import DatasetSpec, ModelSpec, RunSpec
 from engine.messages.message import say
 from engine.protocol import events as ev
@@ -69,7 +70,7 @@ class FakeBackend:
     answer: Answer = _done
     frozen: bool = False
     kept: Survived = field(default_factory=lambda: Survived(None, False))
-    resumed: list[tuple[ev.Change, ...]] = field(default_factory=list)
+    resumed: list[tuple[Change, ...]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)  # modes, and force
 
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ class FakeBackend:
     def checkpoint(self, folder: RunFolder) -> int | None:
         return self.kept.checkpoint
 
-    def resume(self, folder: RunFolder, changes: tuple[ev.Change, ...]) -> RunSpec:
+    def resume(self, folder: RunFolder, changes: tuple[Change, ...]) -> RunSpec:
         self.launch(folder, "resume")
         self.resumed.append(changes)
         return SPEC
@@ -273,8 +274,8 @@ def failed() -> list[ev.AnyEvent]:
 
 
 CHANGES = (
-    ev.Change(field="training.per_device_train_batch_size", value=1),
-    ev.Change(field="training.gradient_accumulation_steps", value=8),
+    Change(field="training.per_device_train_batch_size", value=1),
+    Change(field="training.gradient_accumulation_steps", value=8),
 )
 
 

@@ -13,11 +13,12 @@ import pytest
 from textual.widgets import Input
 from textual.widgets._markdown import MarkdownFence
 
+from engine.config.paths import runs_folder
 from engine.config.spec_files import save_spec
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Done, Generate, ShowPrompt, Token
-from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.folder import RunFolder
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.test_chat import idle, speaks

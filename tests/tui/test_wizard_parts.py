@@ -21,7 +21,7 @@ from tui.state.draft import Draft
 from tui.state.model_catalogue import catalogue
 from tui.text.run import run_words
 from tui.text.training import Amounts, sliced, training_words
-from tui.widgets.editors import escape, unescape
+from tui.text.values import escape, unescape
 
 
 async def test_a_file_is_picked_by_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.config.paths import user_presets_folder
 from engine.config.presets import save_preset
 from engine.config.run_spec import RunSpec
-from engine.runs.folder import user_presets_folder
 from tui.cli import main, run
 from tui.text.translation import language
 

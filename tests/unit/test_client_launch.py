@@ -13,10 +13,11 @@ import pytest
 from engine.client import launch as launching
 from engine.client.follow import LogFollower
 from engine.client.launch import has_accelerator, launch, new_run, run_name
+from engine.config.paths import runs_folder
 from engine.config.run_spec import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
-from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.folder import RunFolder
 
 
 def elsewhere(spec: RunSpec, place: Path) -> RunSpec:

@@ -12,12 +12,13 @@ import pytest
 
 from engine.client.errors import DiscardRefused
 from engine.client.launch import launch, new_run
+from engine.config.paths import runs_folder
 from engine.config.run_spec import RunSpec, TrainingSpec
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import restarts
 from engine.runs import run_list as listing
-from engine.runs.folder import RunFolder, runs_folder
+from engine.runs.folder import RunFolder
 from engine.runs.run_list import discard, discard_drafts, is_alive, list_runs, summarise
 
 CARD = ev.Device(kind="cpu", name="c", total_bytes=1)

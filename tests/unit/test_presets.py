@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.config.paths import user_presets_folder
 from engine.config.presets import Preset, differences, find_preset, list_presets, save_preset, shipped_folder
 from engine.config.run_spec import LoraSpec, RunSpec, TrainingSpec
 from engine.config.spec_error import SpecError
-from engine.runs.folder import user_presets_folder
 
 MINE = RunSpec(training=TrainingSpec(max_steps=9, learning_rate=1e-5))
 

@@ -14,6 +14,7 @@ import pytest
 
 from engine.client import stop as stopping
 from engine.client.launch import launch, new_run
+from engine.config.change import Change
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec
 from engine.messages.message import say
@@ -142,7 +143,7 @@ def test_killed_says_so_and_how_to_go_on(folder: RunFolder, capsys: pytest.Captu
 
 
 def test_failure_carries_code_hint_and_fixes(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
-    change = ev.Change(field="training.per_device_train_batch_size", value=1)
+    change = Change(field="training.per_device_train_batch_size", value=1)
     failed = ev.Failed(code="out_of_memory", message=say("Full."), hint=say("Less."), changes=(change,))
     write(folder, *TRAINED, failed, ev.EngineEnded(exit_code=1))
     failure = status(capsys, folder.name)["failure"]

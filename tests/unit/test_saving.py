@@ -15,14 +15,15 @@ from typing import get_args
 import pytest
 
 from engine.config.quantizations import ALIASES, NEEDS_IMATRIX, QUANTIZATIONS, QuantizationName, named, wrong
-from engine.export.atomic_folder import filling, remove_stale, write_checksums
+from engine.export.atomic_folder import filling, remove_stale
 from engine.export.cancellation import Cancelled, ToolFailed, cancellable, run_tool
 from engine.export.gguf_header import NotGguf, read_head
 from engine.export.llama_cpp import find_llama_cpp, look_at
-from engine.export.plan import CHECKSUMS, damaged, plan, reusable
+from engine.export.plan import plan, reusable
 from engine.export.tool_errors import explain_tool
 from engine.protocol import events as ev
 from engine.protocol.state import RunState, fold
+from engine.runs.checksums import CHECKSUMS, damaged, write_checksums
 from engine.runs.folder import RunFolder
 from engine.runtime.failures import RunFailed
 from tui.cli.main import main

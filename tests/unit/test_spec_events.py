@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from engine.config.change import Change
 from engine.messages.message import Message, say
 from engine.protocol import events as ev
 from engine.protocol.curve import Curve
@@ -43,7 +44,7 @@ ONE_OF_EACH: list[ev.AnyEvent] = [
               seconds=1),
     ev.Answered(prompt="p", answer="a", adapter=True, tokens=1, seconds=1, finish_reason="eos"),
     ev.Failed(code="c", message=say("m"), hint=None, field="dataset.path", stage="preparing",
-              changes=(ev.Change(field="training.learning_rate", value=1e-4),)),
+              changes=(Change(field="training.learning_rate", value=1e-4),)),
     ev.EngineEnded(exit_code=2),
 ]  # fmt: skip
 

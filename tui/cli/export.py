@@ -17,7 +17,7 @@ from engine.client.serving import catch_up, served
 from engine.config.quantizations import export_name, named, repo_name, wrong
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
-from engine.export.plan import already, damaged, plan, target_of
+from engine.export.plan import already, plan, target_of
 from engine.hub.model_card import draft_card
 from engine.hub.push_target import check_target
 from engine.hub.search import HubError, license_of
@@ -26,6 +26,7 @@ from engine.protocol import commands as co
 from engine.protocol import events as ev
 from engine.protocol.events import ExportKind
 from engine.protocol.state import RunState
+from engine.runs.checksums import damaged
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 from tui.cli.llama_cpp import BAD_INPUT, CANCELLED, FAILED, SAVED, find_or_fetch

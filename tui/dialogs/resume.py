@@ -13,17 +13,17 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from engine.client.resume import with_changes
+from engine.config.change import Change
 from engine.config.fields import FieldError, field_info
 from engine.config.resume_rules import may_change, refusals, why_fixed
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import to_values
-from engine.protocol.events import Change
 from tui.dialogs.line import LineDialog
 from tui.dialogs.modal import Modal
-from tui.text.run import value_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
+from tui.text.values import value_words
 from tui.widgets.list_box import ListBox
 
 GO = "go"

@@ -8,8 +8,8 @@ from typing import Protocol, cast
 from textual.binding import ActiveBinding
 from textual.screen import Screen
 
+from engine.config.change import Change
 from engine.config.run_spec import RunSpec
-from engine.protocol.events import Change
 from engine.runs.folder import RunFolder
 from tui.state.draft import Draft
 from tui.state.proof_session import Proofs

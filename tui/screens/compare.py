@@ -26,10 +26,10 @@ from tui.plots.overlay_plot import LETTERS, OverlayPlot
 from tui.screens.base import LorisScreen
 from tui.state.run_status import cost_words, state_of
 from tui.text.amounts import duration
-from tui.text.run import value_words
 from tui.text.run_states import STATES
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _
+from tui.text.values import value_words
 from tui.widgets.top_bar import TopBar
 
 FEWEST, MOST = 2, len(LETTERS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from textual import work
 
 from engine.client.errors import ClientError
-from engine.client.resume import going_on_words, resumable
+from engine.client.resume import resumable
+from engine.config.change import Change
 from engine.config.spec_error import SpecError
 from engine.protocol.commands import Refused
-from engine.protocol.events import Change
 from engine.runs.exit_cause import lost
 from tui.dialogs.resume import ResumeDialog
 from tui.dialogs.run import Failure, FailureModal, WayOn
@@ -16,6 +16,7 @@ from tui.dialogs.stop import stop_question
 from tui.screens.base import LorisScreen
 from tui.state.draft import Draft
 from tui.text.errors import error_words
+from tui.text.resume import going_on_words
 from tui.text.run import change_words
 from tui.text.sanitize import visible
 from tui.text.stop import survived_lines

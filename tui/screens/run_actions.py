@@ -9,11 +9,10 @@ import msgspec
 from textual import work
 
 from engine.client.errors import ClientError
-from engine.client.resume import going_on_words
+from engine.config.change import Change
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
-from engine.protocol.events import Change
 from engine.runs.disk_usage import prunable, prune, size_of
 from engine.runs.labels import read_label, write_label
 from engine.runs.run_list import RunSummary, discard
@@ -24,6 +23,7 @@ from tui.dialogs.run import AskModal
 from tui.screens.base import LorisScreen
 from tui.state.draft import Draft
 from tui.text.amounts import size
+from tui.text.resume import going_on_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 

@@ -70,6 +70,6 @@ class TrainingScreen(WizardScreen):
             self.check()
 
     def checked(self, errors: dict[str, Message]) -> None:
-        amounts: Amounts | None = amounts_of(self.loris.draft, self._rows) if not errors else None
+        amounts: Amounts | None = amounts_of(self.loris.draft.__getitem__, self._rows) if not errors else None
         words = training_words(amounts) if amounts else ""
         self.query_one("#training-facts", Words).say(words)

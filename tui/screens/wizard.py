@@ -15,13 +15,14 @@ from textual.widget import Widget
 from textual.widgets import Footer, Static
 
 from engine.config.fields import FieldInfo, field_info
+from engine.config.run_spec import ModelSpec
 from engine.messages.message import Message
 from tui.dialogs.choose import ChooseDialog
 from tui.dialogs.help import HelpDialog
 from tui.screens.base import LorisScreen, PaletteEntry
 from tui.screens.messages import RunChanged
 from tui.screens.save_preset import save_dialog
-from tui.text.engine_stage import engine_words
+from tui.state.run_session import EngineLink
 from tui.text.translation import N_, _, render
 from tui.widgets.field import Field, field_id
 from tui.widgets.fold import Fold
@@ -46,6 +47,13 @@ def step_of(path: str) -> str:
     """The step on which a field stands; settings of a run's end, and its name, are on the review."""
     section = path.partition(".")[0]
     return MOVED.get(path, section if section in STEPS else "review")
+
+
+ENGINE_STAGES = {
+    "starting": N_("engine: starting …"),
+    "loading": N_("engine: loading the model …"),
+    "ready": N_("engine: ready"),
+}
 
 
 class Form(VerticalScroll, inherit_bindings=False):
@@ -313,3 +321,16 @@ class WizardScreen(LorisScreen):
     def commands(self) -> Iterable[PaletteEntry]:
         save: Callable[[], object] = self.action_save_preset
         yield _("preset: save"), _("Keep these settings under a name"), save
+
+
+def engine_words(link: EngineLink, wanted: ModelSpec | None) -> tuple[str, str]:
+    """(words, tone) with the tone "", "ready" or "failed"; no words without an early engine."""
+    if not link.warm:
+        return "", ""
+    if link.warm_model != wanted:
+        return _("engine: has another model"), ""
+    if link.state.failed:
+        return _("engine: failed: {why}").format(why=render(link.state.failed.message)), "failed"
+    if link.state.ended or link.lost:
+        return _("engine: ended by itself"), "failed"
+    return _(ENGINE_STAGES.get(link.state.stage, "")), "ready" if link.state.stage == "ready" else ""

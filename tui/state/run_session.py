@@ -18,6 +18,7 @@ from engine.client.follow import Follower, LogFollower
 from engine.client.launch import Mode, launch, new_run
 from engine.client.resume import resume
 from engine.client.stop import Tell, stop
+from engine.config.change import Change
 from engine.config.run_spec import GenerationSpec, ModelSpec, RunSpec
 from engine.protocol.commands import (
     AnyReply,
@@ -30,7 +31,7 @@ from engine.protocol.commands import (
     StopMode,
     Train,
 )
-from engine.protocol.events import AnyEvent, Change, EngineStarted
+from engine.protocol.events import AnyEvent, EngineStarted
 from engine.protocol.state import RunState
 from engine.runs import lock_owner, manifest
 from engine.runs.folder import RunFolder

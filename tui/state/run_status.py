@@ -7,7 +7,8 @@ import time
 import msgspec
 
 from engine.client.follow import Follower, LogFollower
-from engine.protocol.events import AnyEvent, Change
+from engine.config.change import Change
+from engine.protocol.events import AnyEvent
 from engine.protocol.state import RunState
 from engine.runs.exit_cause import lost, way_on
 from engine.runs.folder import RunFolder

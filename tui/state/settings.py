@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from engine.config.paths import LLAMA_CPP_VARIABLE, home
 from engine.config.spec_files import write_atomically
-from engine.runs.folder import LLAMA_CPP_VARIABLE, home
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

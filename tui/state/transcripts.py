@@ -11,9 +11,10 @@ from typing import Any
 
 import msgspec
 
+from engine.config.paths import home
 from engine.config.run_spec import GenerationSpec
 from engine.protocol.commands import ChatMessage
-from engine.runs.folder import RunFolder, home
+from engine.runs.folder import RunFolder
 from tui.state.run_session import Turn
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
+from engine.config.change import Change
 from engine.config.fields import field_info
 from engine.config.presets import Difference
 from engine.config.run_spec import TARGET_MODULES, RunSpec
-from engine.protocol.events import Change
 from tui.text.sanitize import visible
-from tui.text.training import Amounts, sliced, training_words
+from tui.text.training import amounts_of, training_words
 from tui.text.translation import _
-from tui.widgets.editors import escape, shown
-
-LONGEST_VALUE = 40
+from tui.text.values import value_words
 
 
 def run_words(spec: RunSpec, rows: int) -> list[str]:
@@ -30,15 +30,7 @@ def run_words(spec: RunSpec, rows: int) -> list[str]:
         ),
         _("Training: learning rate {rate}.").format(rate=f"{training.learning_rate:g}")
         + " "
-        + training_words(
-            Amounts(
-                training.per_device_train_batch_size,
-                training.gradient_accumulation_steps,
-                training.max_steps,
-                training.num_train_epochs,
-                round(sliced(rows, data.split) * (1 - data.test_size)),
-            )
-        ),
+        + training_words(amounts_of(lambda field: attrgetter(field)(spec), rows)),
     ]
     then = [_("Then the adapter is saved.")]
     if spec.export.merged_16bit:
@@ -75,10 +67,3 @@ def change_words(change: Change) -> str:
     except KeyError:
         title = ""  # of an engine of another version
     return visible(f"{title} ({change.field}): {value_words(change.value)}".lstrip())
-
-
-def value_words(value: object) -> str:
-    text = ", ".join(map(str, value)) if isinstance(value, tuple) else escape(shown(value))
-    if text == "":
-        return _("empty")
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 1] + "…"

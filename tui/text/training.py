@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from tui.state.draft import Draft
 from tui.text.translation import _
 
 _SLICE = re.compile(r"\[(\d*):(\d*)(%?)\]")
@@ -39,14 +40,14 @@ class Amounts:
         return self.steps * self.effective / self.rows if self.rows else 0.0
 
 
-def amounts_of(draft: Draft, rows: int) -> Amounts:
-    """The amounts of a draft without errors; `rows`: of the whole file, or 0."""
+def amounts_of(value: Callable[[str], Any], rows: int) -> Amounts:
+    """The amounts of a spec or a draft: `value` gives that of a field, `rows` is the whole file's, or 0."""
     return Amounts(
-        batch=draft["training.per_device_train_batch_size"],
-        accumulation=draft["training.gradient_accumulation_steps"],
-        max_steps=draft["training.max_steps"],
-        epochs=draft["training.num_train_epochs"],
-        rows=round(sliced(rows, draft["dataset.split"]) * (1 - draft["dataset.test_size"])),
+        batch=value("training.per_device_train_batch_size"),
+        accumulation=value("training.gradient_accumulation_steps"),
+        max_steps=value("training.max_steps"),
+        epochs=value("training.num_train_epochs"),
+        rows=round(sliced(rows, value("dataset.split")) * (1 - value("dataset.test_size"))),
     )
 
 

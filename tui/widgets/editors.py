@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -17,9 +16,9 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from tui.text.translation import N_, _
+from tui.text.values import escape, shown, unescape
 
 LONGEST = 100_000  # characters in a line: a whole file pasted by mistake would keep the screen busy for long
-_ESCAPED = re.compile(r"\\([\\nt])")
 FOCUSED = "$block-cursor-foreground on $block-cursor-background"
 
 
@@ -79,17 +78,6 @@ class LineEditor(Input):
         """Show another value, as if it had been typed."""
         self.value = escape(value) if self._escaped else value
         self.cursor_position = len(self.value)
-
-
-def escape(text: str) -> str:
-    """The text on one line: with the usual backslash signs for newline and tab."""
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
-
-
-def unescape(text: str) -> str:
-    """The text that `escape` made a line of."""
-    signs = {"\\": "\\", "n": "\n", "t": "\t"}
-    return _ESCAPED.sub(lambda found: signs[found[1]], text)
 
 
 class ChoiceEditor(Widget, can_focus=True):
@@ -206,10 +194,3 @@ class SeveralEditor(Widget, can_focus=True):
         if at < len(self.choices):
             self.at = at
             self.action_turn()
-
-
-def shown(value: Any) -> str:
-    """A value as YAML writes it."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)

@@ -17,6 +17,7 @@ from textual.widgets import Static
 from engine.config.fields import FieldInfo
 from tui.text.sanitize import visible
 from tui.text.translation import _
+from tui.text.values import shown
 from tui.widgets.editors import (
     ChoiceEditor,
     Chosen,
@@ -24,7 +25,6 @@ from tui.widgets.editors import (
     LineEditor,
     SeveralEditor,
     SwitchEditor,
-    shown,
 )
 from tui.widgets.text_block import TextBlock
 

@@ -10,7 +10,7 @@ from textual.widgets import Static
 from engine.config.fields import FieldInfo
 from tui.text.sanitize import visible
 from tui.text.translation import _
-from tui.widgets.editors import escape, shown
+from tui.text.values import escape, shown
 
 LONGEST_VALUE = 40
 

@@ -1,0 +1,62 @@
+"""The SHA-256 sums beside what an export made: written by Loris, checked by it or by `sha256sum --check`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+CHECKSUMS = "SHA256SUMS"  # in every folder that an export made
+FILLING_LOCK = ".loris-lock"  # held while a folder is filled, so that one left by a killed engine is told apart
+_CHUNK = 1 << 20
+
+
+def write_checksums(folder: Path, tick: Callable[[str, int, int], None]) -> None:
+    """Write the SHA-256 of every file. `tick` gets the file's name, and bytes done and in all."""
+    files = sorted(
+        path for path in folder.rglob("*") if path.is_file() and path.name not in (FILLING_LOCK, CHECKSUMS)
+    )
+    total, done, lines = sum(path.stat().st_size for path in files), 0, []
+    for path in files:
+        digest = hashlib.sha256()
+        name = path.relative_to(folder).as_posix()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                done += len(chunk)
+                tick(name, done, total)
+        lines.append(f"{digest.hexdigest()}  {name}\n")
+    (folder / CHECKSUMS).write_text("".join(lines), "utf-8")
+
+
+def damaged(folder: Path, suffix: str = "") -> list[str]:
+    """The files of an earlier export that are gone or not what they were; only those of this suffix, if given.
+
+    Reads them whole. Empty too where there are no checksums to go by.
+    """
+    try:
+        lines = (folder / CHECKSUMS).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    return [
+        name
+        for digest, name in (line.split("  ", 1) for line in lines if "  " in line)
+        if name.endswith(suffix) and _sha256(folder / name) != digest
+    ]
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
+def adapter_digest(folder: Path) -> str:
+    """The SHA-256 of an adapter's weights; empty when there are none."""
+    for name in ("adapter_model.safetensors", "adapter_model.bin"):
+        with suppress(OSError), (folder / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return ""

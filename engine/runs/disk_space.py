@@ -1,0 +1,40 @@
+"""Whether a folder can be written to, and whether something fits on its disk. It need not exist yet."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from engine.messages.message import N_, Message, say
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that exists."""
+    return next((p for p in (path, *path.parents) if os.path.lexists(p)), Path("/"))
+
+
+def unwritable(folder: Path) -> Message | None:
+    """Why nothing could be written in a folder, which need not exist yet; None when all is well."""
+    place = _existing(folder)
+    if not place.is_dir():
+        return say(N_("{path} is a file, not a folder."), path=str(place))
+    try:
+        # Only trying tells: permission bits say nothing of read-only mounts, quotas and full disks.
+        with tempfile.TemporaryDirectory(dir=place, prefix=".loris-"):
+            return None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return say(N_("Nothing can be written in {folder}: {reason}."), folder=str(place), reason=reason)
+
+
+def too_small(folder: Path, needed: int) -> Message | None:
+    """Why `needed` bytes do not fit into a folder's disk; None when they do."""
+    free = shutil.disk_usage(_existing(folder)).free
+    if needed <= free:
+        return None
+    return say(
+        N_("It takes about {needed} GB, and the disk of {folder} has {free} GB free."),
+        needed=round(needed / 1e9, 1), free=round(free / 1e9, 1), folder=str(folder),
+    )  # fmt: skip
