@@ -23,7 +23,7 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
 from engine.hub.upload_process import OFFLINE_MARK
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import machine
 from engine.runs.folder import RunFolder
@@ -105,7 +105,7 @@ def stay_off_the_hub(spec: RunSpec, waiting: bool, record: EventWriter) -> None:
     os.environ["HF_HUB_OFFLINE"] = os.environ[OFFLINE_MARK] = "1"
     wanted = [spec.model.model_name] if waiting else [spec.model.model_name, spec.dataset.path]
     if not all(is_local(name) for name in wanted):
-        message = say(N_("The Hugging Face Hub cannot be reached: only what is on this machine is used."))
+        message = say("The Hugging Face Hub cannot be reached: only what is on this machine is used.")
         record.emit(ev.Notice(code="hub_offline", message=message, level="warning"))
 
 
@@ -169,8 +169,8 @@ def open_server(folder: RunFolder, control: Control) -> Server:
     except (UnsafeFolder, OSError) as error:
         raise RunFailed(
             "no_socket",
-            say(N_("The engine cannot open its control socket: {reason}"), reason=str(error)),
-            say(N_("Set TMPDIR to a folder that only you can write to.")),
+            say("The engine cannot open its control socket: {reason}", reason=str(error)),
+            say("Set TMPDIR to a folder that only you can write to."),
         ) from error
 
 
@@ -182,7 +182,7 @@ def read_spec(folder: RunFolder) -> RunSpec:
         sys.stderr.write("\n".join([*error.lines(), ""]))
         first = error.errors[0]
         raise RunFailed(
-            "spec_invalid", first.message, say(N_("Correct spec.yaml in the run folder.")), first.field or "spec"
+            "spec_invalid", first.message, say("Correct spec.yaml in the run folder."), first.field or "spec"
         ) from None
 
 

@@ -96,15 +96,15 @@ class Session:
         if adapter and not (adapter / "adapter_config.json").is_file():
             raise RunFailed(
                 "adapter_missing",
-                say(N_("This run has no trained adapter.")),
-                say(N_("Train it first, or look in engine.log for why it ended.")),
+                say("This run has no trained adapter."),
+                say("Train it first, or look in engine.log for why it ended."),
                 "run",
             )
         if adapter and manifest.is_broken(adapter, hashes=True):
             raise RunFailed(
                 "adapter_broken",
-                say(N_("The adapter is not what was saved: the disk may have a fault.")),
-                say(N_("Resume the run: the adapter is saved again from its newest whole checkpoint.")),
+                say("The adapter is not what was saved: the disk may have a fault."),
+                say("Resume the run: the adapter is saved again from its newest whole checkpoint."),
             )
         try:
             self._loaded = loading.load(self._spec.model, self._record, adapter)
@@ -195,7 +195,7 @@ class Session:
                 if not told:
                     told = True
                     message = say(
-                        N_("The adapter is not saved yet: {reason} Make room in {folder}: Loris goes on trying."),
+                        "The adapter is not saved yet: {reason} Make room in {folder}: Loris goes on trying.",
                         reason=str(why.message), folder=str(self._folder.path),
                     )  # fmt: skip
                     self._record.emit(ev.Notice(code="save_waits", message=message, level="warning"))
@@ -233,7 +233,7 @@ class Session:
                 if self._record.stage == "ready" and self._folder.draft.exists() and control.orphaned:
                     control.shutdown.set()  # kept warm for a wizard that is gone: nobody will ever ask
                 elif control.idle_seconds > idle_limit() and not self._pushes.going:
-                    idle = say(N_("Nobody was connected for {minutes} minutes: the engine ends."),
+                    idle = say("Nobody was connected for {minutes} minutes: the engine ends.",
                                minutes=round(idle_limit() / 60, 1))  # fmt: skip
                     self._record.emit(ev.Notice(code="idle", message=idle))
                     control.shutdown.set()
@@ -264,7 +264,7 @@ class Session:
         spec = absolute_paths(command.spec)
         errors = check(spec) or check_inputs(spec)
         if spec.model != self._spec.model:
-            message = say(N_("Another model is loaded: start a new engine for this one."))
+            message = say("Another model is loaded: start a new engine for this one.")
             job.reply(Refused(id=command.id, code="model_changed", message=message, field="model.model_name"))
         elif errors:
             first = errors[0]
@@ -311,9 +311,9 @@ class Session:
 
     def _generate(self, job: Job, command: Generate) -> Done:
         if command.adapter and not self._loaded.has_adapter:
-            raise RunFailed("not_trained", say(N_("There is no adapter yet: train first.")))
+            raise RunFailed("not_trained", say("There is no adapter yet: train first."))
         if not command.messages:
-            raise RunFailed("malformed", say(N_("There is nothing to answer.")))
+            raise RunFailed("malformed", say("There is nothing to answer."))
         if job.cancelled.is_set():
             return Done(id=command.id, finish_reason="cancelled")
         other = command.adapter and command.other

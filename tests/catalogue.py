@@ -18,7 +18,7 @@ from tui.text.translation import LANGUAGES, LOCALE_FOLDER
 
 ROOT = Path(__file__).parent.parent
 HEADER = "# The texts of Loris, Apache-2.0. Brought up to date by tests/catalogue.py."
-KEYWORDS = {"_": None, "N_": None}
+KEYWORDS = {"_": None, "N_": None, "say": None}
 
 
 def texts() -> Iterator[tuple[str, str]]:

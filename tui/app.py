@@ -363,4 +363,4 @@ def _said(error: ClientError | OSError) -> Message:
     """Why something failed, in a sentence."""
     if isinstance(error, ClientError):
         return error.message
-    return say(N_("The engine could not be started: {reason}"), reason=error.strerror or str(error))
+    return say("The engine could not be started: {reason}", reason=error.strerror or str(error))

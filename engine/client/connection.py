@@ -13,7 +13,7 @@ import msgspec
 
 from engine.client.errors import CommandRefused, EngineGone
 from engine.config.places import absolute_paths, local_path
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol.commands import (
     MAX_REQUEST_BYTES,
     AnyReply,
@@ -58,7 +58,7 @@ class Request:
         reply = await self.replies.get()
         if reply is None:
             self._ended = True
-            raise EngineGone(say(N_("The engine went away before it answered.")))
+            raise EngineGone(say("The engine went away before it answered."))
         self._ended = isinstance(reply, Done | Refused)
         return reply
 
@@ -98,7 +98,7 @@ class Control:
                 return cls(*await asyncio.open_unix_connection(folder.socket, limit=MAX_REPLY_BYTES))
             except OSError as error:
                 if time.monotonic() >= give_up:
-                    message = say(N_("No engine is running for {run}."), run=folder.name)
+                    message = say("No engine is running for {run}.", run=folder.name)
                     raise EngineGone(message) from error
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -114,11 +114,11 @@ class Control:
         `EngineGone` when the connection has ended and `CommandRefused` for one that is too long.
         """
         if self._gone or self._writer.is_closing():
-            raise EngineGone(say(N_("The engine has ended.")))
+            raise EngineGone(say("The engine has ended."))
         self._last_id += 1
         line = encode(msgspec.structs.replace(_from_here(command), id=self._last_id)) + b"\n"
         if len(line) > MAX_REQUEST_BYTES:
-            raise CommandRefused(say(N_("This text is too long to send.")), code="too_long")
+            raise CommandRefused(say("This text is too long to send."), code="too_long")
         request = self._pending[self._last_id] = Request(self, self._last_id)
         self._writer.write(line)
         return request

@@ -15,7 +15,7 @@ from engine.client.follow import Follower
 from engine.client.launch import launch, new_run
 from engine.config.paths import runs_folder
 from engine.config.run_spec import ModelSpec, RunSpec
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.protocol.commands import Shutdown
 from engine.protocol.state import RunState
 from engine.runs.folder import RunFolder
@@ -80,9 +80,7 @@ class Conversation:
                 if self.state.ended is None and self.state.stage not in ("starting", "loading"):
                     return
             if gone and not events.behind:
-                raise NothingToAsk(
-                    say(N_("The engine did not start. Its log says why: {path}"), path=str(folder.log))
-                )
+                raise NothingToAsk(say("The engine did not start. Its log says why: {path}", path=str(folder.log)))
             if not told:
                 told = True
                 tell(self.state)
@@ -116,13 +114,13 @@ def find(target: str) -> tuple[RunFolder | None, Path | None]:
         if (path / "spec.yaml").is_file():
             run = RunFolder(Path(os.path.realpath(path)))
             if not (run.adapter / "adapter_config.json").is_file():
-                message = say(N_("The run {run} has no trained adapter."), run=run.name)
-                raise NothingToAsk(message, say(N_("Train it first: loris run SPEC.yaml")), True)
+                message = say("The run {run} has no trained adapter.", run=run.name)
+                raise NothingToAsk(message, say("Train it first: loris run SPEC.yaml"), True)
             return run, None
     if any((typed / name).is_file() for name in ("adapter_config.json", "config.json")):
         return None, typed.absolute()
     raise NothingToAsk(
-        say(N_('"{target}" is neither a run nor the folder of an adapter or model.'), target=target),
-        say(N_("A run's name is its folder's, below {folder}."), folder=str(runs_folder())),
+        say('"{target}" is neither a run nor the folder of an adapter or model.', target=target),
+        say("A run's name is its folder's, below {folder}.", folder=str(runs_folder())),
         True,
     )

@@ -17,7 +17,7 @@ from engine.config.places import absolute_paths
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import save_spec
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.runs import pid_file
 from engine.runs.folder import RunFolder
 
@@ -58,7 +58,7 @@ def new_run(spec: RunSpec) -> RunFolder:
         save_spec(folder.spec, spec)
     except OSError as error:
         message = say(
-            N_("Loris cannot make a run folder in {folder}: {reason}."),
+            "Loris cannot make a run folder in {folder}: {reason}.",
             folder=str(parent), reason=error.strerror or str(error),
         )  # fmt: skip
         raise SpecError(None, [FieldError("training.output_dir", message)]) from error

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine.config.run_spec import RunSpec
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol.data_report import AnyProof, DataReport, ProofFailed, ProofRequest, decode_proof, encode
 
 MOST_ROWS = 100_000  # of each source; a larger one is sampled
@@ -92,6 +92,6 @@ def _gone(number: int) -> ProofFailed:
     return ProofFailed(
         number=number,
         code="worker_gone",
-        message=say(N_("The process that looks at the data ended without a word.")),
-        hint=say(N_("Most often the memory ran out: free some, or take a smaller sample.")),
+        message=say("The process that looks at the data ended without a word."),
+        hint=say("Most often the memory ran out: free some, or take a smaller sample."),
     )

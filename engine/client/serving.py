@@ -10,7 +10,7 @@ from engine.client.connection import Control
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
 from engine.client.launch import launch
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol.commands import Shutdown
 from engine.protocol.events import Stage
 from engine.protocol.state import RunState
@@ -54,10 +54,10 @@ async def served(
             if state.stage == "serving":
                 break
             if gone:
-                message = say(N_("The engine ended before it could answer. Its log: {path}"), path=str(folder.log))
+                message = say("The engine ended before it could answer. Its log: {path}", path=str(folder.log))
                 raise ClientError(message)
             if not process and state.stage in ("ready", "preparing", "training"):
-                raise ClientError(say(N_("This run is being trained: wait until it is done.")))
+                raise ClientError(say("This run is being trained: wait until it is done."))
             if state.stage != told:
                 told = state.stage
                 tell(told)

@@ -9,7 +9,7 @@ from engine.config.fields import FieldError, did_you_mean, parse_field, section_
 from engine.config.prompt_templates import placeholders
 from engine.config.run_spec import SECTIONS, RunSpec
 from engine.config.sources import parse_source
-from engine.messages.message import N_, say
+from engine.messages.message import say
 
 
 def build(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldError]]:
@@ -33,7 +33,7 @@ def build(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldError]]:
             errors.append(
                 FieldError(
                     section,
-                    say(N_('This is a block of settings: write "{name}:" and indent them.'), name=section),
+                    say('This is a block of settings: write "{name}:" and indent them.', name=section),
                 )
             )
     if errors:
@@ -65,10 +65,8 @@ def _section(
 
 def _unknown(path: str, key: str, known: list[str]) -> FieldError:
     if near := did_you_mean(key, known):
-        return FieldError(path, say(N_('Unknown setting "{key}". Did you mean {near}?'), key=key, near=near))
-    return FieldError(
-        path, say(N_('Unknown setting "{key}". Known here: {known}.'), key=key, known=", ".join(known))
-    )
+        return FieldError(path, say('Unknown setting "{key}". Did you mean {near}?', key=key, near=near))
+    return FieldError(path, say('Unknown setting "{key}". Known here: {known}.', key=key, known=", ".join(known)))
 
 
 def check(spec: RunSpec) -> list[FieldError]:
@@ -77,13 +75,13 @@ def check(spec: RunSpec) -> list[FieldError]:
     data, training = spec.dataset, spec.training
 
     if training.max_steps == 0:
-        errors.append(FieldError("training.max_steps", say(N_("Give at least 1 step, or -1 to count in epochs."))))
+        errors.append(FieldError("training.max_steps", say("Give at least 1 step, or -1 to count in epochs.")))
     elif 0 < training.max_steps <= training.warmup_steps:
         errors.append(
             FieldError(
                 "training.warmup_steps",
                 say(
-                    N_("The warm-up must be shorter than the {steps} steps of training."),
+                    "The warm-up must be shorter than the {steps} steps of training.",
                     steps=training.max_steps,
                 ),
             )
@@ -95,14 +93,14 @@ def check(spec: RunSpec) -> list[FieldError]:
         errors.append(
             FieldError(
                 "dataset.prompt_template",
-                say(N_("The prompt text needs {missing}."), missing=" and ".join(missing)),
+                say("The prompt text needs {missing}.", missing=" and ".join(missing)),
             )
         )
     if data.test_size and (data.eval_path or data.eval_split):
         errors.append(
             FieldError(
                 "dataset.test_size",
-                say(N_("Rows are held out and evaluation data is given: set this to 0, or empty the other.")),
+                say("Rows are held out and evaluation data is given: set this to 0, or empty the other."),
             )
         )
     errors += [
@@ -110,14 +108,14 @@ def check(spec: RunSpec) -> list[FieldError]:
     ]
     if bool(data.instruction_part) != bool(data.response_part):
         empty = "response_part" if data.instruction_part else "instruction_part"
-        errors.append(FieldError(f"dataset.{empty}", say(N_("Give both markers, or leave both empty."))))
+        errors.append(FieldError(f"dataset.{empty}", say("Give both markers, or leave both empty.")))
     if training.packing and data.train_on_responses_only:
         errors.append(
             FieldError(
                 "training.packing",
-                say(N_("Packing and training on responses only do not go together: switch one off.")),
+                say("Packing and training on responses only do not go together: switch one off."),
             )
         )
     if len(set(spec.lora.target_modules)) < len(spec.lora.target_modules):
-        errors.append(FieldError("lora.target_modules", say(N_("A layer is named twice."))))
+        errors.append(FieldError("lora.target_modules", say("A layer is named twice.")))
     return errors

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect
 
 from engine.config.run_spec import SECTIONS, RunSpec, Section
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 Kind = Literal["int", "float", "bool", "text", "choice", "choices", "lines", "none"]
 
@@ -142,10 +142,10 @@ def _number_error(info: FieldInfo) -> Message:
     whole = info.kind == "int"
     low, high = (_shown(int(b) if b is not None and whole else b) for b in (info.low, info.high))
     if whole:
-        return say(N_("Give a whole number from {low} to {high}."), low=low, high=high)
+        return say("Give a whole number from {low} to {high}.", low=low, high=high)
     if info.low_excluded:
-        return say(N_("Give a number above {low}, {high} at most."), low=low, high=high)
-    return say(N_("Give a number from {low} to {high}."), low=low, high=high)
+        return say("Give a number above {low}, {high} at most.", low=low, high=high)
+    return say("Give a number from {low} to {high}.", low=low, high=high)
 
 
 def _words(info: FieldInfo, value: Any) -> Message:
@@ -154,26 +154,26 @@ def _words(info: FieldInfo, value: Any) -> Message:
         case "int" | "float":
             return _number_error(info)
         case "bool":
-            return say(N_("Give true or false."))
+            return say("Give true or false.")
         case "choice" | "none":
             choices = [_shown(c) for c in info.choices]
             near = did_you_mean(_shown(value), choices)
             if near:
                 return say(
-                    N_('"{value}" is not one of {choices}. Did you mean {near}?'),
+                    '"{value}" is not one of {choices}. Did you mean {near}?',
                     value=_shown(value), choices=", ".join(choices), near=near,
                 )  # fmt: skip
-            return say(N_('"{value}" is not one of {choices}.'), value=_shown(value), choices=", ".join(choices))
+            return say('"{value}" is not one of {choices}.', value=_shown(value), choices=", ".join(choices))
         case "choices":
             if value in ((), []):
-                return say(N_("Choose at least one."))
-            return say(N_("Give a list of these: {choices}."), choices=", ".join(info.choices))
+                return say("Choose at least one.")
+            return say("Give a list of these: {choices}.", choices=", ".join(info.choices))
         case "lines":
-            return say(N_("Give a list of texts."))
+            return say("Give a list of texts.")
         case _:
             if value == "":
-                return say(N_("This cannot be empty."))
-            return say(N_("Give a text; put it in quotes if it looks like a number or a date."))
+                return say("This cannot be empty.")
+            return say("Give a text; put it in quotes if it looks like a number or a date.")
 
 
 def parse_field(info: FieldInfo, value: Any) -> tuple[Any, Message | None]:

@@ -14,7 +14,7 @@ from engine.config.paths import user_presets_folder
 from engine.config.run_spec import SECTIONS, RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec, save_spec
-from engine.messages.message import N_, say
+from engine.messages.message import say
 
 
 @dataclass(frozen=True)
@@ -55,10 +55,10 @@ def save_preset(name: str, spec: RunSpec, overwrite: bool = False) -> Path:
     """Save under a new name among the user's presets. Raises `SpecError` at the field "name", or OSError."""
     stem = re.sub(r"[^\w.-]+", "-", name.strip()).strip("-.")
     if not stem:
-        raise SpecError(None, [FieldError("name", say(N_("Give the preset a name.")))])
+        raise SpecError(None, [FieldError("name", say("Give the preset a name."))])
     path = user_presets_folder() / f"{stem}.yaml"
     if path.exists() and not overwrite:
-        raise SpecError(None, [FieldError("name", say(N_('A preset named "{name}" is already there.'), name=name))])
+        raise SpecError(None, [FieldError("name", say('A preset named "{name}" is already there.', name=name))])
     save_spec(path, msgspec.structs.replace(spec, name=name.strip()))
     return path
 

@@ -67,15 +67,15 @@ def named(asked: tuple[str, ...]) -> tuple[str, ...]:
 def wrong(asked: tuple[str, ...]) -> Message | None:
     """What is wrong with the names asked for; None when all can be made."""
     if not asked:
-        return say(N_("Name a quantisation, for instance q4_k_m."))
+        return say("Name a quantisation, for instance q4_k_m.")
     for name in (name.strip().lower() for name in asked):
         if name in NEEDS_IMATRIX:
             return say(
-                N_("{name} needs an importance matrix, which Loris does not make: take q2_k or q3_k_m."), name=name
+                "{name} needs an importance matrix, which Loris does not make: take q2_k or q3_k_m.", name=name
             )
         if name not in QUANTIZATIONS and name not in ALIASES:
             return say(
-                N_('There is no quantisation "{name}". Take one of: {names}.'),
+                'There is no quantisation "{name}". Take one of: {names}.',
                 name=name, names=", ".join(QUANTIZATIONS),
             )  # fmt: skip
     return None

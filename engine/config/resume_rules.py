@@ -6,7 +6,7 @@ import msgspec
 
 from engine.config.fields import FieldError
 from engine.config.run_spec import SECTIONS, RunSpec
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 FREE = frozenset(
     (
@@ -57,7 +57,7 @@ def refusals(old: RunSpec, new: RunSpec, step: int) -> list[FieldError]:
         if reason := _reason(field, old, new):
             errors.append(FieldError(field, reason))
     if 0 < new.training.max_steps <= step and old.training.max_steps != new.training.max_steps:
-        already = say(N_("The run is at step {step} already: give more steps than that."), step=step)
+        already = say("The run is at step {step} already: give more steps than that.", step=step)
         errors.append(FieldError("training.max_steps", already))
     return errors
 
@@ -70,7 +70,7 @@ def _reason(field: str, old: RunSpec, new: RunSpec) -> Message | None:
         if effective_batch(old) == effective_batch(new):
             return None
         return say(
-            N_("Batch size times accumulation must stay {size}, or rows would be left out or learned twice."),
+            "Batch size times accumulation must stay {size}, or rows would be left out or learned twice.",
             size=effective_batch(old),
         )
     return why_fixed(field)
@@ -80,9 +80,9 @@ def why_fixed(field: str) -> Message:
     """Why a field may not change, where it is none of those that may."""
     match field.partition(".")[0]:
         case "model":
-            return say(N_("The adapter belongs to the model that it was trained on: start a new run for another."))
+            return say("The adapter belongs to the model that it was trained on: start a new run for another.")
         case "lora":
-            return say(N_("The adapter has its shape already: start a new run for another."))
+            return say("The adapter has its shape already: start a new run for another.")
         case "dataset":
-            return say(N_("The order of the rows would not be the same: start a new run for other data."))
-    return say(N_("The optimizer goes on as it was: start a new run to change this."))
+            return say("The order of the rows would not be the same: start a new run for other data.")
+    return say("The optimizer goes on as it was: start a new run to change this.")

@@ -7,7 +7,7 @@ import re
 import msgspec
 
 from engine.config.run_spec import DatasetSpec
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 _SETTING = re.compile(r",\s*(split|name|revision|weight)\s*=\s*([^,]*)$")
 _SLICE = re.compile(r"\s*([\w.-]+)\s*(?:\[\s*(-?\d+%?)?\s*:\s*(-?\d+%?)?\s*\])?\s*")
@@ -70,17 +70,17 @@ def parse_source(line: str) -> tuple[Source | None, Message | None]:
         rest = rest[: found.start()].rstrip()
     example = "owner/name, split=train[:1000], weight=0.5"
     if not rest:
-        return None, say(N_("Write a line as {example}."), example=example)
+        return None, say("Write a line as {example}.", example=example)
     if unknown := re.search(r",\s*([a-z_]+)\s*=", rest):
-        return None, say(N_('Unknown setting "{key}". Write a line as {example}.'), key=unknown[1], example=example)
+        return None, say('Unknown setting "{key}". Write a line as {example}.', key=unknown[1], example=example)
     try:
         weight = float(given.pop("weight", "1"))
     except ValueError:
         weight = 0.0
     if not 0 < weight <= 1000:
-        return None, say(N_("In {line}, the weight must be a number above 0, 1000 at most."), line=line.strip())
+        return None, say("In {line}, the weight must be a number above 0, 1000 at most.", line=line.strip())
     if not parse_split(given.get("split", "train")):
-        return None, say(N_("In {line}, the split must be like train or train[:1000]."), line=line.strip())
+        return None, say("In {line}, the split must be like train or train[:1000].", line=line.strip())
     return Source(path=rest, weight=weight, **given), None
 
 

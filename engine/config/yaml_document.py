@@ -17,7 +17,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 
 from engine.config.fields import FieldError
 from engine.config.spec_error import SpecError
-from engine.messages.message import N_, say
+from engine.messages.message import say
 
 LARGEST = 4 << 20  # bytes of a spec file: reading YAML takes a second for every two million
 MOST_VALUES = 2000  # in a spec: aliases of aliases come to billions
@@ -61,38 +61,36 @@ def read(path: Path) -> CommentedMap:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
-            raise SpecError(path, [FieldError("", say(N_("This file is too large for a run spec.")))])
+            raise SpecError(path, [FieldError("", say("This file is too large for a run spec."))])
         if not data.strip():  # what a crash may leave of a file: a run of nothing but defaults is not meant by it
-            raise SpecError(path, [FieldError("", say(N_("This file is empty.")))])
+            raise SpecError(path, [FieldError("", say("This file is empty."))])
         document = _yaml().load(data.decode("utf-8-sig"))
         _count(document)
     except FileNotFoundError:
-        raise SpecError(path, [FieldError("", say(N_("There is no such file.")))]) from None
+        raise SpecError(path, [FieldError("", say("There is no such file."))]) from None
     except OSError as error:
         raise SpecError(
-            path, [FieldError("", say(N_("This file cannot be read: {reason}."), reason=error.strerror))]
+            path, [FieldError("", say("This file cannot be read: {reason}.", reason=error.strerror))]
         ) from None
     except UnicodeDecodeError:
-        raise SpecError(path, [FieldError("", say(N_("This file is not UTF-8 text.")))]) from None
+        raise SpecError(path, [FieldError("", say("This file is not UTF-8 text."))]) from None
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         reason = (error.problem or str(error)).splitlines()[0]
         raise SpecError(
-            path, [FieldError("", say(N_("This is not valid YAML: {reason}."), reason=reason), line)]
+            path, [FieldError("", say("This is not valid YAML: {reason}.", reason=reason), line)]
         ) from None
     except RecursionError:
-        raise SpecError(path, [FieldError("", say(N_("This file is nested too deep for a run spec.")))]) from None
+        raise SpecError(path, [FieldError("", say("This file is nested too deep for a run spec."))]) from None
     except (YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise SpecError(
-            path, [FieldError("", say(N_("This is not valid YAML: {reason}."), reason=reason))]
-        ) from None
+        raise SpecError(path, [FieldError("", say("This is not valid YAML: {reason}.", reason=reason))]) from None
     if document is None:
         return CommentedMap()
     if not isinstance(document, CommentedMap):
         raise SpecError(
             path,
-            [FieldError("", say(N_("A run spec is a mapping of settings, such as model: and training:.")))],
+            [FieldError("", say("A run spec is a mapping of settings, such as model: and training:."))],
         )
     return document
 

@@ -11,7 +11,7 @@ from engine.config.fields import FieldError, did_you_mean
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.mapping import Kind, Mapping, Row, columns_in, is_template
 from engine.dataset.turns import is_turns, unpacked
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 MESSAGE_COLUMNS = ("messages", "conversations")
 CHAT_NAMES = (*MESSAGE_COLUMNS, "conversation", "dialogue", "dialog", "chat", "turns", "对话")
@@ -99,7 +99,7 @@ def _changed(data: DatasetSpec, key: str) -> bool:
 
 def _forced(columns: _Columns, data: DatasetSpec) -> Detected | None:
     """What the settings say, where they do."""
-    why = say(N_("The settings say so."))
+    why = say("The settings say so.")
     if data.format == "messages":
         return _chat(columns, data, why, 1.0)
     if data.format == "text":
@@ -122,14 +122,14 @@ def _auto(columns: _Columns, data: DatasetSpec) -> Detected:
     chat = columns.named(CHAT_NAMES)
     if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat)):
         why = (
-            say(N_('"{column}" holds lists of turns.'), column=chat)
+            say('"{column}" holds lists of turns.', column=chat)
             if columns.has_turns(chat)
-            else say(N_('A column is named "{column}", as chats are.'), column=chat)
+            else say('A column is named "{column}", as chats are.', column=chat)
         )
         return _chat(columns, data, why, 1.0 if columns.has_turns(chat) else 0.5)
     question, answer = columns.named(QUESTIONS), columns.named(ANSWERS)
     if question and answer and columns.has_turns(question) and columns.has_turns(answer):
-        why = say(N_('"{question}" and "{answer}" hold turns.'), question=question, answer=answer)
+        why = say('"{question}" and "{answer}" hold turns.', question=question, answer=answer)
         mapping = Mapping(
             kind="messages",
             turns=(question, answer),
@@ -141,7 +141,7 @@ def _auto(columns: _Columns, data: DatasetSpec) -> Detected:
         return _pair(columns, data, None)
     turns = next((name for name in columns.names if columns.has_turns(name)), "")
     if turns:
-        why = say(N_('"{column}" holds lists of turns.'), column=turns)
+        why = say('"{column}" holds lists of turns.', column=turns)
         return _chat(columns, data, why, 0.9, turns)
     return _text_or_guess(columns, data)
 
@@ -151,20 +151,18 @@ def _text_or_guess(columns: _Columns, data: DatasetSpec) -> Detected:
     texts = [name for name in columns.names if columns.are_texts(name)]
     named = columns.named(TEXT_NAMES)
     if named in texts:
-        why = say(N_('"{column}" holds plain text, and no column holds answers.'), column=named)
+        why = say('"{column}" holds plain text, and no column holds answers.', column=named)
         return _plain_text(columns, data, why, 0.9, named)
     if len(texts) == 1 and len(columns.names) == 1:
-        why = say(N_('"{column}" is the only column, and holds plain text.'), column=texts[0])
+        why = say('"{column}" is the only column, and holds plain text.', column=texts[0])
         return _plain_text(columns, data, why, 0.6, texts[0])
     if len(texts) == 2:
         why = say(
-            N_('A guess: "{question}" and "{answer}" are the two columns of text.'),
+            'A guess: "{question}" and "{answer}" are the two columns of text.',
             question=texts[0], answer=texts[1],
         )  # fmt: skip
         mapping = Mapping(kind="alpaca", instruction=texts[0], output=texts[1], system=_system(columns, data))
-        other = Alternative(
-            say(N_("The other way round")), {"instruction_column": texts[1], "output_column": texts[0]}
-        )
+        other = Alternative(say("The other way round"), {"instruction_column": texts[1], "output_column": texts[0]})
         return Detected(mapping=mapping, variant="pair", confidence=0.4, why=why, alternatives=(other,))
     return Detected(
         mapping=Mapping(kind="unknown"),
@@ -172,7 +170,7 @@ def _text_or_guess(columns: _Columns, data: DatasetSpec) -> Detected:
         confidence=0.0,
         why=_no_format(columns),
         alternatives=tuple(
-            Alternative(say(N_('Plain text in "{column}"'), column=name), {"format": "text", "text_column": name})
+            Alternative(say('Plain text in "{column}"', column=name), {"format": "text", "text_column": name})
             for name in texts[:3]
         ),
         problem=FieldError("dataset.format", _no_format(columns)),
@@ -184,12 +182,12 @@ def _no_format(columns: _Columns) -> Message:
     values = columns.values(named) if named else []
     if values and not columns.are_texts(named):
         return say(
-            N_('"{column}" holds no text but {type}. Name the columns to learn from: {columns}.'),
+            '"{column}" holds no text but {type}. Name the columns to learn from: {columns}.',
             column=named, type=next(type(v).__name__ for v in values if not isinstance(v, str)),
             columns=", ".join(columns.names),
         )  # fmt: skip
     return say(
-        N_("What these rows are cannot be told. Name the column with the answers, or with the turns: {columns}."),
+        "What these rows are cannot be told. Name the column with the answers, or with the turns: {columns}.",
         columns=", ".join(columns.names),
     )
 
@@ -242,18 +240,18 @@ def _pair(columns: _Columns, data: DatasetSpec, forced: Message | None) -> Detec
     known = names in KNOWN_PAIRS
     others: list[Alternative] = []
     if question and not context and not is_template(question):
-        label = say(N_('"{column}" as the input, with no instruction'), column=question)
+        label = say('"{column}" as the input, with no instruction', column=question)
         others.append(Alternative(label, {"instruction_column": "", "input_column": question}))
-    others.append(Alternative(say(N_("As a chat, with the chat template")), {"written_with": "chat_template"}))
+    others.append(Alternative(say("As a chat, with the chat template"), {"written_with": "chat_template"}))
     if chat := next((name for name in columns.names if columns.has_turns(name)), ""):
-        label = say(N_('The turns in "{column}"'), column=chat)
+        label = say('The turns in "{column}"', column=chat)
         others.append(Alternative(label, {"format": "messages", "messages_column": chat}))
     if names in (("instruction", "output"), ("", "output")):
         variant = "alpaca" if context and question else "instruction+output"
     else:
         variant = f"{question}/{answer}" if known else "pair"
     why = say(
-        N_('"{question}" and "{answer}" are usual names of a question and its answer.'),
+        '"{question}" and "{answer}" are usual names of a question and its answer.',
         question=question or context, answer=answer,
     )  # fmt: skip
     sure = 1.0 if forced or names == ("instruction", "output") else 0.95 if known else 0.75
@@ -268,20 +266,18 @@ def _preference(columns: _Columns, data: DatasetSpec) -> Detected:
     if columns.has_turns(chosen):
         whole = not columns.has_turns(prompt) if prompt else True
         settings = {"format": "messages", "messages_column": chosen if whole else f"{prompt}+{chosen}"}
-    why = say(N_("Preference data: each row has a chosen and a rejected answer, as DPO wants it."))
+    why = say("Preference data: each row has a chosen and a rejected answer, as DPO wants it.")
     return Detected(
         mapping=Mapping(kind="preference"),
         variant="preference",
         confidence=1.0,
         why=why,
-        alternatives=(Alternative(say(N_("Learn the chosen answers alone")), settings),),
+        alternatives=(Alternative(say("Learn the chosen answers alone"), settings),),
         problem=FieldError(
             "dataset.format",
             say(
-                N_(
-                    "This is preference data for DPO (chosen and rejected answers). To learn the chosen answers "
-                    "alone, set {settings}."
-                ),
+                "This is preference data for DPO (chosen and rejected answers). To learn the chosen answers "
+                "alone, set {settings}.",
                 settings=", ".join(f"{key}: {value}" for key, value in settings.items()),
             ),
         ),
@@ -296,14 +292,14 @@ def _missing(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> FieldErr
                 if data.messages_column != "auto":
                     return FieldError("dataset.messages_column", no_column(name, columns.names))
                 message = say(
-                    N_("There is no column messages or conversations. The columns are: {columns}."),
+                    "There is no column messages or conversations. The columns are: {columns}.",
                     columns=", ".join(columns.names),
                 )
                 return FieldError("dataset.messages_column", message)
     roles = {"text": ["text"], "alpaca": ["instruction", "input", "output"]}.get(mapping.kind, [])
     if mapping.kind == "alpaca" and not mapping.output:
         message = say(
-            N_("Name the column with the answers. The columns are: {columns}."), columns=", ".join(columns.names)
+            "Name the column with the answers. The columns are: {columns}.", columns=", ".join(columns.names)
         )
         return FieldError("dataset.output_column", message)
     if mapping.kind in ("alpaca", "messages", "text"):
@@ -320,10 +316,10 @@ def _missing(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> FieldErr
 def one_style(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[Style, FieldError | None]:
     """How the examples of all sources are written as text, and why that cannot be, if so."""
     if "text" in kinds:
-        clash = say(N_("Plain text cannot be mixed with questions and answers: train on each in a run of its own."))
+        clash = say("Plain text cannot be mixed with questions and answers: train on each in a run of its own.")
         return "plain", FieldError("dataset.mix", clash) if set(kinds) - {"text"} else None
     if "messages" in kinds:
-        clash = say(N_("Chats are mixed in: choose the chat template, for a prompt text takes no chat."))
+        clash = say("Chats are mixed in: choose the chat template, for a prompt text takes no chat.")
         wrong = data.written_with == "prompt_template" and "alpaca" in kinds
         return "messages", FieldError("dataset.written_with", clash) if wrong else None
     return "messages" if data.written_with == "chat_template" else "alpaca", None
@@ -334,7 +330,7 @@ def no_column(name: str, columns: Sequence[str]) -> Message:
     known = ", ".join(columns)
     if near := did_you_mean(name, list(columns)):
         return say(
-            N_('There is no column "{name}". Did you mean {near}? The columns are: {columns}.'),
+            'There is no column "{name}". Did you mean {near}? The columns are: {columns}.',
             name=name, near=near, columns=known,
         )  # fmt: skip
-    return say(N_('There is no column "{name}". The columns are: {columns}.'), name=name, columns=known)
+    return say('There is no column "{name}". The columns are: {columns}.', name=name, columns=known)

@@ -17,7 +17,7 @@ import msgspec
 
 from engine.dataset.row_file import BROKEN, SNIFF_BYTES, DataError, RowFile, not_utf8
 from engine.dataset.turns import is_turns
-from engine.messages.message import N_, say
+from engine.messages.message import say
 
 WHOLE_BYTES = 32 << 20  # one JSON document up to this size is parsed as a whole, in about half a second
 HEAD_BYTES = 4 << 20  # how much of a larger one is looked at
@@ -84,7 +84,7 @@ class JsonFile(RowFile):
                 number += 1
                 self.took(len(line))
                 if len(line) >= LINE_BYTES:
-                    raise DataError(say(N_("Line {line} is too long for one example."), line=number))
+                    raise DataError(say("Line {line} is too long for one example.", line=number))
                 if not line.strip():
                     continue
                 try:
@@ -119,7 +119,7 @@ class JsonFile(RowFile):
                         continue
                     if self.whole:
                         reason = getattr(error, "msg", str(error))
-                        message = say(N_("After row {row} this is not valid JSON: {reason}."),
+                        message = say("After row {row} this is not valid JSON: {reason}.",
                                       row=self.seen, reason=reason)  # fmt: skip
                         raise DataError(message) from None
                     break
@@ -127,7 +127,7 @@ class JsonFile(RowFile):
                 position = end
                 yield None, value
         if not self.seen:
-            raise DataError(say(N_("No row was found in the first {count} MB."), count=HEAD_BYTES >> 20))
+            raise DataError(say("No row was found in the first {count} MB.", count=HEAD_BYTES >> 20))
 
 
 def _decode(data: bytes, line: int | None = None) -> Any:
@@ -147,8 +147,8 @@ def _decode(data: bytes, line: int | None = None) -> Any:
         except (ValueError, RecursionError):
             pass
         if at is None:
-            raise DataError(say(N_("This is not valid JSON: {reason}."), reason=reason)) from None
-        raise DataError(say(N_("Line {line} is not valid JSON: {reason}."), line=at, reason=reason)) from None
+            raise DataError(say("This is not valid JSON: {reason}.", reason=reason)) from None
+        raise DataError(say("Line {line} is not valid JSON: {reason}.", line=at, reason=reason)) from None
 
 
 def _list_in(document: Any) -> tuple[str, list[Any]]:
@@ -170,6 +170,6 @@ def _list_in(document: Any) -> tuple[str, list[Any]]:
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
     }
     if len(lists) > 1:
-        raise DataError(say(N_("This file has several lists of rows: {keys}. Keep one."), keys=", ".join(lists)))
+        raise DataError(say("This file has several lists of rows: {keys}. Keep one.", keys=", ".join(lists)))
     # A lone object with a conversation in it is a row, the only one.
     return next(((key, rows) for key, rows in lists.items() if not is_turns(rows)), ("", [document]))

@@ -16,7 +16,7 @@ from engine.config.sources import Source, parse_split
 from engine.dataset.json_files import JsonFile
 from engine.dataset.row_file import DataError, Row, RowFile, data_files, missing, unreadable
 from engine.dataset.table_files import ArrowFile, CsvFile, ParquetFile, TextFile
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 KINDS: dict[str, type[RowFile]] = {
     ".json": JsonFile, ".jsonl": JsonFile, ".ndjson": JsonFile, ".csv": CsvFile, ".tsv": CsvFile,
@@ -62,7 +62,7 @@ class ManyFiles(RowFile):
             try:
                 yield from file.rows()
             except DataError as error:
-                named = say(N_("{file}: {reason}"), file=file.path.name, reason=str(error.message))
+                named = say("{file}: {reason}", file=file.path.name, reason=str(error.message))
                 raise DataError(named) from None
         self.ended = all(file.ended for file in self.files)
 
@@ -98,7 +98,7 @@ def kind_of(path: Path) -> type[RowFile]:
     kind = KINDS.get(os.path.splitext(name)[1])
     if kind is None:
         raise DataError(
-            say(N_("The name of this file must end in one of these: {endings}."), endings=", ".join(ROW_SUFFIXES)),
+            say("The name of this file must end in one of these: {endings}.", endings=", ".join(ROW_SUFFIXES)),
             "dataset_unknown_type",
         )
     return kind
@@ -113,7 +113,7 @@ def files_of(name: str, split: str = "train") -> list[Path]:
         found = sorted(Path(p) for p in islice(glob.iglob(str(place), recursive=True), MOST_FILES))
         files = [path for path in found if path.is_file()]
         if not files:
-            raise DataError(say(N_("No file has a name like {pattern}."), pattern=name), "dataset_missing")
+            raise DataError(say("No file has a name like {pattern}.", pattern=name), "dataset_missing")
         _only_train(split)
         return files
     try:
@@ -129,9 +129,7 @@ def files_of(name: str, split: str = "train") -> list[Path]:
 
 def _only_train(split: str) -> None:
     if split != "train":
-        raise SplitError(
-            say(N_("A file has only the split train: write train, or train[:1000] for the first rows."))
-        )
+        raise SplitError(say("A file has only the split train: write train, or train[:1000] for the first rows."))
 
 
 class SplitError(DataError):
@@ -157,7 +155,7 @@ def _in_folder(folder: Path, split: str) -> list[Path]:
     names = [name for name in names if _is_data(name)]
     names = [name for name in names if os.sep not in name] or names  # those below only where none is in it
     if not names:
-        raise DataError(say(N_("There is no data file in this folder. Known endings: {endings}."),
+        raise DataError(say("There is no data file in this folder. Known endings: {endings}.",
                             endings=", ".join(ROW_SUFFIXES)))  # fmt: skip
     train = [name for name in names if _TRAIN.search(name)] or [n for n in names if not _OTHER.search(n)]
     wanted = re.compile(rf"(^|[^a-z])({_SPLITS.get(split, re.escape(split))})([^a-z]|$)", re.IGNORECASE)
@@ -184,13 +182,11 @@ def _saved(folder: Path) -> list[Path]:
         return [folder / str(entry["filename"]) for entry in state["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = str(error) or type(error).__name__
-        raise DataError(say(N_("The saved dataset cannot be read: {reason}."), reason=reason)) from None
+        raise DataError(say("The saved dataset cannot be read: {reason}.", reason=reason)) from None
 
 
 def _no_split(split: str, names: list[str]) -> Message:
-    return say(
-        N_('There is no split "{split}" here. There are: {names}.'), split=split, names=", ".join(names[:10])
-    )
+    return say('There is no split "{split}" here. There are: {names}.', split=split, names=", ".join(names[:10]))
 
 
 __all__ = ["KINDS", "SplitError", "data_files", "files_of", "open_rows", "open_source", "sliced"]

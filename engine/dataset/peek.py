@@ -14,7 +14,7 @@ from engine.dataset.detection import MESSAGE_COLUMNS, Detected, detect, one_styl
 from engine.dataset.mapping import BadRow, Kind
 from engine.dataset.open_source import KINDS, SplitError, open_source, sliced
 from engine.dataset.row_file import DataError, Row, RowFile
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 __all__ = ["KINDS", "MESSAGE_COLUMNS", "Peek", "check_dataset", "columns_of", "peek"]
 
@@ -113,10 +113,10 @@ def _check_source(data: DatasetSpec, source: Source, at: str, split_at: str, kin
     if not is_local(source.path):
         if is_hub_id(source.path):
             return []
-        message = say(N_("This is neither a file on this machine nor a Hub id such as owner/name."))
+        message = say("This is neither a file on this machine nor a Hub id such as owner/name.")
         return [FieldError(at, message)]
     if not parse_split(source.split):
-        return [FieldError(split_at, say(N_("Write a split as train, train[:1000], train[10:20] or train[:10%].")))]
+        return [FieldError(split_at, say("Write a split as train, train[:1000], train[10:20] or train[:10%]."))]
     try:
         file = open_source(source)
         found = _check_rows(file, source, data, kinds)
@@ -126,7 +126,7 @@ def _check_source(data: DatasetSpec, source: Source, at: str, split_at: str, kin
         return [FieldError(at, bad.message)]
     if at == "dataset.path" or not found:
         return found
-    return [FieldError(at, say(N_("{path}: {reason}"), path=source.path, reason=str(e.message))) for e in found]
+    return [FieldError(at, say("{path}: {reason}", path=source.path, reason=str(e.message))) for e in found]
 
 
 def _check_rows(file: RowFile, source: Source, data: DatasetSpec, kinds: list[Kind]) -> list[FieldError]:
@@ -136,7 +136,7 @@ def _check_rows(file: RowFile, source: Source, data: DatasetSpec, kinds: list[Ki
     numbered = sliced(file, source.split)
     first = list(islice(numbered, DETECTED_ROWS))
     if not first:
-        raise DataError(say(N_("This file has no rows.")))
+        raise DataError(say("This file has no rows."))
     found = detect([row for _, row in first], data)
     kinds.append(found.kind)
     if found.problem:
@@ -156,5 +156,5 @@ def _check_rows(file: RowFile, source: Source, data: DatasetSpec, kinds: list[Ki
                 break
     if empty and not usable:
         column = str(empty.values["column"])
-        return [FieldError(empty.field, say(N_('"{column}" is empty in every row.'), column=column))]
+        return [FieldError(empty.field, say('"{column}" is empty in every row.', column=column))]
     return []

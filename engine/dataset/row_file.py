@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 from engine.config.fields import did_you_mean
 from engine.config.places import DATA_SUFFIXES
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 Row = dict[str, Any]
 OnBad = Callable[[int, Message, str], None]
@@ -118,15 +118,15 @@ class RowFile:
                 else:
                     raise DataError(self._not_an_object(line, value))
         except BROKEN as error:
-            raise DataError(say(N_("This file cannot be unpacked: {reason}."), reason=str(error))) from None
+            raise DataError(say("This file cannot be unpacked: {reason}.", reason=str(error))) from None
         except UnicodeDecodeError:
             raise DataError(not_utf8()) from None
         except OSError as error:
             if self._packed and error.errno is None:  # said by the decoder, not by the system
-                raise DataError(say(N_("This file cannot be unpacked: {reason}."), reason=str(error))) from None
+                raise DataError(say("This file cannot be unpacked: {reason}.", reason=str(error))) from None
             raise DataError(unreadable(error)) from None
         if not self.seen:
-            raise DataError(say(N_("This file has no rows.")), "dataset_empty")
+            raise DataError(say("This file has no rows."), "dataset_empty")
 
     def bad(self, message: Message, text: str) -> None:
         """A row cannot be read. Raises `DataError` unless bad rows are to be left out."""
@@ -139,11 +139,11 @@ class RowFile:
         shown = json.dumps(value, ensure_ascii=False)[:40]
         if line is not None:
             return say(
-                N_("Line {line} is {value}: a row must be an object such as {example}."),
+                "Line {line} is {value}: a row must be an object such as {example}.",
                 line=line, value=shown, example='{"instruction": "...", "output": "..."}',
             )  # fmt: skip
         return say(
-            N_("Row {row} is {value}: a row must be an object such as {example}."),
+            "Row {row} is {value}: a row must be an object such as {example}.",
             row=self.seen, value=shown, example='{"instruction": "...", "output": "..."}',
         )  # fmt: skip
 
@@ -182,15 +182,15 @@ def encoding_of(start: bytes) -> str:
 
 
 def unreadable(error: OSError) -> Message:
-    return say(N_("This file cannot be read: {reason}."), reason=error.strerror or str(error))
+    return say("This file cannot be read: {reason}.", reason=error.strerror or str(error))
 
 
 def empty() -> Message:
-    return say(N_("This file is empty."))
+    return say("This file is empty.")
 
 
 def not_utf8() -> Message:
-    return say(N_("This file is not UTF-8 text: save it as UTF-8."))
+    return say("This file is not UTF-8 text: save it as UTF-8.")
 
 
 def data_files(folder: Path) -> list[str]:
@@ -203,5 +203,5 @@ def data_files(folder: Path) -> list[str]:
 
 def missing(path: Path) -> Message:
     if near := did_you_mean(path.name, data_files(path.parent)):
-        return say(N_("There is no such file. Did you mean {near}?"), near=str(path.with_name(near)))
-    return say(N_("There is no such file."))
+        return say("There is no such file. Did you mean {near}?", near=str(path.with_name(near)))
+    return say("There is no such file.")

@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.dataset.row_file import DataError, RowFile, not_utf8
 from engine.dataset.turns import as_string
-from engine.messages.message import N_, say
+from engine.messages.message import say
 
 CELL_CHARACTERS = 16 << 20
 BATCH_ROWS = 64
@@ -28,14 +28,14 @@ class CsvFile(RowFile):
             try:
                 names = next(reader, [])
                 if twice := next((name for name in names if names.count(name) > 1), None):
-                    raise DataError(say(N_('Two columns are named "{column}": rename one.'), column=twice))
+                    raise DataError(say('Two columns are named "{column}": rename one.', column=twice))
                 for cells in reader:
                     if not cells:
                         continue  # a blank line
                     # A text file cannot tell its place while it is iterated over: the cells' size must do.
                     self.took(sum(len(cell.encode()) + 1 for cell in cells) + 1)
                     if len(cells) > len(names):
-                        message = say(N_("Line {line} has more cells than the first line."), line=reader.line_num)
+                        message = say("Line {line} has more cells than the first line.", line=reader.line_num)
                         self.bad(message, ",".join(cells))
                         continue
                     cells += [None] * (len(names) - len(cells))  # type: ignore[list-item]
@@ -44,7 +44,7 @@ class CsvFile(RowFile):
                 raise DataError(not_utf8()) from None
             except csv.Error as error:
                 raise DataError(
-                    say(N_("Line {line} is not valid CSV: {reason}."), line=reader.line_num, reason=str(error))
+                    say("Line {line} is not valid CSV: {reason}.", line=reader.line_num, reason=str(error))
                 ) from None
         self.ended = True
 
@@ -87,14 +87,14 @@ class ParquetFile(RowFile):
                 self._rows = file.metadata.num_rows
                 yield from self._batches(file.iter_batches(batch_size=BATCH_ROWS))
         except ValueError as error:  # pyarrow's own are kinds of this one
-            raise DataError(say(N_("This is not a Parquet file: {reason}."), reason=str(error))) from None
+            raise DataError(say("This is not a Parquet file: {reason}.", reason=str(error))) from None
         self.ended = True
 
     def _batches(self, batches: Any) -> Iterator[tuple[None, Any]]:
         for batch in batches:
             names = batch.schema.names
             if twice := next((name for name in names if names.count(name) > 1), None):
-                raise DataError(say(N_('Two columns are named "{column}": rename one.'), column=twice))
+                raise DataError(say('Two columns are named "{column}": rename one.', column=twice))
             self.bytes_read += batch.nbytes
             for row in batch.to_pylist():
                 yield None, {k: as_string(v) if isinstance(v, datetime) else v for k, v in row.items()}
@@ -118,7 +118,7 @@ class ArrowFile(ParquetFile):
                     batches = (table.get_batch(number) for number in range(table.num_record_batches))
                     yield from self._batches(small for batch in batches for small in _slices(batch))
         except ValueError as error:
-            raise DataError(say(N_("This is not an Arrow file: {reason}."), reason=str(error))) from None
+            raise DataError(say("This is not an Arrow file: {reason}.", reason=str(error))) from None
         self.ended = True
 
 

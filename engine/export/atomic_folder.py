@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.export.plan import taken
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.runs.checksums import FILLING_LOCK
 from engine.runs.lock_file import hold
 from engine.runtime.failures import RunFailed
@@ -44,7 +44,7 @@ def refuse_existing(target: Path, replace: bool) -> None:
     if os.path.lexists(target) and not replace:
         raise RunFailed("path_exists", taken(target), None, "path")
     if replace and (target.is_symlink() or target.is_file()):
-        raise RunFailed("path_exists", say(N_("{path} is a file, not a folder."), path=str(target)), None, "path")
+        raise RunFailed("path_exists", say("{path} is a file, not a folder.", path=str(target)), None, "path")
 
 
 @contextmanager

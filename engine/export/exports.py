@@ -96,7 +96,7 @@ class Exports:
     def carry_out(self, job: Job, command: Export) -> Done:
         """Do what a client asks, and return the answer. Raises `RunFailed` and whatever the libraries do."""
         if command.path and not Path(command.path).expanduser().is_absolute():
-            raise RunFailed("path_relative", say(N_("Give the whole path, from / on.")), None, "path")
+            raise RunFailed("path_relative", say("Give the whole path, from / on."), None, "path")
         self._record.enter("exporting")
 
         def cancelled() -> bool:
@@ -105,7 +105,7 @@ class Exports:
         try:
             target, note = self.save(command, self._work(cancelled, (job, command.id)))
         except Cancelled:
-            message = say(N_("Saving was given up, and nothing is left of it."))
+            message = say("Saving was given up, and nothing is left of it.")
             raise RunFailed("cancelled", message) from None
         except ToolFailed as error:
             raise explain_tool(error, self._folder) from error
@@ -184,7 +184,7 @@ class Exports:
         removed = remove_stale(parent)
         if removed:
             message = say(
-                N_("Removed what an earlier attempt left half-made: {paths}."),
+                "Removed what an earlier attempt left half-made: {paths}.",
                 paths=", ".join(str(path) for path in removed),
             )
             self._record.emit(ev.Notice(code="stale_removed", message=message))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config.paths import LLAMA_CPP_VARIABLE, cache_folder
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 QUANTIZERS = ("llama-quantize", "build/bin/llama-quantize", "quantize")
 CONVERTERS = ("unsloth_convert_hf_to_gguf.py", "convert_hf_to_gguf.py", "convert-hf-to-gguf.py")
@@ -36,7 +36,7 @@ class LlamaCpp:
         """Why one of the quantisations cannot be made with it; None when all can."""
         for name in quantizations:
             if name.removesuffix("_l") not in self.types and name not in self.types:
-                return say(N_("This llama.cpp cannot make {name}: take another quantisation."), name=name)
+                return say("This llama.cpp cannot make {name}: take another quantisation.", name=name)
         return None
 
 
@@ -46,7 +46,7 @@ def find_llama_cpp(typed: str = "") -> LlamaCpp:
     if named:
         folder = Path(named).expanduser()
         if not folder.is_dir():
-            return LlamaCpp("missing", folder, error=say(N_("There is no folder {path}."), path=str(folder)))
+            return LlamaCpp("missing", folder, error=say("There is no folder {path}.", path=str(folder)))
         return look_at(folder)
     places = [built_folder(), Path.home() / ".unsloth" / "llama.cpp"]
     if on_path := shutil.which("llama-quantize"):
@@ -65,10 +65,8 @@ def built_folder() -> Path:
 def missing() -> Message:
     """What to do when there is none."""
     return say(
-        N_(
-            "GGUF files are made with llama.cpp, which is not here. Name the folder where it is (or set "
-            "{variable}), or have Loris fetch and build it."
-        ),
+        "GGUF files are made with llama.cpp, which is not here. Name the folder where it is (or set "
+            "{variable}), or have Loris fetch and build it.",
         variable=LLAMA_CPP_VARIABLE,
     )  # fmt: skip
 
@@ -81,14 +79,14 @@ def look_at(folder: Path) -> LlamaCpp:
     if quantizer is None or converter is None:
         lacking = "llama-quantize" if quantizer is None else CONVERTERS[1]
         message = say(
-            N_("The llama.cpp in {folder} has no {file}: build it, or name another folder."),
+            "The llama.cpp in {folder} has no {file}: build it, or name another folder.",
             folder=str(folder), file=lacking,
         )  # fmt: skip
         return LlamaCpp("broken", folder, quantizer, converter, error=message)
     help_text, why = _help(quantizer)
     if why:
         message = say(
-            N_("{file} cannot be run ({reason}): build llama.cpp again for this machine."),
+            "{file} cannot be run ({reason}): build llama.cpp again for this machine.",
             file=str(quantizer), reason=why,
         )  # fmt: skip
         return LlamaCpp("broken", folder, quantizer, converter, error=message)
@@ -96,7 +94,7 @@ def look_at(folder: Path) -> LlamaCpp:
     types = frozenset(name.lower() for name in re.findall(r"^ *\d+ +or +(\w+)", help_text, re.MULTILINE))
     if NEWEST_ASKED_FOR.lower() not in types or "--outtype" not in _source(converter):
         message = say(
-            N_("The llama.cpp in {folder} is too old: fetch a newer one from {where}."),
+            "The llama.cpp in {folder} is too old: fetch a newer one from {where}.",
             folder=str(folder), where=WHERE_FROM,
         )  # fmt: skip
         return LlamaCpp("old", folder, quantizer, converter, version, message)

@@ -11,7 +11,7 @@ from engine.export.cancellation import Cancelled, ToolFailed, run_tool
 from engine.export.export_job import Work
 from engine.export.gguf_header import read_head
 from engine.export.go_template import GoTemplate, NoTemplate, derive
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.model.loading import Loaded, stop_ids
 from engine.prompting.prompt_format import Style
 from engine.protocol import events as ev
@@ -30,10 +30,8 @@ def write_modelfile(work: Work, folder: Path, files: dict[str, Path], spec: RunS
     except NoTemplate as error:
         template = None
         message = say(
-            N_(
-                "The Modelfile has no template, since this model's cannot be written in Ollama's language "
-                "({reason}); Ollama takes the one in the GGUF file."
-            ),
+            "The Modelfile has no template, since this model's cannot be written in Ollama's language "
+                "({reason}); Ollama takes the one in the GGUF file.",
             reason=str(error),
         )  # fmt: skip
         record.emit(ev.Notice(code="no_ollama_template", message=message, level="warning"))
@@ -95,16 +93,16 @@ def create(work: Work, folder: Path, name: str) -> Message:
     program = shutil.which("ollama")
     command = shlex.join(["ollama", "create", name or "NAME", "-f", str(folder / MODELFILE)])
     if not name:
-        return say(N_("To have it in Ollama: {command}"), command=command)
+        return say("To have it in Ollama: {command}", command=command)
     if program is None:
-        return say(N_("Ollama is not on this machine. Where it is: {command}"), command=command)
+        return say("Ollama is not on this machine. Where it is: {command}", command=command)
     work.step("ollama", what=name)
     try:
         run_tool([program, "create", name, "-f", str(folder / MODELFILE)], work.cancelled, folder=folder)
     except Cancelled:
-        return say(N_("Ollama was not given it. To do that: {command}"), command=command)
+        return say("Ollama was not given it. To do that: {command}", command=command)
     except (ToolFailed, OSError) as error:
         tail = error.tail[-1:] if isinstance(error, ToolFailed) else []
         reason = (tail or [str(error)])[0][:300]
-        return say(N_("Ollama did not take it ({reason}). To try again: {command}"), reason=reason, command=command)
-    return say(N_("Ollama has it: {command}"), command=shlex.join(["ollama", "run", name]))
+        return say("Ollama did not take it ({reason}). To try again: {command}", reason=reason, command=command)
+    return say("Ollama has it: {command}", command=shlex.join(["ollama", "run", name]))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.config.quantizations import QUANTIZATIONS, UNQUANTIZED, export_name, named, wrong
 from engine.export.llama_cpp import find_llama_cpp
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.protocol.events import ExportKind
 from engine.protocol.state import RunState
 from engine.runs.checksums import CHECKSUMS
@@ -168,7 +168,7 @@ def _wrong(
         return "path", message
     if size > free:
         message = say(
-            N_("It takes about {needed} GB, with what is needed meanwhile, and this disk has {free} GB free."),
+            "It takes about {needed} GB, with what is needed meanwhile, and this disk has {free} GB free.",
             needed=round(size / 1024**3, 1), free=round(free / 1024**3, 1),
         )  # fmt: skip
         return "path", message
@@ -176,16 +176,12 @@ def _wrong(
 
 
 def no_gpu() -> Message:
-    return say(
-        N_("A 4-bit model is made by bitsandbytes, which needs a GPU: save it in 16 bits, or as GGUF q4_k_m.")
-    )
+    return say("A 4-bit model is made by bitsandbytes, which needs a GPU: save it in 16 bits, or as GGUF q4_k_m.")
 
 
 def taken(target: Path) -> Message:
     return say(
-        N_(
-            "There is something at {path} already, and nothing is overwritten: give another folder, or allow that "
-            "it is replaced."
-        ),
+        "There is something at {path} already, and nothing is overwritten: give another folder, or allow that "
+        "it is replaced.",
         path=str(target),
     )

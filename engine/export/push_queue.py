@@ -15,7 +15,7 @@ from engine.hub.model_card import draft_card
 from engine.hub.search import license_of
 from engine.hub.upload_job import Progress, PushFailed, PushJob, Result
 from engine.hub.upload_process import Runner
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import Done, Push, Refused
 from engine.protocol.state import read_state
@@ -38,7 +38,7 @@ class Pushes:
         """Begin a push, whose thread answers the request; refuse it when another goes on."""
         path = Path(command.path) if command.path else self._saved(command.kind)
         if path is None:
-            message = say(N_("Nothing of this kind is saved yet: save it first."))
+            message = say("Nothing of this kind is saved yet: save it first.")
             self._control.finished(job)
             job.reply(Refused(id=command.id, code="push_missing", message=message, field="path"))
             return
@@ -54,7 +54,7 @@ class Pushes:
         runner = Runner(push)
         with self._lock:
             if self._runner:
-                message = say(N_("Another push is going on: wait for it, or cancel it."))
+                message = say("Another push is going on: wait for it, or cancel it.")
                 self._control.finished(job)
                 job.reply(Refused(id=command.id, code="busy", message=message))
                 return
@@ -167,7 +167,7 @@ class Pushes:
     def _failed(self, number: int, kind: ev.ExportKind, repo_id: str, error: Exception) -> Refused:
         if not isinstance(error, PushFailed):
             reason = f"{type(error).__name__}: {error}"[:300]
-            error = PushFailed("crashed", say(N_("The engine failed: {reason}"), reason=reason))
+            error = PushFailed("crashed", say("The engine failed: {reason}", reason=reason))
         why = error.problem
         self._record.emit(
             ev.PushFailed(

@@ -9,7 +9,7 @@ import shutil
 import signal
 
 from engine.export.cancellation import ToolFailed
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.runs.folder import RunFolder
 from engine.runtime.failures import FULL_WORDS, RunFailed, disk_full
 
@@ -24,20 +24,20 @@ def explain_tool(error: ToolFailed, folder: RunFolder) -> RunFailed:
     full = error.code == -signal.SIGXFSZ or any(word in said for word in _FULL)
     full = full or bool(_SHORT.search(said)) or shutil.disk_usage(folder.path).free < LITTLE_BYTES
     if full:
-        return RunFailed("disk_full", disk_full(None), say(N_("Free some space, or choose another folder.")))
+        return RunFailed("disk_full", disk_full(None), say("Free some space, or choose another folder."))
     if error.code == -signal.SIGKILL:
         return RunFailed(
             "tool_killed",
-            say(N_("{program} was killed: most likely the memory ran out."), program=error.program),
-            say(N_("Free some memory and try again.")),
+            say("{program} was killed: most likely the memory ran out.", program=error.program),
+            say("Free some memory and try again."),
         )
     if "is not supported" in said and "odel" in said:
         return RunFailed(
             "architecture_unknown",
-            say(N_("This llama.cpp does not know the model's architecture: fetch a newer one.")),
+            say("This llama.cpp does not know the model's architecture: fetch a newer one."),
         )
     return RunFailed(
         "tool_failed",
-        say(N_("{program} failed: {reason}"), program=error.program, reason=(error.tail or [str(error)])[-1][:300]),
-        say(N_("The end of engine.log has the details.")),
+        say("{program} failed: {reason}", program=error.program, reason=(error.tail or [str(error)])[-1][:300]),
+        say("The end of engine.log has the details."),
     )

@@ -23,7 +23,7 @@ from engine.export.gguf_header import NotGguf, read_head
 from engine.export.merge import layers_of
 from engine.export.subprocess_env import environment
 from engine.inference.generate import inference
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.model.loading import Loaded
 from engine.prompting.prompt_format import encode
 from engine.runtime.failures import RunFailed
@@ -39,9 +39,7 @@ _CHECK = "loris_check"
 
 
 def wrong_result(why: Message) -> RunFailed:
-    return RunFailed(
-        "verify_failed", why, say(N_("Nothing was kept of it. The end of engine.log has the details."))
-    )
+    return RunFailed("verify_failed", why, say("Nothing was kept of it. The end of engine.log has the details."))
 
 
 def check_adapter(work: Work, folder: Path) -> Message:
@@ -61,8 +59,8 @@ def check_adapter(work: Work, folder: Path) -> Message:
             loaded.model.delete_adapter(_CHECK)
         loaded.model.set_adapter(active)
     if not all(torch.equal(one, other) for one, other in zip(before, after, strict=True)):
-        raise wrong_result(say(N_("The adapter that was saved does not answer as the one in memory.")))
-    return say(N_("Loaded back: its logits are equal to those of the model in memory."))
+        raise wrong_result(say("The adapter that was saved does not answer as the one in memory."))
+    return say("Loaded back: its logits are equal to those of the model in memory.")
 
 
 def check_adapter_weights(loaded: Loaded, folder: Path) -> None:
@@ -76,7 +74,7 @@ def check_adapter_weights(loaded: Loaded, folder: Path) -> None:
         torch.equal(saved[name], w.to(saved[name].dtype)) for name, w in mine.items()
     )
     if not same:
-        raise wrong_result(say(N_("The adapter that was saved is not the one in memory.")))
+        raise wrong_result(say("The adapter that was saved is not the one in memory."))
 
 
 def check_merged(work: Work, folder: Path, kind: str) -> Message:
@@ -84,7 +82,7 @@ def check_merged(work: Work, folder: Path, kind: str) -> Message:
     work.step("verifying")
     four_bits = kind == "merged_4bit"
     if not four_bits and psutil.virtual_memory().available < size_of(folder) * ROOM:
-        return say(N_("Not loaded back: this machine has too little free memory for a second copy."))
+        return say("Not loaded back: this machine has too little free memory for a second copy.")
     ids = token_lists(work)
     job, out = folder / ".check.json", folder / ".check.safetensors"
     values = {"folder": str(folder), "ids": ids, "out": str(out), "device": "cuda" if four_bits else "cpu"}
@@ -101,12 +99,12 @@ def check_merged(work: Work, folder: Path, kind: str) -> Message:
     if not worst < limit:
         raise wrong_result(
             say(
-                N_("The merged model's logits are {share}% off those of the model in memory."),
+                "The merged model's logits are {share}% off those of the model in memory.",
                 share=round(100 * worst, 1),
             )
         )
     return say(
-        N_("Loaded back with transformers alone: logits within {share}% of the model in memory."),
+        "Loaded back with transformers alone: logits within {share}% of the model in memory.",
         share=round(100 * worst, 2),
     )
 
@@ -128,29 +126,25 @@ def check_gguf(work: Work, merged: Path, files: dict[str, Path]) -> Message:
         try:
             head = read_head(path)
         except (NotGguf, OSError) as error:
-            raise wrong_result(say(N_("A GGUF file is broken: {reason}."), reason=str(error))) from error
+            raise wrong_result(say("A GGUF file is broken: {reason}.", reason=str(error))) from error
         counts.add(len(head.tensors))
         lacking = [n for n in range(layers) if not any(t.startswith(f"blk.{n}.") for t in head.tensors)]
         if lacking or "token_embd.weight" not in head.tensors:
-            raise wrong_result(say(N_("{file} lacks layers of the model."), file=path.name))
+            raise wrong_result(say("{file} lacks layers of the model.", file=path.name))
         if isinstance(template, str) and head.chat_template.strip() != template.strip():
-            raise wrong_result(say(N_("{file} has not the chat template that was trained with."), file=path.name))
+            raise wrong_result(say("{file} has not the chat template that was trained with.", file=path.name))
     if len(counts) > 1:
-        raise wrong_result(say(N_("The GGUF files have different numbers of tensors.")))
+        raise wrong_result(say("The GGUF files have different numbers of tensors."))
     answers = {name: _gguf_answer(work, name, path) for name, path in files.items()}
     if any(answer is None for answer in answers.values()):
         return say(
-            N_(
-                "{tensors} tensors, all {layers} layers and the chat template are there. "
-                "Not run: xllamacpp is not installed."
-            ),
+            "{tensors} tensors, all {layers} layers and the chat template are there. "
+                "Not run: xllamacpp is not installed.",
             tensors=counts.pop(), layers=layers,
         )  # fmt: skip
     return say(
-        N_(
-            "{tensors} tensors, all {layers} layers and the chat template are there, "
-            "and llama.cpp answers: {answer}"
-        ),
+        "{tensors} tensors, all {layers} layers and the chat template are there, "
+            "and llama.cpp answers: {answer}",
         tensors=counts.pop(), layers=layers, answer=next(iter(answers.values())),
     )  # fmt: skip
 
@@ -174,7 +168,7 @@ def _gguf_answer(work: Work, name: str, path: Path) -> str | None:
     except ToolFailed as error:
         raise wrong_result(
             say(
-                N_("llama.cpp cannot load {file}: {reason}"),
+                "llama.cpp cannot load {file}: {reason}",
                 file=path.name,
                 reason=(error.tail or [str(error)])[-1],
             )
@@ -182,7 +176,7 @@ def _gguf_answer(work: Work, name: str, path: Path) -> str | None:
     finally:
         out.unlink(missing_ok=True)
     if not text.strip():
-        raise wrong_result(say(N_("llama.cpp answers nothing with {file}."), file=path.name))
+        raise wrong_result(say("llama.cpp answers nothing with {file}.", file=path.name))
     return text.strip()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from engine.config.places import is_hub_id
 from engine.hub.upload_errors import WRITE_HINT, unknown_token
 from engine.hub.upload_job import PushFailed
-from engine.messages.message import N_, say
+from engine.messages.message import say
 
 WRITE = "repo.write"
 
@@ -39,8 +39,8 @@ def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
     if not is_hub_id(name) or name.count("/") != 1:
         raise PushFailed(
             "push_bad_name",
-            say(N_("{name} is no name for a repository."), name=repo_id),
-            say(N_("Letters, digits, - _ and . are allowed, as in owner/my-model.")),
+            say("{name} is no name for a repository.", name=repo_id),
+            say("Letters, digits, - _ and . are allowed, as in owner/my-model."),
             "repo_id",
         )
     owner = name.partition("/")[0]
@@ -48,15 +48,15 @@ def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
     if owner not in owners:
         raise PushFailed(
             "hub_not_owner",
-            say(N_("The account {user} does not belong to {owner}."), user=user, owner=owner),
-            say(N_("It may write to: {owners}."), owners=", ".join(owners)),
+            say("The account {user} does not belong to {owner}.", user=user, owner=owner),
+            say("It may write to: {owners}.", owners=", ".join(owners)),
             "repo_id",
         )
     token = (whoami.get("auth") or {}).get("accessToken") or {}
     if not _may_write(token, owner, name):
         raise PushFailed(
             "hub_no_write",
-            say(N_("The token of {user} may not write to {repo}."), user=user, repo=name),
+            say("The token of {user} may not write to {repo}.", user=user, repo=name),
             say(WRITE_HINT),
             "token",
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 OFFLINE = {"ConnectError", "ConnectionError", "ConnectTimeout", "OfflineModeIsEnabled", "MaxRetryError",
            "NameResolutionError", "gaierror", "ReadTimeout", "WriteTimeout", "PoolTimeout"}  # fmt: skip
@@ -71,8 +71,8 @@ def hub_problem(error: BaseException, name: str = "", source: str | None = None)
     if "Invalid credentials" in text or "Invalid user token" in text:
         return HubProblem(
             "hub_bad_token",
-            say(N_("The Hub does not know the token from {source}."), source=token or "HF_TOKEN"),
-            say(N_("It was deleted, or has run out. Make a new one on the Hub, then: hf auth login --force")),
+            say("The Hub does not know the token from {source}.", source=token or "HF_TOKEN"),
+            say("It was deleted, or has run out. Make a new one on the Hub, then: hf auth login --force"),
         )  # fmt: skip
     gated = ("access gated repo", "access a gated repo", "is a gated dataset")
     if "GatedRepoError" in types or any(words in text for words in gated):
@@ -80,8 +80,8 @@ def hub_problem(error: BaseException, name: str = "", source: str | None = None)
     if "RevisionNotFoundError" in types:
         return HubProblem(
             "hub_no_revision",
-            say(N_("The repository has no such revision.")),
-            say(N_("Leave the revision empty for the newest.")),
+            say("The repository has no such revision."),
+            say("Leave the revision empty for the newest."),
         )
     missing = types & {"RepositoryNotFoundError", "DatasetNotFoundError", "HFValidationError"}
     if missing or "is not a valid model identifier" in text:
@@ -91,15 +91,15 @@ def hub_problem(error: BaseException, name: str = "", source: str | None = None)
     if types & BROKEN:
         return HubProblem(
             "hub_broke_off",
-            say(N_("The connection to the Hub broke off.")),
-            say(N_("Try again: what was transferred is kept.")),
+            say("The connection to the Hub broke off."),
+            say("Try again: what was transferred is kept."),
             passing=True,
         )
     if types & OFFLINE or any(w in text for w in ("Couldn't reach", "couldn't connect", "We couldn't connect")):
         return HubProblem(
             "hub_offline",
-            say(N_("The Hugging Face Hub cannot be reached, and nothing of this is in the local cache.")),
-            say(N_("Check the network, or name a folder or file on this machine.")),
+            say("The Hugging Face Hub cannot be reached, and nothing of this is in the local cache."),
+            say("Check the network, or name a folder or file on this machine."),
             passing=True,
         )
     return None
@@ -112,7 +112,7 @@ def _by_status(status: int | None, headers: dict[str, str], name: str, token: st
         return HubProblem(
             "hub_no_access",
             NO_ACCESS,
-            say(N_("Accept its licence on its page, and log in with a token that may read it: hf auth login.")),
+            say("Accept its licence on its page, and log in with a token that may read it: hf auth login."),
         )
     if status == 404:
         return HubProblem("hub_not_found", *_missing(name, token))
@@ -121,35 +121,35 @@ def _by_status(status: int | None, headers: dict[str, str], name: str, token: st
         wait = float(asked) if asked.isdigit() else 0.0
         return HubProblem(
             "hub_busy",
-            say(N_("The Hub takes no more requests from here for now (error 429).")),
-            say(N_("Wait a few minutes and try again. With a login it takes more: hf auth login.")),
+            say("The Hub takes no more requests from here for now (error 429)."),
+            say("Wait a few minutes and try again. With a login it takes more: hf auth login."),
             passing=True,
             wait=wait,
         )
     if status in (408, 500, 502, 503, 504):
         return HubProblem(
             "hub_down",
-            say(N_("The Hub has trouble of its own (error {status})."), status=status),
-            say(N_("Try again in a few minutes.")),
+            say("The Hub has trouble of its own (error {status}).", status=status),
+            say("Try again in a few minutes."),
             passing=True,
         )
     return None
 
 
-NO_ACCESS = say(N_("The Hub does not let you have this repository."))
-NOT_THERE = say(N_("There is no such repository on the Hub, or it is private."))
+NO_ACCESS = say("The Hub does not let you have this repository.")
+NOT_THERE = say("There is no such repository on the Hub, or it is private.")
 
 
 def _gated(name: str, token: str) -> tuple[Message, Message]:
     if token:
         return (
-            say(N_("{name} is gated, and the account of the token from {source} has not been let in."),
+            say("{name} is gated, and the account of the token from {source} has not been let in.",
                 name=name, source=token) if name else NO_ACCESS,
-            say(N_("Accept its terms on its page on the Hub with that account, then try again.")),
+            say("Accept its terms on its page on the Hub with that account, then try again."),
         )  # fmt: skip
     return (
-        say(N_("{name} is gated, and nobody is logged in to the Hub here."), name=name) if name else NO_ACCESS,
-        say(N_("Accept its terms on its page on the Hub, then log in: hf auth login, or set HF_TOKEN.")),
+        say("{name} is gated, and nobody is logged in to the Hub here.", name=name) if name else NO_ACCESS,
+        say("Accept its terms on its page on the Hub, then log in: hf auth login, or set HF_TOKEN."),
     )
 
 
@@ -157,14 +157,14 @@ def _missing(name: str, token: str) -> tuple[Message, Message]:
     """The Hub says the same of a repository that is not there and of one that is private."""
     if token:
         return (
-            say(N_("The Hub has no {name}, or the token from {source} may not read it."), name=name, source=token)
+            say("The Hub has no {name}, or the token from {source} may not read it.", name=name, source=token)
             if name
             else NOT_THERE,
-            say(N_("Check the spelling: owner/name. For a private one, use a token of its owner: hf auth login.")),
+            say("Check the spelling: owner/name. For a private one, use a token of its owner: hf auth login."),
         )
     return (
-        say(N_("The Hub has no {name}, or it is private, and nobody is logged in here."), name=name)
+        say("The Hub has no {name}, or it is private, and nobody is logged in here.", name=name)
         if name
         else NOT_THERE,
-        say(N_("Check the spelling: owner/name. For a private one, log in first: hf auth login.")),
+        say("Check the spelling: owner/name. For a private one, log in first: hf auth login."),
     )

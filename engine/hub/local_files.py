@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from engine.hub.upload_job import PushFailed
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.runs.checksums import damaged
 
 CARD = "README.md"
@@ -47,16 +47,14 @@ class LocalFile:
 def files_of(kind: str, folder: Path, card: str) -> list[LocalFile]:
     """The files to send, after a look at whether they are whole. Raises `PushFailed`; OSError from the disk."""
     if not folder.is_dir():
-        raise PushFailed(
-            "push_missing", say(N_("There is no such folder: {path}."), path=str(folder)), field="path"
-        )
+        raise PushFailed("push_missing", say("There is no such folder: {path}.", path=str(folder)), field="path")
     found = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if path.is_file() and not any(part.startswith(".") for part in name.parts):
             found.append(LocalFile(name.as_posix(), path.stat().st_size, path))
     if broken := _broken(kind, folder, found):
-        hint = say(N_("Save it again, then push it."))
+        hint = say("Save it again, then push it.")
         raise PushFailed("push_not_whole", broken, hint, field="path")
     if card:
         text = card.encode()
@@ -68,20 +66,20 @@ def _broken(kind: str, folder: Path, files: list[LocalFile]) -> Message | None:
     """Why what is in the folder is not what it is said to be; None when it looks whole."""
     needed = NEEDED.get(kind)
     if needed and not (folder / needed).is_file():
-        return say(N_("This folder holds nothing whole: {file} is missing."), file=needed)
+        return say("This folder holds nothing whole: {file} is missing.", file=needed)
     weights = [file for file in files if file.name.endswith((".safetensors", ".gguf", ".bin"))]
     if not weights:
-        return say(N_("This folder holds nothing whole: it has no weights."))
+        return say("This folder holds nothing whole: it has no weights.")
     for file in weights:
         if isinstance(file.content, Path) and not _whole(file.content, file.size):
-            return say(N_("{file} is cut short or no file of weights."), file=file.name)
+            return say("{file} is cut short or no file of weights.", file=file.name)
     if cut := damaged(folder, ".gguf"):  # its header does not tell its length
-        return say(N_("{file} is cut short or no file of weights."), file=cut[0])
+        return say("{file} is cut short or no file of weights.", file=cut[0])
     for index in folder.glob("*.safetensors.index.json"):
         named = msgspec.json.decode(index.read_bytes(), type=dict[str, object]).get("weight_map")
         for name in sorted(set(named.values())) if isinstance(named, dict) else []:
             if not (folder / str(name)).is_file():
-                return say(N_("This folder holds nothing whole: {file} is missing."), file=str(name))
+                return say("This folder holds nothing whole: {file} is missing.", file=str(name))
     return None
 
 

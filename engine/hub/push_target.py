@@ -14,7 +14,7 @@ from engine.hub.search import HubError, ask_hub
 from engine.hub.upload import OWN_FILES
 from engine.hub.upload_errors import explain_push
 from engine.hub.upload_job import PushFailed
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class PushTarget:
     def message(self) -> Message:
         """What a push there would do, in a sentence."""
         if not self.exists:
-            return say(N_("{repo} is free: it will be made."), repo=self.repo_id)
+            return say("{repo} is free: it will be made.", repo=self.repo_id)
         if not self.files:
-            return say(N_("{repo} is there and empty: the push goes into it."), repo=self.repo_id)
-        return say(N_("{repo} is there already and holds {count} files."), repo=self.repo_id, count=self.files)
+            return say("{repo} is there and empty: the push goes into it.", repo=self.repo_id)
+        return say("{repo} is there already and holds {count} files.", repo=self.repo_id, count=self.files)
 
 
 def check_target(repo_id: str, token: str = "") -> PushTarget:

@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from engine.dataset.turns import is_turn
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 MOST_BYTES = 2 << 20  # read of a text file, at most
 FIRST_BYTES = 128 << 10  # read of it at first
@@ -73,7 +73,7 @@ def read_rows(files: Any, path: str, limit: int) -> Rows:
                 break
             wanted = min(len(data) * 4, MOST_BYTES)
     if not rows:
-        raise Unreadable(say(N_("No row was found at the start of {file}."), file=path.rpartition("/")[2]))
+        raise Unreadable(say("No row was found at the start of {file}.", file=path.rpartition("/")[2]))
     total = len(rows) if ended and len(rows) < limit else None
     return Rows(tuple(dict.fromkeys(key for row in rows for key in row)), tuple(rows), path, len(data), total)
 
@@ -85,7 +85,7 @@ def _text(data: bytes, packed: bool, ended: bool) -> tuple[str, bool]:
         try:
             data = unpack.decompress(data, 4 * MOST_BYTES)
         except zlib.error:
-            raise Unreadable(say(N_("The file is not gzip, as its name says."))) from None
+            raise Unreadable(say("The file is not gzip, as its name says.")) from None
         ended = ended and unpack.eof
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     text = data.decode(encoding, "replace")
@@ -167,9 +167,9 @@ def _parquet(files: Any, path: str, limit: int) -> Rows:
                 rows = batch.to_pylist() if batch is not None else []
         except import_module("pyarrow").ArrowInvalid as error:
             reason = str(error).splitlines()[0]
-            raise Unreadable(say(N_("This is not a Parquet file: {reason}."), reason=reason)) from None
+            raise Unreadable(say("This is not a Parquet file: {reason}.", reason=reason)) from None
     if not rows:
-        raise Unreadable(say(N_("No row was found at the start of {file}."), file=path.rpartition("/")[2]))
+        raise Unreadable(say("No row was found at the start of {file}.", file=path.rpartition("/")[2]))
     return Rows(columns, tuple(rows[:limit]), path, counted.bytes_read, total)
 
 

@@ -19,7 +19,7 @@ from engine.config.places import is_local
 from engine.hub.errors import hub_problem
 from engine.hub.model_card import local_license
 from engine.hub.rows import MOST_BYTES, Rows, Unreadable, can_read, read_rows
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 __all__ = ["MOST_BYTES", "Config", "DatasetPage", "Found", "HubError", "Rows", "Split", "describe_dataset",
            "first_rows", "license_of", "search_datasets", "search_models"]  # fmt: skip
@@ -119,8 +119,8 @@ def ask_hub(name: str, question: Callable[[Any], _T]) -> _T:
     try:
         answer, error = answers.get(timeout=SECONDS)
     except queue.Empty:
-        message = say(N_("The Hub did not answer within {seconds} seconds."), seconds=round(SECONDS))
-        raise HubError("hub_slow", message, say(N_("Try again in a moment.")), passing=True) from None
+        message = say("The Hub did not answer within {seconds} seconds.", seconds=round(SECONDS))
+        raise HubError("hub_slow", message, say("Try again in a moment."), passing=True) from None
     if error is not None:
         raise _explained(error, name) from error
     return cast(_T, answer)
@@ -136,7 +136,7 @@ def _explained(error: Exception, name: str) -> Exception:
         return HubError(problem.code, problem.message, problem.hint, problem.passing)
     if isinstance(error, OSError | ValueError):
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        return HubError("hub_unreadable", say(N_("The Hub's answer is of no use: {reason}"), reason=reason[:300]))
+        return HubError("hub_unreadable", say("The Hub's answer is of no use: {reason}", reason=reason[:300]))
     return error
 
 
@@ -206,12 +206,12 @@ def first_rows(page: DatasetPage, config: str = "", split: str = "train", limit:
     if chosen is None:
         names = ", ".join(one.name for one in page.configs)
         if not page.configs:
-            raise HubError("hub_no_data", say(N_("{name} has no data files that Loris can show."), name=page.id))
-        raise HubError("hub_no_config", say(N_("Name one of its configurations: {names}."), names=names))
+            raise HubError("hub_no_data", say("{name} has no data files that Loris can show.", name=page.id))
+        raise HubError("hub_no_config", say("Name one of its configurations: {names}.", names=names))
     part = chosen.split(split)
     if part is None:
         names = ", ".join(one.name for one in chosen.splits)
-        raise HubError("hub_no_split", say(N_("Name one of its splits: {names}."), names=names))
+        raise HubError("hub_no_split", say("Name one of its splits: {names}.", names=names))
 
     def ask(hub: Any) -> Rows:
         path = part.files[0]

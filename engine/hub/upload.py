@@ -18,7 +18,7 @@ from engine.hub.account import check_account, check_token
 from engine.hub.local_files import LocalFile, files_of
 from engine.hub.upload_errors import explain_push
 from engine.hub.upload_job import Progress, PushFailed, PushJob, Result
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol.events import PushStep
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds before another try
@@ -101,15 +101,15 @@ class Upload:
             if self._job.private and not there.private:
                 raise PushFailed(
                     "repo_public",
-                    say(N_("{repo} is there already, and everyone can read it."), repo=self._repo),
-                    say(N_("Give another name, or choose public.")),
+                    say("{repo} is there already, and everyone can read it.", repo=self._repo),
+                    say("Give another name, or choose public."),
                     "private",
                 )
             if not self._job.replace and self._foreign():
                 raise PushFailed(
                     "repo_exists",
-                    say(N_("{repo} is there already and holds other files."), repo=self._repo),
-                    say(N_("Give another name, or allow files of the same name to be replaced.")),
+                    say("{repo} is there already and holds other files.", repo=self._repo),
+                    say("Give another name, or allow files of the same name to be replaced."),
                     "repo_id",
                 )
             return
@@ -227,14 +227,14 @@ class Upload:
             if remote is None:
                 raise PushFailed(
                     "hub_incomplete",
-                    say(N_("{file} did not arrive: {repo} is not complete."), file=file.name, repo=self._repo),
-                    say(N_("Push again: what arrived is not sent twice.")),
+                    say("{file} did not arrive: {repo} is not complete.", file=file.name, repo=self._repo),
+                    say("Push again: what arrived is not sent twice."),
                 )
             if remote.size != file.size or not _same(file, remote):
                 raise PushFailed(
                     "hub_mismatch",
-                    say(N_("{file} on the Hub is not the file that was sent."), file=file.name),
-                    say(N_("Do not use {repo} yet. Push again."), repo=self._repo),
+                    say("{file} on the Hub is not the file that was sent.", file=file.name),
+                    say("Do not use {repo} yet. Push again.", repo=self._repo),
                 )
         info = self._api.repo_info(self._repo)
         return Result(

@@ -27,8 +27,8 @@ def explain_push(error: Exception, repo_id: str, given: bool) -> tuple[PushFaile
             return no_login(), 0.0
         if isinstance(cause, ValueError) and "README.md" in str(cause):
             reason = str(cause).splitlines()[-1][:300]
-            message = say(N_("The Hub refuses the model card: {reason}"), reason=reason)
-            hint = say(N_("Correct the lines between the two --- at its top."))
+            message = say("The Hub refuses the model card: {reason}", reason=reason)
+            hint = say("Correct the lines between the two --- at its top.")
             return PushFailed("card_invalid", message, hint, "card"), 0.0
         if isinstance(cause, OSError) and cause.errno == 28:
             return PushFailed("disk_full", disk_full(cause.filename)), 0.0
@@ -36,8 +36,8 @@ def explain_push(error: Exception, repo_id: str, given: bool) -> tuple[PushFaile
         why = explain(error)
         return PushFailed(why.code, why.message, why.hint), 0.0
     if problem.code == "hub_offline":
-        message = say(N_("The Hugging Face Hub cannot be reached."))
-        return PushFailed(problem.code, message, say(N_("Check the network, then push again.")), "", True), 0.0
+        message = say("The Hugging Face Hub cannot be reached.")
+        return PushFailed(problem.code, message, say("Check the network, then push again."), "", True), 0.0
     return PushFailed(problem.code, problem.message, problem.hint, "", problem.passing), problem.wait
 
 
@@ -48,28 +48,28 @@ def _by_status(status: int | None, repo_id: str) -> PushFailed | None:
     if status == 403:
         return PushFailed(
             "hub_no_write",
-            say(N_("The token may not write to {repo}."), repo=repo_id),
+            say("The token may not write to {repo}.", repo=repo_id),
             say(WRITE_HINT),
             "token",
         )
     if status == 409:
         return PushFailed(
             "hub_conflict",
-            say(N_("Someone changed {repo} at the same moment."), repo=repo_id),
-            say(N_("Push again.")),
+            say("Someone changed {repo} at the same moment.", repo=repo_id),
+            say("Push again."),
             passing=True,
         )
     if status == 413:
         return PushFailed(
             "hub_too_large",
-            say(N_("The Hub does not take a file of this size.")),
-            say(N_("Save it in smaller parts, or push the adapter alone.")),
+            say("The Hub does not take a file of this size."),
+            say("Save it in smaller parts, or push the adapter alone."),
         )
     if status == 422:
         return PushFailed(
             "hub_mismatch",
-            say(N_("What arrived at the Hub is not what was sent.")),
-            say(N_("Push again.")),
+            say("What arrived at the Hub is not what was sent."),
+            say("Push again."),
             passing=True,
         )
     return None
@@ -78,8 +78,8 @@ def _by_status(status: int | None, repo_id: str) -> PushFailed | None:
 def unknown_token() -> PushFailed:
     return PushFailed(
         "hub_bad_token",
-        say(N_("The Hub does not know the token that was given.")),
-        say(N_("Copy it again, whole, or make a new one on the Hub.")),
+        say("The Hub does not know the token that was given."),
+        say("Copy it again, whole, or make a new one on the Hub."),
         "token",
     )
 
@@ -87,7 +87,7 @@ def unknown_token() -> PushFailed:
 def no_login() -> PushFailed:
     return PushFailed(
         "hub_no_login",
-        say(N_("Nobody is logged in to the Hub here.")),
-        say(N_("Log in with a token that may write: hf auth login, or give the token here.")),
+        say("Nobody is logged in to the Hub here."),
+        say("Log in with a token that may write: hf auth login, or give the token here."),
         "token",
     )

@@ -14,7 +14,7 @@ from typing import IO
 import msgspec
 
 from engine.hub.upload_job import Problem, Progress, PushFailed, PushJob, Result, decode_said, encode
-from engine.messages.message import N_, say
+from engine.messages.message import say
 
 GRACE_SECONDS = 5.0
 _TOKENS = re.compile(r"\b(hf|api_org|hf_oauth|hf_jwt)_[A-Za-z0-9_.-]{8,}")
@@ -85,12 +85,12 @@ class Runner:
         if isinstance(last, Result):
             return last
         if self._cancelled.is_set():
-            raise PushFailed("cancelled", say(N_("The push was cancelled.")))
+            raise PushFailed("cancelled", say("The push was cancelled."))
         if last is None:
             raise PushFailed(
                 "push_died",
-                say(N_("The process that uploads ended early.")),
-                say(N_("Push again: what arrived is not sent twice.")),
+                say("The process that uploads ended early."),
+                say("Push again: what arrived is not sent twice."),
                 passing=True,
             )
         raise PushFailed(last.code, last.message, last.hint, last.field, last.passing)

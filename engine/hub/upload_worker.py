@@ -28,7 +28,7 @@ def main() -> int:
     pipe = os.dup(1)
     os.dup2(2, 1)
 
-    def say(said: Said) -> None:
+    def report(said: Said) -> None:
         with lock:
             os.write(pipe, encode(said) + b"\n")
 
@@ -39,14 +39,14 @@ def main() -> int:
 
         with suppress(ImportError, AttributeError):
             resume_after_resets(IDLE_SECONDS)
-        say(Upload(job, say).run())
+        report(Upload(job, report).run())
         return 0
     except Exception as error:
         failure, _ = explain_push(error, job.repo_id, bool(job.token))
         if not isinstance(error, PushFailed) or error.__cause__:
             traceback.print_exc()  # into the log, where the token is struck out
         problem: Problem = failure.problem
-        say(problem)
+        report(problem)
         return 1
 
 

@@ -16,7 +16,7 @@ from unsloth import FastLanguageModel
 from engine.config.run_spec import GenerationSpec
 from engine.inference.base_model import untouched
 from engine.inference.repetition import cause
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.model import hardware
 from engine.model.loading import Loaded, stop_ids
 from engine.prompting.prompt_format import Messages, Style, encode
@@ -189,10 +189,10 @@ def room_for_answer(model: Any, prompt_tokens: int) -> int:
         raise RunFailed(
             "prompt_too_long",
             say(
-                N_("The conversation has {tokens} tokens, and the model takes {limit}."),
+                "The conversation has {tokens} tokens, and the model takes {limit}.",
                 tokens=prompt_tokens, limit=limit,
             ),
-            say(N_("Start a new conversation.")),
+            say("Start a new conversation."),
         )  # fmt: skip
     return room
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.model.loading import QUANTISED, Loaded
 from engine.runtime.failures import RunFailed, last_line
 
@@ -22,7 +22,7 @@ def adapter_folder(place: str) -> Path:
     for folder in (path, path / "adapter"):
         if (folder / "adapter_config.json").is_file():
             return folder
-    raise RunFailed("adapter_missing", say(N_("There is no adapter in {path}."), path=str(path)))
+    raise RunFailed("adapter_missing", say("There is no adapter in {path}.", path=str(path)))
 
 
 def base_of(folder: Path) -> str:
@@ -34,7 +34,7 @@ def base_of(folder: Path) -> str:
         reason = last_line(error)
         raise RunFailed(
             "adapter_broken",
-            say(N_("The adapter in {path} cannot be read: {reason}"), path=str(folder), reason=reason),
+            say("The adapter in {path} cannot be read: {reason}", path=str(folder), reason=reason),
         ) from error
 
 
@@ -57,7 +57,7 @@ class Others:
             raise RunFailed(
                 "adapter_unfit",
                 say(
-                    N_("The adapter in {path} was trained on {theirs}, and this model is {own}."),
+                    "The adapter in {path} was trained on {theirs}, and this model is {own}.",
                     path=str(folder), theirs=theirs, own=str(own),
                 ),
             )  # fmt: skip
@@ -73,7 +73,7 @@ class Others:
                 raise RunFailed(
                     "adapter_unfit",
                     say(
-                        N_("The adapter in {path} cannot be read: {reason}"),
+                        "The adapter in {path} cannot be read: {reason}",
                         path=str(folder), reason=last_line(error),
                     ),
                 ) from error  # fmt: skip

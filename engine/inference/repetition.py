@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 WINDOW, FEWEST = 96, 40  # tokens looked at, from the end
 GRAM = 4
@@ -29,25 +29,19 @@ def cause(ids: Sequence[int], text: str, *, marker: str, special: Collection[int
     """
     if any(token in special for token in ids) or (marker and marker in text):
         return say(
-            N_(
-                "It goes on with a turn of its own. Its end of an answer is not the one that stops here: the chat "
-                "template differs from the one it was trained with, or the examples had no EOS token."
-            )
+            "It goes on with a turn of its own. Its end of an answer is not the one that stops here: the chat "
+            "template differs from the one it was trained with, or the examples had no EOS token."
         )
     if repeats(ids):
         if adapter:
             return say(
-                N_(
-                    "It repeats itself. Set repetition_penalty to 1.1 or lower the temperature. If it always does, "
-                    "it was trained too long or too fast, or on examples without an EOS token."
-                )
+                "It repeats itself. Set repetition_penalty to 1.1 or lower the temperature. If it always does, "
+                "it was trained too long or too fast, or on examples without an EOS token."
             )
         return say(
-            N_(
-                "It repeats itself. Set repetition_penalty to 1.1; a model that was never taught to chat does not "
-                "know when to stop, an instruct model does."
-            )
+            "It repeats itself. Set repetition_penalty to 1.1; a model that was never taught to chat does not "
+            "know when to stop, an instruct model does."
         )
     if len(ids) >= LONG:
-        return say(N_("No end after {tokens} tokens: were there EOS tokens in the examples?"), tokens=len(ids))
+        return say("No end after {tokens} tokens: were there EOS tokens in the examples?", tokens=len(ids))
     return None

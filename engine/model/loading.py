@@ -15,7 +15,7 @@ from unsloth import FastLanguageModel
 from engine.config.places import is_local
 from engine.config.run_spec import LoraSpec, ModelSpec
 from engine.hub.retry import fetched
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.model import hardware
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
@@ -48,7 +48,7 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
         record.emit(
             ev.Notice(
                 code="dtype_replaced",
-                message=say(N_("This hardware does not compute in {dtype}: using {best}."), dtype=dtype, best=best),
+                message=say("This hardware does not compute in {dtype}: using {best}.", dtype=dtype, best=best),
             )
         )
         dtype = best
@@ -59,7 +59,7 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
             ev.Notice(
                 code="model_replaced",
                 message=say(
-                    N_("{model} is quantised for GPUs: loading {plain} instead."),
+                    "{model} is quantised for GPUs: loading {plain} instead.",
                     model=spec.model_name, plain=name,
                 ),
             )
@@ -68,7 +68,7 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
         record.emit(
             ev.Notice(
                 code="4bit_replaced",
-                message=say(N_("Loading in 4-bit needs a GPU: loading in {dtype}."), dtype=dtype),
+                message=say("Loading in 4-bit needs a GPU: loading in {dtype}.", dtype=dtype),
             )
         )
     return msgspec.structs.replace(spec, model_name=name, load_in_4bit=in_4bit and not on_cpu), dtype
@@ -82,8 +82,8 @@ def check_folder(name: str) -> None:
     if not any((folder / file).is_file() for file in ("config.json", "adapter_config.json")):
         raise RunFailed(
             "model_missing",
-            say(N_("There is no model in {path}."), path=str(folder)),
-            say(N_("A model's folder holds config.json, and an adapter's adapter_config.json.")),
+            say("There is no model in {path}.", path=str(folder)),
+            say("A model's folder holds config.json, and an adapter's adapter_config.json."),
             "model.model_name",
         )
 
@@ -123,7 +123,7 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
         record.emit(
             ev.Notice(
                 code="adapter_kept",
-                message=say(N_("The model comes with an adapter: training goes on from it, with its own rank.")),
+                message=say("The model comes with an adapter: training goes on from it, with its own rank."),
             )
         )
         FastLanguageModel.for_training(loaded.model)

@@ -13,7 +13,7 @@ from engine.config.run_spec import RunSpec
 from engine.dataset.peek import check_dataset
 from engine.export.llama_cpp import find_llama_cpp
 from engine.hub.errors import token_source
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.preflight.model import check_model, merged_bytes
 from engine.runs.disk_space import too_small, unwritable
 
@@ -34,7 +34,7 @@ def _check_tracker(spec: RunSpec) -> list[FieldError]:
     packages = TRACKER_PACKAGES.get(name, ())
     if not packages or any(importlib.util.find_spec(package) for package in packages):
         return []
-    message = say(N_("The package {package} is not installed: install it, or choose none."), package=packages[0])
+    message = say("The package {package} is not installed: install it, or choose none.", package=packages[0])
     return [FieldError("training.report_to", message)]
 
 
@@ -65,7 +65,7 @@ def _gguf(spec: RunSpec, output: Path) -> Message | None:
 def _push(name: str) -> Message | None:
     """Why nothing could be pushed under this name."""
     if not is_hub_id(name):
-        return say(N_("{name} is no name for a repository."), name=name)
+        return say("{name} is no name for a repository.", name=name)
     if not token_source():
-        return say(N_("Nobody is logged in to the Hub here. Log in with a token that may write: hf auth login"))
+        return say("Nobody is logged in to the Hub here. Log in with a token that may write: hf auth login")
     return None

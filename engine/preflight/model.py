@@ -12,7 +12,7 @@ import msgspec
 from engine.config.fields import FieldError
 from engine.config.places import is_hub_id, is_local, local_path
 from engine.config.run_spec import ModelSpec
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _BILLIONS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)[bB](?![A-Za-z0-9])")
@@ -28,21 +28,21 @@ def _wrong(name: str) -> Message | None:
     if not is_local(name):
         if is_hub_id(name):
             return None
-        return say(N_("This is neither a folder on this machine nor a Hub id such as owner/name."))
+        return say("This is neither a folder on this machine nor a Hub id such as owner/name.")
     path = local_path(name)
     if not path.exists():
-        return say(N_("There is no such folder."))
+        return say("There is no such folder.")
     if not path.is_dir():
-        return say(N_("This is a file: a model is a folder with config.json and its weights."))
+        return say("This is a file: a model is a folder with config.json and its weights.")
     adapter = path / "adapter_config.json"
     if adapter.exists():
         return _wrong_adapter(adapter)
     if not (path / "config.json").exists():
-        return say(N_("This folder is no model: it has no config.json and no adapter_config.json."))
+        return say("This folder is no model: it has no config.json and no adapter_config.json.")
     if _object(path / "config.json") is None:
-        return say(N_("The config.json of this folder is not valid JSON."))
+        return say("The config.json of this folder is not valid JSON.")
     if not weight_bytes(path):
-        return say(N_("This folder has a config.json and no weights. Was the download cut short?"))
+        return say("This folder has a config.json and no weights. Was the download cut short?")
     return None
 
 
@@ -50,12 +50,12 @@ def _wrong_adapter(config: Path) -> Message | None:
     """What is wrong with an adapter: above all, a base model that is not where it was."""
     values = _object(config)
     if values is None:
-        return say(N_("The adapter_config.json of this folder is not valid JSON."))
+        return say("The adapter_config.json of this folder is not valid JSON.")
     base = values.get("base_model_name_or_path")
     if isinstance(base, str) and base.startswith(("/", "~")) and not local_path(base).exists():
-        return say(N_("This adapter belongs to the model in {folder}, which is not there."), folder=base)
+        return say("This adapter belongs to the model in {folder}, which is not there.", folder=base)
     if not weight_bytes(config.parent):
-        return say(N_("This folder has an adapter_config.json and no weights."))
+        return say("This folder has an adapter_config.json and no weights.")
     return None
 
 

@@ -15,7 +15,7 @@ from unsloth_zoo.dataset_utils import get_chat_template_parts
 from engine.config import prompt_templates
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.mapping import Example
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.prompting.prompt_format import Style, encode
 from engine.runtime.failures import RunFailed
 
@@ -107,7 +107,7 @@ def pair_markers(style: Style, tokenizer: Any) -> Parts:
             if opens.strip() and masks(style, tokenizer, (opens, response), probes):
                 return opens, response
     raise missing(
-        "", say(N_("Open the answer in the prompt text with a line such as ### Answer: or fill in both markers."))
+        "", say("Open the answer in the prompt text with a line such as ### Answer: or fill in both markers.")
     )
 
 
@@ -156,7 +156,7 @@ def _bare(text: str) -> str:
 def missing(reason: str, hint: Message | None = None) -> RunFailed:
     return RunFailed(
         "markers_missing",
-        say(N_("The text that opens an answer cannot be found in the template. {reason}"), reason=reason),
-        hint or say(N_("Fill in both markers, or switch off training on responses only.")),
+        say("The text that opens an answer cannot be found in the template. {reason}", reason=reason),
+        hint or say("Fill in both markers, or switch off training on responses only."),
         "dataset.response_part",
     )

@@ -11,7 +11,7 @@ from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template
 from engine.config import prompt_templates
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.mapping import Example, question_of
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.runtime.failures import RunFailed, last_line
 
 Format = Literal["alpaca", "messages", "plain"]
@@ -75,8 +75,8 @@ def choose_template(tokenizer: Any, name: str) -> Any:
         if name not in CHAT_TEMPLATES:
             raise RunFailed(
                 "template_unknown",
-                say(N_('There is no chat template named "{name}".'), name=name),
-                say(N_("Take one of these: {names}."), names=", ".join(CHAT_TEMPLATES)),
+                say('There is no chat template named "{name}".', name=name),
+                say("Take one of these: {names}.", names=", ".join(CHAT_TEMPLATES)),
                 "dataset.chat_template",
             )
         try:
@@ -85,18 +85,18 @@ def choose_template(tokenizer: Any, name: str) -> Any:
             raise RunFailed(
                 "template_unfit",
                 say(
-                    N_('The chat template "{name}" does not fit this model: {reason}'),
+                    'The chat template "{name}" does not fit this model: {reason}',
                     name=name,
                     reason=last_line(error),
                 ),
-                say(N_("Take auto for the model's own template, or chatml, which fits every model.")),
+                say("Take auto for the model's own template, or chatml, which fits every model."),
                 "dataset.chat_template",
             ) from error
     if not getattr(tokenizer, "chat_template", None):
         raise RunFailed(
             "no_chat_template",
-            say(N_("This model comes without a chat template, so turns cannot be written as text.")),
-            say(N_("Choose a chat template by name, for instance chatml, or take an instruct model.")),
+            say("This model comes without a chat template, so turns cannot be written as text."),
+            say("Choose a chat template by name, for instance chatml, or take an instruct model."),
             "dataset.chat_template",
         )
     return tokenizer
@@ -117,8 +117,8 @@ def render(
     except Exception as error:  # templates raise what they like
         raise RunFailed(
             "template_refused",
-            say(N_("The chat template refuses a conversation: {reason}"), reason=last_line(error)),
-            say(N_("Most templates want user and assistant in turns, and some take no system text.")),
+            say("The chat template refuses a conversation: {reason}", reason=last_line(error)),
+            say("Most templates want user and assistant in turns, and some take no system text."),
             "dataset.chat_template",
         ) from error
 

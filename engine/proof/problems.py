@@ -8,14 +8,14 @@ from typing import Any
 from engine.config.fields import FieldError
 from engine.config.run_spec import RunSpec
 from engine.dataset.mapping import BadRow, Row
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.proof.measure import Concern, Measures
 from engine.protocol.data_report import Fix, Problem
 from engine.runtime.failures import RunFailed
 
 LENGTH = "model.max_seq_length"
 MOST_LENGTH = 131_072
-LEARN_ALL = Fix(say(N_("Learn all of each text")), {"dataset.train_on_responses_only": False})
+LEARN_ALL = Fix(say("Learn all of each text"), {"dataset.train_on_responses_only": False})
 
 
 def problems_of(found: Measures, spec: RunSpec, *, train_on_all: bool, eos: str) -> tuple[Problem, ...]:
@@ -29,18 +29,18 @@ def problems_of(found: Measures, spec: RunSpec, *, train_on_all: bool, eos: str)
         *_endless(found, spec, eos),
     ]
     if found.rows and not found.lengths and not found.bad.count:
-        words = say(N_("No row of the dataset has an answer."))
+        words = say("No row of the dataset has an answer.")
         problems.append(_problem("dataset_empty", "stop", found.empty, words, ()))
     elif found.empty.count:
-        words = say(N_("Rows without an answer: {count}. They are left out."), count=found.empty.count)
+        words = say("Rows without an answer: {count}. They are left out.", count=found.empty.count)
         problems.append(_problem("rows_empty", "warning", found.empty, words, ()))
     if found.duplicate.count:
-        words = say(N_("Rows that stand there twice: {count}."), count=found.duplicate.count)
+        words = say("Rows that stand there twice: {count}.", count=found.duplicate.count)
         problems.append(_problem("rows_duplicate", "warning", found.duplicate, words, ()))
     if found.marked.count:
         words = say(
-            N_("Rows whose own text holds {marker}, which belongs to the template: {count}. The model may take it "
-               "for the end of a turn."), marker=found.marked.value, count=found.marked.count,
+            "Rows whose own text holds {marker}, which belongs to the template: {count}. The model may take it "
+               "for the end of a turn.", marker=found.marked.value, count=found.marked.count,
         )  # fmt: skip
         problems.append(_problem("markers_in_text", "warning", found.marked, words, ()))
     return tuple(sorted(problems, key=lambda problem: problem.level != "stop"))
@@ -60,10 +60,10 @@ def _bad_rows(found: Measures, spec: RunSpec) -> list[Problem]:
     if not bad.count or bad.message is None:
         return []
     if spec.dataset.drop_bad_rows:
-        words = say(N_("Rows left out: {count}. The first: {reason}"), count=bad.count, reason=str(bad.message))
+        words = say("Rows left out: {count}. The first: {reason}", count=bad.count, reason=str(bad.message))
         return [_problem("rows_dropped", "warning", bad, words, ())]
-    drop = Fix(say(N_("Leave these rows out, and list them in dropped.jsonl")), {"dataset.drop_bad_rows": True})
-    words = say(N_("Rows that cannot be learned: {count}. The first: {reason}"), count=bad.count,
+    drop = Fix(say("Leave these rows out, and list them in dropped.jsonl"), {"dataset.drop_bad_rows": True})
+    words = say("Rows that cannot be learned: {count}. The first: {reason}", count=bad.count,
                 reason=str(bad.message))  # fmt: skip
     return [_problem("rows_bad", "stop", bad, words, (drop,))]
 
@@ -83,7 +83,7 @@ def _raise(found: Measures, spec: RunSpec) -> tuple[Fix, ...]:
     wanted = dict.fromkeys(
         length for share in (0.01, 0.0) if (length := longer(found, share)) > spec.model.max_seq_length
     )
-    return tuple(Fix(say(N_("Set the context length to {length}"), length=n), {LENGTH: n}) for n in wanted)
+    return tuple(Fix(say("Set the context length to {length}", length=n), {LENGTH: n}) for n in wanted)
 
 
 def _unlearned(found: Measures, spec: RunSpec, train_on_all: bool) -> list[Problem]:
@@ -92,20 +92,18 @@ def _unlearned(found: Measures, spec: RunSpec, train_on_all: bool) -> list[Probl
         return []
     cut_off = sum(rows for at, rows in found.answers_at.items() if at >= spec.model.max_seq_length)
     if found.unlearned.count < measured:
-        words = say(
-            N_("Rows of which nothing is learned: {count}. They only cost time."), count=found.unlearned.count
-        )
+        words = say("Rows of which nothing is learned: {count}. They only cost time.", count=found.unlearned.count)
         fixes = _raise(found, spec) if cut_off else ()
         return [_problem("rows_unlearned", "warning", found.unlearned, words, fixes)]
     if cut_off:
-        words = say(N_("Nothing would be learned: the context length of {length} cuts every answer off."),
+        words = say("Nothing would be learned: the context length of {length} cuts every answer off.",
                     length=spec.model.max_seq_length)  # fmt: skip
         return [_problem("nothing_learned", "stop", found.unlearned, words, _raise(found, spec), LENGTH)]
-    words = say(N_("Nothing would be learned: the response marker is in none of the texts."))
+    words = say("Nothing would be learned: the response marker is in none of the texts.")
     fixes = () if train_on_all else (LEARN_ALL,)
     if spec.dataset.response_part:
         find = {"dataset.instruction_part": "", "dataset.response_part": ""}
-        fixes = (Fix(say(N_("Have the markers found from the template")), find), *fixes)
+        fixes = (Fix(say("Have the markers found from the template"), find), *fixes)
     return [_problem("nothing_learned", "stop", found.unlearned, words, fixes, "dataset.response_part")]
 
 
@@ -115,13 +113,13 @@ def _cut(found: Measures, spec: RunSpec) -> list[Problem]:
         return []
     share = found.cut.count / measured
     words = say(
-        N_("Rows cut at {length} tokens: {count} of {rows} ({share}). What is cut is not learned, nor the end."),
+        "Rows cut at {length} tokens: {count} of {rows} ({share}). What is cut is not learned, nor the end.",
         length=spec.model.max_seq_length, count=found.cut.count, rows=measured, share=f"{share:.0%}",
     )  # fmt: skip
     fixes = _raise(found, spec)
     if share <= spec.dataset.max_cut_share:
         return [_problem("rows_cut", "warning", found.cut, words, fixes, LENGTH)]
-    accept = Fix(say(N_("Train all the same")), {"dataset.max_cut_share": 1.0})
+    accept = Fix(say("Train all the same"), {"dataset.max_cut_share": 1.0})
     return [_problem("rows_cut", "stop", found.cut, words, (*fixes, accept), LENGTH)]
 
 
@@ -129,7 +127,7 @@ def _endless(found: Measures, spec: RunSpec, eos: str) -> list[Problem]:
     measured = sum(found.lengths.values())
     if not found.endless.count:
         return []
-    words = say(N_("Rows that do not teach the model to stop, with {eos} learned at the end: {count} of {rows}."),
+    words = say("Rows that do not teach the model to stop, with {eos} learned at the end: {count} of {rows}.",
                 eos=eos, count=found.endless.count, rows=measured)  # fmt: skip
     if found.endless.count <= measured // 2:
         return [_problem("rows_without_end", "warning", found.endless, words, ())]
@@ -140,7 +138,7 @@ def template_fixes(spec: RunSpec) -> tuple[Fix, ...]:
     """Chat templates that end their answers, for one that does not or that is missing."""
     names = [name for name in ("chatml", "zephyr") if name != spec.dataset.chat_template]
     return tuple(
-        Fix(say(N_("Use the chat template {name}"), name=name), {"dataset.chat_template": name}) for name in names
+        Fix(say("Use the chat template {name}", name=name), {"dataset.chat_template": name}) for name in names
     )
 
 
@@ -157,9 +155,9 @@ def as_problem(failure: RunFailed, spec: RunSpec) -> Problem:
 def clashing(clash: FieldError) -> Problem:
     """Sources whose formats cannot be learned together."""
     if clash.field == "dataset.written_with":
-        fix = Fix(say(N_("Write the pairs as chats, too")), {clash.field: "chat_template"})
+        fix = Fix(say("Write the pairs as chats, too"), {clash.field: "chat_template"})
     else:
-        fix = Fix(say(N_("Train on the first place alone")), {"dataset.mix": []})
+        fix = Fix(say("Train on the first place alone"), {"dataset.mix": []})
     return Problem(code="mixed_formats", level="stop", message=clash.message, field=clash.field, fixes=(fix,))
 
 

@@ -16,7 +16,7 @@ from engine.config.sources import Source, eval_source, sources_of
 from engine.dataset.detection import Detected, detect, one_style
 from engine.dataset.mapping import BadRow, Example, Row
 from engine.dataset.row_sampling import drawn, draws, rows_taken
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.prompting import mask_markers
 from engine.prompting.prompt_format import Style, choose_template, style_for
 from engine.proof.measure import Labels, Measure
@@ -223,6 +223,6 @@ def _refused(found: Detected) -> Problem:
         for one in found.alternatives
     )
     return Problem(
-        code="format_unknown", level="stop", message=problem.message or say(N_("The format is not known.")),
+        code="format_unknown", level="stop", message=problem.message or say("The format is not known."),
         field=problem.field, fixes=fixes,
     )  # fmt: skip

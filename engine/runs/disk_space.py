@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 
 
 def _existing(path: Path) -> Path:
@@ -19,14 +19,14 @@ def unwritable(folder: Path) -> Message | None:
     """Why nothing could be written in a folder, which need not exist yet; None when all is well."""
     place = _existing(folder)
     if not place.is_dir():
-        return say(N_("{path} is a file, not a folder."), path=str(place))
+        return say("{path} is a file, not a folder.", path=str(place))
     try:
         # Only trying tells: permission bits say nothing of read-only mounts, quotas and full disks.
         with tempfile.TemporaryDirectory(dir=place, prefix=".loris-"):
             return None
     except OSError as error:
         reason = error.strerror or str(error)
-        return say(N_("Nothing can be written in {folder}: {reason}."), folder=str(place), reason=reason)
+        return say("Nothing can be written in {folder}: {reason}.", folder=str(place), reason=reason)
 
 
 def too_small(folder: Path, needed: int) -> Message | None:
@@ -35,6 +35,6 @@ def too_small(folder: Path, needed: int) -> Message | None:
     if needed <= free:
         return None
     return say(
-        N_("It takes about {needed} GB, and the disk of {folder} has {free} GB free."),
+        "It takes about {needed} GB, and the disk of {folder} has {free} GB free.",
         needed=round(needed / 1e9, 1), free=round(free / 1e9, 1), folder=str(folder),
     )  # fmt: skip

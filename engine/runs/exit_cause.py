@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.protocol.state import RunState
 from engine.runs.machine import boot_id, memory_kills
 
@@ -33,37 +33,35 @@ def lost(state: RunState, checkpoint: int | None) -> Lost | None:
     if ended and ended.exit_code != TERMINATED:
         return None
     if started is None:
-        message = say(N_("The engine is gone, and never said that it began. The end of engine.log may tell why."))
+        message = say("The engine is gone, and never said that it began. The end of engine.log may tell why.")
         return Lost("killed", message, way_on(checkpoint), None)
     if ended:
         message = say(
-            N_("The engine was told to end (SIGTERM, 143), as when a rented machine is taken back or shut down.")
+            "The engine was told to end (SIGTERM, 143), as when a rented machine is taken back or shut down."
         )
         return Lost("terminated", message, way_on(checkpoint), TERMINATED)
     if started.boot_id and started.boot_id != boot_id():
         if started.hostname != os.uname().nodename:
             message = say(
-                N_("The engine ran on another machine, {host}. From here it cannot be seen whether it still does."),
+                "The engine ran on another machine, {host}. From here it cannot be seen whether it still does.",
                 host=started.hostname,
             )
-            hint = say(N_("Look there first. If that machine is gone, resume the run here."))
+            hint = say("Look there first. If that machine is gone, resume the run here.")
             return Lost("other_machine", message, hint, None)
-        message = say(N_("The machine was restarted while the engine ran."))
+        message = say("The machine was restarted while the engine ran.")
         return Lost("rebooted", message, way_on(checkpoint), None)
     if started.boot_id and memory_kills() > started.memory_kills:
         message = say(
-            N_(
-                "The engine was killed (137). The machine's memory ran out meanwhile and the kernel ended a "
-                "process: most likely this one. End what else takes memory, or lower dataset_num_proc."
-            )
+            "The engine was killed (137). The machine's memory ran out meanwhile and the kernel ended a "
+            "process: most likely this one. End what else takes memory, or lower dataset_num_proc."
         )
         return Lost("killed", message, way_on(checkpoint), KILLED)
-    message = say(N_("The engine was killed without a last word (137), as by kill -9 or for lack of memory."))
+    message = say("The engine was killed without a last word (137), as by kill -9 or for lack of memory.")
     return Lost("killed", message, way_on(checkpoint), KILLED)
 
 
 def way_on(checkpoint: int | None) -> Message:
     """What to do with a run whose engine is gone."""
     if checkpoint:
-        return say(N_("Resume it: it goes on from the checkpoint of step {step}."), step=checkpoint)
-    return say(N_("There is no checkpoint yet: resuming it starts from the first step."))
+        return say("Resume it: it goes on from the checkpoint of step {step}.", step=checkpoint)
+    return say("There is no checkpoint yet: resuming it starts from the first step.")

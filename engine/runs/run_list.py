@@ -14,7 +14,7 @@ from typing import Literal
 
 from engine.client.errors import DiscardRefused
 from engine.config.paths import runs_folder
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.protocol.state import RunState, fold
 from engine.runs import manifest, pid_file
@@ -208,7 +208,7 @@ def discard(folder: RunFolder) -> None:
     path = Path(os.path.realpath(folder.path))
     links = [Path(e.path) for e in os.scandir(runs_folder()) if os.path.realpath(e.path) == str(path)]
     if not links or not (path / "spec.yaml").is_file():
-        raise DiscardRefused(say(N_("{folder} is not the folder of a run."), folder=str(path)))
+        raise DiscardRefused(say("{folder} is not the folder of a run.", folder=str(path)))
     with no_engine(RunFolder(path)):
         shutil.rmtree(path)
         for link in links:
@@ -232,7 +232,7 @@ def no_engine(folder: RunFolder) -> Iterator[None]:
     try:
         handle = hold(folder.lock)
     except BlockingIOError:
-        message = say(N_("{run} is still running: stop it first."), run=folder.name)
+        message = say("{run} is still running: stop it first.", run=folder.name)
         raise DiscardRefused(message) from None
     try:
         yield

@@ -12,7 +12,7 @@ import time
 import urllib.request
 
 from engine.config.run_spec import RunSpec
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.protocol import events as ev
 from engine.runs.consent import is_confirmed
 from engine.runs.folder import RunFolder
@@ -30,7 +30,7 @@ def succeeded(folder: RunFolder, spec: RunSpec, record: EventWriter) -> None:
     if not command:
         return
     if not is_confirmed(folder, command):
-        message = say(N_("The command after the run was not confirmed for this run, and is not carried out."))
+        message = say("The command after the run was not confirmed for this run, and is not carried out.")
         record.emit(ev.Notice(code="after_unconfirmed", message=message, level="warning"))
         return
     code, message = _carry_out(folder, command)
@@ -53,16 +53,16 @@ def _carry_out(folder: RunFolder, command: str) -> tuple[int, Message]:
             env={**os.environ, "LORIS_RUN": str(folder.path)},
         )
     except OSError as error:
-        return 1, say(N_("The command after the run could not be started: {reason}"), reason=str(error))
+        return 1, say("The command after the run could not be started: {reason}", reason=str(error))
     try:
         code = done.wait(COMMAND_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(done.pid, 9)
         done.wait()
         return 1, say(
-            N_("The command after the run took more than {seconds} seconds and was ended."), seconds=COMMAND_SECONDS
+            "The command after the run took more than {seconds} seconds and was ended.", seconds=COMMAND_SECONDS
         )
-    return code, say(N_("The command after the run ended with code {code}."), code=code)
+    return code, say("The command after the run ended with code {code}.", code=code)
 
 
 def _notify(folder: RunFolder, state: str, text: str, record: EventWriter) -> None:
@@ -79,10 +79,10 @@ def _notify(folder: RunFolder, state: str, text: str, record: EventWriter) -> No
                 raise ValueError("no web address")
             request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
             with urllib.request.urlopen(request, timeout=NOTICE_SECONDS):
-                record.emit(ev.Notice(code="notified", message=say(N_("The notice was sent."))))
+                record.emit(ev.Notice(code="notified", message=say("The notice was sent.")))
             return
         except (OSError, ValueError) as error:
             # Of the error the kind alone, or its status: its text may hold the address.
             reason = str(getattr(error, "code", "")) or type(error).__name__
-    message = say(N_("The notice could not be sent: {reason}"), reason=reason)
+    message = say("The notice could not be sent: {reason}", reason=reason)
     record.emit(ev.Notice(code="notice_failed", message=message, level="warning"))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.protocol.commands import AnyCommand, AnyReply, Cancel, Export, Push, Refused, StopMode
 from engine.protocol.events import Stage
 from engine.runtime.event_writer import EventWriter
@@ -98,7 +98,7 @@ class Control:
         name = type(command).__name__
         stages = TAKEN_IN.get(name)
         if self.ending:
-            return Refused(id=command.id, code="ending", message=say(N_("The engine is ending.")))
+            return Refused(id=command.id, code="ending", message=say("The engine is ending."))
         if stages is None or self.stage in stages:
             return None
         code, message = _not_now(name, self.stage)
@@ -153,7 +153,7 @@ class Control:
         with self._lock:
             left, self._open = self._open, []
         for job in left:
-            job.reply(Refused(id=job.command.id, code="ending", message=say(N_("The engine is ending."))))
+            job.reply(Refused(id=job.command.id, code="ending", message=say("The engine is ending.")))
 
     def connected(self, change: int) -> None:
         """A client came (+1) or went (-1)."""
@@ -174,15 +174,15 @@ class Control:
 def _not_now(name: str, stage: Stage) -> tuple[str, Message]:
     """The code and the words for a command that comes in a stage where it is not taken."""
     if name in ("Stop", "Checkpoint"):
-        return "not_training", say(N_("Nothing is being trained."))
+        return "not_training", say("Nothing is being trained.")
     if name == "Train":
-        return "busy", say(N_("This engine has trained already, or is training: start a new run."))
+        return "busy", say("This engine has trained already, or is training: start a new run.")
     if stage in ("starting", "loading"):
-        return "not_ready", say(N_("The model is still loading."))
+        return "not_ready", say("The model is still loading.")
     if name in ("Export", "Push") and stage == "ready":
-        return "not_trained", say(N_("There is nothing to save yet: train first."))
+        return "not_trained", say("There is nothing to save yet: train first.")
     if stage in ("preparing", "training"):
-        return "busy", say(N_("The model is being trained. Wait until it is done, or stop the training."))
+        return "busy", say("The model is being trained. Wait until it is done, or stop the training.")
     if stage in ("saving", "exporting"):
-        return "busy", say(N_("The model is being saved. Try again when that is done."))
-    return "ending", say(N_("The engine is ending."))
+        return "busy", say("The model is being saved. Try again when that is done.")
+    return "ending", say("The engine is ending.")

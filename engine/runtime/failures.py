@@ -6,7 +6,7 @@ import errno
 
 from engine.config.change import Change
 from engine.hub.errors import causes, hub_problem
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.protocol import events as ev
 from engine.runs.manifest import Checkpoint
 
@@ -62,23 +62,19 @@ def _explain_memory(error: BaseException) -> RunFailed | None:
         if no_memory or any(word in text for word in HOST_WORDS):
             return RunFailed(
                 "out_of_host_memory",
-                say(N_("The machine's memory ran out (not the GPU's).")),
+                say("The machine's memory ran out (not the GPU's)."),
                 say(
-                    N_(
-                        "End what else takes memory, lower dataset_num_proc, the batch size or the context length, "
-                        "or choose a smaller model."
-                    )
+                    "End what else takes memory, lower dataset_num_proc, the batch size or the context length, "
+                    "or choose a smaller model."
                 ),
             )
         if isinstance(cause, RuntimeError) and any(word in text for word in GPU_MEMORY_WORDS):
             return RunFailed(
                 "out_of_memory",
-                say(N_("The memory ran out.")),
+                say("The memory ran out."),
                 say(
-                    N_(
-                        "Lower the batch size or the context length, load the model in 4-bit, or choose a smaller "
-                        "model."
-                    )
+                    "Lower the batch size or the context length, load the model in 4-bit, or choose a smaller "
+                    "model."
                 ),
             )
     return None
@@ -97,15 +93,15 @@ def _is_disk_full(error: BaseException) -> bool:
 
 
 def disk_full(path: object) -> Message:
-    return say(N_("The disk is full: {path}."), path=str(path)) if path else say(N_("The disk is full."))
+    return say("The disk is full: {path}.", path=str(path)) if path else say("The disk is full.")
 
 
 def read_only(path: object) -> RunFailed:
     """The disk takes no writing at all: mounted read-only, as after an error of its own."""
     return RunFailed(
         "not_writable",
-        say(N_("The disk is read-only: {path}."), path=str(path)),
-        say(N_("Choose a folder that you may write to.")),
+        say("The disk is read-only: {path}.", path=str(path)),
+        say("Choose a folder that you may write to."),
     )
 
 
@@ -113,13 +109,13 @@ def diverged(step: int, kept: list[Checkpoint]) -> RunFailed:
     """Training has gone wrong for good. `kept`: the checkpoints of before, the newest first."""
     hint = (
         say(
-            N_("Lower the learning rate and train again. The checkpoint of step {step} is sound."),
+            "Lower the learning rate and train again. The checkpoint of step {step} is sound.",
             step=kept[0].step,
         )
         if kept
-        else say(N_("Lower the learning rate and train again."))
+        else say("Lower the learning rate and train again.")
     )
-    return RunFailed("diverged", say(N_("At step {step} the loss is no longer of use."), step=step), hint)
+    return RunFailed("diverged", say("At step {step} the loss is no longer of use.", step=step), hint)
 
 
 GPU_WORDS: tuple[tuple[str, str, Message, Message], ...] = (
@@ -127,15 +123,15 @@ GPU_WORDS: tuple[tuple[str, str, Message, Message], ...] = (
         "driver_mismatch",
         "driver version is insufficient|driver on your system is too old|no kernel image is available|"
         "forward compatibility was attempted|driver/library version mismatch",
-        say(N_("The GPU's driver and PyTorch do not fit together.")),
-        say(N_("Install a PyTorch made for the CUDA version that nvidia-smi shows, or update the driver.")),
+        say("The GPU's driver and PyTorch do not fit together."),
+        say("Install a PyTorch made for the CUDA version that nvidia-smi shows, or update the driver."),
     ),
     (
         "cuda_missing",
         "no cuda gpus are available|torch not compiled with cuda|cannot find any torch accelerator|"
         "no nvidia driver on your system|cuda unknown error|cuda-capable device",
-        say(N_("PyTorch finds no GPU on this machine.")),
-        say(N_("Look at nvidia-smi; start a container with --gpus all. On a CPU, switch 4-bit off.")),
+        say("PyTorch finds no GPU on this machine."),
+        say("Look at nvidia-smi; start a container with --gpus all. On a CPU, switch 4-bit off."),
     ),
 )  # fmt: skip
 
@@ -161,13 +157,13 @@ def explain(error: BaseException, field: str = "") -> RunFailed:
             return RunFailed(
                 "disk_full",
                 disk_full(getattr(cause, "filename", None)),
-                say(N_("Free some space, keep fewer checkpoints, or choose another output folder.")),
+                say("Free some space, keep fewer checkpoints, or choose another output folder."),
             )
         if isinstance(cause, PermissionError) and cause.filename:
             return RunFailed(
                 "not_writable",
-                say(N_("No permission: {path}."), path=str(cause.filename)),
-                say(N_("Choose a folder that you may write to.")),
+                say("No permission: {path}.", path=str(cause.filename)),
+                say("Choose a folder that you may write to."),
             )
         if isinstance(cause, OSError) and cause.errno == errno.EROFS:
             return read_only(cause.filename or "")
@@ -176,8 +172,8 @@ def explain(error: BaseException, field: str = "") -> RunFailed:
         or _explain_gpu(error)
         or RunFailed(
             "crashed",
-            say(N_("The engine failed: {reason}"), reason=last_line(error)),
-            say(N_("The end of engine.log has the details.")),
+            say("The engine failed: {reason}", reason=last_line(error)),
+            say("The end of engine.log has the details."),
         )
     )
 

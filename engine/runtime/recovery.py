@@ -16,7 +16,7 @@ from engine.config.places import absolute_paths
 from engine.config.resume_rules import refusals
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import StopMode
 from engine.runs import manifest
@@ -63,7 +63,7 @@ def check_unchanged(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:
     errors = refusals(absolute_paths(load_spec(path)), spec, checkpoint.step)
     if errors:
         sys.stderr.write("\n".join([*(f"{error.field}: {error.message}" for error in errors), ""]))
-        hint = say(N_("Put the setting back, or start a new run with it."))
+        hint = say("Put the setting back, or start a new run with it.")
         raise RunFailed("resume_refused", errors[0].message, hint, errors[0].field)
 
 
@@ -83,7 +83,7 @@ def told_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
 def smaller_setting(changes: tuple[Change, ...]) -> ev.Notice:
     """The notice that the engine goes on with less."""
     settings = ", ".join(f"{change.field} = {change.value}" for change in changes)
-    message = say(N_("The memory ran out: going on with {settings}."), settings=settings)
+    message = say("The memory ran out: going on with {settings}.", settings=settings)
     return ev.Notice(code="retry_smaller", message=message, level="warning")
 
 

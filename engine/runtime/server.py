@@ -14,7 +14,7 @@ from typing import IO
 
 import msgspec
 
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol.commands import (
     MAX_REQUEST_BYTES,
     AnyCommand,
@@ -143,7 +143,7 @@ class _Client:
         """Leave out the rest of a line that is too long, and say so."""
         while line and not line.endswith(b"\n"):
             line = lines.readline(MAX_REQUEST_BYTES)
-        message = say(N_("A request may have {bytes} bytes at most."), bytes=MAX_REQUEST_BYTES)
+        message = say("A request may have {bytes} bytes at most.", bytes=MAX_REQUEST_BYTES)
         self.reply(Refused(id=0, code="too_long", message=message))
 
     def _take(self, line: bytes) -> None:
@@ -152,7 +152,7 @@ class _Client:
             command = decode_command(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = str(error)[:300]
-            message = say(N_("The engine does not understand this request: {reason}"), reason=reason)
+            message = say("The engine does not understand this request: {reason}", reason=reason)
             self.reply(Refused(id=_number(line), code="malformed", message=message))
             return
         if refused := self._control.refusal(command):
@@ -175,12 +175,12 @@ class _Client:
                 control.cancel_all()
                 control.wake()
             case CancelExport() if not control.cancel_exports():
-                return Refused(id=command.id, code="no_such_request", message=say(N_("Nothing is being saved.")))
+                return Refused(id=command.id, code="no_such_request", message=say("Nothing is being saved."))
             case CancelPush() if not control.on_cancel_push():
-                return Refused(id=command.id, code="no_such_request", message=say(N_("Nothing is being pushed.")))
+                return Refused(id=command.id, code="no_such_request", message=say("Nothing is being pushed."))
             case Cancel() if not control.cancel(command, self):
                 return Refused(
-                    id=command.id, code="no_such_request", message=say(N_("That request has ended already."))
+                    id=command.id, code="no_such_request", message=say("That request has ended already.")
                 )
         return Done(id=command.id)
 

@@ -12,7 +12,7 @@ import torch
 import torch.distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.model import hardware
 from engine.protocol import events as ev
 from engine.runtime.control import Control
@@ -120,7 +120,7 @@ class Progress(TrainerCallback):
 
     def _warn_high(self, step: int, loss: float) -> None:
         message = say(
-            N_("At step {step} the loss is {loss}: no checkpoint is saved until it comes down."),
+            "At step {step} the loss is {loss}: no checkpoint is saved until it comes down.",
             step=step, loss=round(loss, 2),
         )  # fmt: skip
         self._control.record.emit(ev.Notice(code="loss_high", message=message, level="warning"))
@@ -131,7 +131,7 @@ class Progress(TrainerCallback):
             return
         self._diverged = True
         message = say(
-            N_("At step {step} the loss is no longer of use: training ends. Lower the learning rate."),
+            "At step {step} the loss is no longer of use: training ends. Lower the learning rate.",
             step=step,
         )
         self._control.record.emit(ev.Notice(code="diverged", message=message, level="warning"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.config.run_spec import RunSpec
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.failures import RunFailed
@@ -19,9 +19,9 @@ def nothing_learned(spec: RunSpec) -> RunFailed:
     """Every label is masked."""
     return RunFailed(
         "nothing_learned",
-        say(N_("Nothing would be learned: no answer is left in any example.")),
+        say("Nothing would be learned: no answer is left in any example."),
         say(
-            N_("Either the response marker is not in the texts, or the context length of {length} cuts them off."),
+            "Either the response marker is not in the texts, or the context length of {length} cuts them off.",
             length=spec.model.max_seq_length,
         ),
         "dataset.response_part",
@@ -33,11 +33,11 @@ def too_many_cut(spec: RunSpec, cut: int, rows: int) -> RunFailed:
     return RunFailed(
         "rows_cut",
         say(
-            N_("{cut} of {rows} rows are longer than {length} tokens: their ends would not be learned."),
+            "{cut} of {rows} rows are longer than {length} tokens: their ends would not be learned.",
             cut=cut, rows=rows, length=spec.model.max_seq_length,
         ),
         say(
-            N_("Raise the context length, or allow more with max_cut_share (now {share})."),
+            "Raise the context length, or allow more with max_cut_share (now {share}).",
             share=spec.dataset.max_cut_share,
         ),
         "model.max_seq_length",
@@ -76,7 +76,7 @@ def look(
         templated = prepared.style.format == "messages"
         raise eos_missing(tokenizer, "dataset.chat_template" if templated else "model.model_name")
     if endless and not trainer.args.packing:
-        message = say(N_("Examples without an end that the model could learn: {count}."), count=endless)
+        message = say("Examples without an end that the model could learn: {count}.", count=endless)
         record.emit(ev.Notice(code="rows_without_end", message=message, level="warning"))
     return ev.DatasetReady(
         rows=len(rows),

@@ -15,14 +15,14 @@ from engine.config.sources import Source, parse_split
 from engine.dataset.open_source import files_of, open_source, sliced
 from engine.dataset.row_file import DataError
 from engine.hub.retry import fetched
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.runtime.failures import RunFailed, explain, last_line
 
 IN_MEMORY_BYTES = 64 << 20  # larger files are kept on disk by `datasets`
 LAYOUT = 1  # of the records that `datasets` keeps: count it up when `_records` changes
 FEATURES = Features({"row": Value("int64"), "raw": Value("large_string"), "problem": Value("large_string")})
 
-BROKEN_HINT = say(N_("JSON: one list of objects. JSONL: one object a line, all with the same columns."))
+BROKEN_HINT = say("JSON: one list of objects. JSONL: one object a line, all with the same columns.")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def fetch(data: DatasetSpec, source: Source, field: str = "dataset.path", split:
 def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str) -> Rows:
     split = parse_split(source.split)
     if split is None:
-        message = say(N_("Write a split as train, train[:1000], train[10:20] or train[:10%]."))
+        message = say("Write a split as train, train[:1000], train[10:20] or train[:10%].")
         raise RunFailed("split_missing", message, None, split_field)
     try:
         files = files_of(source.path, split.split)
@@ -129,7 +129,7 @@ def unreadable(error: Exception, source: Source, field: str, split_field: str) -
         case "dataset_empty":
             return no_rows(source, field)
         case "dataset_missing":
-            hint = say(N_("Give a file or folder on this machine, or a Hub id such as owner/name."))
+            hint = say("Give a file or folder on this machine, or a Hub id such as owner/name.")
         case "dataset_broken":
             hint = BROKEN_HINT
         case "split_missing":
@@ -150,7 +150,7 @@ def _from_hub(source: Source, field: str, split_field: str) -> Rows:
         failure = explain(error, field)
         raise (broken(error, field) if failure.code == "crashed" else failure) from error
     if not isinstance(records, Dataset):
-        raise RunFailed("split_missing", say(N_("Name one split, such as train.")), None, split_field)
+        raise RunFailed("split_missing", say("Name one split, such as train."), None, split_field)
     return Rows(source, records, local=False)
 
 
@@ -162,14 +162,14 @@ def _load_error(source: Source, error: ValueError, field: str, split_field: str)
     if "split" in text.lower():
         return RunFailed(
             "split_missing",
-            say(N_('The dataset has no split "{split}": {reason}'), split=source.split, reason=last_line(error)),
-            say(N_("train is the usual name; a file of your own has only that.")),
+            say('The dataset has no split "{split}": {reason}', split=source.split, reason=last_line(error)),
+            say("train is the usual name; a file of your own has only that."),
             split_field,
         )
     if "onfig" in text:
         return RunFailed(
             "config_missing",
-            say(N_("Name one of the dataset's configurations: {reason}"), reason=last_line(error)),
+            say("Name one of the dataset's configurations: {reason}", reason=last_line(error)),
             None,
             "dataset.name",
         )
@@ -182,7 +182,7 @@ def broken(error: BaseException, field: str) -> RunFailed:
     cause = error.__cause__ or error
     return RunFailed(
         "dataset_broken",
-        say(N_("The dataset cannot be read: {reason}"), reason=last_line(cause)),
+        say("The dataset cannot be read: {reason}", reason=last_line(cause)),
         BROKEN_HINT,
         field,
     )
@@ -191,7 +191,7 @@ def broken(error: BaseException, field: str) -> RunFailed:
 def no_rows(source: Source, field: str) -> RunFailed:
     return RunFailed(
         "dataset_empty",
-        say(N_("The dataset has no rows: {path}, split {split}."), path=source.path, split=source.split),
-        say(N_("Check the file, or take a larger slice.")),
+        say("The dataset has no rows: {path}, split {split}.", path=source.path, split=source.split),
+        say("Check the file, or take a larger slice."),
         field,
     )

@@ -20,7 +20,7 @@ from engine.dataset.mapping import BadRow, Mapping, shown
 from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import drawn
 from engine.dataset.turns import as_string, as_turns
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.model import hardware
 from engine.prompting import mask_markers
 from engine.prompting.prompt_format import Style, adds_bos, after_answer, choose_template, style_for
@@ -122,7 +122,7 @@ def _part(spec: RunSpec, rows: Rows, field: str = "") -> Part:
     columns = tuple(dict.fromkeys(key for row in first for key in row))
     if found.problem:
         code = "column_missing" if "_column" in found.problem.field else "format_unknown"
-        hint = say(N_("Say which column holds what in the dataset settings."))
+        hint = say("Say which column holds what in the dataset settings.")
         raise RunFailed(code, found.problem.message, hint, field or found.problem.field)
     return Part(rows, found.mapping, columns)
 
@@ -134,8 +134,8 @@ def hold_out(rows: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     except ValueError as error:
         raise RunFailed(
             "dataset_too_small",
-            say(N_("Of {rows} rows, a share of {share} cannot be held out."), rows=len(rows), share=share),
-            say(N_("Set it to 0, or add data.")),
+            say("Of {rows} rows, a share of {share} cannot be held out.", rows=len(rows), share=share),
+            say("Set it to 0, or add data."),
             "dataset.test_size",
         ) from error
     return parts["train"], parts["test"]
@@ -159,8 +159,8 @@ class Writer:
         if not len(rows):
             raise RunFailed(
                 "dataset_empty",
-                say(N_("No row of the dataset has an answer.")),
-                say(N_("A conversation needs a turn of the assistant; other rows need text in the output column.")),
+                say("No row of the dataset has an answer."),
+                say("A conversation needs a turn of the assistant; other rows need text in the output column."),
                 "dataset.path",
             )
         return rows
@@ -208,7 +208,7 @@ class Writer:
                     continue
                 problem = msgspec.json.decode(text, type=Problem)
                 if not problem.empty and not self._spec.dataset.drop_bad_rows:
-                    hint = say(N_("Correct the row, or set drop_bad_rows to leave such rows out."))
+                    hint = say("Correct the row, or set drop_bad_rows to leave such rows out.")
                     raise RunFailed(problem.code, problem.message, hint, problem.field)
                 number, row, _ = read(part.rows.local, records[index], picked[index] if picked else index)
                 line = {
@@ -224,12 +224,10 @@ class Writer:
     def tell(self) -> None:
         """Report what was left out."""
         if self._empty:
-            message = say(N_("Rows without an answer left out: {count}."), count=self._empty)
+            message = say("Rows without an answer left out: {count}.", count=self._empty)
             self._record.emit(ev.Notice(code="rows_left_out", message=message, level="warning"))
         if self._bad:
-            message = say(
-                N_("Bad rows left out: {count}. They are in {file}."), count=self._bad, file=str(self._file)
-            )
+            message = say("Bad rows left out: {count}. They are in {file}.", count=self._bad, file=str(self._file))
             self._record.emit(ev.Notice(code="bad_rows_left_out", message=message, level="warning"))
 
 
@@ -250,7 +248,7 @@ def text_of(
 
 def refused_row(number: int, row: AnyMapping[str, Any], why: RunFailed) -> Message:
     """Why a row cannot be written as text: the template takes it not."""
-    return say(N_("Row {row}: {reason} The row is: {value}"), row=number, reason=str(why.message), value=shown(row))
+    return say("Row {row}: {reason} The row is: {value}", row=number, reason=str(why.message), value=shown(row))
 
 
 def check_ending(tokenizer: Any, stop_ids: list[int]) -> None:
@@ -265,10 +263,10 @@ def eos_missing(tokenizer: Any, field: str) -> RunFailed:
     return RunFailed(
         "eos_missing",
         say(
-            N_("No example ends with the token that stops the model, {eos}: its answers would never stop."),
+            "No example ends with the token that stops the model, {eos}: its answers would never stop.",
             eos=as_string(tokenizer.eos_token),
         ),
-        say(N_("Choose another chat template, for instance chatml, or correct the tokenizer of the model.")),
+        say("Choose another chat template, for instance chatml, or correct the tokenizer of the model."),
         field,
     )
 

@@ -11,7 +11,7 @@ from unsloth.chat_templates import train_on_responses_only
 
 from engine.config.run_spec import RunSpec
 from engine.config.sources import eval_source
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.model import hardware, loading
 from engine.prompting.prompt_format import Style
 from engine.protocol import events as ev
@@ -110,11 +110,11 @@ def arguments(loaded: loading.Loaded, spec: RunSpec, folder: RunFolder, rows: in
     if hardware.device().kind == "cpu":
         if optim in ("adamw_8bit", "paged_adamw_8bit"):
             optim = "adamw_torch_fused"
-            replaced = say(N_("{optim} needs a GPU: using {instead}."), optim=t.optim, instead=optim)
+            replaced = say("{optim} needs a GPU: using {instead}.", optim=t.optim, instead=optim)
             record.emit(ev.Notice(code="optim_replaced", message=replaced))
         if packing:
             packing = False
-            record.emit(ev.Notice(code="packing_off", message=say(N_("Packing needs a GPU: it is off."))))
+            record.emit(ev.Notice(code="packing_off", message=say("Packing needs a GPU: it is off.")))
     return SFTConfig(
         per_device_train_batch_size=t.per_device_train_batch_size,
         per_device_eval_batch_size=t.per_device_train_batch_size,

@@ -14,7 +14,7 @@ import torch
 import torch.distributed
 from trl import SFTTrainer
 
-from engine.messages.message import N_, say
+from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runtime.control import Control
@@ -98,7 +98,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
             raise error
         traceback.print_exc()
         message = say(
-            N_("The checkpoint of step {step} was not saved: {reason} Training goes on."),
+            "The checkpoint of step {step} was not saved: {reason} Training goes on.",
             step=step, reason=str(failure.message),
         )  # fmt: skip
         self.loris.record.emit(ev.Notice(code="checkpoint_not_saved", message=message, level="warning"))

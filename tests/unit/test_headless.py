@@ -271,7 +271,7 @@ def test_a_terminal_gets_one_line_drawn_in_place():
     out = io.StringIO()
     printer = LivePrinter(Console(file=out, force_terminal=True, width=80, height=24))
     steps(printer, range(1, 50))
-    printer.say("[bold]a line[/nope]")
+    printer.write("[bold]a line[/nope]")
     printer.close()
     text = out.getvalue()
     assert "49/100" in text

@@ -40,7 +40,7 @@ class Printer(Protocol):
     def tick(self, state: RunState) -> None:
         """Called several times a second, whether something happened or not."""
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         """A line of Loris's own."""
 
     def finish(self, state: RunState) -> None:
@@ -59,7 +59,7 @@ class JsonPrinter:
 
     def tick(self, state: RunState) -> None: ...
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         print(text, file=sys.stderr)  # noqa: T201
 
     def finish(self, state: RunState) -> None: ...
@@ -82,7 +82,7 @@ class LinePrinter:
         self._next_step = 0.0
         self._unsaid: ev.Step | None = None  # the newest step that no line told yet
 
-    def say(self, text: str) -> None:
+    def write(self, text: str) -> None:
         self.console.print(Text(text))
 
     def show(self, event: ev.AnyEvent, state: RunState) -> None:
@@ -93,14 +93,14 @@ class LinePrinter:
         elif isinstance(event, ev.TrainingFinished):
             self._say_step(state)  # the last step is told however soon it came
         elif line := line_of(event):
-            self.say(line)
+            self.write(line)
 
     def _say_step(self, state: RunState) -> None:
         if self._unsaid is None:
             return
         total = state.training.total_steps if state.training else self._unsaid.step
         step = _("step {step}/{total}").format(step=self._unsaid.step, total=total)
-        self.say("  ".join([step, *step_facts(state)]))
+        self.write("  ".join([step, *step_facts(state)]))
         self._unsaid = None
         self._next_step = self._clock() + LINE_SECONDS
 

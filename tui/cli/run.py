@@ -59,7 +59,7 @@ def run_file(path: Path, as_json: bool = False, allow_command: bool = False) -> 
         return FAILED
     printer = choose_printer(as_json)
     try:
-        printer.say(_("Run folder: {path}").format(path=visible(str(folder.path))))
+        printer.write(_("Run folder: {path}").format(path=visible(str(folder.path))))
         return Watch(folder, process, printer, path).run()
     finally:
         printer.close()
@@ -144,7 +144,7 @@ class Watch:
             self._stop()
         if signals.terminates and not self._terminated:
             self._terminated = True
-            self._printer.say(_("Told to end: the engine saves a checkpoint first."))
+            self._printer.write(_("Told to end: the engine saves a checkpoint first."))
             self._process.terminate()
         if self._command:
             self._send(self._command)
@@ -155,12 +155,12 @@ class Watch:
             case "starting" | "loading":
                 self._command = Shutdown(id=0)
                 self._gave_up = True
-                self._printer.say(_("Ending the engine: nothing was trained yet."))
+                self._printer.write(_("Ending the engine: nothing was trained yet."))
             case "preparing" | "training":
                 self._command = Stop(id=0)
-                self._printer.say(_("Stopping after this step; the model is kept.") + " " + again)
+                self._printer.write(_("Stopping after this step; the model is kept.") + " " + again)
             case _:
-                self._printer.say(_("Training is over and the model is being saved.") + " " + again)
+                self._printer.write(_("Training is over and the model is being saved.") + " " + again)
 
     def _send(self, command: Command) -> None:
         """Tell the engine once; while it is too young to listen, try again at the next look."""
@@ -174,15 +174,15 @@ class Watch:
         except EngineGone:
             return
         except CommandRefused as refused:
-            self._printer.say(visible(render(refused.message)))
+            self._printer.write(visible(render(refused.message)))
         except TimeoutError:
-            self._printer.say(_("The engine is busy and has not answered yet."))
+            self._printer.write(_("The engine is busy and has not answered yet."))
         self._command = None
 
     def _leave(self) -> int:
         self._printer.close()
-        self._printer.say(_("The engine goes on without this terminal. Look at it again with: loris"))
-        self._printer.say(
+        self._printer.write(_("The engine goes on without this terminal. Look at it again with: loris"))
+        self._printer.write(
             _("To end it, with a checkpoint saved: kill {pid}. Its log: {path}").format(
                 pid=self._process.pid, path=visible(str(self._folder.log))
             )
@@ -197,7 +197,7 @@ class Watch:
         if state.ended is None:
             return self._died()
         if self._terminated or state.ended.exit_code == TERMINATED:
-            self._printer.say(_("The engine was told to end."))
+            self._printer.write(_("The engine was told to end."))
             return TERMINATED
         if state.finished is None or not state.trained:
             if self._gave_up:

@@ -27,7 +27,7 @@ from tui.text.errors import complain, error_lines
 from tui.text.run_states import LOST, STATES
 from tui.text.sanitize import visible
 from tui.text.stop import phase_words, survived_lines
-from tui.text.translation import N_, _, render
+from tui.text.translation import _, render
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 FOLLOW_SECONDS = 0.3
@@ -176,7 +176,7 @@ def resume_run(name: str, changes: list[str]) -> int:
             complain(line)
         return BAD_INPUT
     except OSError as error:
-        reason = say(N_("The engine could not be started: {reason}"), reason=error.strerror or str(error))
+        reason = say("The engine could not be started: {reason}", reason=error.strerror or str(error))
         complain(visible(render(reason)))
         return FAILED
     give_up = time.monotonic() + START_SECONDS

@@ -79,6 +79,6 @@ class StoppingModal(ModalScreen[None]):
             hint = _("Ctrl-Q leaves at once: the run stops all the same.")
             yield Static(hint, markup=False, classes="note")
 
-    def say(self, words: str) -> None:
+    def set_text(self, words: str) -> None:
         """Show how far it is."""
         self.query_one("#stopping", Static).update(Content(words))

@@ -44,7 +44,7 @@ async def may_leave(app: App[None], link: EngineLink) -> str | None:
 
     def tell(phase: Phase) -> None:
         phases.append(phase)
-        shown.say(phase_words(phase, GRACE_SECONDS[mode]))
+        shown.set_text(phase_words(phase, GRACE_SECONDS[mode]))
 
     survived = await link.backend.stop(folder, mode, tell)
     ended = _("{run} was ended by force.") if "force" in phases else _("{run} has stopped.")

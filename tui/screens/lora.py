@@ -10,7 +10,7 @@ from textual.widget import Widget
 from engine.messages.message import Message
 from tui.screens.wizard import WizardScreen
 from tui.text.translation import N_, _
-from tui.widgets.text_line import Words
+from tui.widgets.literal_text import LiteralText
 
 
 class LoraScreen(WizardScreen):
@@ -31,7 +31,7 @@ class LoraScreen(WizardScreen):
     def form(self) -> Iterable[Widget]:
         fields = list(super().form())
         yield from fields[: len(self.FIELDS)]
-        yield Words(id="lora-facts", classes="note")
+        yield LiteralText(id="lora-facts", classes="note")
         yield from fields[len(self.FIELDS) :]
 
     def checked(self, errors: dict[str, Message]) -> None:
@@ -46,4 +46,4 @@ class LoraScreen(WizardScreen):
             )
             if scale > 4:
                 words += " " + _("That is much: training may become unstable.")
-        self.query_one("#lora-facts", Words).say(words)
+        self.query_one("#lora-facts", LiteralText).set_text(words)

@@ -22,8 +22,8 @@ from tui.screens.wizard import STEPS
 from tui.text.proof import format_words, numbers, progress_words, rows_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
+from tui.widgets.literal_text import LiteralText
 from tui.widgets.problem_list import ProblemList, items_of, items_of_failure
-from tui.widgets.text_line import Words
 from tui.widgets.token_view import VIEWS, TokenPane
 from tui.widgets.top_bar import TopBar
 
@@ -88,22 +88,22 @@ class ProofScreen(LorisScreen):
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        yield Words(id="headline")
-        yield Words(id="progress")
+        yield LiteralText(id="headline")
+        yield LiteralText(id="progress")
         yield ProblemList()
-        yield Words(id="about")
+        yield LiteralText(id="about")
         with Horizontal(id="panes"):
             yield TokenPane()
             with VerticalScroll(id="lengths", can_focus=False):
-                yield Words(id="title")
+                yield LiteralText(id="title")
                 yield LengthPlot()
-                yield Words(id="numbers")
+                yield LiteralText(id="numbers")
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
         name = self.loris.draft.preset.name or _("from scratch")
         self.query_one(TopBar).show(f"{name} · " + _("Proof of the data"))
-        self.query_one("#about", Words).say(_(ABOUT))
+        self.query_one("#about", LiteralText).set_text(_(ABOUT))
         self.add_class("-empty", "-new")
         self.set_interval(0.5, self._show_progress)
         proofs, spec = self.loris.proofs, self.loris.draft.sound_parts()
@@ -133,14 +133,14 @@ class ProofScreen(LorisScreen):
         report = found if isinstance(found, DataReport) else None
         self.set_class(report is None or not report.examples, "-empty")
         if isinstance(found, ProofFailed):
-            self.query_one("#headline", Words).say(
+            self.query_one("#headline", LiteralText).set_text(
                 Content.styled("✗ " + _("Nothing could be measured"), "bold $text-error")
             )
             problems.show(items_of_failure(found))
         elif report:
-            self.query_one("#headline", Words).say(_headline(report))
+            self.query_one("#headline", LiteralText).set_text(_headline(report))
             problems.show(items_of(report.problems))
-            self.query_one("#title", Words).say(_("Lengths in tokens; ← → try another, Enter takes it"))
+            self.query_one("#title", LiteralText).set_text(_("Lengths in tokens; ← → try another, Enter takes it"))
             self.query_one(LengthPlot).show(report.lengths, report.max_seq_length)
             self._show_numbers(report.max_seq_length)
             self._show_row()
@@ -149,17 +149,17 @@ class ProofScreen(LorisScreen):
 
     def _show_progress(self) -> None:
         """Every so often, for the seconds to go on."""
-        proofs, words = self.loris.proofs, self.query_one("#progress", Words)
+        proofs, words = self.loris.proofs, self.query_one("#progress", LiteralText)
         words.set_class(proofs.progress is not None or self._shown is None, "-shown")
         if proofs.progress is None:
             if self._shown is None:
-                words.say(_("Nothing was measured yet. Ctrl+R starts it."))
+                words.set_text(_("Nothing was measured yet. Ctrl+R starts it."))
             return
         progress, passed = proofs.progress, now() - proofs.started
         share = min(1.0, progress.done / progress.total) if progress.total else 0.0
         bar = "█" * round(share * BAR_CELLS) + "░" * (BAR_CELLS - round(share * BAR_CELLS))
         line = f"{bar} {progress_words(progress)} · " + _("{seconds} s").format(seconds=int(passed))
-        words.say(f"{line} · " + _("Esc stops"))
+        words.set_text(f"{line} · " + _("Esc stops"))
 
     def _rows(self) -> tuple[ProvenRow, ...]:
         report = self._report
@@ -178,7 +178,7 @@ class ProofScreen(LorisScreen):
         report = self._report
         if report:
             lines = [*numbers(report, at_length(report, length)), format_words(report)]
-            self.query_one("#numbers", Words).say(visible("\n".join(lines)))
+            self.query_one("#numbers", LiteralText).set_text(visible("\n".join(lines)))
 
     # Rows.
 

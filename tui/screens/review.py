@@ -27,7 +27,7 @@ from tui.text.run import differences_words, run_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.list_box import ListBox
-from tui.widgets.text_line import Words
+from tui.widgets.literal_text import LiteralText
 
 
 class ReviewScreen(WizardScreen):
@@ -87,14 +87,14 @@ class ReviewScreen(WizardScreen):
     _stops: tuple[Problem, ...] = ()
 
     def form(self) -> Iterable[Widget]:
-        yield Words(id="summary")
-        yield Words(id="wrong-title")
+        yield LiteralText(id="summary")
+        yield LiteralText(id="wrong-title")
         yield ListBox(id="wrong")
         with Horizontal(id="buttons"):
             yield Button(_("Start training"), id="start", variant="success", compact=True)
             yield Button(_("Save as preset"), id="save", compact=True)
         yield from super().form()
-        yield Words(id="differences")
+        yield LiteralText(id="differences")
 
     def begin(self) -> None:
         if not self.wanted_field:
@@ -132,8 +132,8 @@ class ReviewScreen(WizardScreen):
         if self._others:
             running = ", ".join(self._others)
             lines.append(_("! Also running: {runs}. Two at once may not fit the card.").format(runs=running))
-        self.query_one("#summary", Words).say(visible("\n".join(lines)))
-        self.query_one("#differences", Words).say(visible("\n".join(differences_words(draft.changes()))))
+        self.query_one("#summary", LiteralText).set_text(visible("\n".join(lines)))
+        self.query_one("#differences", LiteralText).set_text(visible("\n".join(differences_words(draft.changes()))))
         self._show_wrong(errors)
 
     def _proof_words(self, spec: RunSpec) -> str:
@@ -150,9 +150,9 @@ class ReviewScreen(WizardScreen):
         """The fields to correct, then what the proof of these settings found in the way."""
         self._wrong = tuple(errors)
         count = len(errors) + len(self._stops)
-        title = self.query_one("#wrong-title", Words)
+        title = self.query_one("#wrong-title", LiteralText)
         words = _("{count} to correct before the start; Enter leads to the field:").format(count=count)
-        title.say(Content.assemble(("✗", "not bold"), " ", words))
+        title.set_text(Content.assemble(("✗", "not bold"), " ", words))
         title.set_class(bool(count), "-shown")
         box = self.query_one("#wrong", ListBox)
         box.set_class(bool(count), "-shown")

@@ -13,7 +13,7 @@ from tui.screens.wizard import WizardScreen
 from tui.state.dataset_cache import look
 from tui.text.training import Amounts, amounts_of, training_words
 from tui.text.translation import N_
-from tui.widgets.text_line import Words
+from tui.widgets.literal_text import LiteralText
 
 
 class TrainingScreen(WizardScreen):
@@ -53,7 +53,7 @@ class TrainingScreen(WizardScreen):
     def form(self) -> Iterable[Widget]:
         fields = list(super().form())
         yield from fields[: len(self.FIELDS)]
-        yield Words(id="training-facts", classes="note")
+        yield LiteralText(id="training-facts", classes="note")
         yield from fields[len(self.FIELDS) :]
 
     def begin(self) -> None:
@@ -72,4 +72,4 @@ class TrainingScreen(WizardScreen):
     def checked(self, errors: dict[str, Message]) -> None:
         amounts: Amounts | None = amounts_of(self.loris.draft.__getitem__, self._rows) if not errors else None
         words = training_words(amounts) if amounts else ""
-        self.query_one("#training-facts", Words).say(words)
+        self.query_one("#training-facts", LiteralText).set_text(words)

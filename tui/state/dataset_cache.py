@@ -11,7 +11,7 @@ from engine.config.sources import parse_split
 from engine.dataset.detection import detect
 from engine.dataset.peek import Peek, peek
 from engine.hub.search import DatasetPage, HubError, Rows, describe_dataset, first_rows
-from engine.messages.message import Message, say
+from engine.messages.message import Message
 
 ROWS = 20
 
@@ -78,4 +78,4 @@ def _hub_rows(path: str, name: str, revision: str, split: str) -> Rows:
 def _with_hint(error: HubError) -> Message:
     if error.hint is None:
         return error.message
-    return say("{message} {hint}", message=str(error.message), hint=str(error.hint))
+    return Message("{message} {hint}", {"message": str(error.message), "hint": str(error.hint)})

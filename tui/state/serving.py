@@ -34,25 +34,25 @@ async def until_it_answers(link: EngineLink, tell: Callable[[str], None]) -> Non
     while True:
         state = link.state
         if link.folder is None:
-            raise NotServing(say(N_("No run is open.")))
+            raise NotServing(say("No run is open."))
         if link.being_served:
             launched = True  # by this call, or by one that was given up
         elif link.alive:
             if not state.ended and not state.failed and state.stage not in WAITING:
                 return
         elif launched:
-            failed = say(N_("The engine did not start. Its log says why: {path}"), path=str(link.folder.log))
+            failed = say("The engine did not start. Its log says why: {path}", path=str(link.folder.log))
             raise NotServing(state.failed.message if state.failed else failed)
         elif state.trained:
             try:
                 link.serve()
             except OSError as error:
                 reason = error.strerror or str(error)
-                raise NotServing(say(N_("The engine could not be started: {reason}"), reason=reason)) from error
+                raise NotServing(say("The engine could not be started: {reason}", reason=reason)) from error
         elif state.failed:
             raise NotServing(state.failed.message)
         elif state.started or not link.warm:
-            raise NotServing(say(N_("No engine is running, and this run has no adapter to load.")))
+            raise NotServing(say("No engine is running, and this run has no adapter to load."))
         words = _(WAITING["starting"] if link.being_served else WAITING.get(state.stage, WAITING["starting"]))
         if state.stage in ("starting", "loading") and link.doing:
             words += " · " + link.doing

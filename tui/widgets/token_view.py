@@ -17,7 +17,7 @@ from textual.message import Message
 from engine.protocol.data_report import ProvenRow, TokenView
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
-from tui.widgets.text_line import Words
+from tui.widgets.literal_text import LiteralText
 
 LEARNED, MASKED = "▌ ", "┊ "  # the gutter, for eyes and terminals that see no colours
 EDGE = "¦"  # between tokens, where they are to be told apart
@@ -74,7 +74,7 @@ class TokenPane(VerticalScroll, can_focus=True):
 
     DEFAULT_CSS = """
     TokenPane { padding: 0 1; background: $surface; }
-    TokenPane Words { height: auto; }
+    TokenPane LiteralText { height: auto; }
     TokenPane .head { color: $text-muted; }
     TokenPane:focus .head { text-style: bold; color: $text-accent; }
     """
@@ -92,7 +92,7 @@ class TokenPane(VerticalScroll, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
-        self._head, self._body = Words(classes="head"), Words()
+        self._head, self._body = LiteralText(classes="head"), LiteralText()
         self._row: ProvenRow | None = None
         self._place = ""
         self.view: View = "tokens"
@@ -115,11 +115,11 @@ class TokenPane(VerticalScroll, can_focus=True):
     def draw(self) -> None:
         row = self._row
         if row is None:
-            self._head.say(_("No row to show."))
-            self._body.say("")
+            self._head.set_text(_("No row to show."))
+            self._body.set_text("")
             return
-        self._head.say(self._heading(row))
-        self._body.say(self._content(row))
+        self._head.set_text(self._heading(row))
+        self._body.set_text(self._content(row))
 
     def _heading(self, row: ProvenRow) -> Content:
         words = [_("Row {number}").format(number=row.number) + (f" ({self._place})" if self._place else "")]

@@ -7,7 +7,7 @@ from textual.widget import Widget
 
 from tui.text.sanitize import visible
 from tui.text.translation import _
-from tui.widgets.text_line import Words
+from tui.widgets.literal_text import LiteralText
 
 
 class TopBar(Widget):
@@ -23,8 +23,8 @@ class TopBar(Widget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._where = Words(classes="where")
-        self._engine = Words(classes="engine")
+        self._where = LiteralText(classes="where")
+        self._engine = LiteralText(classes="engine")
 
     def compose(self) -> ComposeResult:
         yield self._where
@@ -32,7 +32,7 @@ class TopBar(Widget):
 
     def show(self, where: str, engine: str = "", tone: str = "") -> None:
         """`tone`: "", "ready" or "failed"."""
-        self._where.say(visible(" · ".join(filter(None, (_("Loris"), where)))))
-        self._engine.say(visible(engine))
+        self._where.set_text(visible(" · ".join(filter(None, (_("Loris"), where)))))
+        self._engine.set_text(visible(engine))
         self._engine.set_class(tone == "failed", "-failed")
         self._engine.set_class(tone == "ready", "-ready")

@@ -6,16 +6,16 @@ from textual.content import Content
 from textual.widgets import Static
 
 
-class Words(Static):
+class LiteralText(Static):
     """Shows text literally."""
 
-    DEFAULT_CSS = "Words { height: auto; }"
+    DEFAULT_CSS = "LiteralText { height: auto; }"
 
     def __init__(self, id: str | None = None, classes: str | None = None) -> None:
         super().__init__("", markup=False, id=id, classes=classes)
         self._said: str | Content = ""
 
-    def say(self, words: str | Content) -> None:
+    def set_text(self, words: str | Content) -> None:
         """Show these words."""
         if words != self._said:
             self._said = words
