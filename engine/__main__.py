@@ -33,7 +33,7 @@ from engine.runtime.control import Control
 from engine.runtime.environment import hub_is_near, set_environment, versions
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.failures import RunFailed, explain
-from engine.runtime.recovery import TryAgain, start_over, tidy, told_stop
+from engine.runtime.recovery import RestartEngine, report_stop, restart, tidy
 from engine.runtime.server import Server, UnsafeFolder
 
 
@@ -145,7 +145,7 @@ def watch(folder: RunFolder, control: Control, server: Server | None) -> None:
     def on_stop() -> None:
         control.stop_now.wait()
         time.sleep(0.1)  # for the answer to whoever asked
-        told_stop(folder, control.record, control.stop_mode)
+        report_stop(folder, control.record, control.stop_mode)
         leave(0)
 
     for target in (on_terminate, on_shutdown, on_stop):
@@ -221,11 +221,11 @@ def main() -> int:
 
         session = Session(folder, spec, control)
         exit_code = session.run(wait=options.wait, serve=options.serve, leave=options.exit, resume=options.resume)
-    except TryAgain:
+    except RestartEngine:
         control.refuse_all()
         if server:
             server.close()
-        start_over(folder, options.exit)
+        restart(folder, options.exit)
     except Exception as error:
         if not isinstance(error, RunFailed):
             traceback.print_exc()  # into engine.log

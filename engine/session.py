@@ -13,20 +13,20 @@ from pathlib import Path
 import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
 
 from engine.config.check import check
-from engine.config.oom_fallback import smaller
+from engine.config.oom_fallback import next_smaller
 from engine.config.places import absolute_paths, is_local
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec
 from engine.export.exports import Exports
-from engine.export.push_queue import Pushes
+from engine.export.push_queue import PushQueue
 from engine.inference.generate import answer_prompts, generate
-from engine.inference.other_adapter import Others
+from engine.inference.other_adapter import OtherAdapter
 from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
 from engine.preflight.check import check_inputs
-from engine.prompting.format_file import kept_style
-from engine.prompting.prompt_format import Style, style_for
+from engine.prompting.format_file import read_prompt_format
+from engine.prompting.prompt_format import PromptFormat, prompt_format_for
 from engine.protocol import events as ev
 from engine.protocol.commands import ChatMessage, Done, Export, Generate, Push, Refused, ShowPrompt, Token, Train
 from engine.protocol.state import read_state
@@ -35,7 +35,7 @@ from engine.runs.folder import RunFolder
 from engine.runtime import after_run
 from engine.runtime.control import Control, Job
 from engine.runtime.failures import OUT_OF_MEMORY_CODES, RunFailed, explain, last_line
-from engine.runtime.recovery import TryAgain, changed, check_unchanged, smaller_setting
+from engine.runtime.recovery import RestartEngine, changed, check_unchanged, smaller_setting
 from engine.training.recipe import train
 
 LEADER = os.environ.get("RANK", "0") == "0"  # under torchrun one rank saves and answers
@@ -58,16 +58,16 @@ class Session:
     def __init__(self, folder: RunFolder, spec: RunSpec, control: Control) -> None:
         self._folder, self._spec = folder, spec
         self._control, self._record = control, control.record
-        self._pushes = Pushes(folder, spec.model.model_name, control)
-        self._style = Style("plain")
-        self._others = Others()
+        self._pushes = PushQueue(folder, spec.model.model_name, control)
+        self._prompt_format = PromptFormat("plain")
+        self._others = OtherAdapter()
         self._loaded: loading.Loaded
 
     def run(self, *, wait: bool, serve: bool, leave: bool, resume: bool = False) -> int:
         """Do what the process was started for; returns its exit code. Raises `RunFailed` and whatever else."""
         self._load(self._folder.adapter if serve else None)
         if serve:
-            self._style = self._earlier_style()
+            self._prompt_format = self._earlier_prompt_format()
         elif wait:
             self._record.enter("ready")
             self._answer_until()
@@ -113,27 +113,27 @@ class Session:
         except Exception as error:
             raise self._with_less(explain(error, "model.model_name"), loading=True) from error
         if self._loaded.tokenizer.chat_template:
-            self._style = Style("messages")
+            self._prompt_format = PromptFormat("messages")
         name = self._spec.model.model_name
-        if kept := kept_style(adapter or Path(name).expanduser()) if adapter or is_local(name) else None:
-            self._style = kept
+        if kept := read_prompt_format(adapter or Path(name).expanduser()) if adapter or is_local(name) else None:
+            self._prompt_format = kept
 
-    def _earlier_style(self) -> Style:
+    def _earlier_prompt_format(self) -> PromptFormat:
         """How the earlier run wrote its questions: the format is in its events."""
         dataset = read_state(self._folder.events).dataset
         match dataset.format if dataset else "":
             case "alpaca":
-                return style_for(self._spec.dataset, "alpaca")
+                return prompt_format_for(self._spec.dataset, "alpaca")
             case "messages" | "plain" as kind:
-                return Style(kind)
-        return self._style
+                return PromptFormat(kind)
+        return self._prompt_format
 
     def _train(self, resume: bool) -> None:
         """Train, save, answer the test prompts again, export; a save that fails later loses nothing."""
         record = self._record
 
-        def ask(style: Style) -> None:
-            self._style = style
+        def ask(prompt_format: PromptFormat) -> None:
+            self._prompt_format = prompt_format
             self._ask_test_prompts(adapter=False)
 
         def at_checkpoint(step: int) -> None:
@@ -144,7 +144,7 @@ class Session:
         if checkpoint:
             check_unchanged(checkpoint, self._spec)
         try:
-            self._style = train(
+            self._prompt_format = train(
                 self._loaded, self._spec, self._folder, self._control, ask, checkpoint, at_checkpoint
             )
         except Exception as error:
@@ -170,13 +170,13 @@ class Session:
             return failure
         save_spec(self._folder.spec, changed(self._spec, failure.changes))
         self._record.emit(smaller_setting(failure.changes))
-        return TryAgain()
+        return RestartEngine()
 
     def _with_less(self, failure: RunFailed, loading: bool = False) -> RunFailed:
         """The same failure with the settings that need less memory, when that is what ran out."""
         if failure.code in OUT_OF_MEMORY_CODES:
             host = failure.code == "out_of_host_memory" and self._record.stage == "preparing"
-            failure.changes = smaller(self._spec, has_gpu(), loading, host)
+            failure.changes = next_smaller(self._spec, has_gpu(), loading, host)
         return failure
 
     def _save_adapter(self) -> None:
@@ -207,7 +207,7 @@ class Session:
         try:
             answer_prompts(
                 self._loaded,
-                self._style,
+                self._prompt_format,
                 self._spec.generation,
                 self._record,
                 adapter=adapter,
@@ -293,7 +293,7 @@ class Session:
                 self._others.drop(self._loaded)
                 return self._exports().carry_out(job, command)
             assert isinstance(command, ShowPrompt)
-            text = self._style.prompt(
+            text = self._prompt_format.prompt(
                 self._loaded.tokenizer, as_dicts(command.messages), command.generation.system_prompt
             )
             return Done(id=command.id, text=text)
@@ -307,7 +307,7 @@ class Session:
             self._record.enter(stage)
 
     def _exports(self) -> Exports:
-        return Exports(self._folder, self._spec, self._loaded, self._style, self._control)
+        return Exports(self._folder, self._spec, self._loaded, self._prompt_format, self._control)
 
     def _generate(self, job: Job, command: Generate) -> Done:
         if command.adapter and not self._loaded.has_adapter:
@@ -320,7 +320,7 @@ class Session:
         with self._others.use(self._loaded, command.other) if other else nullcontext():
             answer = generate(
                 self._loaded,
-                self._style,
+                self._prompt_format,
                 as_dicts(command.messages),
                 command.generation,
                 adapter=command.adapter,

@@ -29,7 +29,7 @@ from transformers import TextStreamer
 from engine.config.run_spec import GenerationSpec, ModelSpec
 from engine.inference.generate import generate, inference, sampling, stop_ids, undisturbed
 from engine.model.loading import Loaded, load
-from engine.prompting.prompt_format import Style, encode
+from engine.prompting.prompt_format import PromptFormat, encode
 from engine.protocol import commands as co
 from engine.runtime.control import Control
 from engine.runtime.event_writer import EventWriter
@@ -120,7 +120,7 @@ class Chat:
 
         def answer() -> float:
             turns = [{"role": "user", "content": QUESTION}]
-            generate(self._loaded, Style("messages"), turns, self._spec, adapter=False, take=take,
+            generate(self._loaded, PromptFormat("messages"), turns, self._spec, adapter=False, take=take,
                      cancelled=lambda: job.cancelled.is_set() or self._control.ending)  # fmt: skip
             job.reply(co.Done(id=1))
             return times[0]
@@ -150,8 +150,10 @@ def main() -> int:
         spec = GenerationSpec(temperature=0, max_new_tokens=options.tokens)
         # Neither may stop early: then both make the same tokens.
         loaded.model.generation_config.min_new_tokens = options.tokens
-        style = Style("messages" if loaded.tokenizer.chat_template else "plain")
-        ids = encode(loaded.tokenizer, style.prompt(loaded.tokenizer, [{"role": "user", "content": QUESTION}]))
+        prompt_format = PromptFormat("messages" if loaded.tokenizer.chat_template else "plain")
+        ids = encode(
+            loaded.tokenizer, prompt_format.prompt(loaded.tokenizer, [{"role": "user", "content": QUESTION}])
+        )
         chat = Chat(loaded, spec, Path(folder), record)
         pairs = []
         for number in range(-2, options.rounds):  # the first rounds warm up

@@ -44,15 +44,15 @@ async def live_picture(spec: RunSpec) -> str:
     app = LorisApp(language="en")
     async with app.run_test(size=SIZE) as pilot:
         app.open_run(folder, spec)
-        while not (app.link.state.step and app.link.state.step.step >= STEPS_SHOWN):
-            assert not app.link.state.failed, app.link.state.failed
+        while not (app.session.state.step and app.session.state.step.step >= STEPS_SHOWN):
+            assert not app.session.state.failed, app.session.state.failed
             await pilot.pause(0.2)
         await pilot.press("5")  # the answers of the untouched model
         await pilot.pause(2.5)
         picture = portable(app.export_screenshot(title="loris demo"))
-        while app.link.state.stage != "serving":
+        while app.session.state.stage != "serving":
             await pilot.pause(0.2)
-        async for _reply in app.link.backend.ask(folder, Shutdown(id=0)):
+        async for _reply in app.session.backend.ask(folder, Shutdown(id=0)):
             pass
     return picture
 

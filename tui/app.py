@@ -1,4 +1,4 @@
-"""The app: holds the draft and the link to the engine, and shows one screen at a time."""
+"""The app: holds the draft and the session with the engine, and shows one screen at a time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
 from engine.messages.message import Message, say
 from engine.protocol.commands import Refused
-from engine.runs.consent import confirm
+from engine.runs.consent import give_consent
 from engine.runs.run_list import discard_drafts, list_runs
 from tui.screens.messages import ProofChanged, RunChanged
 from tui.state.draft import Draft
 from tui.state.end_bell import EndBell
-from tui.state.proof_session import Proofs, Prover
-from tui.state.run_session import Backend, EngineLink, RealBackend
+from tui.state.proof_session import ProofSession, Prover
+from tui.state.run_session import Backend, RealBackend, RunSession
 from tui.state.settings import load_settings, save_settings
 from tui.text.errors import error_words
 from tui.text.sanitize import VisibleFilter, visible
@@ -99,8 +99,8 @@ class LorisApp(App[None]):
         set_language(language or load_settings().language or language_of_locale())
         found = find_preset(preset) if preset else None
         self.draft = Draft(found.spec if found else None)
-        self.link = EngineLink(backend or RealBackend())
-        self.proofs = Proofs(prover)
+        self.session = RunSession(backend or RealBackend())
+        self.proofs = ProofSession(prover)
         self._start = start
         self._place: str = start
         self._wanted_run = run  # to attach to at once
@@ -133,11 +133,11 @@ class LorisApp(App[None]):
             self.notify(visible(render(error.errors[0].message)), severity="error", markup=False)
 
     def _poll(self) -> None:
-        if self.link.poll():
+        if self.session.poll():
             self.screen.post_message(RunChanged())
-        if self._end.rings(self.link) and load_settings().bell:
+        if self._end.rings(self.session) and load_settings().bell:
             self.bell()
-        if self.link.behind:
+        if self.session.behind:
             self.call_later(self._poll)
 
     def go(self, name: str, field: str = "") -> None:
@@ -201,28 +201,28 @@ class LorisApp(App[None]):
             self.notify(_("Another run is using this machine: the model is loaded when training starts."))
             return False
         try:
-            await self.link.warm_up(self.draft.sound_parts())
+            await self.session.warm_up(self.draft.sound_parts())
         except SpecError as error:
             self.draft.blamed.update({one.field: one.message for one in error.errors})
             self.notify(render(error.errors[0].message), severity="error", markup=False)
         except (ClientError, OSError) as error:
             self.notify(render(_said(error)), severity="error", markup=False)
         self.screen.post_message(RunChanged())
-        return self.link.warm
+        return self.session.warm
 
     async def _free_the_card(self) -> bool:
         """End engines that only wait to chat about their runs; whether others are at work."""
         runs = [run for run in await asyncio.to_thread(list_runs) if run.alive and not run.draft]
         idle = [run for run in runs if run.state == "serving"]
         for run in idle:
-            await self.link.let_go(run.folder)
+            await self.session.let_go(run.folder)
             told = _("The engine of {run} gave way. Open that run to start it again.")
             self.notify(told.format(run=visible(run.title)), markup=False)
         return len(idle) < len(runs)
 
     def drop_warm(self) -> None:
         """End the engine that was started early, if there is one."""
-        self.run_worker(self.link.drop_warm(), group="engine")
+        self.run_worker(self.session.drop_warm(), group="engine")
 
     def prove(self) -> None:
         """Measure the draft's data, in place of what is being measured."""
@@ -244,11 +244,11 @@ class LorisApp(App[None]):
         self.run_worker(self._open_run(folder, spec, resume), group="engine")
 
     async def _open_run(self, folder: RunFolder, spec: RunSpec, resume: tuple[Change, ...] | None) -> None:
-        await self.link.look_at(folder, spec)
-        await self.link.catch_up()
+        await self.session.look_at(folder, spec)
+        await self.session.catch_up()
         if resume is not None:
             try:
-                self.link.resume(resume)
+                self.session.resume(resume)
             except (SpecError, OSError) as error:
                 self.notify(visible(error_words(error)), severity="error", markup=False)
         self.go("live")
@@ -260,9 +260,9 @@ class LorisApp(App[None]):
     async def _train(self, spec: RunSpec) -> None:
         try:
             await self._free_the_card()
-            replies = await self.link.train(spec)
-            if spec.export.after_command and self.link.folder:
-                confirm(self.link.folder, spec.export.after_command.strip())  # the review has asked
+            replies = await self.session.train(spec)
+            if spec.export.after_command and self.session.folder:
+                give_consent(self.session.folder, spec.export.after_command.strip())  # the review has asked
             self.go("live")
             async for reply in replies:
                 if isinstance(reply, Refused):
@@ -288,7 +288,7 @@ class LorisApp(App[None]):
             return
         from tui.screens.leaving import run_to_ask_about
 
-        if run_to_ask_about(self.link) and not self._asking:  # a second time: leave it as it is
+        if run_to_ask_about(self.session) and not self._asking:  # a second time: leave it as it is
             self._asking = True
             self.run_worker(self._ask_and_leave(), group="ask-to-leave")
             return
@@ -297,14 +297,14 @@ class LorisApp(App[None]):
     async def _ask_and_leave(self) -> None:
         from tui.screens.leaving import may_leave
 
-        if (last_words := await may_leave(self, self.link)) is not None:
+        if (last_words := await may_leave(self, self.session)) is not None:
             self._last_words = last_words
             self._leave_now()
         self._asking = False
 
     def _leave_now(self) -> None:
         self._leaving = True
-        if self.link.warm:
+        if self.session.warm:
             self.notify(_("Ending the engine that was loading the model …"))
         self.run_worker(self._leave(), group="leave")
 
@@ -328,7 +328,7 @@ class LorisApp(App[None]):
     async def _leave(self) -> None:
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
-                await self.link.drop_warm()
+                await self.session.drop_warm()
         except (TimeoutError, ClientError, OSError):
             pass
         finally:

@@ -42,7 +42,7 @@ RETRY_SECONDS = 0.1
 class Request:
     """A request on its way. Iterate over it for the replies; the last is a `Done` or a `Refused`."""
 
-    def __init__(self, control: Control, number: int) -> None:
+    def __init__(self, control: Connection, number: int) -> None:
         self._control = control
         self.id = number
         self.replies: asyncio.Queue[AnyReply | None] = asyncio.Queue()  # None: the connection is gone
@@ -68,7 +68,7 @@ class Request:
             self._control.request(Cancel(id=0, target=self.id))
 
 
-class Control:
+class Connection:
     """A connection to a run's engine. Open it with `connect`; use it from one event loop."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -80,7 +80,7 @@ class Control:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, folder: RunFolder, patience: float = 0.0) -> AsyncIterator[Control]:
+    async def connect(cls, folder: RunFolder, patience: float = 0.0) -> AsyncIterator[Connection]:
         """Connect to the engine of a run. Raises `EngineGone` if none answers within `patience` seconds."""
         control = await cls.open(folder, patience)
         try:
@@ -89,7 +89,7 @@ class Control:
             await control.close()
 
     @classmethod
-    async def open(cls, folder: RunFolder, patience: float = 0.0) -> Control:
+    async def open(cls, folder: RunFolder, patience: float = 0.0) -> Connection:
         """As `connect`, for a connection that outlives a block: `close` it yourself."""
         give_up = time.monotonic() + patience
         while True:

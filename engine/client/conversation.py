@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from engine.client.connection import Control
+from engine.client.connection import Connection
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
 from engine.client.launch import launch, new_run
@@ -43,13 +43,13 @@ class Conversation:
         self.folder = self._run
         self.state = RunState()
         self._process: subprocess.Popen[bytes] | None = None
-        self.control: Control | None = None
+        self.control: Connection | None = None
 
     @property
     def has_adapter(self) -> bool:
         return self._run is not None or bool(self.state.model and self.state.model.has_adapter)
 
-    async def open(self, tell: Callable[[RunState], None] = lambda state: None) -> Control:
+    async def open(self, tell: Callable[[RunState], None] = lambda state: None) -> Connection:
         """Connect; an engine that does not run is started first. Raises `NothingToAsk`, OSError or `SpecError`."""
         if self._run is None:
             self.folder = new_run(RunSpec(name="chat", model=ModelSpec(model_name=str(self._model))))
@@ -59,7 +59,7 @@ class Conversation:
         assert self.folder is not None
         self._wait(self.folder, tell)
         try:
-            self.control = await Control.open(self.folder, CONNECT_PATIENCE)
+            self.control = await Connection.open(self.folder, CONNECT_PATIENCE)
         except ClientError as error:
             raise NothingToAsk(error.message) from error
         return self.control
@@ -92,7 +92,7 @@ class Conversation:
         if self._process is not None:
             with suppress(ClientError, OSError):
                 if self.control is None and self.folder is not None:
-                    self.control = await Control.open(self.folder)
+                    self.control = await Connection.open(self.folder)
                 if self.control is not None:
                     await self.control.ask(Shutdown(id=0))
             try:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
-from engine.client.connection import Control
+from engine.client.connection import Connection
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
 from engine.client.launch import launch
@@ -33,7 +33,7 @@ def catch_up(follower: Follower, state: RunState) -> None:
 @asynccontextmanager
 async def served(
     folder: RunFolder, tell: Callable[[Stage], None]
-) -> AsyncIterator[tuple[Control, Follower, RunState]]:
+) -> AsyncIterator[tuple[Connection, Follower, RunState]]:
     """The engine once it serves, what it reports, and the state so far. `tell` gets each stage on the way.
 
     Raises `ClientError` when it cannot serve, or OSError when no process can be made.
@@ -62,7 +62,7 @@ async def served(
                 told = state.stage
                 tell(told)
             await asyncio.sleep(POLL_SECONDS)
-        async with Control.connect(folder, 5.0) as control:
+        async with Connection.connect(folder, 5.0) as control:
             answered = True
             try:
                 yield control, follower, state

@@ -8,7 +8,7 @@ from engine.config.run_spec import RunSpec
 SHORTEST = 256  # tokens; below that, most answers would be cut off
 
 
-def smaller(spec: RunSpec, gpu: bool, loading: bool = False, host: bool = False) -> tuple[Change, ...]:
+def next_smaller(spec: RunSpec, gpu: bool, loading: bool = False, host: bool = False) -> tuple[Change, ...]:
     """Half the batch and twice the accumulation; then half the length; then 4-bit. Empty: nothing is left.
 
     `loading`: the weights alone were too much, so that no batch is small enough. `host`: it was the machine's

@@ -33,7 +33,7 @@ KNOWN_PAIRS = {
 }  # fmt: skip
 
 
-Style = Literal["alpaca", "messages", "plain"]
+PromptFormat = Literal["alpaca", "messages", "plain"]
 
 
 class Alternative(msgspec.Struct, frozen=True):
@@ -313,7 +313,7 @@ def _missing(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> FieldErr
     return None
 
 
-def one_style(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[Style, FieldError | None]:
+def one_prompt_format(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[PromptFormat, FieldError | None]:
     """How the examples of all sources are written as text, and why that cannot be, if so."""
     if "text" in kinds:
         clash = say("Plain text cannot be mixed with questions and answers: train on each in a run of its own.")

@@ -10,7 +10,7 @@ from engine.config.fields import FieldError
 from engine.config.places import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source, eval_source, main_source, parse_source, parse_split
-from engine.dataset.detection import MESSAGE_COLUMNS, Detected, detect, one_style
+from engine.dataset.detection import MESSAGE_COLUMNS, Detected, detect, one_prompt_format
 from engine.dataset.mapping import BadRow, Kind
 from engine.dataset.open_source import KINDS, SplitError, open_source, sliced
 from engine.dataset.row_file import DataError, Row, RowFile
@@ -104,7 +104,7 @@ def check_dataset(data: DatasetSpec) -> list[FieldError]:
         sources.append(("eval_path" if data.eval_path else "eval_split", "eval_split", held))
     for at, split_at, source in sources:
         errors += _check_source(data, source, f"dataset.{at}", f"dataset.{split_at}", kinds)
-    if not errors and (clash := one_style(kinds, data)[1]):
+    if not errors and (clash := one_prompt_format(kinds, data)[1]):
         errors.append(clash)
     return errors
 

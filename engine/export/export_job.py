@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engine.model.loading import Loaded
-from engine.prompting.prompt_format import Style
+from engine.prompting.prompt_format import PromptFormat
 from engine.protocol.commands import ExportStep
 
 TELL_SECONDS = 0.3
@@ -17,11 +17,11 @@ Tell = Callable[[ExportStep, int, int, str, str], None]
 
 
 @dataclass
-class Work:
+class ExportJob:
     """One export. `tell` gets the step, how much is done and in all (0: not known), the unit, what is in work."""
 
     loaded: Loaded
-    style: Style
+    prompt_format: PromptFormat
     cancelled: Callable[[], bool] = lambda: False
     tell: Tell = lambda *_: None
     prompts: tuple[str, ...] = ()

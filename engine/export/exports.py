@@ -13,19 +13,19 @@ from engine.export import ollama
 from engine.export.adapter import save_adapter
 from engine.export.atomic_folder import filling, remove_stale
 from engine.export.cancellation import Cancelled, ToolFailed, cancellable
-from engine.export.export_job import Work
+from engine.export.export_job import ExportJob
 from engine.export.gguf import save_gguf
 from engine.export.llama_cpp import find_llama_cpp
 from engine.export.merge import save_merged_4bit, save_merged_16bit
 from engine.export.plan import Plan, plan, reusable
-from engine.export.tool_errors import explain_tool
+from engine.export.tool_errors import explain_tool_error
 from engine.export.verify import check_adapter, check_adapter_weights, check_gguf, check_merged
 from engine.messages.message import N_, Message, say
 from engine.model.loading import Loaded
-from engine.prompting.format_file import keep_style
-from engine.prompting.prompt_format import Style
+from engine.prompting.format_file import write_prompt_format
+from engine.prompting.prompt_format import PromptFormat
 from engine.protocol import events as ev
-from engine.protocol.commands import Done, Export, ExportStep, Progress
+from engine.protocol.commands import Done, Export, ExportProgress, ExportStep
 from engine.protocol.state import RunState, read_state
 from engine.runs import manifest
 from engine.runs.checksums import adapter_digest, write_checksums
@@ -43,8 +43,10 @@ MERGED = ".merged"  # a 16-bit model that is only the way to something else
 class Exports:
     """The saving of one run's model."""
 
-    def __init__(self, folder: RunFolder, spec: RunSpec, loaded: Loaded, style: Style, control: Control) -> None:
-        self._folder, self._spec, self._loaded, self._style = folder, spec, loaded, style
+    def __init__(
+        self, folder: RunFolder, spec: RunSpec, loaded: Loaded, prompt_format: PromptFormat, control: Control
+    ) -> None:
+        self._folder, self._spec, self._loaded, self._prompt_format = folder, spec, loaded, prompt_format
         self._control, self._record = control, control.record
 
     def save_trained(self) -> None:
@@ -52,7 +54,7 @@ class Exports:
         started, target = time.monotonic(), self._folder.adapter
         with filling(target, replace=True) as folder:
             save_adapter(self._loaded, folder)
-            keep_style(folder, self._style)
+            write_prompt_format(folder, self._prompt_format)
             check_adapter_weights(self._loaded, folder)
             manifest.seal(folder)
         self._saved("adapter", target, started)
@@ -79,7 +81,7 @@ class Exports:
             except Cancelled:
                 return saved
             except Exception as error:
-                why = explain_tool(error, self._folder) if isinstance(error, ToolFailed) else explain(error)
+                why = explain_tool_error(error, self._folder) if isinstance(error, ToolFailed) else explain(error)
                 warn(*NOT_SAVED[command.kind], why)
         for kind, source in saved if spec.copy_to else ():
             if ending():
@@ -108,10 +110,10 @@ class Exports:
             message = say("Saving was given up, and nothing is left of it.")
             raise RunFailed("cancelled", message) from None
         except ToolFailed as error:
-            raise explain_tool(error, self._folder) from error
+            raise explain_tool_error(error, self._folder) from error
         return Done(id=command.id, path=str(target), note=note)
 
-    def save(self, command: Export, work: Work) -> tuple[Path, Message | None]:
+    def save(self, command: Export, work: ExportJob) -> tuple[Path, Message | None]:
         """Save under a temporary name, check, and rename; returns where it is and what is left to do."""
         started, kind = time.monotonic(), command.kind
         state = read_state(self._folder.events)
@@ -142,7 +144,7 @@ class Exports:
                     ollama.write_modelfile(work, folder, files, self._spec, self._record)
                 shutil.rmtree(folder / MERGED, ignore_errors=True)
             if kind != "gguf":  # whose Modelfile has it
-                keep_style(folder, self._style)
+                write_prompt_format(folder, self._prompt_format)
             with cancellable(work.cancelled):
                 write_checksums(folder, lambda name, done, all: work.step("hashing", done, all, "bytes", name))
         self._saved(kind, planned.target, started, quantizations, verified)
@@ -189,13 +191,13 @@ class Exports:
             )
             self._record.emit(ev.Notice(code="stale_removed", message=message))
 
-    def _work(self, cancelled: Callable[[], bool], client: tuple[Job, int] | None) -> Work:
+    def _work(self, cancelled: Callable[[], bool], client: tuple[Job, int] | None) -> ExportJob:
         def tell(step: ExportStep, done: int, total: int, unit: str, what: str) -> None:
             if client:
                 job, number = client
-                job.reply(Progress(id=number, step=step, done=done, total=total, unit=unit, what=what))  # type: ignore[arg-type]
+                job.reply(ExportProgress(id=number, step=step, done=done, total=total, unit=unit, what=what))  # type: ignore[arg-type]
 
-        return Work(self._loaded, self._style, cancelled, tell, self._spec.generation.prompts)
+        return ExportJob(self._loaded, self._prompt_format, cancelled, tell, self._spec.generation.prompts)
 
     def _saved(
         self,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.config.quantizations import QUANTIZATIONS, UNQUANTIZED
 from engine.export.cancellation import run_tool
-from engine.export.export_job import Work
+from engine.export.export_job import ExportJob
 from engine.export.llama_cpp import LlamaCpp
 from engine.model.loading import count_parameters
 
@@ -23,7 +23,7 @@ _TENSOR = re.compile(r"^\[ *(\d+)/ *(\d+)\]")
 
 
 def save_gguf(
-    work: Work, merged: Path, folder: Path, stem: str, quantizations: tuple[str, ...], llama_cpp: LlamaCpp
+    work: ExportJob, merged: Path, folder: Path, stem: str, quantizations: tuple[str, ...], llama_cpp: LlamaCpp
 ) -> dict[str, Path]:
     """Make a file of each quantisation in `folder`; returns them by quantisation.
 
@@ -56,7 +56,7 @@ def file_name(stem: str, quantization: str) -> str:
     return f"{stem}.{quantization.upper()}.gguf"
 
 
-def _convert(work: Work, merged: Path, folder: Path, stem: str, outtype: str, llama_cpp: LlamaCpp) -> Path:
+def _convert(work: ExportJob, merged: Path, folder: Path, stem: str, outtype: str, llama_cpp: LlamaCpp) -> Path:
     out = folder / file_name(stem, outtype)
     size = int(count_parameters(work.loaded.model)[1] * QUANTIZATIONS[outtype].bits / 8)
     work.step("converting", 0, size, "bytes", outtype)
@@ -72,7 +72,7 @@ def _convert(work: Work, merged: Path, folder: Path, stem: str, outtype: str, ll
     return out
 
 
-def _quantize(work: Work, base: Path, folder: Path, stem: str, name: str, llama_cpp: LlamaCpp) -> Path:
+def _quantize(work: ExportJob, base: Path, folder: Path, stem: str, name: str, llama_cpp: LlamaCpp) -> Path:
     out = folder / file_name(stem, name)
     work.step("quantizing", 0, 0, "tensors", name)
 

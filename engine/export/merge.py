@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.export.atomic_folder import size_of
 from engine.export.cancellation import cancellable, run_tool
-from engine.export.export_job import Work
+from engine.export.export_job import ExportJob
 from engine.export.plan import no_gpu
 from engine.export.subprocess_env import environment
 from engine.model.loading import count_parameters
@@ -21,7 +21,7 @@ BUFFERS = ".buffers"  # where Unsloth puts what does not fit into the GPU's memo
 VOCABULARY = "tokenizer.model"
 
 
-def save_merged_16bit(work: Work, folder: Path) -> None:
+def save_merged_16bit(work: ExportJob, folder: Path) -> None:
     """Merge through Unsloth into `folder`. Raises `Cancelled`, or whatever the libraries do."""
     loaded = work.loaded
     expected = 2 * count_parameters(loaded.model)[1]
@@ -48,7 +48,7 @@ def save_merged_16bit(work: Work, folder: Path) -> None:
     add_vocabulary(loaded.model, loaded.tokenizer, folder)
 
 
-def save_merged_4bit(work: Work, merged: Path, folder: Path) -> None:
+def save_merged_4bit(work: ExportJob, merged: Path, folder: Path) -> None:
     """Quantise the 16-bit model in `merged` to bitsandbytes' 4 bits. Raises `RunFailed` without a GPU.
 
     Unsloth's own merged_4bit merges into the model in memory, which could not be chatted with any more; so this

@@ -8,25 +8,27 @@ from pathlib import Path
 
 from engine.config.run_spec import GenerationSpec, RunSpec
 from engine.export.cancellation import Cancelled, ToolFailed, run_tool
-from engine.export.export_job import Work
+from engine.export.export_job import ExportJob
 from engine.export.gguf_header import read_head
 from engine.export.go_template import GoTemplate, NoTemplate, derive
 from engine.messages.message import Message, say
 from engine.model.loading import Loaded, stop_ids
-from engine.prompting.prompt_format import Style
+from engine.prompting.prompt_format import PromptFormat
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 
 MODELFILE = "Modelfile"
 
 
-def write_modelfile(work: Work, folder: Path, files: dict[str, Path], spec: RunSpec, record: EventWriter) -> None:
+def write_modelfile(
+    work: ExportJob, folder: Path, files: dict[str, Path], spec: RunSpec, record: EventWriter
+) -> None:
     """Write a Modelfile for the first of the files; the others are named in it."""
     first, *others = files.values()
     loaded = work.loaded
     adds_bos = bool(read_head(first).fields.get("tokenizer.ggml.add_bos_token", False))
     try:
-        template: GoTemplate | None = template_of(loaded, work.style, adds_bos)
+        template: GoTemplate | None = template_of(loaded, work.prompt_format, adds_bos)
     except NoTemplate as error:
         template = None
         message = say(
@@ -46,10 +48,10 @@ def write_modelfile(work: Work, folder: Path, files: dict[str, Path], spec: RunS
     (folder / MODELFILE).write_text(text, "utf-8")
 
 
-def template_of(loaded: Loaded, style: Style, adds_bos: bool) -> GoTemplate:
+def template_of(loaded: Loaded, prompt_format: PromptFormat, adds_bos: bool) -> GoTemplate:
     """The template for prompts as they were trained. `adds_bos`: llama.cpp puts that token there itself."""
     bos = str(loaded.tokenizer.bos_token or "") if adds_bos else ""
-    return derive(lambda messages: style.prompt(loaded.tokenizer, messages).removeprefix(bos))
+    return derive(lambda messages: prompt_format.prompt(loaded.tokenizer, messages).removeprefix(bos))
 
 
 def stops(loaded: Loaded, template: GoTemplate | None) -> list[str]:
@@ -88,7 +90,7 @@ def modelfile(
     return "\n".join(lines) + "\n"
 
 
-def create(work: Work, folder: Path, name: str) -> Message:
+def create(work: ExportJob, folder: Path, name: str) -> Message:
     """Hand the model to Ollama under a name, if one was given; returns what is left to do, or what was done."""
     program = shutil.which("ollama")
     command = shlex.join(["ollama", "create", name or "NAME", "-f", str(folder / MODELFILE)])

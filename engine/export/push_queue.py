@@ -13,8 +13,8 @@ from engine.config.export import ExportSpec
 from engine.config.quantizations import repo_name
 from engine.hub.model_card import draft_card
 from engine.hub.search import license_of
-from engine.hub.upload_job import Progress, PushFailed, PushJob, Result
-from engine.hub.upload_process import Runner
+from engine.hub.upload_job import PushError, PushJob, Result, UploadProgress
+from engine.hub.upload_process import UploadProcess
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import Done, Push, Refused
@@ -25,14 +25,14 @@ from engine.runtime.control import Control, Job
 EVENT_SECONDS = 1.0
 
 
-class Pushes:
+class PushQueue:
     """The one push that may be going on."""
 
     def __init__(self, folder: RunFolder, model_name: str, control: Control) -> None:
         self._model_name = model_name
         self._folder, self._control, self._record = folder, control, control.record
         self._lock = threading.Lock()
-        self._runner: Runner | None = None
+        self._runner: UploadProcess | None = None
 
     def start(self, job: Job, command: Push) -> None:
         """Begin a push, whose thread answers the request; refuse it when another goes on."""
@@ -51,7 +51,7 @@ class Pushes:
             token=command.token,
             replace=command.replace,
         )
-        runner = Runner(push)
+        runner = UploadProcess(push)
         with self._lock:
             if self._runner:
                 message = say("Another push is going on: wait for it, or cancel it.")
@@ -76,7 +76,7 @@ class Pushes:
                 repo_id=repo_name(spec.push_to.strip(), kind, first=number == 0),
                 private=spec.push_private,
             )
-            runner = Runner(push)
+            runner = UploadProcess(push)
             with self._lock:
                 self._runner = runner
             self._control.on_cancel_push = self.cancel
@@ -107,18 +107,18 @@ class Pushes:
         saved = (Path(e.path) for e in reversed(read_state(self._folder.events).exports) if e.kind == kind)
         return next((path for path in saved if path.is_dir()), None)
 
-    def _run(self, job: Job, command: Push, push: PushJob, runner: Runner) -> None:
+    def _run(self, job: Job, command: Push, push: PushJob, runner: UploadProcess) -> None:
         answer = self._send(command.id, push, runner)
         self._control.finished(job)
         job.reply(answer)  # last: who has the answer may push again
 
-    def _send(self, number: int, push: PushJob, runner: Runner) -> Done | Refused:
+    def _send(self, number: int, push: PushJob, runner: UploadProcess) -> Done | Refused:
         """Push, and return the answer to request `number`, once another may begin."""
         started = time.monotonic()
-        last: Progress | None = None
+        last: UploadProgress | None = None
         told = 0.0
 
-        def tell(progress: Progress) -> None:
+        def tell(progress: UploadProgress) -> None:
             nonlocal last, told
             self._control.seen()  # an engine that uploads is of use
             now = time.monotonic()
@@ -165,9 +165,9 @@ class Pushes:
         return Done(id=number, path=result.url, seconds=seconds)
 
     def _failed(self, number: int, kind: ev.ExportKind, repo_id: str, error: Exception) -> Refused:
-        if not isinstance(error, PushFailed):
+        if not isinstance(error, PushError):
             reason = f"{type(error).__name__}: {error}"[:300]
-            error = PushFailed("crashed", say("The engine failed: {reason}", reason=reason))
+            error = PushError("crashed", say("The engine failed: {reason}", reason=reason))
         why = error.problem
         self._record.emit(
             ev.PushFailed(

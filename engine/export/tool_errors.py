@@ -18,7 +18,7 @@ _SHORT = re.compile(r"\d+ requested and \d+ written")  # what numpy says for any
 _FULL = (*FULL_WORDS, os.strerror(errno.EFBIG), "iostream error", "failed to write")
 
 
-def explain_tool(error: ToolFailed, folder: RunFolder) -> RunFailed:
+def explain_tool_error(error: ToolFailed, folder: RunFolder) -> RunFailed:
     """The failure of a program as a failure of the export."""
     said = "\n".join(error.tail)
     full = error.code == -signal.SIGXFSZ or any(word in said for word in _FULL)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from engine.export.atomic_folder import size_of
 from engine.export.cancellation import ToolFailed, run_tool
-from engine.export.export_job import Work
+from engine.export.export_job import ExportJob
 from engine.export.gguf_header import NotGguf, read_head
 from engine.export.merge import layers_of
 from engine.export.subprocess_env import environment
@@ -42,7 +42,7 @@ def wrong_result(why: Message) -> RunFailed:
     return RunFailed("verify_failed", why, say("Nothing was kept of it. The end of engine.log has the details."))
 
 
-def check_adapter(work: Work, folder: Path) -> Message:
+def check_adapter(work: ExportJob, folder: Path) -> Message:
     """An adapter's weights are those in memory, bit for bit, and so are the logits once it is loaded again."""
     work.step("verifying")
     loaded = work.loaded
@@ -77,7 +77,7 @@ def check_adapter_weights(loaded: Loaded, folder: Path) -> None:
         raise wrong_result(say("The adapter that was saved is not the one in memory."))
 
 
-def check_merged(work: Work, folder: Path, kind: str) -> Message:
+def check_merged(work: ExportJob, folder: Path, kind: str) -> Message:
     """A merged model, loaded by transformers alone in a process of its own, gives about the same logits."""
     work.step("verifying")
     four_bits = kind == "merged_4bit"
@@ -117,7 +117,7 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).pow(2).mean().sqrt() / spread)
 
 
-def check_gguf(work: Work, merged: Path, files: dict[str, Path]) -> Message:
+def check_gguf(work: ExportJob, merged: Path, files: dict[str, Path]) -> Message:
     """The heads are whole, name all layers and the chat template; and llama.cpp answers, where it can be had."""
     template = getattr(work.loaded.tokenizer, "chat_template", None)
     layers, counts = layers_of(merged), set()
@@ -149,12 +149,12 @@ def check_gguf(work: Work, merged: Path, files: dict[str, Path]) -> Message:
     )  # fmt: skip
 
 
-def _gguf_answer(work: Work, name: str, path: Path) -> str | None:
+def _gguf_answer(work: ExportJob, name: str, path: Path) -> str | None:
     """What llama.cpp says to a prompt; None where it is not installed. Raises `RunFailed` when it says nothing."""
     if find_spec("xllamacpp") is None:
         return None
     question = (work.prompts or ("Who are you?",))[0]
-    prompt = work.style.prompt(work.loaded.tokenizer, [{"role": "user", "content": question}])
+    prompt = work.prompt_format.prompt(work.loaded.tokenizer, [{"role": "user", "content": question}])
     bos = work.loaded.tokenizer.bos_token
     if bos and read_head(path).fields.get("tokenizer.ggml.add_bos_token", True):
         prompt = prompt.removeprefix(bos)  # llama.cpp puts it there itself
@@ -180,10 +180,10 @@ def _gguf_answer(work: Work, name: str, path: Path) -> str | None:
     return text.strip()
 
 
-def token_lists(work: Work) -> list[list[int]]:
+def token_lists(work: ExportJob) -> list[list[int]]:
     """Texts to compare logits on: the run's own test prompts as the model is asked them, and two more."""
     tokenizer = work.loaded.tokenizer
-    asked = [work.style.prompt(tokenizer, [{"role": "user", "content": text}]) for text in work.prompts[:2]]
+    asked = [work.prompt_format.prompt(tokenizer, [{"role": "user", "content": text}]) for text in work.prompts[:2]]
     return [encode(tokenizer, text)[-256:] for text in (*asked, *TEXTS)]
 
 

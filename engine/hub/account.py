@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.config.places import is_hub_id
 from engine.hub.upload_errors import WRITE_HINT, unknown_token
-from engine.hub.upload_job import PushFailed
+from engine.hub.upload_job import PushError
 from engine.messages.message import say
 
 WRITE = "repo.write"
@@ -37,7 +37,7 @@ def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
     user = str(whoami.get("name", ""))
     name = repo_id.strip() if "/" in repo_id else f"{user}/{repo_id.strip()}"
     if not is_hub_id(name) or name.count("/") != 1:
-        raise PushFailed(
+        raise PushError(
             "push_bad_name",
             say("{name} is no name for a repository.", name=repo_id),
             say("Letters, digits, - _ and . are allowed, as in owner/my-model."),
@@ -46,7 +46,7 @@ def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
     owner = name.partition("/")[0]
     owners = [user, *(str(org.get("name")) for org in whoami.get("orgs") or [])]
     if owner not in owners:
-        raise PushFailed(
+        raise PushError(
             "hub_not_owner",
             say("The account {user} does not belong to {owner}.", user=user, owner=owner),
             say("It may write to: {owners}.", owners=", ".join(owners)),
@@ -54,7 +54,7 @@ def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
         )
     token = (whoami.get("auth") or {}).get("accessToken") or {}
     if not _may_write(token, owner, name):
-        raise PushFailed(
+        raise PushError(
             "hub_no_write",
             say("The token of {user} may not write to {repo}.", user=user, repo=name),
             say(WRITE_HINT),

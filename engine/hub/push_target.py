@@ -13,7 +13,7 @@ from engine.hub.errors import token_source
 from engine.hub.search import HubError, ask_hub
 from engine.hub.upload import OWN_FILES
 from engine.hub.upload_errors import explain_push
-from engine.hub.upload_job import PushFailed
+from engine.hub.upload_job import PushError
 from engine.messages.message import Message, say
 
 
@@ -68,6 +68,6 @@ def check_target(repo_id: str, token: str = "") -> PushTarget:
 
 
 def _refused(error: Exception, repo_id: str, given: bool) -> HubError:
-    failure: PushFailed = explain_push(error, repo_id, given)[0]
+    failure: PushError = explain_push(error, repo_id, given)[0]
     why = failure.problem
     return HubError(why.code, why.message, why.hint, why.passing, why.field)

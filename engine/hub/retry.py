@@ -55,7 +55,7 @@ def resume_after_resets(idle_seconds: float = IDLE_SECONDS) -> None:
     )
 
 
-def fetched(fetch: Callable[[], _T]) -> _T:
+def retrying(fetch: Callable[[], _T]) -> _T:
     """What `fetch` returns, called again after failures of the Hub that pass. Raises what it raised last."""
     with suppress(ImportError, AttributeError):  # a version that keeps these elsewhere: without, then
         resume_after_resets()

@@ -33,7 +33,7 @@ class Unreadable(Exception):
 
 
 @dataclass(frozen=True)
-class Rows:
+class HubRows:
     """Rows as found, with values as JSON has them. `file`: where they are from; `total`: None if not known."""
 
     columns: tuple[str, ...]
@@ -55,7 +55,7 @@ def _kind(path: str) -> tuple[str, bool]:
     return name.removesuffix(".gz").rpartition(".")[2], packed
 
 
-def read_rows(files: Any, path: str, limit: int) -> Rows:
+def read_rows(files: Any, path: str, limit: int) -> HubRows:
     """The first `limit` rows at `path` of `files`, a file system as fsspec has them. Raises `Unreadable`."""
     kind, packed = _kind(path)
     if kind == "parquet":
@@ -75,7 +75,7 @@ def read_rows(files: Any, path: str, limit: int) -> Rows:
     if not rows:
         raise Unreadable(say("No row was found at the start of {file}.", file=path.rpartition("/")[2]))
     total = len(rows) if ended and len(rows) < limit else None
-    return Rows(tuple(dict.fromkeys(key for row in rows for key in row)), tuple(rows), path, len(data), total)
+    return HubRows(tuple(dict.fromkeys(key for row in rows for key in row)), tuple(rows), path, len(data), total)
 
 
 def _text(data: bytes, packed: bool, ended: bool) -> tuple[str, bool]:
@@ -154,7 +154,7 @@ def _lines(text: str, whole: bool, limit: int) -> list[Row]:
     return [{"text": line} for line in lines[:limit]]
 
 
-def _parquet(files: Any, path: str, limit: int) -> Rows:
+def _parquet(files: Any, path: str, limit: int) -> HubRows:
     """Of the first row group, by the pages that are needed alone."""
     parquet: Any = import_module("pyarrow.parquet")
     with files.open(path, "rb", block_size=PARQUET_BLOCK, cache_type="blockcache") as file:
@@ -170,7 +170,7 @@ def _parquet(files: Any, path: str, limit: int) -> Rows:
             raise Unreadable(say("This is not a Parquet file: {reason}.", reason=reason)) from None
     if not rows:
         raise Unreadable(say("No row was found at the start of {file}.", file=path.rpartition("/")[2]))
-    return Rows(columns, tuple(rows[:limit]), path, counted.bytes_read, total)
+    return HubRows(columns, tuple(rows[:limit]), path, counted.bytes_read, total)
 
 
 class _Counted:

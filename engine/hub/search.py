@@ -18,10 +18,10 @@ from engine.client.errors import ClientError
 from engine.config.places import is_local
 from engine.hub.errors import hub_problem
 from engine.hub.model_card import local_license
-from engine.hub.rows import MOST_BYTES, Rows, Unreadable, can_read, read_rows
+from engine.hub.rows import MOST_BYTES, HubRows, Unreadable, can_read, read_rows
 from engine.messages.message import Message, say
 
-__all__ = ["MOST_BYTES", "Config", "DatasetPage", "Found", "HubError", "Rows", "Split", "describe_dataset",
+__all__ = ["MOST_BYTES", "Config", "DatasetPage", "Found", "HubError", "HubRows", "Split", "describe_dataset",
            "first_rows", "license_of", "search_datasets", "search_models"]  # fmt: skip
 SECONDS = 15.0  # for an answer: the library itself would wait and try again for minutes
 SPLITS = {
@@ -197,7 +197,7 @@ def describe_dataset(name: str, revision: str = "") -> DatasetPage:
     return ask_hub(name, ask)
 
 
-def first_rows(page: DatasetPage, config: str = "", split: str = "train", limit: int = 20) -> Rows:
+def first_rows(page: DatasetPage, config: str = "", split: str = "train", limit: int = 20) -> HubRows:
     """The first rows of a split, read from the start of its first file without downloading the rest.
 
     Raises `HubError`, with code hub_no_config or hub_no_split for a name that is not there.
@@ -213,7 +213,7 @@ def first_rows(page: DatasetPage, config: str = "", split: str = "train", limit:
         names = ", ".join(one.name for one in chosen.splits)
         raise HubError("hub_no_split", say("Name one of its splits: {names}.", names=names))
 
-    def ask(hub: Any) -> Rows:
+    def ask(hub: Any) -> HubRows:
         path = part.files[0]
         files = hub.HfFileSystem(skip_instance_cache=True)
         return read_rows(files, f"datasets/{page.id}@{page.revision}/{path}", limit)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from engine.hub.account import check_account, check_token
 from engine.hub.local_files import LocalFile, files_of
 from engine.hub.upload_errors import explain_push
-from engine.hub.upload_job import Progress, PushFailed, PushJob, Result
+from engine.hub.upload_job import PushError, PushJob, Result, UploadProgress
 from engine.messages.message import say
 from engine.protocol.events import PushStep
 
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 class Upload:
     """One push. `tell` is called with its progress."""
 
-    def __init__(self, job: PushJob, tell: Callable[[Progress], None]) -> None:
+    def __init__(self, job: PushJob, tell: Callable[[UploadProgress], None]) -> None:
         self._hub: Any = import_module("huggingface_hub")
         self._job, self._tell = job, tell
         self._api = self._hub.HfApi(token=check_token(job.token) or None)
@@ -68,7 +68,7 @@ class Upload:
         now = time.monotonic()
         if waiting or now - self._told >= TELL_SECONDS:
             self._told = now
-            progress = Progress(
+            progress = UploadProgress(
                 step=self._step,
                 repo_id=self._repo,
                 file=self._file,
@@ -99,14 +99,14 @@ class Upload:
         with suppress(missing):
             there = self._again_but(missing, lambda: self._api.repo_info(self._repo))
             if self._job.private and not there.private:
-                raise PushFailed(
+                raise PushError(
                     "repo_public",
                     say("{repo} is there already, and everyone can read it.", repo=self._repo),
                     say("Give another name, or choose public."),
                     "private",
                 )
             if not self._job.replace and self._foreign():
-                raise PushFailed(
+                raise PushError(
                     "repo_exists",
                     say("{repo} is there already and holds other files.", repo=self._repo),
                     say("Give another name, or allow files of the same name to be replaced."),
@@ -225,13 +225,13 @@ class Upload:
             self._report()
             remote = there.get(file.name)
             if remote is None:
-                raise PushFailed(
+                raise PushError(
                     "hub_incomplete",
                     say("{file} did not arrive: {repo} is not complete.", file=file.name, repo=self._repo),
                     say("Push again: what arrived is not sent twice."),
                 )
             if remote.size != file.size or not _same(file, remote):
-                raise PushFailed(
+                raise PushError(
                     "hub_mismatch",
                     say("{file} on the Hub is not the file that was sent.", file=file.name),
                     say("Do not use {repo} yet. Push again.", repo=self._repo),

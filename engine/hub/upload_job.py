@@ -29,7 +29,7 @@ class PushJob(msgspec.Struct, frozen=True, kw_only=True):
         return f"PushJob({self.kind}, {self.folder!r}, {self.repo_id!r}, private={self.private})"
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class UploadProgress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """How far it is. `repo_id`: the full name. `waiting`: seconds until the next try, after a failure."""
 
     step: PushStep
@@ -51,7 +51,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     total_bytes: int
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class UploadProblem(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """It did not work. `passing`: trying again may help."""
 
     code: str
@@ -61,17 +61,17 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     passing: bool = False
 
 
-Said = Progress | Result | Problem
+Said = UploadProgress | Result | UploadProblem
 encode = msgspec.json.Encoder().encode
 decode_job = msgspec.json.Decoder(PushJob).decode
 decode_said = msgspec.json.Decoder(Said).decode
 
 
-class PushFailed(Exception):
+class PushError(Exception):
     """A push that cannot go on; `problem` says why."""
 
     def __init__(
         self, code: str, message: Message, hint: Message | None = None, field: str = "", passing: bool = False
     ) -> None:
-        self.problem = Problem(code=code, message=message, hint=hint, field=field, passing=passing)
+        self.problem = UploadProblem(code=code, message=message, hint=hint, field=field, passing=passing)
         super().__init__(str(message))

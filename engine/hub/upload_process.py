@@ -13,7 +13,7 @@ from typing import IO
 
 import msgspec
 
-from engine.hub.upload_job import Problem, Progress, PushFailed, PushJob, Result, decode_said, encode
+from engine.hub.upload_job import PushError, PushJob, Result, UploadProblem, UploadProgress, decode_said, encode
 from engine.messages.message import say
 
 GRACE_SECONDS = 5.0
@@ -29,7 +29,7 @@ def scrub(text: str, *secrets: str) -> str:
     return _TOKENS.sub("***", text)
 
 
-class Runner:
+class UploadProcess:
     """One upload in a process of its own. `run` it once; `cancel` it from any thread."""
 
     def __init__(self, job: PushJob, log: IO[str] | None = None) -> None:
@@ -45,7 +45,7 @@ class Runner:
             with suppress(OSError):
                 self._process.kill()
 
-    def run(self, tell: Callable[[Progress], None]) -> Result:
+    def run(self, tell: Callable[[UploadProgress], None]) -> Result:
         """Push, and return once the Hub's list was compared. Raises `PushFailed`; with code cancelled for that."""
         environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
         if environment.pop(OFFLINE_MARK, None):
@@ -59,7 +59,7 @@ class Runner:
         threading.Thread(target=self._copy_log, args=(process.stderr,), daemon=True).start()
         if self._cancelled.is_set():
             process.kill()
-        last: Result | Problem | None = None
+        last: Result | UploadProblem | None = None
         try:
             with suppress(BrokenPipeError):
                 process.stdin.write(encode(self.job) + b"\n")
@@ -67,7 +67,7 @@ class Runner:
             for line in process.stdout:
                 with suppress(msgspec.DecodeError):
                     said = decode_said(scrub(line.decode(), self.job.token))
-                    if isinstance(said, Progress):
+                    if isinstance(said, UploadProgress):
                         tell(said)
                     else:
                         last = said
@@ -81,19 +81,19 @@ class Runner:
                 process.wait()
         return self._outcome(last)
 
-    def _outcome(self, last: Result | Problem | None) -> Result:
+    def _outcome(self, last: Result | UploadProblem | None) -> Result:
         if isinstance(last, Result):
             return last
         if self._cancelled.is_set():
-            raise PushFailed("cancelled", say("The push was cancelled."))
+            raise PushError("cancelled", say("The push was cancelled."))
         if last is None:
-            raise PushFailed(
+            raise PushError(
                 "push_died",
                 say("The process that uploads ended early."),
                 say("Push again: what arrived is not sent twice."),
                 passing=True,
             )
-        raise PushFailed(last.code, last.message, last.hint, last.field, last.passing)
+        raise PushError(last.code, last.message, last.hint, last.field, last.passing)
 
     def _copy_log(self, lines: IO[bytes] | None) -> None:
         for line in lines or ():

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from engine.hub.retry import resume_after_resets
 from engine.hub.upload_errors import explain_push
-from engine.hub.upload_job import Problem, PushFailed, Said, decode_job, encode
+from engine.hub.upload_job import PushError, Said, UploadProblem, decode_job, encode
 
 IDLE_SECONDS = 300.0  # without an answer; a large commit takes the Hub its time
 
@@ -43,9 +43,9 @@ def main() -> int:
         return 0
     except Exception as error:
         failure, _ = explain_push(error, job.repo_id, bool(job.token))
-        if not isinstance(error, PushFailed) or error.__cause__:
+        if not isinstance(error, PushError) or error.__cause__:
             traceback.print_exc()  # into the log, where the token is struck out
-        problem: Problem = failure.problem
+        problem: UploadProblem = failure.problem
         report(problem)
         return 1
 

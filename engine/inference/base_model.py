@@ -18,7 +18,7 @@ PLAIN = {"apply_qkv": original_apply_qkv, "apply_o": original_apply_o}
 
 
 @contextmanager
-def untouched(loaded: Loaded) -> Iterator[None]:
+def base_model(loaded: Loaded) -> Iterator[None]:
     """Have the base model answer, in place of the adapter that is on it. Nothing is copied."""
     if not loaded.has_adapter:
         yield

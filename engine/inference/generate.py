@@ -14,12 +14,12 @@ from transformers.generation.streamers import BaseStreamer
 from unsloth import FastLanguageModel
 
 from engine.config.run_spec import GenerationSpec
-from engine.inference.base_model import untouched
+from engine.inference.base_model import base_model
 from engine.inference.repetition import cause
 from engine.messages.message import Message, say
 from engine.model import hardware
 from engine.model.loading import Loaded, stop_ids
-from engine.prompting.prompt_format import Messages, Style, encode
+from engine.prompting.prompt_format import Messages, PromptFormat, encode
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.failures import RunFailed
@@ -30,7 +30,7 @@ HALF = "\N{REPLACEMENT CHARACTER}"  # what a decoder writes for the first bytes 
 
 
 @dataclass(frozen=True)
-class Answer:
+class GeneratedText:
     """A finished answer. `tokens` counts those made, the one that stops included; `seconds` all of it.
 
     `runaway`: why it likely did not end by itself. `prompt_tokens`, `context_tokens`: used, of those there are.
@@ -88,7 +88,7 @@ class Pieces(BaseStreamer):
             self._passed = time.monotonic()
 
 
-class Cancelled(StoppingCriteria):
+class StopWhenCancelled(StoppingCriteria):
     """Ends generation when asked to. The two answers are made once: it is asked after each token."""
 
     def __init__(self, asked: Callable[[], bool], device: Any) -> None:
@@ -139,23 +139,23 @@ def sampling(spec: GenerationSpec) -> dict[str, Any]:
 
 def generate(
     loaded: Loaded,
-    style: Style,
+    prompt_format: PromptFormat,
     messages: Messages,
     spec: GenerationSpec,
     *,
     adapter: bool,
     take: Callable[[str], None] = lambda text: None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Answer:
+) -> GeneratedText:
     """Answer a conversation. `take` gets each piece of text. Raises `RunFailed` for a prompt that cannot be."""
     started = time.monotonic()
     model, tokenizer = loaded.model, loaded.tokenizer
-    ids = encode(tokenizer, style.prompt(tokenizer, messages, spec.system_prompt))
+    ids = encode(tokenizer, prompt_format.prompt(tokenizer, messages, spec.system_prompt))
     room = room_for_answer(model, len(ids))
     prompt = torch.tensor([ids], device=model.device)
     pieces = Pieces(tokenizer, take)
     stops = stop_ids(loaded)
-    base = nullcontext() if adapter else untouched(loaded)
+    base = nullcontext() if adapter else base_model(loaded)
     with undisturbed(spec.seed), inference(model), base, torch.no_grad():
         model.generate(
             input_ids=prompt,
@@ -165,7 +165,7 @@ def generate(
             pad_token_id=tokenizer.pad_token_id,
             use_cache=True,
             streamer=pieces,
-            stopping_criteria=StoppingCriteriaList([Cancelled(cancelled, model.device)]),
+            stopping_criteria=StoppingCriteriaList([StopWhenCancelled(cancelled, model.device)]),
             **sampling(spec),
         )
     reason: FinishReason = "length"
@@ -176,9 +176,9 @@ def generate(
     endless = None
     if reason != "eos":
         special = set(tokenizer.all_special_ids)
-        endless = cause(pieces.ids, pieces.text, marker=style.next_turn, special=special, adapter=adapter)
+        endless = cause(pieces.ids, pieces.text, marker=prompt_format.next_turn, special=special, adapter=adapter)
     spent = time.monotonic() - started
-    return Answer(pieces.text, len(pieces.ids), spent, reason, len(ids), len(ids) + room, endless)
+    return GeneratedText(pieces.text, len(pieces.ids), spent, reason, len(ids), len(ids) + room, endless)
 
 
 def room_for_answer(model: Any, prompt_tokens: int) -> int:
@@ -199,7 +199,7 @@ def room_for_answer(model: Any, prompt_tokens: int) -> int:
 
 def answer_prompts(
     loaded: Loaded,
-    style: Style,
+    prompt_format: PromptFormat,
     spec: GenerationSpec,
     record: EventWriter,
     *,
@@ -212,7 +212,7 @@ def answer_prompts(
         if cancelled():
             return
         question = [{"role": "user", "content": prompt}]
-        answer = generate(loaded, style, question, spec, adapter=adapter, cancelled=cancelled)
+        answer = generate(loaded, prompt_format, question, spec, adapter=adapter, cancelled=cancelled)
         record.emit(
             ev.Answered(
                 prompt=prompt,

@@ -42,7 +42,7 @@ def _plain(name: str) -> str:
     return QUANTISED.sub("", name).rstrip("/").lower()
 
 
-class Others:
+class OtherAdapter:
     """The other adapters on a loaded model: one at a time, so that memory does not grow with every look."""
 
     def __init__(self) -> None:

@@ -10,27 +10,29 @@ from pathlib import Path
 
 import msgspec
 
-from engine.prompting.prompt_format import Style
+from engine.prompting.prompt_format import PromptFormat
 
 FILE = "loris.json"
 
 
-class Kept(msgspec.Struct, frozen=True):
+class FormatFile(msgspec.Struct, frozen=True):
     """The file's content. `version` counts up when an older reader would misread it."""
 
-    prompt: Style
+    prompt: PromptFormat
     version: int = 1
 
 
-def keep_style(folder: Path, style: Style) -> None:
+def write_prompt_format(folder: Path, prompt_format: PromptFormat) -> None:
     """Write the file into a folder of weights. Raises OSError."""
-    (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(Kept(style)), indent=2) + b"\n")
+    (folder / FILE).write_bytes(
+        msgspec.json.format(msgspec.json.encode(FormatFile(prompt_format)), indent=2) + b"\n"
+    )
 
 
-def kept_style(folder: Path) -> Style | None:
+def read_prompt_format(folder: Path) -> PromptFormat | None:
     """What the folder says; None where it says nothing, or nothing that can be understood."""
     try:
-        kept = msgspec.json.decode((folder / FILE).read_bytes(), type=Kept)
+        kept = msgspec.json.decode((folder / FILE).read_bytes(), type=FormatFile)
     except (OSError, msgspec.DecodeError):
         return None
     return kept.prompt if kept.version == 1 else None

@@ -16,7 +16,7 @@ from engine.config import prompt_templates
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.mapping import Example
 from engine.messages.message import Message, say
-from engine.prompting.prompt_format import Style, encode
+from engine.prompting.prompt_format import PromptFormat, encode
 from engine.runtime.failures import RunFailed
 
 LONGEST_MARKER = 60  # characters
@@ -28,39 +28,43 @@ Parts = tuple[str, str]
 Probe = tuple[Example, list[str]]
 
 
-def find(data: DatasetSpec, style: Style, tokenizer: Any) -> Parts:
+def find(data: DatasetSpec, prompt_format: PromptFormat, tokenizer: Any) -> Parts:
     """The texts that open a question and an answer, as given or as found. Raises `RunFailed`."""
     if data.instruction_part and data.response_part:
         return data.instruction_part, data.response_part
-    return chat_markers(style, tokenizer) if style.format == "messages" else pair_markers(style, tokenizer)
+    return (
+        chat_markers(prompt_format, tokenizer)
+        if prompt_format.format == "messages"
+        else pair_markers(prompt_format, tokenizer)
+    )
 
 
-def chat_markers(style: Style, tokenizer: Any) -> Parts:
+def chat_markers(prompt_format: PromptFormat, tokenizer: Any) -> Parts:
     """Unsloth's own finding if it masks right, as a notebook would have it; else the first that does."""
-    probes = list(_chats(style, tokenizer))
+    probes = list(_chats(prompt_format, tokenizer))
     reason = ""
     found: Parts | None = None
     try:
         given: Parts = get_chat_template_parts(tokenizer)
-        if masks(style, tokenizer, given, probes):
+        if masks(prompt_format, tokenizer, given, probes):
             return given
         found = given
     except Exception as error:  # ValueError, and whatever a template raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    text = style.training_text(tokenizer, probes[0][0])
+    text = prompt_format.training_text(tokenizer, probes[0][0])
     before, _, rest = text.partition(_ANSWERS[0])
     between = rest.partition(_QUESTIONS[1])[0]
     opening = before.rpartition(_QUESTIONS[0])[2]
     for response in _ends(opening):
         for instruction in _ends(between):
-            if masks(style, tokenizer, (instruction, response), probes):
+            if masks(prompt_format, tokenizer, (instruction, response), probes):
                 return instruction, response
     if found:  # a template that the probes do not suit: what is learned is shown before training
         return found
     raise missing(reason)
 
 
-def _chats(style: Style, tokenizer: Any) -> Iterator[Probe]:
+def _chats(prompt_format: PromptFormat, tokenizer: Any) -> Iterator[Probe]:
     """Chats and the answers in them. A chat that the template refuses is none that it will have to mask."""
     turns = [
         {"role": role, "content": content}
@@ -71,7 +75,7 @@ def _chats(style: Style, tokenizer: Any) -> Iterator[Probe]:
     yield Example(turns=turns[2:4]), [_ANSWERS[1]]
     told = Example(turns=[{"role": "system", "content": "Be brief."}, *turns[4:]])
     try:
-        style.training_text(tokenizer, told)
+        prompt_format.training_text(tokenizer, told)
     except RunFailed:
         return
     yield told, [_ANSWERS[2]]
@@ -85,14 +89,14 @@ def _ends(text: str) -> Iterator[str]:
             yield from dict.fromkeys((text[start:], text[start:].rstrip(" ")))
 
 
-def pair_markers(style: Style, tokenizer: Any) -> Parts:
+def pair_markers(prompt_format: PromptFormat, tokenizer: Any) -> Parts:
     """The texts before question and answer in a prompt text, as far as the tokenizer always cuts them alike.
 
     Line ends melt into other tokens beside an empty input, and many tokenizers cut a text's first word in a
     way of its own. So ever shorter ends of the text before the answer are tried on examples with and without
     an input, and the first that masks both right is taken.
     """
-    before = prompt_templates.before_answer(style.template)
+    before = prompt_templates.before_answer(prompt_format.template)
     for name in prompt_templates.PLACEHOLDERS:
         before = before.replace(f"{{{name}}}", "\0")
     first, last = before.split("\0")[0], before.split("\0")[-1]
@@ -104,26 +108,26 @@ def pair_markers(style: Style, tokenizer: Any) -> Parts:
     ]
     for response in _ends(last):
         for opens in dict.fromkeys((question, question.rstrip(" "), response)):
-            if opens.strip() and masks(style, tokenizer, (opens, response), probes):
+            if opens.strip() and masks(prompt_format, tokenizer, (opens, response), probes):
                 return opens, response
     raise missing(
         "", say("Open the answer in the prompt text with a line such as ### Answer: or fill in both markers.")
     )
 
 
-def masks(style: Style, tokenizer: Any, parts: Parts, probes: list[Probe]) -> bool:
+def masks(prompt_format: PromptFormat, tokenizer: Any, parts: Parts, probes: list[Probe]) -> bool:
     """Whether masking with these markers leaves just the answers of each probe, with the tokens that end them."""
     try:
         mask = train_on_responses_only(
             None, instruction_part=parts[0], response_part=parts[1], tokenizer=tokenizer, return_function=True
         )
-        return all(_leaves(style, tokenizer, mask, example, answers) for example, answers in probes)
+        return all(_leaves(prompt_format, tokenizer, mask, example, answers) for example, answers in probes)
     except (ValueError, IndexError):  # a marker that comes to no token
         return False
 
 
-def _leaves(style: Style, tokenizer: Any, mask: Any, example: Example, answers: list[str]) -> bool:
-    text = style.training_text(tokenizer, example)
+def _leaves(prompt_format: PromptFormat, tokenizer: Any, mask: Any, example: Example, answers: list[str]) -> bool:
+    text = prompt_format.training_text(tokenizer, example)
     ids = encode(tokenizer, text)
     runs: list[list[int]] = [[]]
     for token, label in zip(ids, mask({"input_ids": [ids]})["labels"][0], strict=True):
@@ -134,7 +138,7 @@ def _leaves(style: Style, tokenizer: Any, mask: Any, example: Example, answers: 
     learned = [run for run in runs if run]
     if len(learned) != len(answers):
         return False
-    end = style.template.partition("{output}")[2] if style.format == "alpaca" else ""
+    end = prompt_format.template.partition("{output}")[2] if prompt_format.format == "alpaca" else ""
     for run, answer in zip(learned, answers, strict=True):
         before, _, after = text.partition(answer)
         if tokenizer.eos_token in after and tokenizer.eos_token_id not in run and len(answers) == 1:

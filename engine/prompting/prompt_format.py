@@ -21,7 +21,7 @@ _QUESTION, _ANSWER = "LorisProbeQuestion", "LorisProbeAnswer"
 
 
 @dataclass(frozen=True)
-class Style:
+class PromptFormat:
     """alpaca: the prompt text `template`; messages: the tokenizer's chat template; plain: nothing around it.
 
     `question`: the placeholder of the prompt text that takes what a user asks. `instruction`: the text that
@@ -64,9 +64,11 @@ class Style:
         return f"{system}\n\n{last}" if system else last
 
 
-def style_for(spec: DatasetSpec, kind: Format) -> Style:
+def prompt_format_for(spec: DatasetSpec, kind: Format) -> PromptFormat:
     """The style in which data of this kind is learned under the spec."""
-    return Style("alpaca", spec.prompt_template, *question_of(spec)) if kind == "alpaca" else Style(kind)
+    return (
+        PromptFormat("alpaca", spec.prompt_template, *question_of(spec)) if kind == "alpaca" else PromptFormat(kind)
+    )
 
 
 def choose_template(tokenizer: Any, name: str) -> Any:

@@ -46,7 +46,7 @@ def main() -> NoReturn:
     if not hub_is_near():
         os.environ["HF_HUB_OFFLINE"] = "1"
 
-    from engine.proof.prove import Cancelled, prove  # imports unsloth
+    from engine.proof.prove import ProofCancelled, prove  # imports unsloth
     from engine.proof.tokenizers import Tokenizers
 
     tokenizers = Tokenizers()
@@ -58,7 +58,7 @@ def main() -> NoReturn:
         try:
             report = prove(spec, tokenizers, progress, cancelled, most_rows)
             tell(msgspec.structs.replace(report, number=number))
-        except Cancelled:
+        except ProofCancelled:
             pass
         except Exception as error:
             if not isinstance(error, RunFailed):

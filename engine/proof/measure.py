@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from engine.dataset.mapping import BadRow, Example, Row
 from engine.messages.message import Message
-from engine.prompting.prompt_format import Style
+from engine.prompting.prompt_format import PromptFormat
 from engine.protocol.data_report import ProvenRow, TokenView
 from engine.runtime.failures import RunFailed
 from engine.training.check_labels import MASKED, ends
@@ -29,7 +29,7 @@ Labels = Callable[[list[list[int]]], list[list[int]]]
 
 
 @dataclass
-class Concern:
+class RowIssue:
     """Rows with the same problem: how many, and the first of them."""
 
     count: int = 0
@@ -53,13 +53,13 @@ class Measures:
     learned: int = 0
     lengths: Counter[int] = field(default_factory=Counter)
     answers_at: Counter[int] = field(default_factory=Counter)
-    empty: Concern = field(default_factory=Concern)
-    duplicate: Concern = field(default_factory=Concern)
-    bad: Concern = field(default_factory=Concern)
-    unlearned: Concern = field(default_factory=Concern)
-    cut: Concern = field(default_factory=Concern)
-    endless: Concern = field(default_factory=Concern)
-    marked: Concern = field(default_factory=Concern)
+    empty: RowIssue = field(default_factory=RowIssue)
+    duplicate: RowIssue = field(default_factory=RowIssue)
+    bad: RowIssue = field(default_factory=RowIssue)
+    unlearned: RowIssue = field(default_factory=RowIssue)
+    cut: RowIssue = field(default_factory=RowIssue)
+    endless: RowIssue = field(default_factory=RowIssue)
+    marked: RowIssue = field(default_factory=RowIssue)
     examples: list[ProvenRow] = field(default_factory=list)
 
 
@@ -81,14 +81,14 @@ class Measure:
     def __init__(
         self,
         tokenizer: Any,
-        style: Style,
+        prompt_format: PromptFormat,
         labels: Labels | None,
         stops: set[int],
         markers: Sequence[str],
         limit: int,
     ) -> None:
         self.found = Measures()
-        self._tokenizer, self._style, self._labels = tokenizer, style, labels
+        self._tokenizer, self._prompt_format, self._labels = tokenizer, prompt_format, labels
         self._stops, self._limit = stops, limit
         self._markers = tuple(dict.fromkeys(m for marker in markers if (m := marker.strip())))
         self._special = set(tokenizer.all_special_ids) | set(getattr(tokenizer, "added_tokens_decoder", {}))
@@ -108,7 +108,7 @@ class Measure:
                 self._bad(number, row, example, times)
                 continue
             try:
-                text = self._style.training_text(self._tokenizer, example)
+                text = self._prompt_format.training_text(self._tokenizer, example)
             except RunFailed as refused:
                 why = refused_row(number, row, refused)
                 self.found.bad.add(number, _raw(row), why, refused.field, times)

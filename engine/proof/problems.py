@@ -9,8 +9,8 @@ from engine.config.fields import FieldError
 from engine.config.run_spec import RunSpec
 from engine.dataset.mapping import BadRow, Row
 from engine.messages.message import Message, say
-from engine.proof.measure import Concern, Measures
-from engine.protocol.data_report import Fix, Problem
+from engine.proof.measure import Measures, RowIssue
+from engine.protocol.data_report import DataProblem, Fix
 from engine.runtime.failures import RunFailed
 
 LENGTH = "model.max_seq_length"
@@ -18,7 +18,7 @@ MOST_LENGTH = 131_072
 LEARN_ALL = Fix(say("Learn all of each text"), {"dataset.train_on_responses_only": False})
 
 
-def problems_of(found: Measures, spec: RunSpec, *, train_on_all: bool, eos: str) -> tuple[Problem, ...]:
+def problems_of(found: Measures, spec: RunSpec, *, train_on_all: bool, eos: str) -> tuple[DataProblem, ...]:
     """What is wrong, stops first. `train_on_all`: nothing is masked."""
     unlearned = _unlearned(found, spec, train_on_all)
     all_cut_off = any(problem.field == LENGTH and problem.level == "stop" for problem in unlearned)
@@ -47,15 +47,15 @@ def problems_of(found: Measures, spec: RunSpec, *, train_on_all: bool, eos: str)
 
 
 def _problem(
-    code: str, level: Any, concern: Concern, words: Message, fixes: tuple[Fix, ...], field: str = ""
-) -> Problem:
-    return Problem(
+    code: str, level: Any, concern: RowIssue, words: Message, fixes: tuple[Fix, ...], field: str = ""
+) -> DataProblem:
+    return DataProblem(
         code=code, level=level, message=words, field=field or concern.field, row=concern.row or None,
         value=concern.value, count=concern.count, fixes=fixes,
     )  # fmt: skip
 
 
-def _bad_rows(found: Measures, spec: RunSpec) -> list[Problem]:
+def _bad_rows(found: Measures, spec: RunSpec) -> list[DataProblem]:
     bad = found.bad
     if not bad.count or bad.message is None:
         return []
@@ -86,7 +86,7 @@ def _raise(found: Measures, spec: RunSpec) -> tuple[Fix, ...]:
     return tuple(Fix(say("Set the context length to {length}", length=n), {LENGTH: n}) for n in wanted)
 
 
-def _unlearned(found: Measures, spec: RunSpec, train_on_all: bool) -> list[Problem]:
+def _unlearned(found: Measures, spec: RunSpec, train_on_all: bool) -> list[DataProblem]:
     measured = sum(found.lengths.values())
     if not measured or not found.unlearned.count:
         return []
@@ -107,7 +107,7 @@ def _unlearned(found: Measures, spec: RunSpec, train_on_all: bool) -> list[Probl
     return [_problem("nothing_learned", "stop", found.unlearned, words, fixes, "dataset.response_part")]
 
 
-def _cut(found: Measures, spec: RunSpec) -> list[Problem]:
+def _cut(found: Measures, spec: RunSpec) -> list[DataProblem]:
     measured = sum(found.lengths.values())
     if not found.cut.count or not measured:
         return []
@@ -123,7 +123,7 @@ def _cut(found: Measures, spec: RunSpec) -> list[Problem]:
     return [_problem("rows_cut", "stop", found.cut, words, (*fixes, accept), LENGTH)]
 
 
-def _endless(found: Measures, spec: RunSpec, eos: str) -> list[Problem]:
+def _endless(found: Measures, spec: RunSpec, eos: str) -> list[DataProblem]:
     measured = sum(found.lengths.values())
     if not found.endless.count:
         return []
@@ -142,29 +142,29 @@ def template_fixes(spec: RunSpec) -> tuple[Fix, ...]:
     )
 
 
-def as_problem(failure: RunFailed, spec: RunSpec) -> Problem:
+def as_problem(failure: RunFailed, spec: RunSpec) -> DataProblem:
     """What the engine refuses at once, as a stop with the fixes that there are."""
     fixes: tuple[Fix, ...] = ()
     if failure.field == "dataset.chat_template":
         fixes = template_fixes(spec)
     elif failure.code == "markers_missing":
         fixes = (*template_fixes(spec), LEARN_ALL) if spec.dataset.chat_template != "auto" else (LEARN_ALL,)
-    return Problem(code=failure.code, level="stop", message=failure.message, field=failure.field, fixes=fixes)
+    return DataProblem(code=failure.code, level="stop", message=failure.message, field=failure.field, fixes=fixes)
 
 
-def clashing(clash: FieldError) -> Problem:
+def clashing(clash: FieldError) -> DataProblem:
     """Sources whose formats cannot be learned together."""
     if clash.field == "dataset.written_with":
         fix = Fix(say("Write the pairs as chats, too"), {clash.field: "chat_template"})
     else:
         fix = Fix(say("Train on the first place alone"), {"dataset.mix": []})
-    return Problem(code="mixed_formats", level="stop", message=clash.message, field=clash.field, fixes=(fix,))
+    return DataProblem(code="mixed_formats", level="stop", message=clash.message, field=clash.field, fixes=(fix,))
 
 
-def unreadable(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> Problem:
+def unreadable(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> DataProblem:
     """None of the first rows can be read: leaving them out would leave nothing."""
     number, bad = next((number, row) for number, row in rows if isinstance(row, BadRow))
-    return Problem(
+    return DataProblem(
         code="rows_bad", level="stop", message=bad.at(number), field=field, row=number,
         value=str(bad.values.get("raw", "")), count=len(rows),
     )  # fmt: skip

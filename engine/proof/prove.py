@@ -13,17 +13,17 @@ from unsloth.chat_templates import train_on_responses_only
 
 from engine.config.run_spec import RunSpec
 from engine.config.sources import Source, eval_source, sources_of
-from engine.dataset.detection import Detected, detect, one_style
+from engine.dataset.detection import Detected, detect, one_prompt_format
 from engine.dataset.mapping import BadRow, Example, Row
 from engine.dataset.row_sampling import drawn, draws, rows_taken
 from engine.messages.message import say
 from engine.prompting import mask_markers
-from engine.prompting.prompt_format import Style, choose_template, style_for
+from engine.prompting.prompt_format import PromptFormat, choose_template, prompt_format_for
 from engine.proof.measure import Labels, Measure
 from engine.proof.problems import as_problem, clashing, problems_of, unreadable
 from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import Tokenizers
-from engine.protocol.data_report import DataReport, Fix, Problem, ProofProgress
+from engine.protocol.data_report import DataProblem, DataReport, Fix, ProofProgress
 from engine.runtime.failures import RunFailed
 from engine.training.prepare import check_ending
 
@@ -33,7 +33,7 @@ DETECTED_ROWS = 100
 Tell = Callable[[ProofProgress], None]
 
 
-class Cancelled(Exception):
+class ProofCancelled(Exception):
     """Somebody asked for something else meanwhile."""
 
 
@@ -51,27 +51,29 @@ def prove(
     weights = [source.weight for source in sources]
     samples = _samples(sources, most)
     tell(ProofProgress(stage="reading"))
-    refused: list[Problem] = []
+    refused: list[DataProblem] = []
     opened = [_open(sample, spec, refused) for sample in samples]
     head = opened[0][0]
     held = [_open(sample, spec, refused)[0] for sample in _to_evaluate(spec)]
     measure, parts, eos = None, ("", ""), str(tokenizer.eos_token or "")
     if not refused:
-        kind, clash = one_style([found.kind for found in (*(found for found, _ in opened), *held)], data)
+        kind, clash = one_prompt_format([found.kind for found in (*(found for found, _ in opened), *held)], data)
         if clash:
             refused.append(clashing(clash))
     if not refused:
         if data.chat_template != "auto":
             tokenizers.forget()
         try:
-            style, tokenizer, parts, labels = _prepared(spec, kind, tokenizer, stop_ids)
+            prompt_format, tokenizer, parts, labels = _prepared(spec, kind, tokenizer, stop_ids)
         except RunFailed as failure:
             refused.append(as_problem(failure, spec))
         else:
             eos = str(tokenizer.eos_token or "")
             special = [token for token in tokenizer.all_special_tokens if token.strip()]
             stops = {*stop_ids, tokenizer.eos_token_id}
-            measure = Measure(tokenizer, style, labels, stops, [*parts, *special], spec.model.max_seq_length)
+            measure = Measure(
+                tokenizer, prompt_format, labels, stops, [*parts, *special], spec.model.max_seq_length
+            )
             times = _times(spec, sources, weights, most)
             for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
                 _measure(measure, found, rows, tell, cancelled, sample, taken)
@@ -134,7 +136,7 @@ def _times(
     return [Counter(places) for places in drawn(data, counts, weights)]
 
 
-def _open(sample: Sample, spec: RunSpec, refused: list[Problem]) -> tuple[Detected, Iterator[Numbered]]:
+def _open(sample: Sample, spec: RunSpec, refused: list[DataProblem]) -> tuple[Detected, Iterator[Numbered]]:
     """(what the rows of a source are, all of them). What keeps them from being learned goes to `refused`."""
     rows = iter(sample)
     first = list(islice(rows, DETECTED_ROWS))
@@ -156,16 +158,16 @@ def _to_evaluate(spec: RunSpec) -> list[Sample]:
 
 def _prepared(
     spec: RunSpec, kind: Any, tokenizer: Any, stop_ids: list[int]
-) -> tuple[Style, Any, tuple[str, str], Labels | None]:
+) -> tuple[PromptFormat, Any, tuple[str, str], Labels | None]:
     """(style, tokenizer, markers, what masks a batch). Raises `RunFailed`."""
     data = spec.dataset
-    style = style_for(data, kind)
+    prompt_format = prompt_format_for(data, kind)
     if kind == "messages":
         tokenizer = choose_template(tokenizer, data.chat_template)
         check_ending(tokenizer, [*stop_ids, tokenizer.eos_token_id])
     if not data.train_on_responses_only or kind == "plain":
-        return style, tokenizer, ("", ""), None
-    parts = mask_markers.find(data, style, tokenizer)
+        return prompt_format, tokenizer, ("", ""), None
+    parts = mask_markers.find(data, prompt_format, tokenizer)
     mask = train_on_responses_only(
         None, instruction_part=parts[0], response_part=parts[1], tokenizer=tokenizer, return_function=True
     )
@@ -174,7 +176,7 @@ def _prepared(
         found: list[list[int]] = mask({"input_ids": batch})["labels"]
         return found
 
-    return style, tokenizer, parts, labels
+    return prompt_format, tokenizer, parts, labels
 
 
 def _measure(
@@ -193,7 +195,7 @@ def _measure(
     )
     while batch := list(islice(wanted, BATCH_ROWS)):
         if cancelled():
-            raise Cancelled
+            raise ProofCancelled
         measure.add([(number, _shown(row), _example(found, row), count) for number, row, count in batch])
         tell(ProofProgress(stage="measuring", done=measure.found.rows, total=sample.total))
 
@@ -214,7 +216,7 @@ def _example(found: Detected, row: Row | BadRow) -> Example | BadRow:
         return bad
 
 
-def _refused(found: Detected) -> Problem:
+def _refused(found: Detected) -> DataProblem:
     """Rows that are of no use as they are, with the other ways to take them as fixes."""
     problem = found.problem
     assert problem is not None
@@ -222,7 +224,7 @@ def _refused(found: Detected) -> Problem:
         Fix(one.label, {f"dataset.{key}": value for key, value in one.settings.items()})
         for one in found.alternatives
     )
-    return Problem(
+    return DataProblem(
         code="format_unknown", level="stop", message=problem.message or say("The format is not known."),
         field=problem.field, fixes=fixes,
     )  # fmt: skip

@@ -49,7 +49,7 @@ class Stop(Command, frozen=True, kw_only=True):
     mode: StopMode = "save"
 
 
-class Checkpoint(Command, frozen=True, kw_only=True):
+class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="Checkpoint"):
     """Save a checkpoint after the step in progress. Taken while training."""
 
 
@@ -130,7 +130,7 @@ class Shutdown(Command, frozen=True, kw_only=True):
 AnyCommand = (
     Train
     | Stop
-    | Checkpoint
+    | SaveCheckpoint
     | Generate
     | ShowPrompt
     | Cancel
@@ -157,7 +157,7 @@ class Token(Reply, frozen=True, kw_only=True):
 ExportStep = Literal["merging", "converting", "quantizing", "copying", "verifying", "hashing", "ollama"]
 
 
-class Progress(Reply, frozen=True, kw_only=True):
+class ExportProgress(Reply, frozen=True, kw_only=True, tag="Progress"):
     """How far an `Export` is. `total` 0: not known. `what`: the quantisation or the file in work."""
 
     step: ExportStep
@@ -193,7 +193,7 @@ class Refused(Reply, frozen=True, kw_only=True):
     field: str = ""
 
 
-AnyReply = Token | Progress | Done | Refused
+AnyReply = Token | ExportProgress | Done | Refused
 
 encode = msgspec.json.Encoder().encode
 decode_command = msgspec.json.Decoder(AnyCommand).decode

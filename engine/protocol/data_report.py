@@ -25,7 +25,7 @@ class Fix(msgspec.Struct, frozen=True):
     changes: dict[str, Any]
 
 
-class Problem(msgspec.Struct, frozen=True, kw_only=True):
+class DataProblem(msgspec.Struct, frozen=True, kw_only=True):
     """Something that a stop keeps from training, and a warning does not.
 
     `row`: the number of the first row concerned, from 1; `value`: what stands there; `count`: rows concerned.
@@ -100,12 +100,12 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     instruction_part: str = ""
     response_part: str = ""
     examples: tuple[ProvenRow, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[DataProblem, ...] = ()
     seconds: float = 0.0
     peak_bytes: int = 0
 
     @property
-    def stops(self) -> tuple[Problem, ...]:
+    def stops(self) -> tuple[DataProblem, ...]:
         return tuple(problem for problem in self.problems if problem.level == "stop")
 
 

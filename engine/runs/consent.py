@@ -15,12 +15,12 @@ def _digest(command: str) -> str:
     return hashlib.sha256(command.encode()).hexdigest()
 
 
-def confirm(folder: RunFolder, command: str) -> None:
+def give_consent(folder: RunFolder, command: str) -> None:
     """Let this run carry this command out. Raises OSError."""
     folder.confirmed.write_text(_digest(command) + "\n", "ascii")
 
 
-def is_confirmed(folder: RunFolder, command: str) -> bool:
+def has_consent(folder: RunFolder, command: str) -> bool:
     """Whether someone confirmed just this command for this run."""
     with suppress(OSError, UnicodeDecodeError):
         return folder.confirmed.read_text("ascii").strip() == _digest(command)

@@ -15,7 +15,7 @@ KILLED, TERMINATED = 137, 143  # what a shell shows for a process that SIGKILL o
 
 
 @dataclass(frozen=True)
-class Lost:
+class ExitCause:
     """Why an engine is gone before it was done. `exit_code`: None where nobody can know it."""
 
     code: LostCode
@@ -24,7 +24,7 @@ class Lost:
     exit_code: int | None
 
 
-def lost(state: RunState, checkpoint: int | None) -> Lost | None:
+def exit_cause_of(state: RunState, checkpoint: int | None) -> ExitCause | None:
     """What became of the newest engine, which is gone; None when it ended by itself.
 
     `checkpoint`: the step of the newest complete one.
@@ -34,12 +34,12 @@ def lost(state: RunState, checkpoint: int | None) -> Lost | None:
         return None
     if started is None:
         message = say("The engine is gone, and never said that it began. The end of engine.log may tell why.")
-        return Lost("killed", message, way_on(checkpoint), None)
+        return ExitCause("killed", message, way_on(checkpoint), None)
     if ended:
         message = say(
             "The engine was told to end (SIGTERM, 143), as when a rented machine is taken back or shut down."
         )
-        return Lost("terminated", message, way_on(checkpoint), TERMINATED)
+        return ExitCause("terminated", message, way_on(checkpoint), TERMINATED)
     if started.boot_id and started.boot_id != boot_id():
         if started.hostname != os.uname().nodename:
             message = say(
@@ -47,17 +47,17 @@ def lost(state: RunState, checkpoint: int | None) -> Lost | None:
                 host=started.hostname,
             )
             hint = say("Look there first. If that machine is gone, resume the run here.")
-            return Lost("other_machine", message, hint, None)
+            return ExitCause("other_machine", message, hint, None)
         message = say("The machine was restarted while the engine ran.")
-        return Lost("rebooted", message, way_on(checkpoint), None)
+        return ExitCause("rebooted", message, way_on(checkpoint), None)
     if started.boot_id and memory_kills() > started.memory_kills:
         message = say(
             "The engine was killed (137). The machine's memory ran out meanwhile and the kernel ended a "
             "process: most likely this one. End what else takes memory, or lower dataset_num_proc."
         )
-        return Lost("killed", message, way_on(checkpoint), KILLED)
+        return ExitCause("killed", message, way_on(checkpoint), KILLED)
     message = say("The engine was killed without a last word (137), as by kill -9 or for lack of memory.")
-    return Lost("killed", message, way_on(checkpoint), KILLED)
+    return ExitCause("killed", message, way_on(checkpoint), KILLED)
 
 
 def way_on(checkpoint: int | None) -> Message:

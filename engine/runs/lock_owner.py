@@ -15,7 +15,7 @@ from engine.runs.folder import RunFolder
 TERMINATE_SECONDS = 10.0  # for a checkpoint, once the grace of the softer requests is over
 
 
-def holder(folder: RunFolder) -> int | None:
+def lock_owner(folder: RunFolder) -> int | None:
     """The pid of the engine on this folder; None when none is there, or it is not ours to see."""
     try:
         wanted = folder.lock.stat().st_ino
@@ -43,7 +43,7 @@ def _has_open(pid: int, path: Path) -> bool:
 
 def is_frozen(folder: RunFolder) -> bool:
     """Whether the engine is stopped by a signal, as by kill -STOP or a debugger."""
-    pid = holder(folder)
+    pid = lock_owner(folder)
     if pid is None:
         return False
     with suppress(OSError):
@@ -69,7 +69,7 @@ def survived(folder: RunFolder) -> Survived:
 def end(folder: RunFolder, patience: float = TERMINATE_SECONDS) -> Survived:
     """End a hung engine: SIGTERM, and after `patience` seconds SIGKILL. Returns what survived. Blocks."""
     for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
-        pid = holder(folder)
+        pid = lock_owner(folder)
         if pid is None:
             break
         frozen = is_frozen(folder)
@@ -78,6 +78,6 @@ def end(folder: RunFolder, patience: float = TERMINATE_SECONDS) -> Survived:
             if frozen and number == signal.SIGTERM:
                 os.kill(pid, signal.SIGCONT)  # it cannot hear the first signal otherwise
         give_up = time.monotonic() + seconds
-        while holder(folder) == pid and time.monotonic() < give_up:
+        while lock_owner(folder) == pid and time.monotonic() < give_up:
             time.sleep(0.05)
     return survived(folder)

@@ -19,7 +19,7 @@ MANIFEST = "loris-manifest.json"
 PARTIAL = ".partial-"  # what a folder is called until it is complete
 
 
-class Entry(msgspec.Struct, frozen=True):
+class FileEntry(msgspec.Struct, frozen=True):
     """A file as it was written."""
 
     size: int
@@ -29,7 +29,7 @@ class Entry(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What a complete folder holds. `step`, `eval_loss`: of a checkpoint."""
 
-    files: dict[str, Entry]
+    files: dict[str, FileEntry]
     step: int = 0
     eval_loss: float | None = None
 
@@ -50,7 +50,7 @@ def seal(folder: Path, step: int = 0, eval_loss: float | None = None) -> int:
         if path.is_file() and path.name != MANIFEST and not path.name.startswith("."):
             sync(path)
             size = path.stat().st_size
-            files[str(path.relative_to(folder))] = Entry(size, _hash(path))
+            files[str(path.relative_to(folder))] = FileEntry(size, _hash(path))
             total += size
     manifest = folder / MANIFEST
     manifest.write_bytes(msgspec.json.encode(Manifest(files=files, step=step, eval_loss=eval_loss)))

@@ -30,7 +30,7 @@ class _Read:
 _files: dict[str, _Read] = {}
 
 
-def engine_changes(path: Path, file: BufferedReader, start: int, end: int) -> list[bytes]:
+def find_restarts(path: Path, file: BufferedReader, start: int, end: int) -> list[bytes]:
     """Between these offsets: of each new engine its first line, and before it the last line of the one before."""
     inode = os.fstat(file.fileno()).st_ino
     known = _files.get(str(path))

@@ -18,13 +18,13 @@ from engine.messages.message import say
 from engine.protocol.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.protocol.state import RunState, fold
 from engine.runs import manifest, pid_file
-from engine.runs.exit_cause import LostCode, lost
+from engine.runs.exit_cause import LostCode, exit_cause_of
 from engine.runs.folder import RunFolder
 from engine.runs.labels import read_label
 from engine.runs.lock_file import hold
 from engine.runs.lock_owner import is_frozen
-from engine.runs.restarts import engine_changes
-from engine.runs.summary_fields import subject
+from engine.runs.restarts import find_restarts
+from engine.runs.summary_fields import read_summary_fields
 
 # The stages of a live engine, then what is left of one that is gone.
 RunWord = Literal[
@@ -111,7 +111,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     alive = is_alive(folder)
     events = list(_head_and_tail(folder.events))
     state = fold(events)
-    title, model, dataset = subject(folder)
+    title, model, dataset = read_summary_fields(folder)
     first = next((e for e in events if isinstance(e, EngineStarted)), None)
     training = next((e for e in reversed(events) if isinstance(e, TrainingStarted)), None)
     broken = manifest.is_broken(folder.adapter)
@@ -119,7 +119,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     kept = manifest.checkpoints(folder.checkpoints)
     label = read_label(folder)
     word = _word(state, alive, trained, _age(folder) < START_SECONDS and not pid_file.is_gone(folder))
-    why = lost(state, None) if word == "interrupted" else None
+    why = exit_cause_of(state, None) if word == "interrupted" else None
     return RunSummary(
         folder=folder,
         alive=alive,
@@ -190,7 +190,7 @@ def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
             if 0 < rest <= TAIL_BYTES:
                 lines += (torn + file.read()).split(b"\n")[:-1]
             elif rest:
-                lines += engine_changes(path, file, HEAD_BYTES, HEAD_BYTES + rest - TAIL_BYTES)
+                lines += find_restarts(path, file, HEAD_BYTES, HEAD_BYTES + rest - TAIL_BYTES)
                 file.seek(-TAIL_BYTES, os.SEEK_END)
                 lines += file.read().split(b"\n")[1:-1]
     except OSError:

@@ -18,7 +18,7 @@ _SIMPLE = re.compile(
 _SPECIAL = re.compile(r"[\d.+-]|(?i:null|true|false|yes|no|on|off|y|n|~)$")
 
 
-def subject(folder: RunFolder) -> Subject:
+def read_summary_fields(folder: RunFolder) -> Subject:
     """(the run's own name, model, dataset) as the spec has them; empty where it cannot be read."""
     try:
         return _read(str(folder.spec), folder.spec.stat().st_mtime_ns)

@@ -14,7 +14,7 @@ import urllib.request
 from engine.config.run_spec import RunSpec
 from engine.messages.message import Message, say
 from engine.protocol import events as ev
-from engine.runs.consent import is_confirmed
+from engine.runs.consent import has_consent
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
 
@@ -29,7 +29,7 @@ def succeeded(folder: RunFolder, spec: RunSpec, record: EventWriter) -> None:
     command = spec.export.after_command.strip()
     if not command:
         return
-    if not is_confirmed(folder, command):
+    if not has_consent(folder, command):
         message = say("The command after the run was not confirmed for this run, and is not carried out.")
         record.emit(ev.Notice(code="after_unconfirmed", message=message, level="warning"))
         return

@@ -24,7 +24,7 @@ TAKEN_IN: dict[str, tuple[Stage, ...]] = {
     "Export": ("serving",),
     "Push": ("serving", "exporting"),
     "Stop": ("starting", "loading", "preparing", "training", "saving", "exporting"),
-    "Checkpoint": ("training",),
+    "SaveCheckpoint": ("training",),
 }
 # What the main thread carries out, one after the other; the rest are flags that act at once.
 QUEUED = ("Train", "Generate", "ShowPrompt", "Export", "Push")
@@ -173,7 +173,7 @@ class Control:
 
 def _not_now(name: str, stage: Stage) -> tuple[str, Message]:
     """The code and the words for a command that comes in a stage where it is not taken."""
-    if name in ("Stop", "Checkpoint"):
+    if name in ("Stop", "SaveCheckpoint"):
         return "not_training", say("Nothing is being trained.")
     if name == "Train":
         return "busy", say("This engine has trained already, or is training: start a new run.")

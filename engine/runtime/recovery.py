@@ -27,7 +27,7 @@ from engine.runtime.failures import RunFailed
 _TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9a-f]{8}$")  # as engine.export names what is not complete
 
 
-class TryAgain(Exception):
+class RestartEngine(Exception):
     """Start over in this process with the changed spec that is on disk."""
 
 
@@ -67,7 +67,7 @@ def check_unchanged(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:
         raise RunFailed("resume_refused", errors[0].message, hint, errors[0].field)
 
 
-def told_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
+def report_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
     """Report that the engine ends because it was told to, and what is there to go on from."""
     kept = manifest.newest(folder.checkpoints)
     record.emit(
@@ -87,7 +87,7 @@ def smaller_setting(changes: tuple[Change, ...]) -> ev.Notice:
     return ev.Notice(code="retry_smaller", message=message, level="warning")
 
 
-def start_over(folder: RunFolder, leave: bool) -> NoReturn:
+def restart(folder: RunFolder, leave: bool) -> NoReturn:
     """Become a new engine on the same folder, with all memory given back. The pid stays; the lock is retaken."""
     arguments = [sys.executable, "-m", "engine", str(folder.path), "--resume", *(["--exit"] if leave else [])]
     sys.stdout.flush()

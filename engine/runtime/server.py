@@ -22,9 +22,9 @@ from engine.protocol.commands import (
     Cancel,
     CancelExport,
     CancelPush,
-    Checkpoint,
     Done,
     Refused,
+    SaveCheckpoint,
     Shutdown,
     Stop,
     decode_command,
@@ -168,7 +168,7 @@ class _Client:
         match command:
             case Stop(mode=mode):
                 control.ask_to_stop(mode)
-            case Checkpoint():
+            case SaveCheckpoint():
                 control.checkpoint.set()
             case Shutdown():
                 control.shutdown.set()

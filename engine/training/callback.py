@@ -23,7 +23,7 @@ HOPELESS_LOSS, HOPELESS_TIMES, HOPELESS_LOGS = 8.0, 3.0, 5
 BEGINNING_LOGS = 5
 
 
-class Progress(TrainerCallback):
+class EventCallback(TrainerCallback):
     """Turns the trainer's callbacks into events, and the control's flags into what the trainer does next."""
 
     def __init__(self, control: Control, started: ev.TrainingStarted, at_checkpoint: Callable[[int], None]) -> None:

@@ -44,7 +44,7 @@ def too_many_cut(spec: RunSpec, cut: int, rows: int) -> RunFailed:
     )  # fmt: skip
 
 
-def look(
+def check_labels(
     trainer: Any, prepared: Prepared, spec: RunSpec, stop_ids: list[int], record: EventWriter
 ) -> ev.DatasetReady:
     """Count and check the trainer's rows. Raises `RunFailed` if training on them would be in vain."""
@@ -73,7 +73,7 @@ def look(
     shown = [label for label in labels if label != MASKED]
     masked_late = len(ids) < limit and not ends(shown, stops)
     if not trainer.args.packing and (masked_late or endless > len(rows) // 2):
-        templated = prepared.style.format == "messages"
+        templated = prepared.prompt_format.format == "messages"
         raise eos_missing(tokenizer, "dataset.chat_template" if templated else "model.model_name")
     if endless and not trainer.args.packing:
         message = say("Examples without an end that the model could learn: {count}.", count=endless)
@@ -81,7 +81,7 @@ def look(
     return ev.DatasetReady(
         rows=len(rows),
         eval_rows=len(trainer.eval_dataset) if trainer.eval_dataset is not None else 0,
-        format=prepared.style.format,
+        format=prepared.prompt_format.format,
         columns=prepared.columns,
         tokens=tokens,
         learned_tokens=learned,

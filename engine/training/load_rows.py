@@ -14,7 +14,7 @@ from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source, parse_split
 from engine.dataset.open_source import files_of, open_source, sliced
 from engine.dataset.row_file import DataError
-from engine.hub.retry import fetched
+from engine.hub.retry import retrying
 from engine.messages.message import Message, say
 from engine.runtime.failures import RunFailed, explain, last_line
 
@@ -26,7 +26,7 @@ BROKEN_HINT = say("JSON: one list of objects. JSONL: one object a line, all with
 
 
 @dataclass(frozen=True)
-class Rows:
+class SourceRows:
     """The rows of a source. Those of a local file are kept as JSON: tables would turn texts into numbers or dates,
     and refuse rows that are not all alike."""
 
@@ -59,7 +59,9 @@ def read(local: bool, record: dict[str, Any], index: int) -> tuple[int, dict[str
     return record["row"], msgspec.json.decode(record["raw"]), None
 
 
-def fetch(data: DatasetSpec, source: Source, field: str = "dataset.path", split: str = "dataset.split") -> Rows:
+def fetch(
+    data: DatasetSpec, source: Source, field: str = "dataset.path", split: str = "dataset.split"
+) -> SourceRows:
     """The rows of a source, from this machine or the Hub. Raises `RunFailed` at the setting to blame."""
     rows = _from_files(data, source, field, split) if is_local(source.path) else _from_hub(source, field, split)
     if not len(rows):
@@ -67,7 +69,7 @@ def fetch(data: DatasetSpec, source: Source, field: str = "dataset.path", split:
     return rows
 
 
-def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str) -> Rows:
+def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str) -> SourceRows:
     split = parse_split(source.split)
     if split is None:
         message = say("Write a split as train, train[:1000], train[10:20] or train[:10%].")
@@ -98,7 +100,7 @@ def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str)
         and len(records)
         and any(bound and (bound.endswith("%") or bound.startswith("-")) for bound in (split.start, split.stop))
     )  # the others were cut while reading
-    return Rows(source, records.select(range(first, last)) if cut_late else records, local=True)
+    return SourceRows(source, records.select(range(first, last)) if cut_late else records, local=True)
 
 
 def _records(source: str, skip_bad: bool, stamp: str = "") -> Iterator[dict[str, Any]]:
@@ -137,9 +139,9 @@ def unreadable(error: Exception, source: Source, field: str, split_field: str) -
     return RunFailed(cause.code, cause.message, hint, field)
 
 
-def _from_hub(source: Source, field: str, split_field: str) -> Rows:
+def _from_hub(source: Source, field: str, split_field: str) -> SourceRows:
     try:
-        records = fetched(
+        records = retrying(
             lambda: load_dataset(
                 source.path, name=source.name or None, revision=source.revision or None, split=source.split
             )
@@ -151,7 +153,7 @@ def _from_hub(source: Source, field: str, split_field: str) -> Rows:
         raise (broken(error, field) if failure.code == "crashed" else failure) from error
     if not isinstance(records, Dataset):
         raise RunFailed("split_missing", say("Name one split, such as train."), None, split_field)
-    return Rows(source, records, local=False)
+    return SourceRows(source, records, local=False)
 
 
 def _load_error(source: Source, error: ValueError, field: str, split_field: str) -> RunFailed:

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from engine.config.run_spec import RunSpec
 from engine.config.sources import eval_source, main_source, parse_source
-from engine.dataset.detection import detect, one_style
+from engine.dataset.detection import detect, one_prompt_format
 from engine.dataset.mapping import BadRow, Mapping, shown
 from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import drawn
@@ -23,12 +23,12 @@ from engine.dataset.turns import as_string, as_turns
 from engine.messages.message import Message, say
 from engine.model import hardware
 from engine.prompting import mask_markers
-from engine.prompting.prompt_format import Style, adds_bos, after_answer, choose_template, style_for
+from engine.prompting.prompt_format import PromptFormat, adds_bos, after_answer, choose_template, prompt_format_for
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.failures import RunFailed
-from engine.training.load_rows import Rows, fetch, read
+from engine.training.load_rows import SourceRows, fetch, read
 
 LEADER = os.environ.get("RANK", "0") == "0"  # under torchrun one rank writes
 FEW_ROWS = 5_000  # below this, starting processes costs more than they save
@@ -45,14 +45,14 @@ class Prepared:
 
     train: Dataset
     held_out: Dataset | None
-    style: Style
+    prompt_format: PromptFormat
     columns: tuple[str, ...]
     example_raw: str
     instruction_part: str
     response_part: str
 
 
-class Problem(msgspec.Struct, frozen=True):
+class RowProblem(msgspec.Struct, frozen=True):
     """Why a row is left out. `empty`: it just has no answer."""
 
     code: str
@@ -65,7 +65,7 @@ class Problem(msgspec.Struct, frozen=True):
 class Part:
     """The rows of one source and what they mean."""
 
-    rows: Rows
+    rows: SourceRows
     mapping: Mapping
     columns: tuple[str, ...]
 
@@ -87,14 +87,14 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
     if source := eval_source(data):
         at = "dataset.eval_path" if data.eval_path else "dataset.eval_split"
         held = _part(spec, fetch(data, source, at, "dataset.eval_split"), at)
-    kind, clash = one_style([part.mapping.kind for part in [*parts, *([held] if held else [])]], data)
+    kind, clash = one_prompt_format([part.mapping.kind for part in [*parts, *([held] if held else [])]], data)
     if clash:
         raise RunFailed("formats_mixed", clash.message, None, clash.field)
-    style = style_for(data, kind)
+    prompt_format = prompt_format_for(data, kind)
     if kind == "messages":
         tokenizer = choose_template(tokenizer, data.chat_template)
         check_ending(tokenizer, [*stop_ids, tokenizer.eos_token_id])
-    writer = Writer(spec, style, tokenizer, record)
+    writer = Writer(spec, prompt_format, tokenizer, record)
     counts, weights = [len(part.rows) for part in parts], [part.rows.source.weight for part in parts]
     rows = writer.texts(parts, drawn(data, counts, weights))
     held_out = writer.texts([held], [range(len(held.rows))]) if held else None
@@ -102,11 +102,11 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
     if data.test_size:
         rows, held_out = hold_out(rows, data.test_size, spec.training.seed)
     responses_only = data.train_on_responses_only and kind != "plain"
-    found = mask_markers.find(data, style, tokenizer) if responses_only else ("", "")
+    found = mask_markers.find(data, prompt_format, tokenizer) if responses_only else ("", "")
     prepared = Prepared(
         train=rows,
         held_out=held_out,
-        style=style,
+        prompt_format=prompt_format,
         columns=parts[0].columns,
         example_raw=writer.example_raw,
         instruction_part=found[0],
@@ -115,7 +115,7 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
     return prepared, tokenizer
 
 
-def _part(spec: RunSpec, rows: Rows, field: str = "") -> Part:
+def _part(spec: RunSpec, rows: SourceRows, field: str = "") -> Part:
     """What the rows of a source are. Raises `RunFailed`."""
     first = rows.first(DETECTED_ROWS)
     found = detect(first, spec.dataset)
@@ -144,8 +144,8 @@ def hold_out(rows: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
 class Writer:
     """Writes rows as texts, and keeps account of those of which nothing can be learned."""
 
-    def __init__(self, spec: RunSpec, style: Style, tokenizer: Any, record: EventWriter) -> None:
-        self._spec, self._style, self._tokenizer, self._record = spec, style, tokenizer, record
+    def __init__(self, spec: RunSpec, prompt_format: PromptFormat, tokenizer: Any, record: EventWriter) -> None:
+        self._spec, self._prompt_format, self._tokenizer, self._record = spec, prompt_format, tokenizer, record
         self._file = RunFolder(record.folder).dropped
         if LEADER:
             self._file.unlink(missing_ok=True)
@@ -171,13 +171,13 @@ class Writer:
             records = records.select(places)
         # TRL's own trainer, which Unsloth uses on a CPU, adds the beginning-of-sequence token to a text that has
         # it already; Unsloth's on a GPU does not.
-        tokenizer, style, local = self._tokenizer, self._style, part.rows.local
+        tokenizer, prompt_format, local = self._tokenizer, self._prompt_format, part.rows.local
         bos = tokenizer.bos_token if hardware.device().kind == "cpu" and adds_bos(tokenizer) else ""
         mapping, picked = part.mapping, None if isinstance(places, range) else places
 
         def write(record: dict[str, Any], index: int) -> dict[str, str]:
             text, problem = text_of(
-                read(local, record, picked[index] if picked else index), mapping, style, tokenizer
+                read(local, record, picked[index] if picked else index), mapping, prompt_format, tokenizer
             )
             return {
                 "text": text.removeprefix(bos),
@@ -206,7 +206,7 @@ class Writer:
             for index, text in enumerate(written["problem"]):
                 if not text:
                     continue
-                problem = msgspec.json.decode(text, type=Problem)
+                problem = msgspec.json.decode(text, type=RowProblem)
                 if not problem.empty and not self._spec.dataset.drop_bad_rows:
                     hint = say("Correct the row, or set drop_bad_rows to leave such rows out.")
                     raise RunFailed(problem.code, problem.message, hint, problem.field)
@@ -232,18 +232,18 @@ class Writer:
 
 
 def text_of(
-    found: tuple[int, dict[str, Any], Message | None], mapping: Mapping, style: Style, tokenizer: Any
-) -> tuple[str, Problem | None]:
+    found: tuple[int, dict[str, Any], Message | None], mapping: Mapping, prompt_format: PromptFormat, tokenizer: Any
+) -> tuple[str, RowProblem | None]:
     """(the text that is learned of a row, why there is none)."""
     number, row, unreadable = found
     if unreadable:
-        return "", Problem("dataset_broken", unreadable, "dataset.path")
+        return "", RowProblem("dataset_broken", unreadable, "dataset.path")
     try:
-        return style.training_text(tokenizer, mapping.example(row)), None
+        return prompt_format.training_text(tokenizer, mapping.example(row)), None
     except BadRow as bad:
-        return "", Problem("bad_row", bad.at(number), bad.field, bad.empty)
+        return "", RowProblem("bad_row", bad.at(number), bad.field, bad.empty)
     except RunFailed as failure:
-        return "", Problem(failure.code, refused_row(number, row, failure), failure.field)
+        return "", RowProblem(failure.code, refused_row(number, row, failure), failure.field)
 
 
 def refused_row(number: int, row: AnyMapping[str, Any], why: RunFailed) -> Message:

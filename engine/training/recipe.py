@@ -13,14 +13,14 @@ from engine.config.run_spec import RunSpec
 from engine.config.sources import eval_source
 from engine.messages.message import say
 from engine.model import hardware, loading
-from engine.prompting.prompt_format import Style
+from engine.prompting.prompt_format import PromptFormat
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from engine.runtime.control import Control
 from engine.runtime.failures import diverged
 from engine.training import check_labels
-from engine.training.callback import Progress
+from engine.training.callback import EventCallback
 from engine.training.prepare import prepare, processes
 from engine.training.trainer import Trainer, finite
 
@@ -30,10 +30,10 @@ def train(
     spec: RunSpec,
     folder: RunFolder,
     control: Control,
-    ask: Callable[[Style], None],
+    ask: Callable[[PromptFormat], None],
     checkpoint: manifest.Checkpoint | None = None,
     at_checkpoint: Callable[[int], None] = lambda step: None,
-) -> Style:
+) -> PromptFormat:
     """Fine-tune a loaded model as the spec says; the adapter is then on `loaded.model`.
 
     `ask` tries the untouched model, once it is known how a question is written. `checkpoint`: go on from
@@ -43,7 +43,7 @@ def train(
     record.enter("preparing")
     prepared, loaded.tokenizer = prepare(spec, loaded.tokenizer, loading.stop_ids(loaded), record)
     if not checkpoint:
-        ask(prepared.style)
+        ask(prepared.prompt_format)
 
     loading.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
     config = arguments(loaded, spec, folder, len(prepared.train), record)
@@ -56,7 +56,7 @@ def train(
     )
     if prepared.response_part:
         mask(trainer, prepared.instruction_part, prepared.response_part, spec)
-    record.emit(check_labels.look(trainer, prepared, spec, loading.stop_ids(loaded), record))
+    record.emit(check_labels.check_labels(trainer, prepared, spec, loading.stop_ids(loaded), record))
 
     start_bytes = hardware.reserved_bytes()
     effective = spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps
@@ -69,7 +69,7 @@ def train(
         reserved_bytes=start_bytes,
     )
     trainer.remove_callback(PrinterCallback)  # the events tell every step; the log is for what goes wrong
-    trainer.loris, progress = control, Progress(control, started, at_checkpoint)
+    trainer.loris, progress = control, EventCallback(control, started, at_checkpoint)
     trainer.add_callback(progress)
     record.enter("training")
     if checkpoint:
@@ -85,7 +85,7 @@ def train(
         raise diverged(trainer.state.global_step, manifest.checkpoints(folder.checkpoints))
 
     if control.terminate.is_set():
-        return prepared.style  # not finished, but cut short: the checkpoint is there to go on from
+        return prepared.prompt_format  # not finished, but cut short: the checkpoint is there to go on from
     finite(loaded.model, trainer.state.global_step, folder.checkpoints)
     outcome: ev.Outcome = "completed" if trainer.state.global_step >= trainer.state.max_steps else "stopped"
     record.emit(
@@ -99,7 +99,7 @@ def train(
             peak_reserved_bytes=hardware.peak_reserved_bytes(),
         )
     )
-    return prepared.style
+    return prepared.prompt_format
 
 
 def arguments(loaded: loading.Loaded, spec: RunSpec, folder: RunFolder, rows: int, record: Any) -> SFTConfig:

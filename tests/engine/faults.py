@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from engine.export import exports, merge
-from engine.export.export_job import Work
+from engine.export.export_job import ExportJob
 from engine.model import loading
 from engine.runs import machine, manifest
 from engine.training import recipe, trainer
@@ -216,14 +216,14 @@ def reboot(at: float) -> None:
 def hold(_at: float) -> None:
     """Exports stay at the step that the run's file `hold` names, until given up; `held` says that one does."""
     order, said = Path(sys.argv[1], "hold"), Path(sys.argv[1], "held")
-    step, halve = Work.step, merge.in_16_bits
+    step, halve = ExportJob.step, merge.in_16_bits
 
     def stay(name: str, given_up: Callable[[], bool] = lambda: False) -> None:
         while not given_up() and order.exists() and order.read_text() == name:
             said.touch()
             time.sleep(0.02)
 
-    def held_step(self: Work, name: Any, *args: Any, **named: Any) -> None:
+    def held_step(self: ExportJob, name: Any, *args: Any, **named: Any) -> None:
         step(self, name, *args, **named)
         stay(name, self.cancelled)
 
@@ -231,7 +231,7 @@ def hold(_at: float) -> None:
         stay("merged")
         halve(folder)
 
-    Work.step = held_step  # type: ignore[method-assign]
+    ExportJob.step = held_step  # type: ignore[method-assign]
     merge.in_16_bits = held_halving
 
 

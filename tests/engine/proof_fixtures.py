@@ -67,7 +67,7 @@ def trainer_for(
         )  # fmt: skip
         if prepared.response_part:
             recipe.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
-        check_labels.look(trainer, prepared, spec, stops, record)
+        check_labels.check_labels(trainer, prepared, spec, stops, record)
         return trainer
 
     return make

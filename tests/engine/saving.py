@@ -95,7 +95,7 @@ def until(client: Client, number: int, step: str) -> None:
     """Read replies until the export is at a step."""
     while True:
         reply = client.receive()
-        if reply.id == number and isinstance(reply, co.Progress) and reply.step == step:
+        if reply.id == number and isinstance(reply, co.ExportProgress) and reply.step == step:
             return
         assert not isinstance(reply, co.Done | co.Refused), (step, reply)
 

@@ -172,14 +172,14 @@ async def test_the_keys_of_the_chat_on_an_engine(
     monkeypatch.setattr(LiveScreen, "make_monitor", CpuMonitor)
     app = LorisApp(language="en", run=runs[0].folder)
     async with app.run_test(size=(100, 30)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.link.state.stage == "serving")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.session.state.stage == "serving")
         # An answer without an end is stopped by a key, and the next question is answered at once.
-        app.link.other = str(scaled(runs[1].folder.adapter, tmp_path / "wild", 40))
-        app.link.generation = GenerationSpec(temperature=0, max_new_tokens=460)
+        app.session.other = str(scaled(runs[1].folder.adapter, tmp_path / "wild", 40))
+        app.session.generation = GenerationSpec(temperature=0, max_new_tokens=460)
         app.go("chat", "other")
         await until(pilot, lambda: isinstance(app.screen, ChatScreen) and app.focused is not None)
         await pilot.press(*"Who are you?", "enter")
-        turns = app.link.turns
+        turns = app.session.turns
         await until(pilot, lambda: bool(turns) and bool(turns[0].answers[1].text))
         await pilot.press("escape")
         await until(pilot, idle(pilot))

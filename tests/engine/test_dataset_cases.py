@@ -80,7 +80,7 @@ def test_a_good_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path
     assert len(prepared.train) == case.rows
     # What the terminal sees is what the engine makes.
     example = seen.detected.mapping.example(seen.rows[0])
-    assert prepared.style.training_text(template, example).removeprefix("<s>") == first
+    assert prepared.prompt_format.training_text(template, example).removeprefix("<s>") == first
     assert prepared.columns == seen.columns
     assert seen.exact
     if not case.settings:
@@ -234,5 +234,7 @@ def test_large_files_are_kept_on_disk_and_read_again_when_they_change(
 
 def test_a_constant_instruction_is_asked_in_the_chat_too(spec_of: Any, demo: RunSpec) -> None:
     spec = changed(demo, dataset={"instruction_column": "= Answer.", "input_column": "q", "output_column": "a"})
-    prompt = prompt_format.style_for(spec.dataset, "alpaca").prompt(None, [{"role": "user", "content": "Who?"}])
+    prompt = prompt_format.prompt_format_for(spec.dataset, "alpaca").prompt(
+        None, [{"role": "user", "content": "Who?"}]
+    )
     assert "### Instruction:\nAnswer.\n\n### Input:\nWho?" in prompt

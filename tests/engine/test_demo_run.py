@@ -75,7 +75,7 @@ def test_commands_come_in_their_stage(client: Client, demo: RunSpec) -> None:
         return reply.code
 
     assert code(co.Stop) == "not_training"
-    assert code(co.Checkpoint) == "not_training"
+    assert code(co.SaveCheckpoint) == "not_training"
     assert code(co.Export, kind="adapter") == "not_trained"
     other = changed(demo, model={"max_seq_length": demo.model.max_seq_length + 8})
     assert code(co.Train, spec=other) == "model_changed"

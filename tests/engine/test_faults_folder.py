@@ -14,7 +14,7 @@ from engine.config.run_spec import RunSpec
 from engine.protocol import commands as co
 from engine.protocol import events as ev
 from engine.protocol.state import fold
-from engine.runs.lock_owner import holder
+from engine.runs.lock_owner import lock_owner
 from tests.engine.aftermath import after
 from tests.engine.process import ENVIRONMENT, ROOT, Client, Engine
 from tests.engine.small import run_to_end, small
@@ -64,7 +64,7 @@ def test_stale_socket_and_reused_pid(demo: RunSpec, tmp_path: Path) -> None:
     gone.folder.events.write_bytes(lines)
     assert gone.of(ev.EngineStarted)[0].pid == os.getpid()
     after(gone, failure="killed", state="interrupted", alive=False, checkpoint=2)
-    assert holder(gone.folder) is None
+    assert lock_owner(gone.folder) is None
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
         client.connect(str(gone.folder.socket))
     later = Engine(folder, None, LORIS_FAULT="slow@0.05")
@@ -91,7 +91,7 @@ def test_two_engines_on_one_run_folder(demo: RunSpec, tmp_path: Path) -> None:
         assert second.stderr == f"{first.folder.path}: another engine is running on this folder\n"
         after(first, alive=True, state="training", trained=False)
         assert len(first.of(ev.EngineStarted)) == 1
-        assert holder(first.folder) == first.process.pid
+        assert lock_owner(first.folder) == first.process.pid
         step = len(first.of(ev.Step))
         first.wait_for(lambda: len(first.of(ev.Step)) > step)
         assert isinstance(Client(first.folder).ask(co.Stop), co.Done)

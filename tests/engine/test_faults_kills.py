@@ -154,7 +154,7 @@ def test_frozen_then_ended_by_the_client(demo: RunSpec, tmp_path: Path, monkeypa
         after(engine, state="training", alive=True, frozen=True, checkpoint=2)
         engine.process.send_signal(signal.SIGCONT)
         after(engine, state="training", alive=True, frozen=False)
-        assert lock_owner.holder(engine.folder) == engine.process.pid
+        assert lock_owner.lock_owner(engine.folder) == engine.process.pid
         # It cannot hear a stop, and later hangs within a step, so that SIGTERM does not end it either.
         engine.process.send_signal(signal.SIGSTOP)
         left = asyncio.run(stop(engine.folder, "save", lambda _phase: None, 0.5))
@@ -163,7 +163,7 @@ def test_frozen_then_ended_by_the_client(demo: RunSpec, tmp_path: Path, monkeypa
     finally:
         engine.kill()
     after(engine, failure="killed", state="interrupted", alive=False, frozen=False, checkpoint=2)
-    assert lock_owner.holder(engine.folder) is None
+    assert lock_owner.lock_owner(engine.folder) is None
 
 
 def test_sigterm_during_the_import_ends_it_at_once(demo: RunSpec, tmp_path: Path) -> None:

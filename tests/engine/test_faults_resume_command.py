@@ -15,7 +15,7 @@ from engine.config.spec_files import load_spec
 from engine.protocol import commands as co
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
-from engine.runs.lock_owner import holder
+from engine.runs.lock_owner import lock_owner
 from engine.runs.run_list import is_alive
 from tests.engine.aftermath import after
 from tests.engine.process import PATIENCE, Client, Engine
@@ -31,7 +31,7 @@ def resume(engine: Engine, *more: str) -> int:
 def killed(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     engine = run_to_end(tmp_path_factory.mktemp("resume") / "run", small(demo), "--exit", LORIS_FAULT="kill@5")
     yield engine
-    if pid := holder(engine.folder):  # of an engine that a command started, in a test that failed
+    if pid := lock_owner(engine.folder):  # of an engine that a command started, in a test that failed
         os.kill(pid, signal.SIGKILL)
 
 

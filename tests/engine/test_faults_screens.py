@@ -49,9 +49,9 @@ async def test_two_tuis_attached(engines: Engines, demo: RunSpec) -> None:
     """Both show the same; both stop it at the same moment; both show the end, and one of them goes on with it."""
     engine = engines.start("two", small(demo, max_steps=40), LORIS_FAULT="slow@0.15")
     async with attached(engine) as one, attached(engine, (120, 36)) as two:
-        first, second = app_of(one).link, app_of(two).link
-        for pilot, link in ((one, first), (two, second)):
-            await until(pilot, lambda link=link: len(link.state.loss) >= 3)
+        first, second = app_of(one).session, app_of(two).session
+        for pilot, session in ((one, first), (two, second)):
+            await until(pilot, lambda session=session: len(session.state.loss) >= 3)
             await shows(pilot, "Training", "/40")
         both = min(len(first.state.loss), len(second.state.loss))
         assert list(first.state.loss.values)[:both] == list(second.state.loss.values)[:both]
@@ -63,8 +63,8 @@ async def test_two_tuis_attached(engines: Engines, demo: RunSpec) -> None:
         assert "has stopped" in await asyncio.to_thread(
             loris, "stop", "two"
         )  # and a third, which waits for the end
-        for pilot, link in ((one, first), (two, second)):
-            await until(pilot, lambda link=link: link.state.ended)
+        for pilot, session in ((one, first), (two, second)):
+            await until(pilot, lambda session=session: session.state.ended)
             await shows(pilot, "Stopped early", seconds=TRUTH_SECONDS)
         assert first.state.loss == second.state.loss
         assert first.state.finished == second.state.finished
@@ -77,12 +77,12 @@ async def test_two_tuis_attached(engines: Engines, demo: RunSpec) -> None:
         # It was stopped early with an adapter: one key goes on from the last checkpoint, and the other sees it.
         await until(one, lambda: app_of(one).screen.check_action("resume", ()))
         await one.press("r")
-        for pilot, link in ((one, first), (two, second)):
-            await until(pilot, lambda link=link: link.state.stage == "serving")
+        for pilot, session in ((one, first), (two, second)):
+            await until(pilot, lambda session=session: session.state.stage == "serving")
             await shows(pilot, "40/40", seconds=TRUTH_SECONDS)
-            assert link.state.resumed is not None
-            assert link.state.resumed.step == found["checkpoint"]
-            assert list(link.state.loss.steps) == list(range(1, 41))
+            assert session.state.resumed is not None
+            assert session.state.resumed.step == found["checkpoint"]
+            assert list(session.state.loss.steps) == list(range(1, 41))
 
 
 async def test_stop_ladder_by_keys(engines: Engines, demo: RunSpec) -> None:

@@ -133,7 +133,7 @@ def test_a_kill_costs_what_was_not_whole_and_no_merge_that_was(
     second = Client(again.folder)
     number = second.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=str(out))
     steps = set()
-    while isinstance(reply := second.receive(), co.Progress):
+    while isinstance(reply := second.receive(), co.ExportProgress):
         steps.add(reply.step)
     assert isinstance(reply, co.Done | co.Refused)
     saved(reply)

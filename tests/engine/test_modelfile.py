@@ -14,10 +14,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from engine.config.run_spec import GenerationSpec, RunSpec
-from engine.export.export_job import Work
+from engine.export.export_job import ExportJob
 from engine.export.go_template import GoTemplate, NoTemplate, derive
 from engine.export.ollama import create, modelfile, template_of
-from engine.prompting.prompt_format import Style, choose_template
+from engine.prompting.prompt_format import PromptFormat, choose_template
 from tests.go_template import ollama
 
 FAMILIES = (
@@ -60,13 +60,13 @@ class Holder:
 def test_the_template_writes_what_the_tokenizer_writes(family: str, demo: RunSpec) -> None:
     own = AutoTokenizer.from_pretrained(demo.model.model_name)
     fitted = own if family == "own" else choose_template(own, family)
-    template = template_of(Holder(fitted), Style("messages"), adds_bos=True)  # type: ignore[arg-type]
+    template = template_of(Holder(fitted), PromptFormat("messages"), adds_bos=True)  # type: ignore[arg-type]
     text = modelfile("x.gguf", template, ["</s>"], GenerationSpec(), 2048)
     go = text.partition('TEMPLATE """')[2].partition('"""')[0]
     assert go
     for talk in TALKS:
         try:
-            wanted = Style("messages").prompt(fitted, talk)
+            wanted = PromptFormat("messages").prompt(fitted, talk)
         except Exception:
             assert talk[0]["role"] == "system", "only a system text may be refused"
             assert SYSTEM["content"] in ollama(go, talk)
@@ -76,10 +76,10 @@ def test_the_template_writes_what_the_tokenizer_writes(family: str, demo: RunSpe
 
 def test_alpaca_gets_its_prompt(tokenizer: Any) -> None:
     prompt = "Below is {{x}}.\n\n### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n{output}"
-    style = Style("alpaca", prompt)
-    go = template_of(Holder(tokenizer), style, adds_bos=True).go()  # type: ignore[arg-type]
+    prompt_format = PromptFormat("alpaca", prompt)
+    go = template_of(Holder(tokenizer), prompt_format, adds_bos=True).go()  # type: ignore[arg-type]
     for talk in TALKS:
-        assert ollama(go, talk) == style.prompt(tokenizer, talk)
+        assert ollama(go, talk) == prompt_format.prompt(tokenizer, talk)
 
 
 def test_a_template_that_looks_into_the_turns_is_not_taken_for_another() -> None:
@@ -105,8 +105,8 @@ def test_stops_and_settings_are_written(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def work(tokenizer: Any) -> Work:
-    return Work(Holder(tokenizer), Style("messages"))  # type: ignore[arg-type]
+def work(tokenizer: Any) -> ExportJob:
+    return ExportJob(Holder(tokenizer), PromptFormat("messages"))  # type: ignore[arg-type]
 
 
 def ollama_that(place: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> Path:
@@ -121,7 +121,7 @@ def ollama_that(place: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> Path
 
 
 def test_ollama_is_handed_the_model_when_it_is_there(
-    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    work: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
     work.tell = lambda step, *_: steps.append(step)
@@ -135,7 +135,7 @@ def test_ollama_is_handed_the_model_when_it_is_there(
 
 
 def test_the_exact_command_is_said_when_ollama_is_not_there_or_does_not_take_it(
-    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    work: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "my model"
     folder.mkdir()
@@ -154,7 +154,7 @@ def test_the_exact_command_is_said_when_ollama_is_not_there_or_does_not_take_it(
     assert gone.endswith(command)
 
 
-def test_handing_it_to_ollama_is_given_up(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_handing_it_to_ollama_is_given_up(work: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = ollama_that(tmp_path, monkeypatch, "exec sleep 120")
     work.cancelled = said.exists
     started = time.monotonic()

@@ -11,7 +11,7 @@ from engine.protocol import events as ev
 from engine.protocol.state import fold
 from engine.runtime.control import Control
 from engine.runtime.event_writer import EventWriter
-from engine.training.callback import Progress
+from engine.training.callback import EventCallback
 from tui.cli.printer import step_facts
 
 
@@ -20,7 +20,7 @@ def test_a_loss_that_is_no_number_is_told_and_not_lost(tmp_path: Path) -> None:
     started = ev.TrainingStarted(
         total_steps=3, num_train_epochs=1, effective_batch_size=1, optim="", dtype="", reserved_bytes=0
     )
-    progress = Progress(Control(EventWriter(path)), started, lambda step: None)
+    progress = EventCallback(Control(EventWriter(path)), started, lambda step: None)
     arguments, flow = TrainingArguments(output_dir=str(tmp_path), report_to="none"), TrainerControl()
     for step, loss in enumerate((1.5, math.nan, math.inf), 1):
         state = TrainerState(global_step=step)
@@ -36,14 +36,14 @@ def test_a_loss_that_is_no_number_is_told_and_not_lost(tmp_path: Path) -> None:
     assert step_facts(seen)[0] == "loss nan"
 
 
-def watched(tmp_path: Path, losses: list[float]) -> tuple[Progress, list[bool], list[str]]:
+def watched(tmp_path: Path, losses: list[float]) -> tuple[EventCallback, list[bool], list[str]]:
     """(the callback after these losses, whether each may be saved, the codes of its notices)."""
     tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "events.jsonl"
     started = ev.TrainingStarted(
         total_steps=9, num_train_epochs=1, effective_batch_size=1, optim="", dtype="", reserved_bytes=0
     )
-    progress = Progress(Control(EventWriter(path)), started, lambda step: None)
+    progress = EventCallback(Control(EventWriter(path)), started, lambda step: None)
     arguments, saved = TrainingArguments(output_dir=str(tmp_path), report_to="none"), []
     for step, loss in enumerate(losses, 1):
         flow = TrainerControl(should_save=True)

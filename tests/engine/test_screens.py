@@ -91,7 +91,7 @@ def words(pilot: Pilot[Any]) -> str:
 def answers(app: LorisApp) -> list[Answer]:
     """The last question's answers, once all are whole."""
     busy = not isinstance(app.screen, ChatScreen) or app.screen._asking is not None
-    return [] if busy or not app.link.turns else app.link.turns[-1].answers
+    return [] if busy or not app.session.turns else app.session.turns[-1].answers
 
 
 def check_sums(folder: Path) -> None:
@@ -106,7 +106,7 @@ def check_sums(folder: Path) -> None:
 async def test_chat_save_carry_away_and_push(app: LorisApp, trained: Engine, hub: HubStub, tmp_path: Path) -> None:
     run = trained.folder.path
     async with app.run_test(size=(100, 30)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.link.state.stage == "serving")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.session.state.stage == "serving")
 
         # 14: with the notebooks' sampling, set by keys, the trained answer differs from the base model's.
         await pilot.press("c")
@@ -118,7 +118,7 @@ async def test_chat_save_carry_away_and_push(app: LorisApp, trained: Engine, hub
             await pilot.press("down")
         await pilot.press("ctrl+s")
         await until(pilot, at(pilot, ChatScreen))
-        assert app.link.generation is not None
+        assert app.session.generation is not None
         assert "notebook · max_new_tokens 64" in screen_text(app)
         await pilot.press(*"Who are you?", "ctrl+r")
         await until(pilot, lambda: len(answers(app)) == 2)
@@ -215,7 +215,7 @@ async def test_gguf_in_four_quantisations(app: LorisApp, trained: Engine, tmp_pa
     names = ("q4_k_m", "q5_k_m", "q8_0", "f16")
     target = tmp_path / "gguf"
     async with app.run_test(size=(100, 40)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.link.state.stage == "serving")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.session.state.stage == "serving")
         await pilot.press("s")
         await until(pilot, at(pilot, SaveScreen))
         await go_to(pilot, "choice-gguf")

@@ -24,9 +24,9 @@ from engine.config.prompt_templates import ALPACA, ALPACA_ZH
 from engine.config.run_spec import RunSpec
 from engine.config.sources import main_source
 from engine.inference import generate
-from engine.inference.base_model import untouched
+from engine.inference.base_model import base_model
 from engine.model import loading
-from engine.prompting.prompt_format import Style, adds_bos, encode
+from engine.prompting.prompt_format import PromptFormat, adds_bos, encode
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
@@ -72,7 +72,7 @@ def look(
         )  # fmt: skip
         if prepared.response_part:
             recipe.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
-        return check_labels.look(trainer, prepared, spec, [*stops, tokenizer.eos_token_id], record), trainer
+        return check_labels.check_labels(trainer, prepared, spec, [*stops, tokenizer.eos_token_id], record), trainer
 
     return make
 
@@ -111,7 +111,7 @@ def test_alpaca_rows_end_and_are_masked(
 
 
 def test_an_alpaca_text_ends_whether_or_not_the_trainer_sees_to_it(loaded: loading.Loaded) -> None:
-    text = Style("alpaca", ALPACA).training_text(loaded.tokenizer, ALPACA_ROWS[0])
+    text = PromptFormat("alpaca", ALPACA).training_text(loaded.tokenizer, ALPACA_ROWS[0])
     assert text.endswith(ALPACA_ROWS[0]["output"] + loaded.tokenizer.eos_token)
 
 
@@ -122,8 +122,8 @@ def test_instruction_and_output_alone_are_enough(spec_for: Any, look: Any, loade
     spec = spec_for(rows, instruction_column="", input_column="instruction")
     report, _ = look(spec)
     assert "### Instruction:\n\n\n### Input:\n谁？" in report.example_text
-    style = prepare.style_for(spec.dataset, "alpaca")
-    assert "### Input:\n谁？" in style.prompt(loaded.tokenizer, [{"role": "user", "content": "谁？"}])
+    prompt_format = prepare.prompt_format_for(spec.dataset, "alpaca")
+    assert "### Input:\n谁？" in prompt_format.prompt(loaded.tokenizer, [{"role": "user", "content": "谁？"}])
 
 
 def test_the_prompt_is_the_start_of_what_was_learned(spec_for: Any, look: Any, loaded: loading.Loaded) -> None:
@@ -132,8 +132,8 @@ def test_the_prompt_is_the_start_of_what_was_learned(spec_for: Any, look: Any, l
     for rows, ask, answer in ((ALPACA_ROWS, asks, "I am"), (chats, [{"role": "user", "content": "Hi"}], "Hel")):
         spec = spec_for(rows)
         report, trainer = look(spec)
-        style = prepare.style_for(spec.dataset, report.format)
-        prompt = encode(loaded.tokenizer, style.prompt(loaded.tokenizer, ask))
+        prompt_format = prepare.prompt_format_for(spec.dataset, report.format)
+        prompt = encode(loaded.tokenizer, prompt_format.prompt(loaded.tokenizer, ask))
         first = trainer.train_dataset["input_ids"][0]
         assert first[: len(prompt)] == prompt
         assert loaded.tokenizer.decode(first[len(prompt) :]).startswith(answer)
@@ -273,7 +273,7 @@ def test_a_base_model_without_a_template_is_refused(
     failure = refusal(lambda: prepare.prepare(spec_for(rows), loaded.tokenizer, [2], record))
     assert failure.code == "no_chat_template"
     assert "chatml" in str(failure.hint)
-    asked = Style("plain").prompt(loaded.tokenizer, [{"role": "user", "content": "Once"}])
+    asked = PromptFormat("plain").prompt(loaded.tokenizer, [{"role": "user", "content": "Once"}])
     assert asked == "Once"
 
 
@@ -323,7 +323,7 @@ def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWrit
     with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
         base = plain.model(input_ids=ids).logits
         on = tuned.model(input_ids=ids).logits
-        with untouched(tuned):
+        with base_model(tuned):
             off = tuned.model(input_ids=ids).logits
         again = tuned.model(input_ids=ids).logits
     assert torch.equal(base, off)
@@ -332,7 +332,8 @@ def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWrit
     asked = [{"role": "user", "content": "Who are you?"}]
     state = torch.random.get_rng_state()
     answers = [
-        generate.generate(loaded, Style("messages"), asked, GREEDY, adapter=False).text for loaded in (plain, tuned)
+        generate.generate(loaded, PromptFormat("messages"), asked, GREEDY, adapter=False).text
+        for loaded in (plain, tuned)
     ]
     assert answers[0] == answers[1]
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -352,7 +353,7 @@ def test_what_unsloth_fuses_for_an_adapter_is_set_aside_for_the_base(demo: RunSp
     fused = layer.self_attn.apply_qkv, layer.mlp.forward
     ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
     with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
-        with untouched(tuned):
+        with base_model(tuned):
             assert layer.self_attn.apply_qkv is original_apply_qkv
             assert layer.mlp.forward.__func__ is type(layer.mlp).forward
             off = tuned.model(input_ids=ids).logits

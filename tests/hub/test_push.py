@@ -21,8 +21,8 @@ from engine.hub.local_files import files_of
 from engine.hub.retry import resume_after_resets
 from engine.hub.upload import Upload
 from engine.hub.upload_errors import explain_push
-from engine.hub.upload_job import Progress, PushFailed, PushJob, Result
-from engine.hub.upload_process import Runner, scrub
+from engine.hub.upload_job import PushError, PushJob, Result, UploadProgress
+from engine.hub.upload_process import UploadProcess, scrub
 from engine.protocol.commands import Push
 from engine.runs.checksums import write_checksums
 from tests.hub_stub import HubStub
@@ -40,7 +40,7 @@ class Pushes:
 
     def __init__(self, hub: HubStub, folder: Path) -> None:
         self.hub, self.folder = hub, folder
-        self.said: list[Progress] = []
+        self.said: list[UploadProgress] = []
         self.log = io.StringIO()
         hub.account(TOKEN)
 
@@ -56,8 +56,8 @@ class Pushes:
         except Exception as error:
             raise explain_push(error, job.repo_id, bool(job.token))[0] from error
 
-    def refused(self, **settings: Any) -> PushFailed:
-        with pytest.raises(PushFailed) as error:
+    def refused(self, **settings: Any) -> PushError:
+        with pytest.raises(PushError) as error:
             self.push(**settings)
         return error.value
 
@@ -101,7 +101,7 @@ def test_a_push_is_private_whole_and_compared(pushes: Pushes) -> None:
     ]
     assert pushes.said[-1].done_bytes == pushes.said[-1].total_bytes == result.total_bytes > 3_000_000
     # The same once more, by its short name: nothing is sent.
-    again = Runner(pushes.job(repo_id="mine"), pushes.log).run(pushes.said.append)
+    again = UploadProcess(pushes.job(repo_id="mine"), pushes.log).run(pushes.said.append)
     assert again.repo_id == "ann/mine"
     assert pushes.hub.asked("PUT /lfs/") == 1
     assert len(repo.messages) == 2
@@ -271,9 +271,9 @@ def test_a_bad_card_is_refused_before_the_files_are_sent(pushes: Pushes) -> None
 
 def test_a_push_can_be_cancelled_and_goes_on_later(pushes: Pushes) -> None:
     pushes.hub.fail("POST .*/commit/", delay=20)
-    runner = Runner(pushes.job(), pushes.log)
+    runner = UploadProcess(pushes.job(), pushes.log)
 
-    def watch(progress: Progress) -> None:
+    def watch(progress: UploadProgress) -> None:
         if progress.step == "uploading" and not watching.is_alive():
             watching.start()
 
@@ -284,7 +284,7 @@ def test_a_push_can_be_cancelled_and_goes_on_later(pushes: Pushes) -> None:
 
     watching = threading.Thread(target=cancel)
     started = time.monotonic()
-    with pytest.raises(PushFailed) as error:
+    with pytest.raises(PushError) as error:
         runner.run(watch)
     assert error.value.problem.code == "cancelled"
     assert time.monotonic() - started < 15
@@ -301,14 +301,14 @@ def test_the_token_is_nowhere(pushes: Pushes, monkeypatch: pytest.MonkeyPatch, t
     lines: list[bytes] = []
     environments: list[bytes] = []
 
-    def look(progress: Progress) -> None:
+    def look(progress: UploadProgress) -> None:
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 lines.append((folder / "cmdline").read_bytes())
                 environments.append((folder / "environ").read_bytes())
 
     pushes.hub.fail("POST .*/commit/", status=500)
-    Runner(pushes.job(), pushes.log).run(look)
+    UploadProcess(pushes.job(), pushes.log).run(look)
     assert any(b"engine.hub" in line for line in lines)
     assert not any(TOKEN.encode() in text for text in lines + environments)
     assert "Send: curl" in pushes.log.getvalue()
@@ -347,10 +347,10 @@ def test_gguf_files(tmp_path: Path) -> None:
     write_checksums(tmp_path, lambda *_: None)
     assert len(files_of("gguf", tmp_path, "# card")) == 4
     (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"GGUF" + bytes(99))
-    with pytest.raises(PushFailed, match="is cut short"):
+    with pytest.raises(PushError, match="is cut short"):
         files_of("gguf", tmp_path, "# card")
     (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"<html>not found</html>" + bytes(100))
-    with pytest.raises(PushFailed, match="no file of weights"):
+    with pytest.raises(PushError, match="no file of weights"):
         files_of("gguf", tmp_path, "")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec
-from engine.export.push_queue import Pushes
+from engine.export.push_queue import PushQueue
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Done, Push, Refused
 from engine.runs.folder import RunFolder
@@ -28,7 +28,7 @@ class Side:
         self.folder, self.hub = folder, hub
         self.record = EventWriter(folder.events)
         self.control = Control(self.record)
-        self.pushes = Pushes(folder, "base", self.control)
+        self.pushes = PushQueue(folder, "base", self.control)
         self.answers: queue.SimpleQueue[tuple[AnyReply, bool]] = queue.SimpleQueue()
 
     def saved(self, path: Path, *quantizations: str) -> None:

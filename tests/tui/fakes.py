@@ -298,10 +298,10 @@ def app_on(
     LiveScreen.clock = staticmethod(lambda: START + 100)
     app = LorisApp(backend=backend, language=language)
     app._start = screen  # type: ignore[assignment]
-    app.link.attach(backend.folder, spec)
+    app.session.attach(backend.folder, spec)
     backend.feed(events)
     backend.say(*log)
-    app.link.poll()
+    app.session.poll()
     return app
 
 

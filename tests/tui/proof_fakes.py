@@ -10,9 +10,9 @@ from engine.config.run_spec import RunSpec
 from engine.messages.message import say
 from engine.protocol.data_report import (
     AnyProof,
+    DataProblem,
     DataReport,
     Fix,
-    Problem,
     ProofFailed,
     ProofProgress,
     ProvenRow,
@@ -59,13 +59,13 @@ STOPPED = DataReport(
     **{name: getattr(REPORT, name) for name in REPORT.__struct_fields__ if name not in ("problems", "bad_rows")},
     bad_rows=2,
     problems=(
-        Problem(
+        DataProblem(
             code="rows_bad", level="stop", row=3, value='{"question": null}', count=2, fixes=(DROP,),
             field="dataset.output_column",
             message=say("Rows that cannot be learned: {count}. The first: {reason}", count=2,
                         reason="Row 3 has no answer: [red]answer[/] is empty."),
         ),
-        Problem(
+        DataProblem(
             code="rows_cut", level="warning", count=15, fixes=(LONGER,), field="model.max_seq_length",
             message=say("Rows cut at {length} tokens: {count} of {rows} ({share}). What is cut is not learned, nor "
                         "the end.", length=1024, count=15, rows=REPORT.rows, share="0%"),

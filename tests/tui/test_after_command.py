@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engine.runs.consent import is_confirmed
+from engine.runs.consent import has_consent
 from engine.runs.folder import RunFolder
 from tests.tui.fakes import screen_text
 from tests.tui.waiting import until
@@ -42,10 +42,10 @@ async def test_the_review_asks_before_a_command(tmp_path: Path) -> None:
         await pilot.press("escape")
         await settle(pilot)
         assert not isinstance(app.screen, LiveScreen)
-        assert not (app.link.folder and is_confirmed(app.link.folder, COMMAND))
+        assert not (app.session.folder and has_consent(app.session.folder, COMMAND))
         await pilot.press("ctrl+r")
         await until(pilot, lambda: isinstance(app.screen, AskModal))
         await pilot.press("right", "enter")
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
-        assert app.link.folder
-        await until(pilot, lambda: bool(app.link.folder and is_confirmed(app.link.folder, COMMAND)))
+        assert app.session.folder
+        await until(pilot, lambda: bool(app.session.folder and has_consent(app.session.folder, COMMAND)))

@@ -36,7 +36,7 @@ async def test_a_line_without_an_end_is_cut() -> None:
     """Five thousand lines of a megabyte each, such as a dump of a tensor, would fill the memory."""
     backend = fakes.FakeBackend()
     app = fakes.app_on("live", backend, fakes.training(), ["x" * 1_000_000])
-    assert app.link.log[-1] == "x" * LINE_CHARS
+    assert app.session.log[-1] == "x" * LINE_CHARS
 
 
 async def test_what_a_screen_still_looks_at_is_dropped_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ async def shows(pilot: Pilot[None], folder: RunFolder) -> LorisApp:
     app = pilot.app
     assert isinstance(app, LorisApp)
     await until(pilot, lambda: app._place == "live" and "Training" in screen_text(app))
-    assert app.link.folder == folder
+    assert app.session.folder == folder
     return app
 
 
@@ -89,8 +89,8 @@ async def test_two_terminals_watch_one_run_and_both_may_stop_it(engine: RunFolde
             await pilot.press("x")
             await pilot.pause(0.1)
             await pilot.press("right", "enter")
-        await until(one, lambda: first.link.state.ended is not None or first.link.state.trained)
-        await until(two, lambda: second.link.state.ended is not None or second.link.state.trained)
-        assert list(first.link.state.loss.values) == list(second.link.state.loss.values)
-        assert first.link.state.finished is not None
-        assert first.link.state.finished.outcome == "stopped"
+        await until(one, lambda: first.session.state.ended is not None or first.session.state.trained)
+        await until(two, lambda: second.session.state.ended is not None or second.session.state.trained)
+        assert list(first.session.state.loss.values) == list(second.session.state.loss.values)
+        assert first.session.state.finished is not None
+        assert first.session.state.finished.outcome == "stopped"

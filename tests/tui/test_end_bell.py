@@ -49,7 +49,7 @@ async def test_it_rings_once_at_each_end(rung: list[str], end: str) -> None:
             backend.feed(fakes.finished()[-5:] if end == "finished" else fakes.failed()[-2:])
         await until(pilot, lambda: rung == ["bell"])
         backend.feed([ev.EngineEnded(exit_code=0)])
-        await until(pilot, lambda: app.link.state.ended is not None)
+        await until(pilot, lambda: app.session.state.ended is not None)
         await pilot.pause(0.3)  # another look
         assert rung == ["bell"]
 
@@ -60,7 +60,7 @@ async def test_what_was_over_before_one_came_is_no_news(rung: list[str]) -> None
     async with app.run_test(size=(80, 24)) as pilot:
         await shown(pilot, "Training")
         await until(pilot, lambda: not app._end._over)
-        app.link.attach(RunFolder(Path("/another/run")), fakes.SPEC)
+        app.session.attach(RunFolder(Path("/another/run")), fakes.SPEC)
         backend.feed(fakes.finished())
         await shown(pilot, "Training is complete.")
         await pilot.pause(0.3)

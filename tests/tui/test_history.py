@@ -24,7 +24,7 @@ from tui.app import LorisApp
 from tui.plots.loss_plot import LossPlot
 from tui.plots.overlay_plot import OverlayPlot
 from tui.screens.compare import CompareScreen
-from tui.screens.home import Entry, HomeScreen, _line
+from tui.screens.home import HomeRow, HomeScreen, _line
 from tui.screens.live import LiveScreen
 from tui.state.settings import load_settings, parse_price
 
@@ -111,7 +111,7 @@ async def test_rename_and_note(two_runs: tuple[RunFolder, RunFolder], size: tupl
 @pytest.mark.parametrize("title", ["demo", "一个名字" * 4, "x" * 90, "名" * 60])
 def test_a_title_of_any_length_takes_one_line(title: str) -> None:
     for note in ("stopped early · 11-25 09:25", "trained, ready to chat · 80/80 · loss 0.074"):
-        line = _line(Entry("r1", title, note, "", lambda: None)).plain
+        line = _line(HomeRow("r1", title, note, "", lambda: None)).plain
         label = line[: line.index(" " + note)]
         assert label.strip() == title or label.endswith("…")
         assert cell_len(label) >= 2 + 30, "the notes stand below each other"
@@ -281,7 +281,7 @@ async def test_runs_of_every_end_are_resumed_from_the_list(name: str, keys: str)
             await pilot.pause()
         await shown(pilot, "Going on from step 20")
         await until(pilot, lambda: app._place == "live")
-        assert app.link.folder == run
+        assert app.session.folder == run
         assert backend.launched == ["resume"]
         await until(pilot, lambda: bool(app.screen.query(LossPlot)))
         await pilot.pause()

@@ -30,8 +30,8 @@ async def test_interrupted_run_is_resumed_with_one_key() -> None:
         assert backend.launched == ["resume"]
         assert app.screen.check_action("resume", ()) is False
         backend.feed([*fakes.training(0)[:1], ev.Resumed(step=20, path="p")])
-        await until(pilot, lambda: app.link.state.resumed is not None)
-        assert len(app.link.state.loss) == 34  # nothing of before is lost
+        await until(pilot, lambda: app.session.state.resumed is not None)
+        assert len(app.session.state.loss) == 34  # nothing of before is lost
         assert isinstance(app.screen, LiveScreen)  # what was wrong before is not told again
 
 

@@ -13,14 +13,14 @@ from engine.export import plan as planner
 from engine.export.llama_cpp import LlamaCpp
 from engine.messages.message import say
 from engine.protocol import events as ev
-from engine.protocol.commands import AnyReply, CancelExport, Command, Done, Export, Progress, Refused
+from engine.protocol.commands import AnyReply, CancelExport, Command, Done, Export, ExportProgress, Refused
 from engine.runs.folder import RunFolder
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
 from tests.tui.waiting import until
 from tui.screens.live import LiveScreen
 from tui.screens.save import SaveScreen
-from tui.state.run_session import EngineLink
+from tui.state.run_session import RunSession
 from tui.text import export
 
 SIZES = [(80, 24), (120, 36)]
@@ -169,19 +169,19 @@ async def test_earlier_run_is_loaded_first_and_that_can_be_given_up(backend: Fak
 
 def test_plan_knows_size_and_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = FakeBackend(folder=RunFolder(tmp_path))
-    link = EngineLink(backend)
-    link.attach(backend.folder, fakes.SPEC)
+    session = RunSession(backend)
+    session.attach(backend.folder, fakes.SPEC)
     backend.feed(fakes.finished())
-    link.poll()
-    plan = export.plan("merged_16bit", "", backend.folder, link.state)
+    session.poll()
+    plan = export.plan("merged_16bit", "", backend.folder, session.state)
     assert plan.target == tmp_path / "exports" / "merged_16bit"
     assert plan.needed_bytes == 2 * 3_212_749_824
     monkeypatch.setattr(planner.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10**9}))
-    short = export.plan("merged_16bit", "", backend.folder, link.state)
+    short = export.plan("merged_16bit", "", backend.folder, session.state)
     assert "It takes about 6.1 GB, with what is needed meanwhile, and this disk has 0.9 GB free." in str(
         short.error
     )
-    assert export.plan("merged_16bit", "~/x", backend.folder, link.state).target == Path.home() / "x"
+    assert export.plan("merged_16bit", "~/x", backend.folder, session.state).target == Path.home() / "x"
 
 
 READY = LlamaCpp("ready", Path("/opt/llama.cpp"), version="b9999", types=frozenset({"q4_k_m", "q8_0", "f16"}))
@@ -231,7 +231,7 @@ async def test_progress_is_told_and_saving_can_be_given_up(backend: FakeBackend)
             given_up.set()
             yield Done(id=2)
             return
-        yield Progress(id=1, step="merging", done=12, total=40, unit="layers")
+        yield ExportProgress(id=1, step="merging", done=12, total=40, unit="layers")
         await given_up.wait()
         yield Refused(id=1, code="cancelled", message=say("Saving was given up, and nothing is left of it."))
 

@@ -15,7 +15,7 @@ from engine.export.llama_cpp import LlamaCpp, missing
 from engine.hub.upload_errors import WRITE_HINT
 from engine.messages.message import say
 from engine.protocol import events as ev
-from engine.protocol.commands import AnyReply, Command, Done, Generate, Progress, ShowPrompt, Token
+from engine.protocol.commands import AnyReply, Command, Done, ExportProgress, Generate, ShowPrompt, Token
 from engine.runs.folder import RunFolder
 from tests.tui import fakes
 from tests.tui.fakes import FakeBackend, app_on, screen_text
@@ -48,7 +48,7 @@ async def replies(command: Command) -> AsyncGenerator[AnyReply, None]:
 
 
 async def saving(command: Command) -> AsyncGenerator[AnyReply, None]:
-    yield Progress(id=1, step="quantizing", done=12, total=40, unit="tensors", what="q4_k_m")
+    yield ExportProgress(id=1, step="quantizing", done=12, total=40, unit="tensors", what="q4_k_m")
     await asyncio.sleep(3600)
 
 

@@ -64,7 +64,7 @@ async def test_an_engine_that_refuses_brings_the_review_back() -> None:
         await settle(pilot)
         await pilot.press("ctrl+r")
         await until(pilot, lambda: bool(backend.asked) and at_step(pilot, "review")())
-        assert app.link.warm
+        assert app.session.warm
 
 
 async def test_another_model_ends_the_warm_engine_and_so_does_quitting() -> None:
@@ -86,7 +86,7 @@ async def test_another_model_ends_the_warm_engine_and_so_does_quitting() -> None
         await pilot.press("ctrl+q")
         await until(pilot, lambda: len(backend.abandoned) == 2)
     assert [folder.name for folder in backend.abandoned] == ["1", "2"]
-    assert loris(pilot).link.folder is None
+    assert loris(pilot).session.folder is None
 
 
 async def test_the_order_to_train_need_not_wait_for_the_model() -> None:

@@ -81,7 +81,7 @@ async def test_runs_are_listed_literally_and_opened() -> None:
         await settle(pilot)
         await pilot.pause(0.3)
         assert isinstance(app.screen, LiveScreen)
-        assert app.link.folder == folder
+        assert app.session.folder == folder
 
 
 async def test_the_palette_speaks_the_users_language() -> None:

@@ -108,7 +108,7 @@ async def test_an_answer_that_is_stopped_by_leaving(tmp_path: Path) -> None:
         left: Any = app.screen
         gone = await hold(pilot, "#state")
         await pilot.press("a", "enter")
-        await until(pilot, lambda: bool(app.link.turns) and app.link.turns[-1].answers[0].text == "half")
+        await until(pilot, lambda: bool(app.session.turns) and app.session.turns[-1].answers[0].text == "half")
         try:
             app.go("live")
             await so(gone)
@@ -116,7 +116,7 @@ async def test_an_answer_that_is_stopped_by_leaving(tmp_path: Path) -> None:
             await so(lambda: left._asking is None)
         finally:
             left.release()
-    assert app.link.turns[-1].answers[0].text.startswith("half")
+    assert app.session.turns[-1].answers[0].text.startswith("half")
 
 
 class Broken(Working, Screen[None]):

@@ -69,7 +69,7 @@ class FakeEngine:
             case cmd.Stop():
                 self.stop.set()
                 reply(cmd.Done(id=command.id))
-            case cmd.Checkpoint():
+            case cmd.SaveCheckpoint():
                 os._exit(9)  # dies with the question open
             case _:
                 self.over.set()

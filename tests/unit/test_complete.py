@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.oom_fallback import smaller
+from engine.config.oom_fallback import next_smaller
 from engine.config.resume_rules import changed_fields, refusals
 from engine.config.run_spec import RunSpec
 from engine.protocol import events as ev
@@ -16,7 +16,7 @@ from engine.protocol.state import fold
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from engine.runs.lock_file import hold
-from engine.runs.lock_owner import end, holder, is_frozen, survived
+from engine.runs.lock_owner import end, is_frozen, lock_owner, survived
 from engine.runs.run_list import summarise
 
 
@@ -100,7 +100,7 @@ def test_what_may_change_on_the_way():
 def test_smaller_and_smaller_until_nothing_is_left():
     spec, path = changed("model", load_in_4bit=False, max_seq_length=600), []
     spec = changed("training", spec, per_device_train_batch_size=6, gradient_accumulation_steps=3)
-    while changes := smaller(spec, gpu=True):
+    while changes := next_smaller(spec, gpu=True):
         for change in changes:
             section, _, field = change.field.partition(".")
             spec = changed(section, spec, **{field: change.value})
@@ -109,7 +109,7 @@ def test_smaller_and_smaller_until_nothing_is_left():
                      spec.model.max_seq_length, spec.model.load_in_4bit))  # fmt: skip
     assert path == [(3, 6, 600, False), (1, 18, 600, False), (1, 18, 300, False), (1, 18, 256, False),
                     (1, 18, 256, True)]  # fmt: skip
-    assert not smaller(changed("model", spec, load_in_4bit=False), gpu=False)
+    assert not next_smaller(changed("model", spec, load_in_4bit=False), gpu=False)
 
 
 def test_the_clock_survives_engines_and_ignores_the_walls():
@@ -138,12 +138,12 @@ def test_time_left_after_a_resume_is_of_this_engine():
 
 def test_the_holder_of_a_lock_is_found_by_the_kernel(folder: RunFolder):
     folder.path.mkdir(parents=True, exist_ok=True)
-    assert holder(folder) is None
+    assert lock_owner(folder) is None
     handle = hold(folder.lock)
-    assert holder(folder) == os.getpid()
+    assert lock_owner(folder) == os.getpid()
     assert not is_frozen(folder)
     os.close(handle)
-    assert holder(folder) is None
+    assert lock_owner(folder) is None
     assert end(folder) == survived(folder)  # nobody to end, nobody harmed
     assert survived(folder).checkpoint is None
 

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from engine.config.oom_fallback import smaller
+from engine.config.oom_fallback import next_smaller
 from engine.config.run_spec import RunSpec
 from engine.runtime.failures import explain
 from tests.unit.test_complete import changed
@@ -51,7 +51,7 @@ def test_what_it_came_from_counts() -> None:
 
 def test_fewer_processes_when_the_machine_had_no_memory_for_the_data() -> None:
     spec = changed("training", RunSpec(), dataset_num_proc=4, per_device_train_batch_size=2)
-    (change,) = smaller(spec, gpu=True, host=True)
+    (change,) = next_smaller(spec, gpu=True, host=True)
     assert (change.field, change.value) == ("training.dataset_num_proc", 1)
-    fewer = smaller(changed("training", spec, dataset_num_proc=1), gpu=True, host=True)
+    fewer = next_smaller(changed("training", spec, dataset_num_proc=1), gpu=True, host=True)
     assert fewer[0].field == "training.per_device_train_batch_size"

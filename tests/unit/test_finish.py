@@ -13,7 +13,7 @@ import pytest
 from engine.config.run_spec import RunSpec
 from engine.messages.message import say
 from engine.protocol import events as ev
-from engine.runs.consent import confirm
+from engine.runs.consent import give_consent
 from engine.runs.folder import RunFolder
 from engine.runtime import after_run
 from engine.runtime.event_writer import EventWriter
@@ -82,13 +82,13 @@ def test_a_command_is_carried_out_only_when_its_very_words_were_confirmed(folder
     made = folder.path / "made"
     after_run.succeeded(folder, commanding("touch made"), record)
     assert not made.exists()
-    confirm(folder, "touch other")
+    give_consent(folder, "touch other")
     after_run.succeeded(folder, commanding("touch made"), record)
     assert not made.exists()
-    confirm(folder, "touch made")
+    give_consent(folder, "touch made")
     after_run.succeeded(folder, commanding("touch made"), record)
     assert made.exists()
-    confirm(folder, "exit 3")
+    give_consent(folder, "exit 3")
     after_run.succeeded(folder, commanding("exit 3"), record)
     found = notices(folder)
     assert [one.code for one in found] == ["after_unconfirmed"] * 2 + ["after_command"] * 2
@@ -100,6 +100,6 @@ def test_a_command_that_does_not_end_is_ended(
     folder: RunFolder, record: EventWriter, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(after_run, "COMMAND_SECONDS", 0.2)
-    confirm(folder, "sleep 60")
+    give_consent(folder, "sleep 60")
     after_run.succeeded(folder, commanding("sleep 60"), record)
     assert "ended" in str(notices(folder)[0].message)

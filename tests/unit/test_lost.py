@@ -12,7 +12,7 @@ import pytest
 from engine.protocol import events as ev
 from engine.protocol.state import RunState, fold
 from engine.runs import machine, pid_file
-from engine.runs.exit_cause import lost
+from engine.runs.exit_cause import exit_cause_of
 from engine.runs.folder import RunFolder
 from engine.runs.lock_file import hold
 from engine.runs.run_list import summarise
@@ -46,12 +46,12 @@ def changed(**fields: object) -> ev.EngineStarted:
     ],
 )
 def test_how_it_went(state: RunState, code: str, exit_code: int | None, words: str) -> None:
-    why = lost(state, 20)
+    why = exit_cause_of(state, 20)
     assert why
     assert (why.code, why.exit_code) == (code, exit_code)
     assert words in str(why.message)
     assert "step 20" in str(why.hint) or code == "other_machine"
-    without = lost(state, None)
+    without = exit_cause_of(state, None)
     assert without
     assert "first step" in str(without.hint) or code == "other_machine"
 
@@ -59,7 +59,7 @@ def test_how_it_went(state: RunState, code: str, exit_code: int | None, words: s
 def test_memory_that_ran_out_is_suspected(monkeypatch: pytest.MonkeyPatch) -> None:
     count = machine.memory_kills()
     monkeypatch.setattr("engine.runs.exit_cause.memory_kills", lambda: count + 1)
-    why = lost(after(HERE), None)
+    why = exit_cause_of(after(HERE), None)
     assert why
     assert (why.code, why.exit_code) == ("killed", 137)
     assert "memory ran out" in str(why.message)
@@ -67,7 +67,7 @@ def test_memory_that_ran_out_is_suspected(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("code", [0, 1, 2])
 def test_an_engine_that_ended_by_itself_is_not_lost(code: int) -> None:
-    assert lost(after(HERE, ev.EngineEnded(exit_code=code)), 20) is None
+    assert exit_cause_of(after(HERE, ev.EngineEnded(exit_code=code)), 20) is None
 
 
 def test_status_and_list_say_it(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from engine.export.cancellation import Cancelled, ToolFailed, cancellable, run_t
 from engine.export.gguf_header import NotGguf, read_head
 from engine.export.llama_cpp import find_llama_cpp, look_at
 from engine.export.plan import plan, reusable
-from engine.export.tool_errors import explain_tool
+from engine.export.tool_errors import explain_tool_error
 from engine.protocol import events as ev
 from engine.protocol.state import RunState, fold
 from engine.runs.checksums import CHECKSUMS, damaged, write_checksums
@@ -402,4 +402,4 @@ def test_an_earlier_export_that_was_damaged_is_not_called_saved(
     ],
 )
 def test_why_a_program_failed_is_put_into_words(tmp_path: Path, code: int, said: str, expected: str) -> None:
-    assert explain_tool(ToolFailed("llama-quantize", code, [said]), RunFolder(tmp_path)).code == expected
+    assert explain_tool_error(ToolFailed("llama-quantize", code, [said]), RunFolder(tmp_path)).code == expected

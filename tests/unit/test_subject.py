@@ -9,7 +9,7 @@ from engine.config.run_spec import DatasetSpec, ModelSpec, RunSpec
 from engine.config.spec_files import save_spec
 from engine.runs import summary_fields as sub
 from engine.runs.folder import RunFolder
-from engine.runs.summary_fields import subject
+from engine.runs.summary_fields import read_summary_fields
 
 NAMES = [
     "", "demo", "run 001", "Who are you", "2024", "1e5", "null", "yes", "No", "~", "- x", "a: b", "a #b", "it's",
@@ -28,7 +28,7 @@ def test_what_is_found_is_what_was_written(folder: RunFolder, name: str) -> None
         dataset=DatasetSpec(path=name or "d", prompt_template="dataset:\n  path: no\n"),
     )
     save_spec(folder.spec, spec)
-    assert subject(folder) == (name, name or "m", name or "d")
+    assert read_summary_fields(folder) == (name, name or "m", name or "d")
     quick = sub._by_lines(folder.spec.read_text())
     assert quick in (None, (name, name or "m", name or "d"))
 
@@ -58,4 +58,4 @@ def test_usual_specs_are_read_by_their_lines(folder: RunFolder) -> None:
 )
 def test_specs_by_hand(folder: RunFolder, text: str, found: tuple[str, str, str]) -> None:
     folder.spec.write_text(text)
-    assert subject(folder) == found
+    assert read_summary_fields(folder) == found

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from engine.client.connection import Control
+from engine.client.connection import Connection
 from engine.client.conversation import Conversation, NothingToAsk
 from engine.client.errors import ClientError
 from engine.config.fields import field_info, parse_field
@@ -24,7 +24,7 @@ from engine.config.spec_files import load_spec
 from engine.protocol.commands import ChatMessage, Done, Generate, Refused, ShowPrompt, Token
 from tui.cli.run_choice import NoSuchRun, find_run
 from tui.text.amounts import rate
-from tui.text.errors import complain, with_hint
+from tui.text.errors import print_error, with_hint
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
@@ -92,15 +92,15 @@ def run_chat(options: argparse.Namespace) -> int:
     except NothingToAsk as error:
         return _tell(error)
     except (BadOption, NoSuchRun) as error:
-        complain(visible(str(error)))
+        print_error(visible(str(error)))
         return BAD_INPUT
     who = Who.of(options, other)
     with asyncio.Runner() as runner:
         try:
-            control = runner.run(conversation.open(lambda state: complain(_("Loading the model…"))))
+            control = runner.run(conversation.open(lambda state: print_error(_("Loading the model…"))))
             if not conversation.has_adapter:
                 if options.compare or other:
-                    complain(_("There is no adapter in this folder: only the model itself can answer."))
+                    print_error(_("There is no adapter in this folder: only the model itself can answer."))
                     return BAD_INPUT
                 who = Who.base()
             chat = Chat(control, generation, who, options.json)
@@ -110,10 +110,10 @@ def run_chat(options: argparse.Namespace) -> int:
         except NothingToAsk as error:
             return _tell(error)
         except SpecError as error:
-            complain(visible(render(error.errors[0].message)))
+            print_error(visible(render(error.errors[0].message)))
             return FAILED
         except ClientError as error:
-            complain(visible(render(error.message)))
+            print_error(visible(render(error.message)))
             return FAILED
         except KeyboardInterrupt:
             return INTERRUPTED
@@ -137,7 +137,7 @@ def _place(target: str) -> str:
 
 
 def _tell(error: NothingToAsk) -> int:
-    complain(visible(" ".join(with_hint(error.message, error.hint).split())))
+    print_error(visible(" ".join(with_hint(error.message, error.hint).split())))
     return BAD_INPUT if error.bad_input else FAILED
 
 
@@ -165,7 +165,7 @@ def _talk(runner: asyncio.Runner, chat: Chat) -> int:
     """Questions from standard input until it ends. The exit code is that of the last answer."""
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
-        complain(_(HELP))
+        print_error(_(HELP))
     code = DONE
     while True:
         try:
@@ -179,13 +179,13 @@ def _talk(runner: asyncio.Runner, chat: Chat) -> int:
         try:
             code = runner.run(chat.obey(line)) if line else code
         except KeyboardInterrupt:
-            complain("\n" + _("stopped"))
+            print_error("\n" + _("stopped"))
 
 
 class Chat:
     """A conversation on the command line."""
 
-    def __init__(self, control: Control, generation: GenerationSpec, who: Who, as_json: bool) -> None:
+    def __init__(self, control: Connection, generation: GenerationSpec, who: Who, as_json: bool) -> None:
         self._control, self._generation, self._who, self._json = control, generation, who, as_json
         self._before: list[ChatMessage] = []
         self._last = ""
@@ -208,7 +208,7 @@ class Chat:
             case "/compare":
                 self._who = Who((("base", False, ""), ("adapter", True, "")))
             case _ if line.startswith("/"):
-                complain(_(HELP))
+                print_error(_(HELP))
             case _:
                 return await self.ask(line)
         return DONE
@@ -277,10 +277,10 @@ class Chat:
         if done.finish_reason == "length":
             parts.append(_("cut at {count} tokens").format(count=done.tokens))
         if sys.stderr.isatty():
-            complain("  " + " · ".join(part for part in parts if part))
+            print_error("  " + " · ".join(part for part in parts if part))
         if note:
-            complain(visible(note))
+            print_error(visible(note))
 
     def _refused(self, reply: Refused) -> int:
-        complain(visible(render(reply.message)))
+        print_error(visible(render(reply.message)))
         return FAILED

@@ -18,8 +18,8 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec, locate
 from engine.preflight.check import check_inputs
-from engine.protocol.data_report import DataReport, Problem, ProofFailed, ProofProgress, ProvenRow, at_length
-from tui.text.errors import complain, error_lines
+from engine.protocol.data_report import DataProblem, DataReport, ProofFailed, ProofProgress, ProvenRow, at_length
+from tui.text.errors import error_lines, print_error
 from tui.text.proof import bars, facts, progress_words
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
@@ -37,7 +37,7 @@ def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROW
             raise SpecError(path, locate(path, errors))
     except SpecError as error:
         for line in error_lines(path, error.errors):
-            complain(line)
+            print_error(line)
         return BAD_INPUT
     console = Console(highlight=False)
     as_json = as_json or not console.is_terminal
@@ -47,16 +47,16 @@ def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROW
         return 130
     if isinstance(found, ProofFailed):
         for line in error_lines(path, locate(path, [FieldError(found.field, found.message)])):
-            complain(line)
+            print_error(line)
         if found.hint:
-            complain(visible(render(found.hint)))
+            print_error(visible(render(found.hint)))
         return BAD_INPUT if found.field else FAILED
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_shown(found)), indent=2) + b"\n")
     else:
         show(found, console)
     for line in error_lines(path, locate(path, [FieldError(p.field, p.message) for p in found.stops])):
-        complain(line)
+        print_error(line)
     return BAD_INPUT if found.stops else COMPLETED
 
 
@@ -122,7 +122,7 @@ def show(report: DataReport, console: Console) -> None:
         console.print(problems_table(report.problems))
 
 
-def problems_table(problems: tuple[Problem, ...]) -> Table:
+def problems_table(problems: tuple[DataProblem, ...]) -> Table:
     """Stops and warnings, with what would mend them."""
     table = Table(show_header=False, box=None, padding=(0, 1))
     for problem in problems:

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from engine.client.connection import Control, Request
+from engine.client.connection import Connection, Request
 from engine.client.errors import ClientError
 from engine.client.follow import Follower
 from engine.client.serving import catch_up, served
@@ -33,7 +33,7 @@ from tui.cli.llama_cpp import BAD_INPUT, CANCELLED, FAILED, SAVED, find_or_fetch
 from tui.cli.printer import STAGE_LINES
 from tui.cli.run_choice import NoSuchRun, find_run
 from tui.text.amounts import size
-from tui.text.errors import complain, error_lines, with_hint
+from tui.text.errors import error_lines, print_error, with_hint
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, language, render
 
@@ -81,10 +81,10 @@ def run_export(options: argparse.Namespace) -> int:
         folder = find_run(options.run).folder
         load_spec(folder.spec)
     except NoSuchRun as error:
-        complain(visible(str(error)))
+        print_error(visible(str(error)))
         return BAD_INPUT
     except SpecError as error:
-        complain(visible("\n".join(error_lines(folder.spec, error.errors))))
+        print_error(visible("\n".join(error_lines(folder.spec, error.errors))))
         return BAD_INPUT
     asked = wanted(options)
     if options.gguf and not wrong(asked[-1].quantizations):
@@ -92,12 +92,12 @@ def run_export(options: argparse.Namespace) -> int:
             return code
         asked = wanted(options)
     if not asked:
-        complain(_("Say what to save: --adapter, --merged-16bit, --merged-4bit or --gguf q4_k_m."))
+        print_error(_("Say what to save: --adapter, --merged-16bit, --merged-4bit or --gguf q4_k_m."))
         return BAD_INPUT
     if not is_alive(folder) and not (folder.adapter / "adapter_config.json").is_file():
         # Said now: an engine would need half a minute to find that out.
         words = _("The run {run} has no trained adapter."), _("Train it first: loris run SPEC.yaml")
-        complain(visible(" ".join(words).format(run=folder.name)))
+        print_error(visible(" ".join(words).format(run=folder.name)))
         return BAD_INPUT
     state = RunState()
     catch_up(Follower(folder), state)
@@ -106,7 +106,7 @@ def run_export(options: argparse.Namespace) -> int:
     if options.push and not problem:
         problem = _hub_problem(repo_name(options.push, asked[0].kind, first=True))
     if problem:
-        complain(visible(": ".join(filter(None, problem))))
+        print_error(visible(": ".join(filter(None, problem))))
         return BAD_INPUT
     return asyncio.run(Exporting(folder, options, asked).run())
 
@@ -129,7 +129,7 @@ def _problem(asked: list[co.Export], folder: RunFolder, state: RunState) -> tupl
     for command in asked:
         if is_there(command, folder, state):
             target = target_of(command.kind, command.path, folder, command.quantizations)
-            complain(visible(_("Checking what is at {path} already").format(path=target)))
+            print_error(visible(_("Checking what is at {path} already").format(path=target)))
             if names := damaged(target):
                 words = _("What was saved at {path} is not whole any more ({file}): with this it is made anew.")
                 return "--overwrite", words.format(path=target, file=", ".join(names[:3]))
@@ -150,7 +150,7 @@ def _hub_problem(repo_id: str) -> tuple[str, str] | None:
         words = with_hint(error.message, error.hint)
         if not error.passing:
             return OPTIONS.get(error.field, ""), words
-        complain(visible(words))  # the Hub may be there again when all is saved
+        print_error(visible(words))  # the Hub may be there again when all is saved
     return None
 
 
@@ -189,13 +189,13 @@ class Exporting:
                         return code
             return SAVED
         except asyncio.CancelledError:
-            complain(_("Given up."))
+            print_error(_("Given up."))
             return CANCELLED
         except ClientError as error:
-            complain(visible(render(error.message)))
+            print_error(visible(render(error.message)))
             return FAILED
         except OSError as error:
-            complain(_("The engine could not be started: {reason}").format(reason=visible(str(error))))
+            print_error(_("The engine could not be started: {reason}").format(reason=visible(str(error))))
             return FAILED
         finally:
             loop.remove_signal_handler(signal.SIGINT)
@@ -209,11 +209,11 @@ class Exporting:
         else:
             task.cancel()
 
-    async def _export(self, control: Control, command: co.Export, follower: Follower, state: RunState) -> int:
+    async def _export(self, control: Connection, command: co.Export, follower: Follower, state: RunState) -> int:
         self._request = control.request(command)
         async for reply in self._request:
             match reply:
-                case co.Progress():
+                case co.ExportProgress():
                     self._progress(reply)
                 case co.Refused():
                     return self._refused(reply)
@@ -232,7 +232,7 @@ class Exporting:
         else:
             print(visible(_("Saved before at {path}").format(path=target)), flush=True)  # noqa: T201
 
-    def _progress(self, progress: co.Progress) -> None:
+    def _progress(self, progress: co.ExportProgress) -> None:
         if self._options.json:
             self._json(co.encode(progress))
             return
@@ -262,13 +262,13 @@ class Exporting:
         if self._options.json:
             self._json(co.encode(reply))
         problem = OPTIONS.get(reply.field, ""), with_hint(reply.message, hint)
-        complain(visible(": ".join(filter(None, problem))))
+        print_error(visible(": ".join(filter(None, problem))))
         if reply.code == "cancelled":
             return CANCELLED
         return BAD_INPUT if reply.field else FAILED
 
     async def _push(
-        self, control: Control, command: co.Export, number: int, follower: Follower, state: RunState
+        self, control: Connection, command: co.Export, number: int, follower: Follower, state: RunState
     ) -> int:
         name = repo_name(self._options.push, command.kind, first=number == 0)
         path = str(target_of(command.kind, command.path, self._folder, command.quantizations))
@@ -336,7 +336,7 @@ class Exporting:
 class _PushRequest(Request):
     """A push is given up by a command of its own, since it outlives its client."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: Connection) -> None:
         super().__init__(control, 0)
 
     def cancel(self) -> None:

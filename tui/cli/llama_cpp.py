@@ -14,7 +14,7 @@ from engine.export.llama_cpp import find_llama_cpp, look_at
 from engine.runtime.failures import RunFailed
 from tui.state.llama_build import step_words
 from tui.state.settings import llama_cpp_folder
-from tui.text.errors import complain, with_hint
+from tui.text.errors import print_error, with_hint
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
@@ -32,7 +32,7 @@ def find_or_fetch(options: argparse.Namespace) -> int:
     if found.error:
         more = _("To have it fetched and built (37 MB or a little more, 3-15 minutes): --fetch-llama-cpp")
         words = render(found.error) + ("" if options.fetch_llama_cpp else f" {more}")
-        complain(visible(f"--llama-cpp: {words}"))
+        print_error(visible(f"--llama-cpp: {words}"))
         return BAD_INPUT
     options.llama_cpp = str(found.folder)  # the engine may be one that would find another
     return SAVED
@@ -55,12 +55,12 @@ def _fetch(quiet: bool) -> tuple[int, Path | None]:
     try:
         return SAVED, fetch(tell, given_up.is_set)
     except Cancelled:
-        complain(_("Given up."))
+        print_error(_("Given up."))
         return CANCELLED, None
     except RunFailed as failure:
-        complain(visible(with_hint(failure.message, failure.hint)))
+        print_error(visible(with_hint(failure.message, failure.hint)))
     except OSError as error:
-        complain(visible(str(error)))
+        print_error(visible(str(error)))
     finally:
         signal.signal(signal.SIGINT, before)
     return FAILED, None

@@ -326,13 +326,13 @@ def _no_preset(name: str) -> str:
 def list_presets() -> int:
     """Print every preset: its name, where it is, what it is for."""
     from engine.config.presets import list_presets as all_presets
-    from tui.text.errors import complain, error_lines
+    from tui.text.errors import error_lines, print_error
     from tui.text.sanitize import visible
 
     for preset in all_presets():
         print(visible(f"{preset.name}  {preset.path}"))  # noqa: T201
         if preset.error:
-            complain("\n".join(error_lines(preset.path, preset.error.errors)))
+            print_error("\n".join(error_lines(preset.path, preset.error.errors)))
         elif preset.spec and preset.spec.description:
             description = preset.spec.description
             print("    " + visible(_(description) if preset.shipped else description))  # noqa: T201

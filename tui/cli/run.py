@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from engine.client.connection import Control
+from engine.client.connection import Connection
 from engine.client.errors import CommandRefused, EngineGone
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import launch, new_run
@@ -21,10 +21,10 @@ from engine.config.spec_files import load_spec, locate
 from engine.preflight.check import check_inputs
 from engine.protocol.commands import Command, Shutdown, Stop
 from engine.protocol.state import RunState
-from engine.runs.consent import confirm
+from engine.runs.consent import give_consent
 from engine.runs.folder import RunFolder
 from tui.cli.printer import JsonPrinter, LinePrinter, LivePrinter, Printer
-from tui.text.errors import complain, error_lines
+from tui.text.errors import error_lines, print_error
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
@@ -44,18 +44,18 @@ def run_file(path: Path, as_json: bool = False, allow_command: bool = False) -> 
         try:
             folder = new_run(spec)
             if allow_command:
-                confirm(folder, spec.export.after_command.strip())
+                give_consent(folder, spec.export.after_command.strip())
         except SpecError as error:
             raise SpecError(path, locate(path, error.errors)) from error
     except SpecError as error:
         for line in error_lines(path, error.errors):
-            complain(line)
+            print_error(line)
         return BAD_INPUT
     try:
         # The engine exits by itself when all is done: nobody is here to chat with it.
         process = launch(folder, "train", exit_when_done=True)
     except OSError as error:
-        complain(_("The engine could not be started: {reason}").format(reason=visible(str(error))))
+        print_error(_("The engine could not be started: {reason}").format(reason=visible(str(error))))
         return FAILED
     printer = choose_printer(as_json)
     try:
@@ -166,7 +166,7 @@ class Watch:
         """Tell the engine once; while it is too young to listen, try again at the next look."""
 
         async def ask() -> None:
-            async with Control.connect(self._folder) as control:
+            async with Connection.connect(self._folder) as control:
                 await asyncio.wait_for(control.ask(command), ANSWER_SECONDS)
 
         try:
@@ -202,7 +202,7 @@ class Watch:
         if state.finished is None or not state.trained:
             if self._gave_up:
                 return LEFT
-            complain(_("The engine ended before anything was trained."))
+            print_error(_("The engine ended before anything was trained."))
             return state.ended.exit_code or FAILED
         self._printer.finish(state)
         return STOPPED if state.finished.outcome == "stopped" else COMPLETED
@@ -213,11 +213,11 @@ class Watch:
         if failed.field:
             errors = locate(self._source, [FieldError(failed.field, failed.message)])
             for line in error_lines(self._source, errors):
-                complain(line)
+                print_error(line)
         else:
-            complain(_("The run failed: {reason}").format(reason=visible(render(failed.message))))
+            print_error(_("The run failed: {reason}").format(reason=visible(render(failed.message))))
         if failed.hint:
-            complain(visible(render(failed.hint)))
+            print_error(visible(render(failed.hint)))
         if not failed.field:
             self._log_tail()
         return BAD_INPUT if failed.field else FAILED
@@ -227,11 +227,11 @@ class Watch:
         if code is not None and code < 0:
             with suppress(ValueError):
                 name = signal.Signals(-code).name
-                complain(_("The engine was killed ({signal}) without a last word.").format(signal=name))
+                print_error(_("The engine was killed ({signal}) without a last word.").format(signal=name))
                 if -code == signal.SIGKILL:
-                    complain(_("Most often the system does this when the memory runs out."))
+                    print_error(_("Most often the system does this when the memory runs out."))
         else:
-            complain(_("The engine died without a last word (exit code {code}).").format(code=code))
+            print_error(_("The engine died without a last word (exit code {code}).").format(code=code))
         self._log_tail()
         return FAILED
 
@@ -240,5 +240,5 @@ class Watch:
         log = LogFollower(self._folder)
         lines = [line for line in [*log.poll(), log.partial] if line.strip()]
         for line in lines[-LOG_LINES:]:
-            complain("  | " + visible(line))
-        complain(_("The whole log: {path}").format(path=visible(str(self._folder.log))))
+            print_error("  | " + visible(line))
+        print_error(_("The whole log: {path}").format(path=visible(str(self._folder.log))))

@@ -23,7 +23,7 @@ from tui.cli.run_choice import NoSuchRun, find_run
 from tui.state.run_status import cost_of, cost_words, seconds_so_far, status_lines, status_of
 from tui.state.settings import load_settings
 from tui.text.amounts import duration
-from tui.text.errors import complain, error_lines
+from tui.text.errors import error_lines, print_error
 from tui.text.run_states import LOST, STATES
 from tui.text.sanitize import visible
 from tui.text.stop import phase_words, survived_lines
@@ -44,7 +44,7 @@ def ls(as_json: bool) -> int:
         print(msgspec.json.encode([_as_values(run, now) for run in runs]).decode())
         return DONE
     if not runs:
-        complain(_("There are no runs yet. Start one with: loris, or loris run SPEC.yaml"))
+        print_error(_("There are no runs yet. Start one with: loris, or loris run SPEC.yaml"))
         return DONE
     rows = [_row(run, now) for run in runs]
     heads = (_("RUN"), _("TITLE"), _("STATE"), _("STEP"), _("LOSS"), _("TIME"), _("COST"), _("MODEL"))
@@ -133,11 +133,11 @@ def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
     def tell(phase: Phase) -> None:
         nonlocal forced
         forced = forced or phase == "force"
-        complain(f"{visible(run.name)}: {phase_words(phase, seconds)}")
+        print_error(f"{visible(run.name)}: {phase_words(phase, seconds)}")
 
     survived = asyncio.run(stop(run.folder, mode, tell, grace))
     if is_alive(run.folder):
-        complain(_("{run} could not be ended: its process takes no signal.").format(run=visible(run.name)))
+        print_error(_("{run} could not be ended: its process takes no signal.").format(run=visible(run.name)))
         return FAILED
     ended = _("{run} was ended by force.") if forced else _("{run} has stopped.")
     print(ended.format(run=visible(run.name)))
@@ -159,31 +159,31 @@ def resume_run(name: str, changes: list[str]) -> int:
     except NoSuchRun as error:
         return _no_such_run(error)
     if run.alive:
-        complain(_("{run} is running: look at it with loris attach.").format(run=visible(run.name)))
+        print_error(_("{run} is running: look at it with loris attach.").format(run=visible(run.name)))
         return BAD_INPUT
     if run.state == "completed" and not any(change.startswith(LONGER) for change in changes):
-        complain(_("{run} is complete: there is nothing to go on with.").format(run=visible(run.name)))
+        print_error(_("{run} is complete: there is nothing to go on with.").format(run=visible(run.name)))
         return BAD_INPUT
     try:
         wanted = tuple(map(parse_change, changes))
     except ValueError as error:
-        complain(_("Write a change as training.max_steps=200, not {text}").format(text=visible(str(error))))
+        print_error(_("Write a change as training.max_steps=200, not {text}").format(text=visible(str(error))))
         return BAD_INPUT
     try:
         resume(run.folder, wanted, run.checkpoint or 0)
     except SpecError as error:
         for line in error_lines(error.path or Path(run.folder.spec), error.errors):
-            complain(line)
+            print_error(line)
         return BAD_INPUT
     except OSError as error:
         reason = say("The engine could not be started: {reason}", reason=error.strerror or str(error))
-        complain(visible(render(reason)))
+        print_error(visible(render(reason)))
         return FAILED
     give_up = time.monotonic() + START_SECONDS
     while not is_alive(run.folder) and time.monotonic() < give_up:
         time.sleep(0.1)
     if not is_alive(run.folder):
-        complain(_("The engine did not start. The end of its log:"))
+        print_error(_("The engine did not start. The end of its log:"))
         with suppress(OSError):
             logs(str(run.folder.path), follow=False)
         return FAILED
@@ -194,5 +194,5 @@ def resume_run(name: str, changes: list[str]) -> int:
 
 
 def _no_such_run(error: NoSuchRun) -> int:
-    complain(visible(str(error)))
+    print_error(visible(str(error)))
     return BAD_INPUT

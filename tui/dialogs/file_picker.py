@@ -25,7 +25,7 @@ MOST_ENTRIES = 2000
 
 
 @dataclass(frozen=True)
-class Entry:
+class FolderEntry:
     """A row of the list. `leads_to`: the folder it opens; without one, choosing it ends the dialog."""
 
     label: str
@@ -33,7 +33,7 @@ class Entry:
     leads_to: Path | None = None
 
 
-def entries_of(folder: Path, endings: Sequence[str], folders_too: bool = False) -> list[Entry]:
+def entries_of(folder: Path, endings: Sequence[str], folders_too: bool = False) -> list[FolderEntry]:
     """What to show of a folder: the way up, its folders, its files with these endings. Raises OSError.
 
     Without endings a folder is wanted: then the first row is the folder itself.
@@ -47,11 +47,11 @@ def entries_of(folder: Path, endings: Sequence[str], folders_too: bool = False) 
                 folders.append(entry.name)
             elif endings and entry.name.lower().endswith(tuple(endings)):
                 files.append(entry.name)
-    rows = [] if endings and not folders_too else [Entry(_("✓ choose this folder"), folder)]
+    rows = [] if endings and not folders_too else [FolderEntry(_("✓ choose this folder"), folder)]
     if folder.parent != folder:
-        rows.append(Entry(_("↑ folder above"), folder.parent, folder.parent))
-    rows += [Entry(f"▸ {name}/", folder / name, folder / name) for name in sorted(folders, key=str.lower)]
-    rows += [Entry(f"  {name}", folder / name) for name in sorted(files, key=str.lower)]
+        rows.append(FolderEntry(_("↑ folder above"), folder.parent, folder.parent))
+    rows += [FolderEntry(f"▸ {name}/", folder / name, folder / name) for name in sorted(folders, key=str.lower)]
+    rows += [FolderEntry(f"  {name}", folder / name) for name in sorted(files, key=str.lower)]
     return rows[:MOST_ENTRIES]
 
 
@@ -71,7 +71,7 @@ class FilePicker(Modal[str]):
         self._folders_too = folders
         self._title_text, self._endings = title, tuple(endings)
         self._folder = next((p for p in (start, *start.parents) if p.is_dir()), Path("/"))
-        self._entries: list[Entry] = []
+        self._entries: list[FolderEntry] = []
 
     def compose(self) -> ComposeResult:
         with Vertical():
@@ -103,7 +103,7 @@ class FilePicker(Modal[str]):
         self.query_one("#picker-error", Static).update(words)
         self.query_one("#picker-error").add_class("-shown")
 
-    def _show(self, folder: Path, entries: list[Entry]) -> None:
+    def _show(self, folder: Path, entries: list[FolderEntry]) -> None:
         came_from, self._folder, self._entries = self._folder, folder, entries
         self.query_one("#picker-error").remove_class("-shown")
         self.query_one("#where", Static).update(visible(str(folder)))

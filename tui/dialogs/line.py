@@ -8,7 +8,7 @@ from textual.widgets import Button, Static
 
 from tui.dialogs.modal import Modal
 from tui.text.translation import _
-from tui.widgets.editors import Chosen, LineEditor
+from tui.widgets.editors import ChoicesWanted, LineEditor
 
 
 class LineDialog(Modal[str]):
@@ -34,7 +34,7 @@ class LineDialog(Modal[str]):
     def on_mount(self) -> None:
         self._editor.focus()
 
-    def on_chosen(self, event: Chosen) -> None:
+    def on_choices_wanted(self, event: ChoicesWanted) -> None:
         event.stop()
         self.dismiss(self._editor.value)
 

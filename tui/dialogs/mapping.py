@@ -15,7 +15,7 @@ from engine.dataset.mapping import columns_in
 from tui.dialogs.modal import Modal
 from tui.text.sanitize import visible
 from tui.text.translation import _
-from tui.widgets.editors import Chosen, Edited, LineEditor
+from tui.widgets.editors import ChoicesWanted, Edited, LineEditor
 from tui.widgets.list_box import ListBox
 
 SAMPLE_CHARACTERS = 40
@@ -85,7 +85,7 @@ class MappingDialog(Modal[str]):
         event.stop()
         self._show(str(event.value))
 
-    def on_chosen(self, event: Chosen) -> None:
+    def on_choices_wanted(self, event: ChoicesWanted) -> None:
         event.stop()
         if not self._wrong(self._editor.typed):
             self.dismiss(self._editor.typed)

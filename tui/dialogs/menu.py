@@ -19,7 +19,7 @@ TITLE_CELLS = 20
 
 
 @dataclass(frozen=True)
-class Item:
+class MenuItem:
     """`name` is the result; `key` chooses it at once. Texts made safe and translated."""
 
     name: str
@@ -33,7 +33,7 @@ class MenuDialog(Modal[str]):
 
     DEFAULT_CSS = "MenuDialog ListBox { max-height: 14; margin: 1 0; }"
 
-    def __init__(self, title: str, items: list[Item]) -> None:
+    def __init__(self, title: str, items: list[MenuItem]) -> None:
         super().__init__()
         self._title_text, self._items = title, items
 

@@ -8,7 +8,7 @@ from textual.widgets import Static
 
 from tui.dialogs.modal import Modal
 from tui.text.translation import _
-from tui.widgets.editors import Chosen, LineEditor
+from tui.widgets.editors import ChoicesWanted, LineEditor
 
 
 class NumberDialog(Modal[int]):
@@ -29,7 +29,7 @@ class NumberDialog(Modal[int]):
     def on_mount(self) -> None:
         self._editor.focus()
 
-    def on_chosen(self, event: Chosen) -> None:
+    def on_choices_wanted(self, event: ChoicesWanted) -> None:
         event.stop()
         typed = self._editor.typed.strip()
         if typed.isdecimal() and 1 <= int(typed) <= self._most:

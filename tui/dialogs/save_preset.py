@@ -14,7 +14,7 @@ from textual.widgets import Button, Static
 from tui.dialogs.modal import Modal
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _
-from tui.widgets.editors import Chosen, Edited, LineEditor
+from tui.widgets.editors import ChoicesWanted, Edited, LineEditor
 
 # Saves under (name, description, overwrite): returns what is wrong, and whether overwriting would help.
 Save = Callable[[str, str, bool], tuple[str, bool]]
@@ -56,7 +56,7 @@ class SaveDialog(Modal[str]):
         event.stop()
         self._say("", False)
 
-    def on_chosen(self, event: Chosen) -> None:
+    def on_choices_wanted(self, event: ChoicesWanted) -> None:
         event.stop()
         self.action_save()
 

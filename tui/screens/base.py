@@ -12,8 +12,8 @@ from engine.config.change import Change
 from engine.config.run_spec import RunSpec
 from engine.runs.folder import RunFolder
 from tui.state.draft import Draft
-from tui.state.proof_session import Proofs
-from tui.state.run_session import EngineLink
+from tui.state.proof_session import ProofSession
+from tui.state.run_session import RunSession
 from tui.text.key_names import translated
 from tui.widgets.workers import Working
 
@@ -22,8 +22,8 @@ class Loris(Protocol):
     """The part of the app that screens use. A protocol, since the app stands above its screens."""
 
     draft: Draft
-    link: EngineLink
-    proofs: Proofs
+    session: RunSession
+    proofs: ProofSession
     compared: tuple[RunFolder, ...]
 
     def go(self, name: str, field: str = "") -> None: ...

@@ -37,7 +37,7 @@ TOO_LATE_SECONDS = 0.7  # an Escape so soon after an answer was meant to stop it
 
 
 class ChatScreen(MoreChat):
-    """The conversation itself lives in the link, so that it is still there after a look at another screen."""
+    """The conversation itself lives in the run session, so that it is still there after another screen."""
 
     CSS = """
     ChatScreen #who { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -82,12 +82,12 @@ class ChatScreen(MoreChat):
         yield Footer(show_command_palette=False)
 
     async def on_mount(self) -> None:
-        link = self.loris.link
-        self.who = (ADAPTER,) if can_adapt(link) else (BASE,)
+        session = self.loris.session
+        self.who = (ADAPTER,) if can_adapt(session) else (BASE,)
         if self.wanted_field == "other":
-            self.who = ways(link.other)[-1]
+            self.who = ways(session.other)[-1]
         self._batches = self.set_interval(BATCH_SECONDS, self._draw, pause=True)
-        await self.query_one(Transcript).show(self.loris.link.turns)
+        await self.query_one(Transcript).show(self.loris.session.turns)
         self.query_one(Input).focus()
         self.show()
 
@@ -97,13 +97,13 @@ class ChatScreen(MoreChat):
     @property
     def generation(self) -> GenerationSpec:
         """The settings for answers: the run's, until they are changed here."""
-        link = self.loris.link
-        return link.generation or (link.spec.generation if link.spec else GenerationSpec())
+        session = self.loris.session
+        return session.generation or (session.spec.generation if session.spec else GenerationSpec())
 
     def show(self) -> None:
-        link = self.loris.link
-        model = link.spec.model.model_name if link.spec else ""
-        tone = "failed" if link.state.failed else "ready" if link.state.stage in ("ready", "serving") else ""
+        session = self.loris.session
+        model = session.spec.model.model_name if session.spec else ""
+        tone = "failed" if session.state.failed else "ready" if session.state.stage in ("ready", "serving") else ""
         self.query_one(TopBar).show(_("Chat") + (f" · {model}" if model else ""), self._engine_words(), tone)
         made = self.generation
         numbers = f"temperature {made.temperature:g} · min_p {made.min_p:g}"
@@ -120,15 +120,15 @@ class ChatScreen(MoreChat):
         return _(" and ").join(speaker.name for speaker in self.who)
 
     def _engine_words(self) -> str:
-        link = self.loris.link
-        if link.being_served:
+        session = self.loris.session
+        if session.being_served:
             return _("loading the model …")
-        if not link.alive:
-            return _("starts with your first question") if link.state.trained else _("no engine")
+        if not session.alive:
+            return _("starts with your first question") if session.state.trained else _("no engine")
         return {
             "ready": _("ready"), "serving": _("ready"), "training": _("training"), "preparing": _("training"),
             "saving": _("saving"), "exporting": _("saving"),
-        }.get(link.state.stage, _("loading the model …"))  # fmt: skip
+        }.get(session.state.stage, _("loading the model …"))  # fmt: skip
 
     def tell(self, words: str) -> None:
         self.query_one("#state", Static).update(visible(words))
@@ -145,8 +145,8 @@ class ChatScreen(MoreChat):
         """Ask what is typed; `again`: the last question if nothing is."""
         prompt = self.query_one(Input)
         question = prompt.value.strip()
-        if not question and again and self.loris.link.turns:
-            question = self.loris.link.turns[-1].question
+        if not question and again and self.loris.session.turns:
+            question = self.loris.session.turns[-1].question
         if not question:
             return
         if self._asking is not None:
@@ -157,7 +157,7 @@ class ChatScreen(MoreChat):
 
     @work(group="ask")
     async def _ask(self, question: str, who: tuple[Speaker, ...]) -> None:
-        turns = self.loris.link.turns
+        turns = self.loris.session.turns
         before = tuple(turns)
         turn = Turn(question, [Answer(speaker.adapter, other=speaker.other) for speaker in who])
         turns.append(turn)
@@ -183,7 +183,7 @@ class ChatScreen(MoreChat):
         """Fill in one answer. What goes wrong stands beside it."""
         answer.note = _("waiting…")
         try:
-            await until_it_answers(self.loris.link, lambda words: self._wait(answer, words))
+            await until_it_answers(self.loris.session, lambda words: self._wait(answer, words))
             self.tell(_("Answering. Escape stops it."))
             await self._stream(messages_for(before, question, answer.adapter, answer.other), answer)
         except asyncio.CancelledError:
@@ -205,8 +205,8 @@ class ChatScreen(MoreChat):
     async def _stream(self, messages: tuple[ChatMessage, ...], answer: Answer) -> None:
         started, pieces = time.monotonic(), 0
         answer.note = "…"
-        link = self.loris.link
-        async with aclosing(link.generate(messages, answer.adapter, self.generation, answer.other)) as replies:
+        session = self.loris.session
+        async with aclosing(session.generate(messages, answer.adapter, self.generation, answer.other)) as replies:
             async for reply in replies:
                 match reply:
                     case Token(text=text):
@@ -225,12 +225,12 @@ class ChatScreen(MoreChat):
         if self._asking is not None:
             self._asking.cancel()
         elif time.monotonic() - self._answered > TOO_LATE_SECONDS:
-            self.loris.go("model" if self.loris.link.warm else "live")
+            self.loris.go("model" if self.loris.session.warm else "live")
 
     def action_who(self) -> None:
         if not self.can_compare():
             return
-        each = ways(self.loris.link.other)
+        each = ways(self.loris.session.other)
         self.who = each[(each.index(self.who) + 1) % len(each)]
         self.show()
 
@@ -243,29 +243,29 @@ class ChatScreen(MoreChat):
     async def action_generation(self) -> None:
         chosen = await self.app.push_screen_wait(GenerationDialog(self.generation))
         if chosen is not None:
-            self.loris.link.generation = chosen
+            self.loris.session.generation = chosen
             self.show()
 
     async def action_clear(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
-        self.loris.link.turns.clear()
-        self.loris.link.transcript = None
+        self.loris.session.turns.clear()
+        self.loris.session.transcript = None
         await self.query_one(Transcript).show([])
 
     def _keep(self, turn: Turn) -> None:
         """Write the turn into the run's folder. A disk that is full is no reason to stop talking."""
-        link = self.loris.link
-        if link.folder is None or not any(answer.text for answer in turn.answers):
+        session = self.loris.session
+        if session.folder is None or not any(answer.text for answer in turn.answers):
             return
-        link.transcript = link.transcript or new_transcript(link.folder)
+        session.transcript = session.transcript or new_transcript(session.folder)
         try:
-            keep(link.transcript, turn, self.generation)
+            keep(session.transcript, turn, self.generation)
         except OSError as error:
             self.tell(_("This conversation is not kept: {reason}").format(reason=error.strerror or str(error)))
 
     def action_save(self) -> None:
-        if self.loris.link.state.trained:
+        if self.loris.session.state.trained:
             self.loris.go("save")
         else:
             self.notify(_("There is nothing to save yet: train first."))

@@ -52,7 +52,7 @@ class MoreChat(LorisScreen):
     def ask_again(self, turn: Turn) -> None: ...
 
     def can_compare(self) -> bool:
-        if not can_adapt(self.loris.link):
+        if not can_adapt(self.loris.session):
             self.notify(_("There is no adapter yet: only the base model answers before training."))
             return False
         return True
@@ -60,7 +60,7 @@ class MoreChat(LorisScreen):
     # What one does with an answer
 
     def action_copy(self) -> None:
-        if answer := best_answer(self.loris.link.turns):
+        if answer := best_answer(self.loris.session.turns):
             self.app.copy_to_clipboard(answer.text)
             self.notify(_("Copied, if this terminal allows it."))
         else:
@@ -68,7 +68,7 @@ class MoreChat(LorisScreen):
 
     def _take_back(self) -> Turn | None:
         """The last turn, taken off the conversation; None, and said so, when there is none."""
-        turns = self.loris.link.turns
+        turns = self.loris.session.turns
         if self._asking is not None:
             self.notify(_("Wait for the answer, or press Escape to stop it."))
             return None
@@ -80,32 +80,32 @@ class MoreChat(LorisScreen):
     async def action_retry(self) -> None:
         if (turn := self._take_back()) is None:
             return
-        await self.query_one(Transcript).show(self.loris.link.turns)
+        await self.query_one(Transcript).show(self.loris.session.turns)
         made = self.generation
-        self.loris.link.generation = msgspec.structs.replace(made, seed=(made.seed + 1) % 2**32)
+        self.loris.session.generation = msgspec.structs.replace(made, seed=(made.seed + 1) % 2**32)
         self.ask_again(turn)
 
     async def action_edit(self) -> None:
         prompt = self.query_one(Input)
-        if not prompt.value and self.loris.link.turns and (turn := self._take_back()):
+        if not prompt.value and self.loris.session.turns and (turn := self._take_back()):
             prompt.value = turn.question
             prompt.cursor_position = len(turn.question)
-            await self.query_one(Transcript).show(self.loris.link.turns)
+            await self.query_one(Transcript).show(self.loris.session.turns)
 
     @work
     async def action_raw(self) -> None:
-        link = self.loris.link
+        session = self.loris.session
         typed = self.query_one(Input).value.strip()
-        before, question = tuple(link.turns), typed
-        if not typed and link.turns:
-            before, question = tuple(link.turns[:-1]), link.turns[-1].question
+        before, question = tuple(session.turns), typed
+        if not typed and session.turns:
+            before, question = tuple(session.turns[:-1]), session.turns[-1].question
         speaker = self.who[-1]
         messages = messages_for(before, question, speaker.adapter, speaker.other)
         command = ShowPrompt(id=0, messages=messages, generation=self.generation)
         try:
-            await until_it_answers(link, self.tell)
+            await until_it_answers(session, self.tell)
             self.tell("")
-            async for reply in link.ask(command):
+            async for reply in session.ask(command):
                 if isinstance(reply, Done):
                     self.app.push_screen(PromptDialog(reply.text, _("What the model is given")))
                 elif isinstance(reply, Refused):
@@ -117,31 +117,31 @@ class MoreChat(LorisScreen):
 
     @work
     async def action_other(self) -> None:
-        link = self.loris.link
-        if not self.can_compare() or link.spec is None:
+        session = self.loris.session
+        if not self.can_compare() or session.spec is None:
             return
-        runs = await asyncio.to_thread(other_runs, link.folder, link.spec.model.model_name)
+        runs = await asyncio.to_thread(other_runs, session.folder, session.spec.model.model_name)
         if not runs:
             self.notify(_("No other run trained this model."))
             return
         names = [run.name for run in runs]
         chosen = await self.app.push_screen_wait(ChooseDialog(_("Compare with the adapter of"), names, names[0]))
         if chosen is not None:
-            link.other = str(runs[names.index(chosen)].folder.path)
-            self.who = ways(link.other)[-1]
+            session.other = str(runs[names.index(chosen)].folder.path)
+            self.who = ways(session.other)[-1]
             self.show()
 
     def action_collect(self) -> None:
-        link = self.loris.link
-        answer = best_answer(link.turns)
-        if answer is None or link.folder is None:
+        session = self.loris.session
+        answer = best_answer(session.turns)
+        if answer is None or session.folder is None:
             self.notify(_("There is no answer yet."))
             return
-        at = next(n for n, turn in enumerate(link.turns) if any(a is answer for a in turn.answers))
-        asked = messages_for(tuple(link.turns[:at]), link.turns[at].question, answer.adapter, answer.other)
+        at = next(n for n, turn in enumerate(session.turns) if any(a is answer for a in turn.answers))
+        asked = messages_for(tuple(session.turns[:at]), session.turns[at].question, answer.adapter, answer.other)
         system = self.generation.system_prompt
         first = (ChatMessage("system", system),) if system else ()
-        path = collected(link.folder)
+        path = collected(session.folder)
         try:
             collect(path, (*first, *asked, ChatMessage("assistant", answer.text)))
         except OSError as error:

@@ -139,7 +139,7 @@ class DatasetScreen(WizardScreen):
         self.field_at("dataset.chat_template").offer(CHAT_TEMPLATES)
         self.look()
 
-    def on_template_choice_chosen(self, event: TemplateChoice.Chosen) -> None:
+    def on_template_choice_template_chosen(self, event: TemplateChoice.TemplateChosen) -> None:
         self.field_at(PROMPT).put(PROMPT_TEMPLATES[event.name])
 
     def edited(self, path: str) -> None:

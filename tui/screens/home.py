@@ -41,7 +41,7 @@ FEWEST, MOST = 2, 6  # runs that are compared
 
 
 @dataclass(frozen=True)
-class Entry:
+class HomeRow:
     """A line that can be chosen. `about` explains it; Enter does `open`."""
 
     id: str
@@ -80,7 +80,7 @@ class HomeScreen(RunActions):
 
     def __init__(self) -> None:
         super().__init__()
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, HomeRow] = {}
         self._about = ""
         self._marked: dict[RunFolder, None] = {}  # in the order in which they were marked
 
@@ -145,7 +145,7 @@ class HomeScreen(RunActions):
             Content.assemble((_("Teach a language model something new."), "bold"), "\n", what)
         )
 
-    def _fill(self, options: list[Option | None], entries: list[Entry]) -> None:
+    def _fill(self, options: list[Option | None], entries: list[HomeRow]) -> None:
         """Show these, with the cursor on the same entry as before, or on the first."""
         box = self.query_one("#places", ListBox)
         before = self._highlighted()
@@ -161,7 +161,7 @@ class HomeScreen(RunActions):
         wanted = before.id if before and before.id in self._entries else entries[0].id
         box.highlighted = box.get_option_index(wanted)
 
-    def _highlighted(self) -> Entry | None:
+    def _highlighted(self) -> HomeRow | None:
         box = self.query_one("#places", ListBox)
         if box.highlighted is None:
             return None
@@ -169,7 +169,7 @@ class HomeScreen(RunActions):
 
     # The entries.
 
-    def _preset_entry(self, preset: Preset) -> Entry:
+    def _preset_entry(self, preset: Preset) -> HomeRow:
         name = visible(preset.name)
         whose = "" if preset.shipped else _("yours")
         identity = f"preset-{preset.path.parent.name}-{preset.path.stem}".encode().hex()
@@ -177,7 +177,7 @@ class HomeScreen(RunActions):
             lines = preset.error.lines() if preset.error else []
             about = _("This preset cannot be used:") + "\n" + visible("\n".join(lines))
             note = _("✗ cannot be used")
-            return Entry(f"p{identity}", name, note, about, lambda: self.notify(about, markup=False))
+            return HomeRow(f"p{identity}", name, note, about, lambda: self.notify(about, markup=False))
         spec = preset.spec
         described = _(spec.description) if preset.shipped else spec.description
         is_demo = preset.shipped and preset.path.stem == DEMO
@@ -187,22 +187,24 @@ class HomeScreen(RunActions):
             self._take(Draft(spec), "review" if is_demo else "model")
 
         note = _("try Loris here and now") if is_demo else spec.model.model_name.rpartition("/")[2]
-        return Entry(f"p{identity}", name, " · ".join(filter(None, (whose, visible(note)))), visible(about), begin)
+        return HomeRow(
+            f"p{identity}", name, " · ".join(filter(None, (whose, visible(note)))), visible(about), begin
+        )
 
-    def _scratch(self) -> Entry:
+    def _scratch(self) -> HomeRow:
         about = _("All settings with the usual values: choose the model first.")
-        return Entry("scratch", _("from scratch"), _("the usual values"), about, self.action_scratch)
+        return HomeRow("scratch", _("from scratch"), _("the usual values"), about, self.action_scratch)
 
-    def _unfinished(self) -> Entry:
+    def _unfinished(self) -> HomeRow:
         name = self.loris.draft.preset.name
         label = _("go on with {name}").format(name=visible(name)) if name else _("go on where you were")
         about = _("What you have filled in so far is kept until you leave Loris.")
-        return Entry(
+        return HomeRow(
             "unfinished", label, _("not started yet"), about,
             lambda: self.loris.go("review"),
         )  # fmt: skip
 
-    def _run_entry(self, run: RunSummary) -> Entry:
+    def _run_entry(self, run: RunSummary) -> HomeRow:
         state = _("frozen") if run.frozen else _(STATES[run.state])
         if run.lost:
             state += f" ({_(LOST[run.lost])})"
@@ -225,14 +227,14 @@ class HomeScreen(RunActions):
         over = (state, "" if run.lost else loss, when[5:])
         note = " · ".join(filter(None, (state, steps, loss) if run.alive else over))
         mark = "✓ " if run.folder in self._marked else ""
-        return Entry(
+        return HomeRow(
             "r" + run.name.encode().hex(), mark + visible(run.title), note, visible(about),
             lambda: self.open_run(run), run,
         )  # fmt: skip
 
     def _take(self, draft: Draft, step: str) -> None:
         self.loris.draft = draft
-        if self.loris.link.warm and self.loris.link.warm_model != draft.model():
+        if self.loris.session.warm and self.loris.session.warm_model != draft.model():
             self.loris.drop_warm()
         self.loris.go(step)
 
@@ -242,7 +244,7 @@ class HomeScreen(RunActions):
         self._tell_about(self._entries.get(event.option_id or ""))
         self.refresh_bindings()
 
-    def _tell_about(self, entry: Entry | None) -> None:
+    def _tell_about(self, entry: HomeRow | None) -> None:
         about = entry.about if entry else ""
         if about != self._about:
             self._about = about
@@ -337,7 +339,7 @@ def _demo_first(preset: Preset) -> bool:
     return not (preset.shipped and preset.path.stem == DEMO)
 
 
-def _line(entry: Entry) -> Content:
+def _line(entry: HomeRow) -> Content:
     label, cells = entry.label, cell_len(entry.label)
     if cells <= LABEL_CELLS:
         label = set_cell_size(label, LABEL_CELLS)

@@ -7,7 +7,7 @@ from textual.app import App
 from engine.client.stop import GRACE_SECONDS, Phase
 from engine.protocol.commands import StopMode
 from tui.dialogs.quit import Leave, QuitModal, StoppingModal
-from tui.state.run_session import EngineLink
+from tui.state.run_session import RunSession
 from tui.text.run_states import STATES
 from tui.text.sanitize import visible
 from tui.text.stop import phase_words, survived_lines
@@ -17,14 +17,14 @@ from tui.text.translation import _
 ASKED_IN = ("starting", "loading", "preparing", "training", "saving", "exporting")
 
 
-def run_to_ask_about(link: EngineLink) -> bool:
+def run_to_ask_about(session: RunSession) -> bool:
     """Whether the attached run is at work on something that leaving raises a question about."""
-    return link.folder is not None and not link.warm and link.state.stage in ASKED_IN and link.alive
+    return session.folder is not None and not session.warm and session.state.stage in ASKED_IN and session.alive
 
 
-async def may_leave(app: App[None], link: EngineLink) -> str | None:
+async def may_leave(app: App[None], session: RunSession) -> str | None:
     """Ask, and do as told. Returns what to say when Loris has ended, such as what is left of a run; None: stay."""
-    folder, spec, state = link.folder, link.spec, link.state
+    folder, spec, state = session.folder, session.spec, session.state
     if folder is None:
         return ""
     title = visible((spec.name if spec else "") or folder.name)
@@ -46,6 +46,6 @@ async def may_leave(app: App[None], link: EngineLink) -> str | None:
         phases.append(phase)
         shown.set_text(phase_words(phase, GRACE_SECONDS[mode]))
 
-    survived = await link.backend.stop(folder, mode, tell)
+    survived = await session.backend.stop(folder, mode, tell)
     ended = _("{run} was ended by force.") if "force" in phases else _("{run} has stopped.")
     return "\n".join((ended.format(run=title), *survived_lines(survived)))

@@ -45,7 +45,7 @@ START_SECONDS = 30.0
 
 
 class LiveScreen(LiveActions):
-    """Follows the attached run. Everything shown is read from the link's state; nothing is kept here."""
+    """Follows the attached run. Everything shown is read from the session's state; nothing is kept here."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     CSS = """
@@ -141,9 +141,9 @@ class LiveScreen(LiveActions):
             self._look_at_hardware()
 
     def _milestones(self) -> tuple[object, ...]:
-        state = self.loris.link.state
+        state = self.loris.session.state
         return (
-            self.loris.link.folder, self._gone, self._frozen, self._checkpoint, state.started, state.stage,
+            self.loris.session.folder, self._gone, self._frozen, self._checkpoint, state.started, state.stage,
             state.model, state.adapter, state.dataset, state.training, state.finished, state.failed,
             state.checkpoint, len(state.notices), len(state.answers), len(state.exports),
         )  # fmt: skip
@@ -151,8 +151,8 @@ class LiveScreen(LiveActions):
     def _look_for_engine(self) -> None:
         """Count the seconds without an engine. Its last words may still be unread when it lets go of the lock,
         and a process that was just started has yet to take it."""
-        link = self.loris.link
-        if link.folder is None or link.alive or link.state.ended or link.being_served:
+        session = self.loris.session
+        if session.folder is None or session.alive or session.state.ended or session.being_served:
             self._seconds_without = 0.0
         else:
             self._seconds_without += TICK_SECONDS
@@ -160,25 +160,24 @@ class LiveScreen(LiveActions):
 
     def _look_at_process(self) -> None:
         """Whether it is held up, and what there is to go on from once training is over, engine or no engine."""
-        link, state = self.loris.link, self.loris.link.state
-        self._frozen = link.folder is not None and link.alive and link.backend.is_frozen(link.folder)
-        over = not link.alive or state.ended or state.failed or stopped_early(state)
-        self._checkpoint = link.backend.checkpoint(link.folder) if link.folder and over else None
+        session, state = self.loris.session, self.loris.session.state
+        self._frozen = session.folder is not None and session.alive and session.backend.is_frozen(session.folder)
+        over = not session.alive or state.ended or state.failed or stopped_early(state)
+        self._checkpoint = session.backend.checkpoint(session.folder) if session.folder and over else None
 
     @property
     def _gone(self) -> bool:
         """Whether the engine is gone without having said so."""
-        patience = LAST_WORDS_SECONDS if self.loris.link.state.started else START_SECONDS
+        patience = LAST_WORDS_SECONDS if self.loris.session.state.started else START_SECONDS
         return self._seconds_without >= patience
 
     def _show_all(self) -> None:
         self._look_at_process()
-        link, state = self.loris.link, self.loris.link.state
+        session, state = self.loris.session, self.loris.session.state
         was = self._marks
         self._marks = self._milestones()
-        title = link.spec.name if link.spec and link.spec.name else link.folder.name if link.folder else ""
-        model = link.spec.model.model_name if link.spec else ""
-        self.query_one(TopBar).show(" · ".join(filter(None, (title, model))))
+        model = session.spec.model.model_name if session.spec else ""
+        self.query_one(TopBar).show(" · ".join(filter(None, (session.title, model))))
         self._show_progress()
         self._show_plot()
         self._show_texts()
@@ -194,7 +193,7 @@ class LiveScreen(LiveActions):
 
     def _tell_notices(self, first: bool) -> None:
         """Count the notices at their pane, and tell those that come while one looks."""
-        notices = self.loris.link.state.notices
+        notices = self.loris.session.state.notices
         title = f"{list(PANES).index('notices') + 1} {_(PANES['notices'])}"
         self.query_one("#notices", Tab).label = f"{title} ({len(notices)})" if notices else title
         if not first:
@@ -204,21 +203,21 @@ class LiveScreen(LiveActions):
         self._notices_told = len(notices)
 
     def _show_progress(self) -> None:
-        link = self.loris.link
+        session = self.loris.session
         self.query_one(StatusLine).progress = progress_of(
-            link.state, not self._gone, self.clock(), link.doing, self._frozen
+            session.state, not self._gone, self.clock(), session.doing, self._frozen
         )
 
     def _show_texts(self) -> None:
         """The log and the run's numbers: whole blocks that move with every step."""
-        link, state = self.loris.link, self.loris.link.state
-        self.query_one(LogTail).show(link.log, link.log_total)
-        parts = facts.run_parts(state, link.folder)
+        session, state = self.loris.session, self.loris.session.state
+        self.query_one(LogTail).show(session.log, session.log_total)
+        parts = facts.run_parts(state, session.folder)
         for pane in ("#pane-run", "#side-run"):
             self.query_one(pane, facts.FactsPane).show(parts)
 
     def _show_plot(self) -> None:
-        state = self.loris.link.state
+        state = self.loris.session.state
         total = state.training.total_steps if state.training else 0
         self.query_one(LossPlot).show(state.loss, state.eval_loss, total, done=state.finished is not None)
 
@@ -226,7 +225,7 @@ class LiveScreen(LiveActions):
     async def _look_at_hardware(self) -> None:
         """In a thread: a driver can take its time, and the keys must not wait for it."""
         hardware = await asyncio.to_thread(self._monitor.read)
-        step = self.loris.link.state.step
+        step = self.loris.session.state.step
         for pane in self.query(HardwarePane):  # none, once the screen was left meanwhile
             pane.peak_bytes = step.peak_reserved_bytes if step else 0
             pane.hardware = hardware
@@ -234,10 +233,10 @@ class LiveScreen(LiveActions):
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        state, alive = self.loris.link.state, not self._gone
+        state, alive = self.loris.session.state, not self._gone
         match action:
             case "stop":
-                return alive and (state.stage in ASKED_IN or self._frozen) and self.loris.link.folder is not None
+                return alive and (state.stage in ASKED_IN or self._frozen) and self.loris.session.folder is not None
             case "resume" | "resume_with":
                 return self._resumable
             case "chat" | "save":
@@ -265,7 +264,7 @@ class LiveScreen(LiveActions):
         self.loris.go("samples")
 
     def action_home(self) -> None:
-        if self.loris.link.alive:
+        if self.loris.session.alive:
             self.notify(_("The engine goes on. Come back to it from the list of runs."))
         self.loris.go("home")
 

@@ -29,7 +29,7 @@ from tui.text.amounts import size
 from tui.text.errors import with_hint
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
-from tui.widgets.editors import ChoiceEditor, Chosen, Edited, LineEditor, SwitchEditor
+from tui.widgets.editors import ChoiceEditor, ChoicesWanted, Edited, LineEditor, SwitchEditor
 from tui.widgets.export_choice import TITLES
 from tui.widgets.text_block import TextBlock
 from tui.widgets.top_bar import TopBar
@@ -76,7 +76,7 @@ class PushScreen(LorisScreen):
 
     def compose(self) -> ComposeResult:
         names = tuple(self._saved)
-        run = self.loris.link.folder.name if self.loris.link.folder else ""
+        run = self.loris.session.folder.name if self.loris.session.folder else ""
         yield TopBar()
         with Form(id="form", can_focus=False):  # up and down go from field to field
             with Horizontal(classes="row"):
@@ -130,9 +130,11 @@ class PushScreen(LorisScreen):
 
     def _show(self) -> None:
         """What the engine last told of a push."""
-        link = self.loris.link
-        self.query_one(TopBar).show(" · ".join(filter(None, (_("Push"), link.folder.name if link.folder else ""))))
-        state = link.state
+        session = self.loris.session
+        self.query_one(TopBar).show(
+            " · ".join(filter(None, (_("Push"), session.folder.name if session.folder else "")))
+        )
+        state = session.state
         if self._said:
             return
         if state.pushing:
@@ -151,7 +153,7 @@ class PushScreen(LorisScreen):
 
     @property
     def _saved(self) -> dict[str, Exported]:
-        return saved_by_name(self.loris.link.state.exports)
+        return saved_by_name(self.loris.session.state.exports)
 
     @property
     def _chosen(self) -> Exported | None:
@@ -167,22 +169,22 @@ class PushScreen(LorisScreen):
         if sender in ("what", "repo"):
             self._draft()
 
-    def on_chosen(self, event: Chosen) -> None:
+    def on_choices_wanted(self, event: ChoicesWanted) -> None:
         self.action_push()
 
     def _draft(self) -> None:
         """Write the card anew, unless the user has changed it."""
-        link, chosen = self.loris.link, self._chosen
+        session, chosen = self.loris.session, self._chosen
         card = self.query_one("#card", TextBlock)
-        if link.folder is None or chosen is None or card.text != self._drafted:
+        if session.folder is None or chosen is None or card.text != self._drafted:
             return
         repo = self.query_one("#repo", LineEditor).value.strip()
-        self._drafted = draft_card(link.folder, chosen.kind, repo, self._license, _)
+        self._drafted = draft_card(session.folder, chosen.kind, repo, self._license, _)
         card.text = self._drafted
 
     @work(group="license")
     async def _find_license(self) -> None:
-        spec = self.loris.link.spec
+        spec = self.loris.session.spec
         if spec is None:
             return
         try:
@@ -224,20 +226,20 @@ class PushScreen(LorisScreen):
         self.action_push()
 
     def action_push(self) -> None:
-        if self._pushing is not None or self.loris.link.state.pushing:
+        if self._pushing is not None or self.loris.session.state.pushing:
             self.notify(_("A push goes on already."))
             return
         self._pushing = self._push()
 
     @work(group="push")
     async def _push(self) -> None:
-        chosen, link = self._chosen, self.loris.link
+        chosen, session = self._chosen, self.loris.session
         repo = self.query_one("#repo", LineEditor).value.strip()
         try:
             if chosen is None or not repo:
                 self.query_one("#repo").focus()
                 return
-            await until_it_answers(link, lambda words: self._tell("… " + words, "", own=True))
+            await until_it_answers(session, lambda words: self._tell("… " + words, "", own=True))
             command = Push(
                 id=0,
                 kind=chosen.kind,
@@ -249,7 +251,7 @@ class PushScreen(LorisScreen):
                 replace=self.query_one("#replace", SwitchEditor).value is True,
             )
             self._tell("… " + _(STEPS["checking"]), "", own=True)
-            async with aclosing(link.ask(command)) as replies:
+            async with aclosing(session.ask(command)) as replies:
                 async for reply in replies:
                     if isinstance(reply, Refused) and self.is_here:
                         self._refused(reply)
@@ -261,7 +263,7 @@ class PushScreen(LorisScreen):
             self._pushing = None
 
     def _refused(self, reply: Refused) -> None:
-        if not self.loris.link.state.push_failed:
+        if not self.loris.session.state.push_failed:
             self._tell("✗ " + render(reply.message), "-wrong", own=True)
         field = {"repo_id": "#repo", "token": "#token"}.get(reply.field)
         if field:
@@ -270,7 +272,7 @@ class PushScreen(LorisScreen):
     @work(group="cancel")
     async def action_cancel(self) -> None:
         try:
-            async with aclosing(self.loris.link.ask(CancelPush(id=0))) as replies:
+            async with aclosing(self.loris.session.ask(CancelPush(id=0))) as replies:
                 async for reply in replies:
                     if isinstance(reply, Refused):
                         self.notify(visible(render(reply.message)), markup=False)
@@ -278,7 +280,7 @@ class PushScreen(LorisScreen):
             self.notify(visible(render(error.message)), markup=False)
 
     def action_back(self) -> None:
-        if self.loris.link.state.pushing:
+        if self.loris.session.state.pushing:
             self.notify(_("The push goes on; this screen tells when it is done."))
         self.loris.go("save")
 

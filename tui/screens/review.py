@@ -17,7 +17,7 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_files import PATH_FIELDS
 from engine.messages.message import Message
 from engine.preflight.check import check_inputs
-from engine.protocol.data_report import Problem
+from engine.protocol.data_report import DataProblem
 from engine.runs.run_list import list_runs
 from tui.dialogs.run import AskModal
 from tui.screens.base import PaletteEntry
@@ -84,7 +84,7 @@ class ReviewScreen(WizardScreen):
     _starting = False
     _rows = 0
     _others: Sequence[str] = ()
-    _stops: tuple[Problem, ...] = ()
+    _stops: tuple[DataProblem, ...] = ()
 
     def form(self) -> Iterable[Widget]:
         yield LiteralText(id="summary")
@@ -222,7 +222,7 @@ def _error_line(path: str, words: str) -> Content:
     return Content.assemble((f"{_(step)} · {_(_title(path))}", "bold"), "  ", (visible(words), "$text-error"))
 
 
-def _stop_line(stop: Problem) -> Content:
+def _stop_line(stop: DataProblem) -> Content:
     return Content.assemble((_("Proof of the data"), "bold"), "  ", (visible(render(stop.message)), "$text-error"))
 
 

@@ -17,13 +17,13 @@ from engine.runs.disk_usage import prunable, prune, size_of
 from engine.runs.labels import read_label, write_label
 from engine.runs.run_list import RunSummary, discard
 from tui.dialogs.line import LineDialog
-from tui.dialogs.menu import Item, MenuDialog
+from tui.dialogs.menu import MenuDialog, MenuItem
 from tui.dialogs.resume import ResumeDialog
 from tui.dialogs.run import AskModal
 from tui.screens.base import LorisScreen
 from tui.state.draft import Draft
 from tui.text.amounts import size
-from tui.text.resume import going_on_words
+from tui.text.resume import resume_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
@@ -57,7 +57,9 @@ class RunActions(LorisScreen):
         if run is None:
             return
         items = [
-            Item(name, key, _(title), _(about)) for name, key, title, about in ACTIONS if self._offered(name, run)
+            MenuItem(name, key, _(title), _(about))
+            for name, key, title, about in ACTIONS
+            if self._offered(name, run)
         ]
         chosen = await self.app.push_screen_wait(MenuDialog(visible(run.title), items))
         if chosen:
@@ -111,7 +113,7 @@ class RunActions(LorisScreen):
     def resume_run(self, run: RunSummary, changes: tuple[Change, ...] = ()) -> None:
         """Go on with a run and show it."""
         if spec := self.spec_of(run):
-            self.notify(going_on_words(run.checkpoint))
+            self.notify(resume_words(run.checkpoint))
             self.loris.open_run(run.folder, spec, changes)
 
     async def ask_and_resume(self, run: RunSummary) -> None:

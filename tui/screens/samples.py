@@ -72,10 +72,9 @@ class SamplesScreen(LorisScreen):
         self._show()
 
     def _show(self) -> None:
-        link = self.loris.link
-        title = link.spec.name if link.spec and link.spec.name else link.folder.name if link.folder else ""
-        self.query_one(TopBar).show(" · ".join(filter(None, (_("Prompts"), title))))
-        found = Samples.of(link.state)
+        session = self.loris.session
+        self.query_one(TopBar).show(" · ".join(filter(None, (_("Prompts"), session.title))))
+        found = Samples.of(session.state)
         if self._shown and found == self._samples:
             return
         self._samples, self._shown = found, True
@@ -84,7 +83,7 @@ class SamplesScreen(LorisScreen):
         table.clear(columns=True)
         table.add_column(_("prompt"), width=PROMPT_CELLS)
         for column in found.columns:
-            table.add_column(Text(column.title(link.state)), width=CELLS)
+            table.add_column(Text(column.title(session.state)), width=CELLS)
         for prompt in found.prompts:
             answers = [found.cells.get((prompt, column)) for column in found.columns]
             table.add_row(
@@ -118,13 +117,13 @@ class SamplesScreen(LorisScreen):
         elif column is None:
             whole = Content(visible(prompt))
         else:
-            title = f"» {visible(prompt)}  {column.title(self.loris.link.state)}\n"
+            title = f"» {visible(prompt)}  {column.title(self.loris.session.state)}\n"
             whole = Content.assemble((title, "bold"), self._words())
         self.query_one("#whole Static", Static).update(whole)
         self.query_one("#state", Static).update(self._state_words(column))
 
     def _state_words(self, column: Column | None) -> str:
-        folder = self.loris.link.folder
+        folder = self.loris.session.folder
         if column is None or folder is None:
             return _("← → go from checkpoint to checkpoint.")
         if column.step is None:
@@ -146,25 +145,25 @@ class SamplesScreen(LorisScreen):
 
     def action_chat(self) -> None:
         """The base and the end are what the chat has anyway; a checkpoint answers beside the end."""
-        link, (_prompt, column) = self.loris.link, self._at
-        if column is None or link.folder is None:
+        session, (_prompt, column) = self.loris.session, self._at
+        if column is None or session.folder is None:
             return
         if column.step is None:
             self.loris.go("chat")
             return
-        path = checkpoint_at(link.folder, column.step)
+        path = checkpoint_at(session.folder, column.step)
         if path is None:
             self.notify(self._state_words(column))
-        elif not link.state.trained:
+        elif not session.state.trained:
             self.notify(_("Wait until training is over: then the checkpoints can be asked."))
         else:
-            link.other = str(path)
+            session.other = str(path)
             self.loris.go("chat", "other")
 
     @work(exclusive=True, group="save")
     async def action_save(self) -> None:
-        link, (_prompt, column) = self.loris.link, self._at
-        if column is None or column.step is None or link.folder is None:
+        session, (_prompt, column) = self.loris.session, self._at
+        if column is None or column.step is None or session.folder is None:
             if column is not None and column.adapter:
                 self.loris.go("save")
             return
@@ -173,7 +172,7 @@ class SamplesScreen(LorisScreen):
         if typed is None:
             return
         try:
-            target = await asyncio.to_thread(take, link.folder, column.step, typed)
+            target = await asyncio.to_thread(take, session.folder, column.step, typed)
         except ClientError as error:
             self.notify(visible(render(error.message)), severity="error", markup=False)
             return

@@ -16,7 +16,7 @@ from textual.worker import Worker
 
 from engine.client.errors import ClientError
 from engine.config.quantizations import QUANTIZATIONS
-from engine.protocol.commands import CancelExport, Done, Export, Progress, Refused
+from engine.protocol.commands import CancelExport, Done, Export, ExportProgress, Refused
 from engine.protocol.events import Exported, ExportKind
 from tui.screens.base import LorisScreen
 from tui.screens.llama_pane import LlamaPane
@@ -28,7 +28,7 @@ from tui.text.amounts import duration, size
 from tui.text.export import Plan, needed, plan, plan_words, progress_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
-from tui.widgets.editors import Chosen, Edited, LineEditor, SeveralEditor, SwitchEditor
+from tui.widgets.editors import ChoicesWanted, Edited, LineEditor, SeveralEditor, SwitchEditor
 from tui.widgets.export_choice import TITLES, ExportChoice, field_after
 from tui.widgets.top_bar import TopBar
 
@@ -125,24 +125,30 @@ class SaveScreen(LorisScreen):
         self._show()
 
     def _show(self) -> None:
-        link = self.loris.link
-        name = link.spec.name if link.spec and link.spec.name else link.folder.name if link.folder else ""
-        self.query_one(TopBar).show(" · ".join(filter(None, (_("Save"), name))))
+        session = self.loris.session
+        name = (
+            session.spec.name
+            if session.spec and session.spec.name
+            else session.folder.name
+            if session.folder
+            else ""
+        )
+        self.query_one(TopBar).show(" · ".join(filter(None, (_("Save"), session.title))))
         for choice in self.query(ExportChoice):
             choice.chosen = choice.kind == self._kind
-            count = needed(choice.kind, link.state, self._quantizations)
+            count = needed(choice.kind, session.state, self._quantizations)
             choice.size_words = _("about {size}").format(size=size(count)) if count else ""
         self.query_one("#gguf").set_class(self._kind == "gguf", "-shown")
         several = self.query_one("#quantizations", SeveralEditor)
         name = several.choices[several.at]
         self.query_one("#quantization-use", Static).update(f"{name}: {_(QUANTIZATIONS[name].use)}")
-        lines = [saved_words(export) for export in link.state.exports]
+        lines = [saved_words(export) for export in session.state.exports]
         saved = "\n".join([_("Saved so far"), *lines]) if lines else _("Nothing is saved yet.")
         self.query_one("#saved", Static).update(saved)
 
     # What would be done
 
-    def on_export_choice_chosen(self, event: ExportChoice.Chosen) -> None:
+    def on_export_choice_export_chosen(self, event: ExportChoice.ExportChosen) -> None:
         self._choose(event.kind)
 
     def _choose(self, kind: ExportKind) -> None:
@@ -170,7 +176,7 @@ class SaveScreen(LorisScreen):
         self._show()
         self._look()
 
-    def on_chosen(self, event: Chosen) -> None:
+    def on_choices_wanted(self, event: ChoicesWanted) -> None:
         self.action_save()
 
     def on_descendant_focus(self) -> None:
@@ -183,15 +189,17 @@ class SaveScreen(LorisScreen):
         await self._make_plan()
 
     async def _make_plan(self) -> Plan | None:
-        link = self.loris.link
-        if link.folder is None:
+        session = self.loris.session
+        if session.folder is None:
             return None
         typed = self.query_one("#folder", LineEditor).value
         pane = self.query_one(LlamaPane)
         replace = self.query_one("#replace", SwitchEditor).value is True
         kind, chosen = self._kind, self._quantizations if self._kind == "gguf" else ()
         llama = await pane.look() if kind == "gguf" else None
-        found = await asyncio.to_thread(plan, kind, typed, link.folder, link.state, chosen, pane.folder, replace)
+        found = await asyncio.to_thread(
+            plan, kind, typed, session.folder, session.state, chosen, pane.folder, replace
+        )
         self._plan = found
         target = self.query_one("#target", Static)
         target.set_class(found.error is not None, "-wrong")
@@ -225,7 +233,7 @@ class SaveScreen(LorisScreen):
                 self.query_one(fields.get(found.field, "#folder") if found else "#folder").focus()
                 return
             self._say(_("Looking for the engine…"))
-            await until_it_answers(self.loris.link, lambda words: self._say(words))
+            await until_it_answers(self.loris.session, lambda words: self._say(words))
             self._sent = True
             self._say(_("Saving: {what}").format(what=_(TITLES[kind])))
             command = Export(
@@ -237,13 +245,13 @@ class SaveScreen(LorisScreen):
                 ollama=self.query_one("#ollama", LineEditor).value.strip() if kind == "gguf" else "",
                 replace=self.query_one("#replace", SwitchEditor).value is True,
             )
-            async with aclosing(self.loris.link.ask(command)) as replies:
+            async with aclosing(self.loris.session.ask(command)) as replies:
                 async for reply in replies:
                     match reply:
-                        case Progress():
+                        case ExportProgress():
                             self._say(progress_words(reply))
                         case Done(path=path):
-                            await self.loris.link.catch_up()  # the push screen offers what is said to be saved
+                            await self.loris.session.catch_up()  # the push screen offers what is said to be saved
                             words = [_("Saved at {path}").format(path=path)]
                             words += [render(reply.note)] if reply.note else []
                             self._end("\n".join(words), "-done")
@@ -302,7 +310,7 @@ class SaveScreen(LorisScreen):
             self._saving.cancel()
         else:
             try:
-                async with aclosing(self.loris.link.ask(CancelExport(id=0))) as replies:
+                async with aclosing(self.loris.session.ask(CancelExport(id=0))) as replies:
                     async for reply in replies:
                         if isinstance(reply, Refused):
                             self.notify(visible(render(reply.message)), markup=False)
@@ -310,7 +318,7 @@ class SaveScreen(LorisScreen):
                 self.notify(visible(render(error.message)), markup=False)
 
     def action_push(self) -> None:
-        if self.loris.link.state.exports:
+        if self.loris.session.state.exports:
             self.loris.go("push")
         else:
             self.notify(_("There is nothing to push yet."))

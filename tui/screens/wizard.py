@@ -22,12 +22,12 @@ from tui.dialogs.help import HelpDialog
 from tui.screens.base import LorisScreen, PaletteEntry
 from tui.screens.messages import RunChanged
 from tui.screens.save_preset import save_dialog
-from tui.state.run_session import EngineLink
+from tui.state.run_session import RunSession
 from tui.text.translation import N_, _, render
 from tui.widgets.field import Field, field_id
 from tui.widgets.fold import Fold
 from tui.widgets.help_pane import HelpLines, HelpPane, help_content
-from tui.widgets.steps import Step, StepLine, Steps
+from tui.widgets.steps import StepLine, Steps, WizardStep
 from tui.widgets.top_bar import TopBar
 
 STEPS = {
@@ -219,10 +219,10 @@ class WizardScreen(LorisScreen):
         blamed.update(found)
         self.check()
 
-    def _steps(self, errors: dict[str, Message]) -> list[Step]:
+    def _steps(self, errors: dict[str, Message]) -> list[WizardStep]:
         wrong = [step_of(path) for path in errors]
         return [
-            Step(name, title, f"F{number}", name == self.STEP, wrong.count(name))
+            WizardStep(name, title, f"F{number}", name == self.STEP, wrong.count(name))
             for number, (name, title) in enumerate(STEPS.items(), FIRST_STEP_KEY)
         ]
 
@@ -233,7 +233,7 @@ class WizardScreen(LorisScreen):
         where = draft.preset.name or _("from scratch")
         if draft.touched:
             where = _("{preset} (changed)").format(preset=where)
-        words, tone = engine_words(self.loris.link, draft.model())
+        words, tone = engine_words(self.loris.session, draft.model())
         self.query_one(TopBar).show(where, words, tone)
 
     def on_run_changed(self, event: RunChanged) -> None:
@@ -323,14 +323,14 @@ class WizardScreen(LorisScreen):
         yield _("preset: save"), _("Keep these settings under a name"), save
 
 
-def engine_words(link: EngineLink, wanted: ModelSpec | None) -> tuple[str, str]:
+def engine_words(session: RunSession, wanted: ModelSpec | None) -> tuple[str, str]:
     """(words, tone) with the tone "", "ready" or "failed"; no words without an early engine."""
-    if not link.warm:
+    if not session.warm:
         return "", ""
-    if link.warm_model != wanted:
+    if session.warm_model != wanted:
         return _("engine: has another model"), ""
-    if link.state.failed:
-        return _("engine: failed: {why}").format(why=render(link.state.failed.message)), "failed"
-    if link.state.ended or link.lost:
+    if session.state.failed:
+        return _("engine: failed: {why}").format(why=render(session.state.failed.message)), "failed"
+    if session.state.ended or session.lost:
         return _("engine: ended by itself"), "failed"
-    return _(ENGINE_STAGES.get(link.state.stage, "")), "ready" if link.state.stage == "ready" else ""
+    return _(ENGINE_STAGES.get(session.state.stage, "")), "ready" if session.state.stage == "ready" else ""

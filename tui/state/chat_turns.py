@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.protocol.commands import ChatMessage, Done
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import RunSummary, list_runs
-from tui.state.run_session import Answer, EngineLink, Turn
+from tui.state.run_session import Answer, RunSession, Turn
 from tui.text.amounts import rate
 from tui.text.translation import _
 
@@ -30,9 +30,9 @@ class Speaker:
 BASE, ADAPTER = Speaker(False), Speaker(True)
 
 
-def can_adapt(link: EngineLink) -> bool:
+def can_adapt(session: RunSession) -> bool:
     """Whether something trained can answer: this run's adapter, or one that the model came with."""
-    return link.state.trained or bool(link.state.model and link.state.model.has_adapter)
+    return session.state.trained or bool(session.state.model and session.state.model.has_adapter)
 
 
 def ways(other: str) -> list[tuple[Speaker, ...]]:

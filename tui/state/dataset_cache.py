@@ -10,7 +10,7 @@ from engine.config.run_spec import DatasetSpec
 from engine.config.sources import parse_split
 from engine.dataset.detection import detect
 from engine.dataset.peek import Peek, peek
-from engine.hub.search import DatasetPage, HubError, Rows, describe_dataset, first_rows
+from engine.hub.search import DatasetPage, HubError, HubRows, describe_dataset, first_rows
 from engine.messages.message import Message
 
 ROWS = 20
@@ -71,7 +71,7 @@ def _hub_page(path: str, revision: str) -> DatasetPage:
 
 
 @lru_cache(maxsize=8)
-def _hub_rows(path: str, name: str, revision: str, split: str) -> Rows:
+def _hub_rows(path: str, name: str, revision: str, split: str) -> HubRows:
     return first_rows(_hub_page(path, revision), name, split, ROWS)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui.state.run_session import EngineLink
+from tui.state.run_session import RunSession
 
 
 class EndBell:
@@ -12,12 +12,12 @@ class EndBell:
         self._engine: object = None  # the one that is watched
         self._over = True
 
-    def rings(self, link: EngineLink) -> bool:
+    def rings(self, session: RunSession) -> bool:
         """Whether training has ended since the last call, well or not. What was over when one came is no news."""
-        state = link.state
+        state = session.state
         engine, over = (
-            (link.folder, state.started),
-            bool(state.finished or state.failed or state.ended or link.lost),
+            (session.folder, state.started),
+            bool(state.finished or state.failed or state.ended or session.lost),
         )
         news = engine == self._engine and over and not self._over
         self._engine, self._over = engine, over

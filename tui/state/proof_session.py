@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from engine.config.run_spec import RunSpec
-from engine.protocol.data_report import AnyProof, DataReport, Problem, ProofFailed, ProofProgress, ProvenRow
+from engine.protocol.data_report import AnyProof, DataProblem, DataReport, ProofFailed, ProofProgress, ProvenRow
 
 TELL_SECONDS = 0.2  # between two looks at the progress: each crosses the line
 
@@ -28,7 +28,7 @@ def real_prover() -> Prover:
     return ProofWorker()
 
 
-class Proofs:
+class ProofSession:
     """`report` or `failed` is what came out last, of the settings that `is_of` compares with."""
 
     def __init__(self, prover: Prover | None = None) -> None:
@@ -49,7 +49,7 @@ class Proofs:
         """The last report, if it is of these settings."""
         return self.report if self.is_of(spec) else None
 
-    def stops_of(self, spec: RunSpec) -> tuple[Problem, ...]:
+    def stops_of(self, spec: RunSpec) -> tuple[DataProblem, ...]:
         """What keeps these settings from training, as far as it was looked at."""
         report = self.report_of(spec)
         return report.stops if report else ()

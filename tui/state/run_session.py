@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from engine.client.connection import Control
+from engine.client.connection import Connection
 from engine.client.errors import ClientError
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import Mode, launch, new_run
@@ -88,7 +88,7 @@ class Answer:
 
 
 class Backend(Protocol):
-    """What the link needs of the world; `RealBackend` in the product, a fake in tests of the screens."""
+    """What the session needs of the world; `RealBackend` in the product, a fake in tests of the screens."""
 
     def new_run(self, spec: RunSpec) -> RunFolder: ...
     def launch(self, folder: RunFolder, mode: Mode) -> None: ...
@@ -109,7 +109,7 @@ class RealBackend:
 
     def __init__(self) -> None:
         self._processes: dict[RunFolder, subprocess.Popen[bytes]] = {}
-        self._control: Control | None = None
+        self._control: Connection | None = None
         self._control_of: RunFolder | None = None
         self._connecting = asyncio.Lock()
 
@@ -133,7 +133,7 @@ class RealBackend:
         process = self._processes.pop(folder, None)
         if self.is_alive(folder) or (process and process.poll() is None):
             with suppress(ClientError, OSError):
-                async with Control.connect(folder, START_PATIENCE) as control:
+                async with Connection.connect(folder, START_PATIENCE) as control:
                     await control.ask(Shutdown(id=0))
         for _ in range(round(END_PATIENCE / 0.1)):
             if not self.is_alive(folder) and (process is None or process.poll() is not None):
@@ -175,7 +175,7 @@ class RealBackend:
     async def force(self, folder: RunFolder) -> Survived:
         return await asyncio.to_thread(lock_owner.end, folder)
 
-    async def _connected(self, folder: RunFolder) -> Control:
+    async def _connected(self, folder: RunFolder) -> Connection:
         """The one connection, to this run's engine. It stays open, so that the engine knows it is looked at."""
         async with self._connecting:
             control = self._control
@@ -183,12 +183,12 @@ class RealBackend:
                 if control is not None:
                     await control.close()
                     self._control = None
-                control = await Control.open(folder, CONNECT_PATIENCE)
+                control = await Connection.open(folder, CONNECT_PATIENCE)
                 self._control, self._control_of = control, folder
             return control
 
 
-class EngineLink:
+class RunSession:
     """The run on the screen: its folder, its state, the end of its log."""
 
     def __init__(self, backend: Backend) -> None:
@@ -261,6 +261,13 @@ class EngineLink:
         return self._waiting_for is not None
 
     @property
+    def title(self) -> str:
+        """What the run is called: by its spec, else by its folder; empty without a run."""
+        if self.spec and self.spec.name:
+            return self.spec.name
+        return self.folder.name if self.folder else ""
+
+    @property
     def lost(self) -> bool:
         """Whether the engine is gone without having said so: killed, or out of memory."""
         return self.state.started is not None and self.state.ended is None and not self.alive
@@ -320,7 +327,7 @@ class EngineLink:
     async def train(self, spec: RunSpec) -> AsyncGenerator[AnyReply, None]:
         """Train as `spec` says: in the engine that is warm for its model, else in a new one.
 
-        Once this returns, the link looks at the run; iterate over the replies to learn of a refusal. An engine
+        Once this returns, the session looks at the run; iterate over the replies to learn of a refusal. An engine
         that is still loading keeps the request, and trains even if this terminal is gone by then. Raises
         `SpecError`, `ClientError` or OSError.
         """

@@ -10,7 +10,7 @@ from engine.client.follow import Follower, LogFollower
 from engine.config.change import Change
 from engine.protocol.events import AnyEvent
 from engine.protocol.state import RunState
-from engine.runs.exit_cause import lost, way_on
+from engine.runs.exit_cause import exit_cause_of, way_on
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import RunSummary, RunWord, summarise
 from tui.state.settings import load_settings
@@ -144,7 +144,7 @@ def cost_words(seconds: float) -> str:
 def _exit_code(run: RunSummary, state: RunState) -> int | None:
     if state.ended:
         return state.ended.exit_code
-    why = lost(state, run.checkpoint)
+    why = exit_cause_of(state, run.checkpoint)
     return why.exit_code if why else None
 
 
@@ -161,12 +161,17 @@ def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureRepo
             code="adapter_broken", message=_("The adapter is not what was saved: the disk may have a fault."),
             hint=render(way_on(run.checkpoint)), stage=state.stage, log=log_tail(folder),
         )  # fmt: skip
-    if run.state == "interrupted" and (why := lost(state, run.checkpoint)):
+    if run.state == "interrupted" and (why := exit_cause_of(state, run.checkpoint)):
         return FailureReport(
             code=why.code, message=render(why.message), hint=render(why.hint), stage=state.stage,
             exit_code=why.exit_code, log=log_tail(folder),
         )  # fmt: skip
-    if run.trained and not run.alive and state.stage == "exporting" and (why := lost(state, run.checkpoint)):
+    if (
+        run.trained
+        and not run.alive
+        and state.stage == "exporting"
+        and (why := exit_cause_of(state, run.checkpoint))
+    ):
         hint = _("The adapter is saved and whole; what was being saved beside it is not. Save it again: {command}")
         return FailureReport(
             code=why.code, message=render(why.message), hint=hint.format(command=f"loris export {run.name}"),

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from engine.messages.message import N_, Message, say
-from tui.state.run_session import EngineLink
+from tui.state.run_session import RunSession
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
@@ -25,37 +25,37 @@ class NotServing(Exception):
         super().__init__(str(message))
 
 
-async def until_it_answers(link: EngineLink, tell: Callable[[str], None]) -> None:
+async def until_it_answers(session: RunSession, tell: Callable[[str], None]) -> None:
     """Return when the engine takes requests, or refuses them in its own words. Raises `NotServing`.
 
     `tell` is given what is waited for, in words, as often as that changes.
     """
     launched, told = False, ""
     while True:
-        state = link.state
-        if link.folder is None:
+        state = session.state
+        if session.folder is None:
             raise NotServing(say("No run is open."))
-        if link.being_served:
+        if session.being_served:
             launched = True  # by this call, or by one that was given up
-        elif link.alive:
+        elif session.alive:
             if not state.ended and not state.failed and state.stage not in WAITING:
                 return
         elif launched:
-            failed = say("The engine did not start. Its log says why: {path}", path=str(link.folder.log))
+            failed = say("The engine did not start. Its log says why: {path}", path=str(session.folder.log))
             raise NotServing(state.failed.message if state.failed else failed)
         elif state.trained:
             try:
-                link.serve()
+                session.serve()
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise NotServing(say("The engine could not be started: {reason}", reason=reason)) from error
         elif state.failed:
             raise NotServing(state.failed.message)
-        elif state.started or not link.warm:
+        elif state.started or not session.warm:
             raise NotServing(say("No engine is running, and this run has no adapter to load."))
-        words = _(WAITING["starting"] if link.being_served else WAITING.get(state.stage, WAITING["starting"]))
-        if state.stage in ("starting", "loading") and link.doing:
-            words += " · " + link.doing
+        words = _(WAITING["starting"] if session.being_served else WAITING.get(state.stage, WAITING["starting"]))
+        if state.stage in ("starting", "loading") and session.doing:
+            words += " · " + session.doing
         if words != told:
             told = words
             tell(words)

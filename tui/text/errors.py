@@ -12,7 +12,7 @@ from tui.text.sanitize import visible
 from tui.text.translation import render
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """A line on standard error."""
     print(text, file=sys.stderr)  # noqa: T201
 

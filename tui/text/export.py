@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.export.llama_cpp import LlamaCpp
 from engine.export.plan import Plan, needed, plan
-from engine.protocol.commands import Progress
+from engine.protocol.commands import ExportProgress
 from tui.text.amounts import size
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
@@ -41,7 +41,7 @@ def llama_words(found: LlamaCpp) -> str:
     return "✓ " + visible(words.strip())
 
 
-def progress_words(step: Progress) -> str:
+def progress_words(step: ExportProgress) -> str:
     """How far an export is, such as: quantising q4_k_m, 12 of 40 tensors (30%)."""
     words = _(STEPS.get(step.step, step.step)) + (f" {step.what}" if step.what else "")
     if step.total:

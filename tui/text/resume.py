@@ -5,7 +5,7 @@ from __future__ import annotations
 from tui.text.translation import _
 
 
-def going_on_words(step: int | None) -> str:
+def resume_words(step: int | None) -> str:
     """Said when a run is taken up again from the checkpoint of this step."""
     if step:
         return _("Going on from step {step} …").format(step=step)

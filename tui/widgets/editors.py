@@ -34,7 +34,7 @@ class Edited(Message):
         return self.sender
 
 
-class Chosen(Message):
+class ChoicesWanted(Message):
     """The user pressed Enter in an editor that can offer choices."""
 
     def __init__(self, sender: Widget) -> None:
@@ -72,7 +72,7 @@ class LineEditor(Input):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.post_message(Chosen(self))
+        self.post_message(ChoicesWanted(self))
 
     def put(self, value: str) -> None:
         """Show another value, as if it had been typed."""

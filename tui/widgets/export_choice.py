@@ -51,7 +51,7 @@ class ExportChoice(Widget, can_focus=True):
     ExportChoice:focus { background: $primary 20%; }
     """
 
-    class Chosen(Message):
+    class ExportChosen(Message):
         def __init__(self, kind: ExportKind) -> None:
             super().__init__()
             self.kind = kind
@@ -81,7 +81,7 @@ class ExportChoice(Widget, can_focus=True):
         return Content.assemble(title, "\n" + _(USES[self.kind])) if self.chosen else title
 
     def on_focus(self) -> None:
-        self.post_message(self.Chosen(self.kind))
+        self.post_message(self.ExportChosen(self.kind))
 
     def on_click(self, event: events.Click) -> None:
         self.focus()

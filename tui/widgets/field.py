@@ -20,7 +20,7 @@ from tui.text.translation import _
 from tui.text.values import shown
 from tui.widgets.editors import (
     ChoiceEditor,
-    Chosen,
+    ChoicesWanted,
     Edited,
     LineEditor,
     SeveralEditor,
@@ -168,7 +168,7 @@ class Field(Widget):
         self.told = event.value
         self.post_message(Field.Changed(self, event.value))
 
-    def on_chosen(self, event: Chosen) -> None:
+    def on_choices_wanted(self, event: ChoicesWanted) -> None:
         event.stop()
         self.post_message(Field.Asked(self))
 

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import OptionList
 
-from engine.protocol.data_report import Fix, Problem, ProofFailed
+from engine.protocol.data_report import DataProblem, Fix, ProofFailed
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 from tui.widgets.list_box import ListBox
@@ -19,7 +19,7 @@ VALUE_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
-class Item:
+class ProblemItem:
     """A line of the list: a problem, one of its fixes, or the field that is to blame."""
 
     content: Content
@@ -28,7 +28,7 @@ class Item:
     field: str = ""
 
 
-def items_of(problems: Sequence[Problem]) -> Iterator[Item]:
+def items_of(problems: Sequence[DataProblem]) -> Iterator[ProblemItem]:
     """The lines for these problems, fixes numbered through."""
     number = 0
     for problem in problems:
@@ -38,22 +38,24 @@ def items_of(problems: Sequence[Problem]) -> Iterator[Item]:
         if problem.row:
             value = " ".join(visible(problem.value).split())[:VALUE_CHARACTERS]
             words.append((" " + _("(row {row}: {value})").format(row=problem.row, value=value), "$text-muted"))
-        yield Item(Content.assemble(*words), problem.row)
+        yield ProblemItem(Content.assemble(*words), problem.row)
         for fix in problem.fixes:
             number += 1
             key = f"{number}" if number <= MOST_FIXES else " "
-            yield Item(Content.assemble((f"  {key} ", "bold $text-accent"), visible(render(fix.label))), fix=fix)
+            yield ProblemItem(
+                Content.assemble((f"  {key} ", "bold $text-accent"), visible(render(fix.label))), fix=fix
+            )
         if stop and not problem.fixes and problem.field:
-            yield Item(Content.assemble(("  ↵ ", "bold"), _("Go to the setting")), field=problem.field)
+            yield ProblemItem(Content.assemble(("  ↵ ", "bold"), _("Go to the setting")), field=problem.field)
 
 
-def items_of_failure(failed: ProofFailed) -> Iterator[Item]:
+def items_of_failure(failed: ProofFailed) -> Iterator[ProblemItem]:
     words = [("✗ ", "bold $text-error"), (visible(render(failed.message)), "")]
     if failed.hint:
         words.append(("\n  " + visible(render(failed.hint)), ""))
-    yield Item(Content.assemble(*words))
+    yield ProblemItem(Content.assemble(*words))
     if failed.field:
-        yield Item(Content.assemble(("  ↵ ", "bold"), _("Go to the setting")), field=failed.field)
+        yield ProblemItem(Content.assemble(("  ↵ ", "bold"), _("Go to the setting")), field=failed.field)
 
 
 class ProblemList(ListBox):
@@ -65,19 +67,19 @@ class ProblemList(ListBox):
     """
 
     class Picked(Message):
-        def __init__(self, item: Item) -> None:
+        def __init__(self, item: ProblemItem) -> None:
             super().__init__()
             self.item = item
 
     def __init__(self) -> None:
         super().__init__(id="problems")
-        self.items: tuple[Item, ...] = ()
+        self.items: tuple[ProblemItem, ...] = ()
 
     @property
     def fixes(self) -> list[Fix]:
         return [item.fix for item in self.items if item.fix]
 
-    def show(self, items: Iterator[Item]) -> None:
+    def show(self, items: Iterator[ProblemItem]) -> None:
         self.items = tuple(items)
         self.set_class(bool(self.items), "-shown")
         self.can_focus = bool(self.items)

@@ -29,7 +29,7 @@ STAGE_WORDS = {
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """What the line shows; `now` is the wall clock in seconds since 1970."""
 
     words: str
@@ -40,7 +40,7 @@ class Progress:
     facts: tuple[str, ...] = ()
 
 
-def progress_of(state: RunState, alive: bool, now: float, doing: str = "", frozen: bool = False) -> Progress:
+def progress_of(state: RunState, alive: bool, now: float, doing: str = "", frozen: bool = False) -> RunProgress:
     """Reads a run's state for the line.
 
     `doing`: what the engine's log is at, such as a download. `frozen`: its process is held up by a signal.
@@ -54,7 +54,7 @@ def progress_of(state: RunState, alive: bool, now: float, doing: str = "", froze
     facts = _facts(state, alive, now)
     if doing and alive and state.stage in ("starting", "loading", "preparing"):
         facts.append(doing.strip())
-    return Progress(words, tone, step, total, left, tuple(facts))
+    return RunProgress(words, tone, step, total, left, tuple(facts))
 
 
 def _headline(state: RunState, alive: bool) -> tuple[str, str]:
@@ -112,7 +112,7 @@ class StatusLine(Widget):
     """
     BAR = 20
 
-    progress: reactive[Progress] = reactive(Progress(""))
+    progress: reactive[RunProgress] = reactive(RunProgress(""))
 
     def __init__(self, unicode: bool = True, id: str | None = None) -> None:
         super().__init__(id=id)

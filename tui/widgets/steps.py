@@ -14,7 +14,7 @@ from tui.text.translation import _
 
 
 @dataclass(frozen=True)
-class Step:
+class WizardStep:
     """`errors`: how many of its fields are wrong. `title` is marked with `N_`."""
 
     name: str
@@ -38,12 +38,12 @@ class StepLine(Static):
             super().__init__()
             self.name = name
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: WizardStep) -> None:
         super().__init__("", markup=False)
         self._step_name = step.name
         self.show(step)
 
-    def show(self, step: Step) -> None:
+    def show(self, step: WizardStep) -> None:
         mark = "✗" if step.errors else "✓"
         self.set_class(step.current, "-current")
         self.set_class(bool(step.errors), "-wrong")
@@ -63,7 +63,7 @@ class Steps(Widget):
     Steps.-column StepLine { width: 1fr; margin-bottom: 1; }
     """
 
-    def __init__(self, steps: list[Step], column: bool) -> None:
+    def __init__(self, steps: list[WizardStep], column: bool) -> None:
         super().__init__(classes="-column" if column else "")
         self._steps = steps
 
@@ -71,7 +71,7 @@ class Steps(Widget):
         for step in self._steps:
             yield StepLine(step)
 
-    def show(self, steps: list[Step]) -> None:
+    def show(self, steps: list[WizardStep]) -> None:
         """How the steps stand now."""
         if steps != self._steps:
             self._steps = steps

@@ -23,7 +23,7 @@ class TemplateChoice(Horizontal):
     TemplateChoice:focus-within Static { text-style: bold; color: $text-accent; }
     """
 
-    class Chosen(Message):
+    class TemplateChosen(Message):
         """`name`: a key of `PROMPT_TEMPLATES`."""
 
         def __init__(self, name: str) -> None:
@@ -45,7 +45,7 @@ class TemplateChoice(Horizontal):
     def on_edited(self, event: Edited) -> None:
         event.stop()
         if event.value != OWN:
-            self.post_message(self.Chosen(event.value))
+            self.post_message(self.TemplateChosen(event.value))
 
 
 def _name_of(text: str) -> str:
