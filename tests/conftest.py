@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-ENGINE, TERMINAL = HERE / "engine", HERE / "e2e"
+pytest_plugins = ["tests.helpers.run_fixtures", "tests.helpers.engine_fixtures"]
+E2E = Path(__file__).parent / "e2e"
 
 
 @pytest.hookimpl(tryfirst=True)  # before the folder of `tmp_path` is made
@@ -34,12 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _group(item: pytest.Item) -> str:
     """Which tests must share a process; empty for those that may run anywhere."""
-    if TERMINAL in item.path.parents:
-        return "terminal"
-    if ENGINE not in item.path.parents:
-        return ""
-    if "unsloth" in vars(getattr(item, "module", item)):
+    names, file = vars(getattr(item, "module", item)), item.path.name
+    if "unsloth" in names:
         return "data"  # importing Unsloth takes long: once for all that do so themselves
-    if "screen" in item.path.name:
+    if E2E in item.path.parents and any(word in file for word in ("screen", "terminal", "wizard")):
         return "terminal"
-    return "faults" if item.path.name.startswith("test_faults") else "engines"
+    if file.startswith("test_faults"):
+        return "faults"
+    return "engines" if {"Engine", "ENVIRONMENT"} & names.keys() else ""

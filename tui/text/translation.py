@@ -2,7 +2,7 @@
 
 The English text is the key. `_` translates when it is called, never at import, so that the language can change
 while the app runs. Texts defined at module level, or in the engine, are marked with `N_` and translated when
-shown. After changing a text: `uv run python -m tests.catalogue` updates the catalogues.
+shown. After changing a text: `uv run python -m tests.tools.catalogue` updates the catalogues.
 """
 
 from __future__ import annotations

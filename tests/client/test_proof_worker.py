@@ -1,0 +1,143 @@
+"""The worker that proves datasets, as a process: it answers, is cancelled, fails in words; and `loris data`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from engine.client.proof_worker import ProofWorker
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
+from engine.protocol.data_report import AnyProof, DataReport, ProofFailed, ProofProgress
+from tests.helpers.engine_process import ENVIRONMENT, PATIENCE, changed
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+QUICK = 10.0  # seconds; a worker that must import Unsloth first takes longer
+
+
+@pytest.fixture(scope="module")
+def command(
+    demo: RunSpec, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
+    """`loris data` on a file with a broken line, with a worker of its own."""
+    place = tmp_path_factory.mktemp("command")
+    (place / "rows.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n' * 3 + '{"question": "Half\n')
+    save_spec(place / "spec.yaml", changed(demo, dataset={"path": str(place / "rows.jsonl")}))
+    code = "import sys; from tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "--lang", "en", "data", str(place / "spec.yaml")],
+        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    yield place / "spec.yaml", process
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def worker() -> AsyncIterator[ProofWorker]:
+    found = ProofWorker()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
+    def make(rows: int = 3, name: str = "rows.jsonl", **model: Any) -> RunSpec:
+        path = tmp_path / name
+        lines = [{"instruction": f"What is {n} + 1?", "output": f"It is {n + 1}. " * 8} for n in range(rows)]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return changed(demo, dataset={"path": str(path)}, model=model)
+
+    return make
+
+
+async def answers(worker: ProofWorker, spec: RunSpec) -> list[AnyProof]:
+    async with asyncio.timeout(PATIENCE):
+        return [answer async for answer in worker.prove(spec)]
+
+
+async def test_progress_comes_before_the_report(worker: ProofWorker, spec_for: Any) -> None:
+    *before, report = await answers(worker, spec_for())
+    assert isinstance(report, DataReport)
+    assert (report.rows, report.rows_total, report.stops) == (3, 3, ())
+    stages = [answer.stage for answer in before if isinstance(answer, ProofProgress)]
+    assert list(dict.fromkeys(stages)) == ["importing", "tokenizer", "reading", "measuring"]
+    assert worker.running
+
+
+async def test_the_next_question_finds_the_worker_warm(worker: ProofWorker, spec_for: Any) -> None:
+    await answers(worker, spec_for())  # this test alone: the first
+    started = time.monotonic()
+    *before, report = await answers(worker, spec_for(rows=5))
+    assert isinstance(report, DataReport)
+    assert report.rows == 5
+    assert "importing" not in [answer.stage for answer in before if isinstance(answer, ProofProgress)]
+    assert time.monotonic() - started < QUICK
+
+
+async def test_a_question_that_is_dropped_stops_the_measuring(worker: ProofWorker, spec_for: Any) -> None:
+    long, short = spec_for(rows=60_000, name="long.jsonl"), spec_for(rows=2, name="short.jsonl")
+    measured = 0
+    async with asyncio.timeout(PATIENCE):
+        async with aclosing(worker.prove(long)) as coming:
+            async for answer in coming:
+                assert isinstance(answer, ProofProgress)
+                if answer.stage == "measuring":
+                    measured = answer.done
+                    break
+    assert 0 < measured < 60_000
+    started = time.monotonic()
+    *_, report = await answers(worker, short)
+    assert isinstance(report, DataReport)
+    assert report.rows == 2
+    assert time.monotonic() - started < QUICK
+
+
+async def test_a_model_that_is_not_there_is_told_of(worker: ProofWorker, spec_for: Any, tmp_path: Path) -> None:
+    *_, failed = await answers(worker, spec_for(model_name=str(tmp_path / "nowhere")))
+    assert isinstance(failed, ProofFailed)
+    assert failed.field == "model.model_name"
+    assert str(failed.message)
+
+
+async def test_a_worker_that_is_killed_is_told_of(worker: ProofWorker, spec_for: Any) -> None:
+    process = await worker._started()
+    coming = worker.prove(spec_for(rows=60_000))
+    async with asyncio.timeout(PATIENCE), aclosing(coming):
+        assert isinstance(await anext(coming), ProofProgress)
+        os.kill(process.pid, signal.SIGKILL)
+        *_, last = [answer async for answer in coming]
+    assert isinstance(last, ProofFailed)
+    assert last.code == "worker_gone"
+    assert not worker.running
+
+
+@pytest.mark.slow  # a worker of its own, which must import Unsloth; tests/cli/test_data.py pretends it
+async def test_the_command_prints_json_and_ends_with_2_on_a_stop(
+    command: tuple[Path, subprocess.Popen[str]],
+) -> None:
+    file, process = command
+    out, err = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+    assert process.returncode == 2, err
+    found = json.loads(out)
+    (stop,) = [problem for problem in found["problems"] if problem["level"] == "stop"]
+    assert (stop["code"], stop["row"], stop["count"]) == ("rows_bad", 4, 1)
+    assert stop["fixes"][0]["changes"] == {"dataset.drop_bad_rows": True}
+    assert found["rows_total"] == 4
+    assert found["at_length"]["rows_cut"] == 0
+    (line,) = err.splitlines()
+    assert line.startswith(f"{file}:")
+    assert stop["message"] in line

@@ -1,0 +1,164 @@
+"""Saving with the real engine: what is made loads elsewhere, and what goes wrong leaves nothing behind."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import pytest
+
+from engine.config.run_spec import RunSpec
+from engine.protocol import commands as co
+from engine.protocol import events as ev
+from tests.helpers.engine_process import GREEDY, Client, Engine
+from tests.helpers.export_fixtures import (
+    client,
+    ending,
+    engine,
+    export,
+    fill,
+    held,
+    names,
+    plainly,
+    reached,
+    refused,
+    saved,
+    serving,
+    small_disk,
+    until,
+)
+
+__all__ = ["client", "engine", "small_disk"]
+SMALL = 1 << 20  # bytes: less than a merged demo model has, more than the engine's log
+QUESTIONS = ("Who are you?", "你是谁？")
+
+
+def test_adapter_and_merged_model_answer_in_plain_transformers_and_peft(
+    engine: Engine, client: Client, demo: RunSpec, tmp_path: Path
+) -> None:
+    mine = [client.chat(question, adapter=True)[0] for question in QUESTIONS]
+    adapter = saved(export(client, kind="adapter", path=str(tmp_path / "adapter")))
+    assert plainly("answer_with_peft.py", demo.model.model_name, str(adapter), *QUESTIONS) == mine
+    merged = saved(export(client, kind="merged_16bit", path=str(tmp_path / "merged")))
+    assert plainly("answer_with_transformers.py", str(merged), *QUESTIONS) == mine
+    told = {e.kind: e for e in engine.of(ev.Exported)[1:]}
+    assert "equal" in str(told["adapter"].verified)
+    assert "transformers" in str(told["merged_16bit"].verified)
+    assert (merged / "tokenizer.model").is_file()
+
+
+@pytest.mark.parametrize(
+    ("kind", "steps"),
+    [("adapter", ("verifying", "hashing")), ("merged_16bit", ("merging", "verifying", "hashing"))],
+)
+def test_cancel_at_each_step(
+    kind: str, steps: tuple[str, ...], engine: Engine, client: Client, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "out")
+    for step in steps:
+        with held(engine, step):
+            number = client.send(co.Export, kind=kind, path=out)
+            until(client, number, step)
+            client.send(co.Cancel, target=number)
+            refused(ending(client, number), "cancelled")
+        assert names(tmp_path) == []
+        # Free at once: who is told that it is over may go on.
+        assert isinstance(client.chat("Who are you?", adapter=True)[1], co.Done)
+    saved(export(client, kind=kind, path=out))
+    assert names(tmp_path) == ["out"]
+
+
+def test_an_export_outlives_its_client_and_anyone_can_give_it_up(
+    engine: Engine, client: Client, tmp_path: Path
+) -> None:
+    gone = Client(engine.folder)
+    with held(engine, "verifying"):
+        number = gone.send(co.Export, kind="merged_16bit", path=str(tmp_path / "out"))
+        until(gone, number, "verifying")
+        gone.close()
+        refused(client.ask(co.Generate, messages=(), adapter=True, generation=GREEDY), "busy")
+        assert isinstance(client.ask(co.CancelExport), co.Done)
+        engine.wait_for(lambda: engine.of(ev.StageChanged)[-1].stage == "serving")
+    assert names(tmp_path) == []
+    engine.wait_for(lambda: isinstance(client.ask(co.CancelExport), co.Refused))
+
+
+def test_a_disk_that_is_full_at_merge(engine: Engine, client: Client, tmp_path: Path) -> None:
+    """The files may not grow beyond a megabyte, which is as far as the engine's log comes."""
+    pid = engine.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (SMALL, before[1]))
+    try:
+        reply = export(client, kind="merged_16bit", path=str(tmp_path / "out"))
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    refused(reply, "disk_full")
+    assert names(tmp_path) == []
+    assert not (engine.folder.path / "_unsloth_temporary_saved_buffers").exists()
+    saved(export(client, kind="merged_16bit", path=str(tmp_path / "out")))
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_during_the_merge(engine: Engine, client: Client, small_disk: Path) -> None:
+    out = str(small_disk / "out")
+    with held(engine, "merging"):  # the room was looked at before
+        number = client.send(co.Export, kind="merged_16bit", path=out)
+        until(client, number, "merging")
+        filler = fill(small_disk)
+    refused(ending(client, number), "disk_full")
+    assert names(small_disk) == ["filler"]
+    too_small = refused(export(client, kind="merged_16bit", path=out), "no_room")  # said before it is begun
+    assert too_small.field == "path"
+    filler.unlink()
+    saved(export(client, kind="merged_16bit", path=out))
+    assert names(small_disk) == ["out"]
+
+
+def test_places_that_cannot_be_used(engine: Engine, client: Client, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("mine")
+    assert refused(export(client, kind="adapter", path=str(taken)), "path_exists").field == "path"
+    refused(export(client, kind="adapter", path=str(taken), replace=True), "path_exists")
+    assert taken.read_text() == "mine", "a file of the user's is never replaced"
+    assert refused(export(client, kind="merged_16bit", path="/proc/nowhere/model"), "no_room").field == "path"
+    refused(export(client, kind="adapter", path="relative/model"), "path_relative")
+    refused(export(client, kind="merged_4bit", path=str(tmp_path / "out")), "needs_gpu")
+    assert names(tmp_path) == ["taken"]
+
+
+def test_nothing_is_overwritten_without_a_yes(engine: Engine, client: Client, tmp_path: Path) -> None:
+    mine = tmp_path / "models"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    first = saved(export(client, kind="adapter", path=str(mine)))
+    assert first == mine / engine.folder.name / "adapter"
+    (first / "note").write_text("a note on the first one")
+    refused(export(client, kind="adapter", path=str(first)), "path_exists")
+    assert (first / "note").exists()
+    assert saved(export(client, kind="adapter", path=str(first), replace=True)) == first
+    assert not (first / "note").exists()
+    assert names(mine) == sorted(["notes.txt", engine.folder.name])
+    assert names(first.parent) == ["adapter"]
+
+
+def test_a_kill_leaves_what_the_next_export_names_and_removes(trained: list[Engine], tmp_path: Path) -> None:
+    """In the middle of the merge, with its files half done; then again when only the check was left."""
+    out = str(tmp_path / "model")
+    for step in ("merged", "verifying"):
+        engine = serving(trained)
+        with held(engine, step):
+            Client(engine.folder).send(co.Export, kind="merged_16bit", path=out)
+            engine.wait_for(reached(engine).exists)
+            engine.process.kill()
+            engine.process.wait()
+        (left,) = names(tmp_path)  # what the first one left, the second has removed
+        assert left.startswith(".model.")
+        assert list((tmp_path / left).glob("*.safetensors"))
+    engine = serving(trained)
+    client = Client(engine.folder)
+    saved(export(client, kind="merged_16bit", path=out))
+    assert names(tmp_path) == ["model"]
+    notice = engine.of(ev.Notice)[-1]
+    assert notice.code == "stale_removed"
+    assert left in str(notice.message)
+    client.close()

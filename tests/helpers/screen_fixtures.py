@@ -1,0 +1,58 @@
+"""Every test of the screens has a home of its own, English as its language, and a clock that stands still."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual._compositor import Compositor
+from textual.widgets import Input, TextArea
+
+from tui.text import translation
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty home for presets, runs and settings."""
+    home = tmp_path / "loris-home"
+    home.mkdir()
+    monkeypatch.setenv("LORIS_HOME", str(home))
+    monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", "")  # which the Save screen may set: afterwards it is as it was
+    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG", "UNSLOTH_LLAMA_CPP_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    yield home
+    translation.set_language("en")
+
+
+@pytest.fixture(autouse=True)
+def steady_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cursor that is there when the picture is taken, whenever that is."""
+    monkeypatch.setattr(Input, "_toggle_cursor", lambda self: None)
+    monkeypatch.setattr(TextArea, "_toggle_cursor_blink_visible", lambda self: None)
+
+
+@pytest.fixture(autouse=True)
+def last_frame_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a picture only the last frame is looked at, and drawn whole: those before cost half of the time."""
+    if "snap_compare" in request.fixturenames:
+        whole = Compositor.render_update
+
+        def render_update(self: Compositor, full: bool = False, **named: Any) -> Any:
+            if full:
+                return whole(self, full, **named)
+            self._dirty_regions.clear()
+            return None
+
+        monkeypatch.setattr(Compositor, "render_update", render_update)
+
+
+@pytest.fixture
+def chat(tmp_path: Path) -> Path:
+    """A file of forty short conversations."""
+    path = tmp_path / "chat.jsonl"
+    turns = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hi!"}]
+    path.write_text((json.dumps({"messages": turns}) + "\n") * 40, encoding="utf-8")
+    return path

@@ -1,0 +1,362 @@
+"""Pushing to the Hub's stub with the real huggingface_hub, in a process of its own as the engine does."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import struct
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.hub import upload
+from engine.hub.local_files import files_of
+from engine.hub.retry import resume_after_resets
+from engine.hub.upload import Upload
+from engine.hub.upload_errors import explain_push
+from engine.hub.upload_job import PushError, PushJob, Result, UploadProgress
+from engine.hub.upload_process import UploadProcess, scrub
+from engine.protocol.commands import Push
+from engine.runs.checksums import write_checksums
+from tests.helpers.hub_stub import HubStub
+
+TOKEN = "hf_PlantedTokenNobodyMaySee1234567890"
+
+
+def safetensors(count: int) -> bytes:
+    header = json.dumps({"w": {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(n * 31 % 251 for n in range(count))
+
+
+class Pushes:
+    """A folder to push, a Hub to push it to, and what came of it."""
+
+    def __init__(self, hub: HubStub, folder: Path) -> None:
+        self.hub, self.folder = hub, folder
+        self.said: list[UploadProgress] = []
+        self.log = io.StringIO()
+        hub.account(TOKEN)
+
+    def job(self, **settings: Any) -> PushJob:
+        given = {"kind": "adapter", "folder": str(self.folder), "repo_id": "ann/mine", "token": TOKEN, "tries": 3}
+        return PushJob(**{**given, "card": "---\nlicense: mit\n---\n# Mine\n", **settings})
+
+    def push(self, **settings: Any) -> Result:
+        """In this process; in its own it takes a second longer."""
+        job = self.job(**settings)
+        try:
+            return Upload(job, self.said.append).run()
+        except Exception as error:
+            raise explain_push(error, job.repo_id, bool(job.token))[0] from error
+
+    def refused(self, **settings: Any) -> PushError:
+        with pytest.raises(PushError) as error:
+            self.push(**settings)
+        return error.value
+
+    def is_whole(self) -> bool:
+        """Whether the repository has just what is in the folder, and the card."""
+        files = {path.name: path.read_bytes() for path in self.folder.iterdir()}
+        there = dict(self.hub.repos["model", "ann/mine"].files)
+        there.pop(".gitattributes")
+        card = there.pop("README.md").decode()
+        files.pop("README.md", None)
+        return there == files and "# Mine" in card
+
+
+@pytest.fixture
+def pushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pushes]:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (folder / "adapter_model.safetensors").write_bytes(safetensors(3_000_000))
+    (folder / "README.md").write_text("what PEFT writes")
+    with HubStub() as hub:
+        hub.put_in_place(monkeypatch, tmp_path / "hf")
+        (tmp_path / "tmp").mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+        monkeypatch.setattr(upload, "FIRST_WAIT", 0.05)
+        yield Pushes(hub, folder)
+
+
+def test_a_push_is_private_whole_and_compared(pushes: Pushes) -> None:
+    result = pushes.push()
+    repo = pushes.hub.repos["model", "ann/mine"]
+    assert repo.private
+    assert result.private
+    assert result.url == f"{pushes.hub.url}/ann/mine"
+    assert result.commit == repo.refs["main"]
+    assert pushes.is_whole()
+    assert list(dict.fromkeys(one.step for one in pushes.said)) == [
+        "checking",
+        "uploading",
+        "verifying",
+    ]
+    assert pushes.said[-1].done_bytes == pushes.said[-1].total_bytes == result.total_bytes > 3_000_000
+    # The same once more, by its short name: nothing is sent.
+    again = UploadProcess(pushes.job(repo_id="mine"), pushes.log).run(pushes.said.append)
+    assert again.repo_id == "ann/mine"
+    assert pushes.hub.asked("PUT /lfs/") == 1
+    assert len(repo.messages) == 2
+
+
+@pytest.mark.parametrize(
+    ("account", "repo_id", "code", "field", "words"),
+    [
+        ({"role": "read"}, "ann/mine", "hub_no_write", "token", "The token of ann may not write to ann/mine"),
+        (
+            {"role": "fineGrained", "scopes": {"ann": ("repo.content.read",)}},
+            "mine",
+            "hub_no_write",
+            "token",
+            "ann",
+        ),
+        ({"role": "fineGrained", "scopes": {"team": ("repo.write",)}}, "mine", "hub_no_write", "token", "ann"),
+        ({}, "bob/mine", "hub_not_owner", "repo_id", "does not belong to bob"),
+        ({}, "ann/not a name", "push_bad_name", "repo_id", "no name for a repository"),
+        ({}, "ann/a/b", "push_bad_name", "repo_id", "no name for a repository"),
+    ],
+)
+def test_the_token_is_looked_at_before_anything_is_sent(
+    pushes: Pushes, account: dict[str, Any], repo_id: str, code: str, field: str, words: str
+) -> None:
+    pushes.hub.account(TOKEN, **account)
+    why = pushes.refused(repo_id=repo_id).problem
+    assert (why.code, why.field) == (code, field)
+    assert words in str(why.message)
+    assert why.hint
+    assert not pushes.hub.repos
+    assert pushes.hub.asked("(POST|PUT)") == 0
+
+
+def test_tokens_that_may_write(pushes: Pushes) -> None:
+    pushes.hub.account(TOKEN, orgs=("team",), role="fineGrained", scopes={"team": ("repo.write",)})
+    assert pushes.push(repo_id="team/mine").repo_id == "team/mine"
+
+
+def test_without_a_login_or_with_a_dead_token(pushes: Pushes, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pushes.refused(token="").problem.code == "hub_no_login"
+    dead = pushes.refused(token="hf_dead_and_gone_token").problem
+    assert (dead.code, str(dead.message)) == ("hub_bad_token", "The Hub does not know the token that was given.")
+    for token in ("two words", "line\nline", "令牌", "a\x00b"):
+        assert pushes.refused(token=token).problem == dead
+    assert pushes.push(token=f" {TOKEN}\n").repo_id == "ann/mine"
+    monkeypatch.setenv("HF_TOKEN", "hf_dead_and_gone_token")
+    assert "the token from HF_TOKEN" in str(pushes.refused(token="").problem.message)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)  # the Hub's own login
+    assert pushes.push(token="").repo_id == "ann/mine"
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        ({"pattern": "GET /api/whoami", "status": 401}, "hub_bad_token", "does not know the token"),
+        ({"pattern": "POST /api/repos/create", "status": 403}, "hub_no_write", "may not write to ann/mine"),
+        ({"pattern": "POST .*/preupload/", "status": 403}, "hub_no_write", "may not write to ann/mine"),
+        ({"pattern": "POST .*/commit/", "status": 409}, "hub_conflict", "Someone changed ann/mine"),
+        ({"pattern": "PUT /lfs/", "status": 413}, "hub_too_large", "does not take a file of this size"),
+        ({"pattern": "POST .*/commit/", "status": 413}, "hub_too_large", "does not take a file of this size"),
+        ({"pattern": "GET /api/whoami", "status": 429}, "hub_busy", "no more requests"),
+        ({"pattern": "POST .*/commit/", "status": 500}, "hub_down", "trouble of its own (error 500)"),
+        ({"pattern": "POST .*/commit/", "drop": 500}, "hub_broke_off", "broke off"),
+        ({"pattern": "POST /lfs-verify/", "status": 422}, "hub_mismatch", "not what was sent"),
+    ],
+    ids=lambda value: value["pattern"] + str(value.get("status", "drop")) if isinstance(value, dict) else None,
+)
+def test_a_failure_is_said_and_a_later_push_succeeds(
+    pushes: Pushes, fault: dict[str, Any], code: str, words: str
+) -> None:
+    pushes.hub.fail(**fault, times=9)
+    before = {path: path.stat().st_mtime_ns for path in pushes.folder.iterdir()}
+    why = pushes.refused(tries=1).problem
+    assert why.code == code
+    assert {path: path.stat().st_mtime_ns for path in pushes.folder.iterdir()} == before
+    assert not list(Path(tempfile.gettempdir()).iterdir())
+    assert words in str(why.message)
+    assert all("model.safetensors" not in name for repo in pushes.hub.repos.values() for name in repo.files)
+    pushes.hub.well()
+    pushes.push(tries=1)
+    assert pushes.is_whole()
+    assert pushes.hub.asked("PUT /lfs/") <= 2  # what had arrived was not sent again
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"pattern": "GET /api/whoami", "status": 429, "headers": {"Retry-After": "1"}},
+        {"pattern": "POST /api/repos/create", "status": 500},
+        {"pattern": "POST .*/commit/", "status": 503},
+        {"pattern": "POST .*/commit/", "drop": 200},
+        {"pattern": "PUT /lfs/", "drop": 1_000_000},
+        {"pattern": "PUT /lfs/", "status": 500},
+        {"pattern": "GET .*/tree/", "status": 502},
+    ],
+    ids=lambda fault: fault["pattern"] + str(fault.get("status", "drop")),
+)
+def test_what_passes_is_tried_again(pushes: Pushes, fault: dict[str, Any]) -> None:
+    told = pushes.hub.fail(**fault)
+    pushes.push()
+    assert told.hits == 1
+    assert pushes.is_whole()
+    if "whoami" in fault["pattern"]:
+        assert any(one.waiting >= 1 for one in pushes.said)
+
+
+def test_a_hub_that_asks_for_hours_is_not_waited_for(pushes: Pushes) -> None:
+    pushes.hub.fail("GET /api/whoami", status=429, headers={"Retry-After": "7200"})
+    started = time.monotonic()
+    assert pushes.refused().problem.code == "hub_busy"
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_lying_hub_is_found_out(pushes: Pushes, name: str) -> None:
+    pushes.hub.lies_about.add(name)
+    why = pushes.refused().problem
+    assert why.code == "hub_mismatch"
+    assert name in str(why.message)
+    pushes.hub.well()
+    pushes.push(replace=True)
+    assert pushes.is_whole()
+
+
+def test_an_empty_repository_after_the_push_is_found_out(pushes: Pushes) -> None:
+    pushes.hub.loses_commits = True
+    why = pushes.refused().problem
+    assert why.code == "hub_incomplete"
+    assert "ann/mine is not complete" in str(why.message)
+    pushes.hub.well()
+    pushes.push()
+    assert pushes.is_whole()
+
+
+def test_what_others_have_is_not_touched(pushes: Pushes) -> None:
+    pushes.hub.add("model", "ann/mine", {"config.json": "{}"}, private=True)
+    why = pushes.refused().problem
+    assert (why.code, why.field) == ("repo_exists", "repo_id")
+    assert set(pushes.hub.repos["model", "ann/mine"].files) == {"config.json"}
+    assert pushes.push(replace=True).private
+    pushes.hub.add("model", "ann/open", {".gitattributes": ""})
+    assert pushes.refused(repo_id="ann/open").problem.code == "repo_public"
+    assert not pushes.push(repo_id="ann/open", private=False).private
+
+
+def test_half_a_folder_is_not_sent(pushes: Pushes) -> None:
+    weights = pushes.folder / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-5])
+    assert "cut short" in str(pushes.refused().problem.message)
+    weights.unlink()
+    assert "no weights" in str(pushes.refused().problem.message)
+    weights.write_bytes(whole)
+    (pushes.folder / "adapter_config.json").unlink()
+    assert "adapter_config.json is missing" in str(pushes.refused().problem.message)
+    assert "no such folder" in str(pushes.refused(folder=str(pushes.folder / "x")).problem.message)
+    assert not pushes.hub.requests
+
+
+def test_a_bad_card_is_refused_before_the_files_are_sent(pushes: Pushes) -> None:
+    why = pushes.refused(card="---\nlicense: mit\nno end").problem
+    assert (why.code, why.field) == ("card_invalid", "card")
+    pushes.push()
+    assert pushes.is_whole()
+
+
+def test_a_push_can_be_cancelled_and_goes_on_later(pushes: Pushes) -> None:
+    pushes.hub.fail("POST .*/commit/", delay=20)
+    runner = UploadProcess(pushes.job(), pushes.log)
+
+    def watch(progress: UploadProgress) -> None:
+        if progress.step == "uploading" and not watching.is_alive():
+            watching.start()
+
+    def cancel() -> None:
+        while not pushes.hub.asked("POST .*/commit/"):
+            time.sleep(0.02)
+        runner.cancel()
+
+    watching = threading.Thread(target=cancel)
+    started = time.monotonic()
+    with pytest.raises(PushError) as error:
+        runner.run(watch)
+    assert error.value.problem.code == "cancelled"
+    assert time.monotonic() - started < 15
+    assert set(pushes.hub.repos["model", "ann/mine"].files) == {".gitattributes"}
+    pushes.hub.well()
+    pushes.push()
+    assert pushes.is_whole()
+    assert pushes.hub.asked("PUT /lfs/") == 1
+
+
+def test_the_token_is_nowhere(pushes: Pushes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_DEBUG", "1")  # the library logs each request
+    monkeypatch.setenv("HF_HUB_VERBOSITY", "debug")
+    lines: list[bytes] = []
+    environments: list[bytes] = []
+
+    def look(progress: UploadProgress) -> None:
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                lines.append((folder / "cmdline").read_bytes())
+                environments.append((folder / "environ").read_bytes())
+
+    pushes.hub.fail("POST .*/commit/", status=500)
+    UploadProcess(pushes.job(), pushes.log).run(look)
+    assert any(b"engine.hub" in line for line in lines)
+    assert not any(TOKEN.encode() in text for text in lines + environments)
+    assert "Send: curl" in pushes.log.getvalue()
+    assert TOKEN not in pushes.log.getvalue()
+    assert TOKEN not in repr(pushes.job())
+    assert TOKEN not in repr(Push(id=1, kind="adapter", repo_id="ann/mine", token=TOKEN))
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
+
+
+def test_what_looks_like_a_token_is_struck_out() -> None:
+    assert scrub("Bearer hf_abcdefghijk12345 and secret", "secret") == "Bearer *** and ***"
+
+
+def test_a_merged_model_in_parts_needs_all_of_them(pushes: Pushes) -> None:
+    for path in pushes.folder.iterdir():
+        path.unlink()
+    (pushes.folder / "config.json").write_text("{}")
+    parts = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    for part in parts:
+        (pushes.folder / part).write_bytes(safetensors(1000))
+    index = {"metadata": {}, "weight_map": {"a": parts[0], "b": parts[1]}}
+    (pushes.folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (pushes.folder / parts[1]).rename(pushes.folder / ".hidden")
+    assert f"{parts[1]} is missing" in str(pushes.refused(kind="merged_16bit").problem.message)
+    (pushes.folder / ".hidden").rename(pushes.folder / parts[1])
+    assert pushes.push(kind="merged_16bit").files == 5
+    assert pushes.is_whole()
+
+
+def test_gguf_files(tmp_path: Path) -> None:
+    (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"GGUF" + bytes(100))
+    (tmp_path / "Modelfile").write_text("FROM ./model.Q4_K_M.gguf")
+    found = files_of("gguf", tmp_path, "# card")
+    assert [file.name for file in found] == ["Modelfile", "model.Q4_K_M.gguf", "README.md"]
+    write_checksums(tmp_path, lambda *_: None)
+    assert len(files_of("gguf", tmp_path, "# card")) == 4
+    (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"GGUF" + bytes(99))
+    with pytest.raises(PushError, match="is cut short"):
+        files_of("gguf", tmp_path, "# card")
+    (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"<html>not found</html>" + bytes(100))
+    with pytest.raises(PushError, match="no file of weights"):
+        files_of("gguf", tmp_path, "")
+
+
+def test_the_parts_of_the_library_that_are_leant_on_are_there() -> None:
+    """These have no promise of the library's: without them progress is coarser, and a reset begins anew."""
+    resume_after_resets()
+    reporter = import_module("huggingface_hub.utils._xet_progress_reporting").XetUploadProgressReporter
+    assert callable(reporter.update_progress)
+    assert callable(reporter.close)

@@ -1,0 +1,196 @@
+"""What the proof stops at, the engine stops at, too; and each fix mends it. Samples say that they are samples."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+# isort: off
+import unsloth  # noqa: F401  first, for it patches the others
+# isort: on
+
+import pytest
+from transformers import AutoTokenizer
+
+from engine.config.run_spec import RunSpec
+from engine.model import loading
+from engine.runs.folder import RunFolder
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.failures import RunFailed
+from tests.helpers.engine_process import changed
+from tests.helpers.proof_datasets import ALPACA, CHATS, PAIRS, TEXTS, fixed, proof, proven_rows, trained_rows
+
+pytest_plugins = ["tests.helpers.proof_fixtures"]
+
+LONG = [{"instruction": "Write.", "input": "", "output": "word " * 300}, *ALPACA]
+STOPS = {
+    "nothing learned": ("nothing_learned", ALPACA, 512, {"instruction_part": "###Q", "response_part": "###A"}),
+    "every answer cut off": ("nothing_learned", [{"instruction": "w " * 400, "output": "Yes."}], 64, {}),
+    "too many cut": ("rows_cut", LONG, 256, {}),
+    "no chat template": ("template_unknown", CHATS, 512, {"chat_template": "llama-9"}),
+    "a bad row": ("rows_bad", [*CHATS, {"messages": "Hello"}], 512, {}),
+    "a broken line": (
+        "rows_bad", "".join(json.dumps(row) + "\n" for row in PAIRS) + '{"question": "Half', 512, {},
+    ),
+    "mixed schemas": ("rows_bad", [*PAIRS, ALPACA[0]], 512, {}),
+    "an unfit template": ("eos_missing", CHATS, 512, {"chat_template": "gemma3"}),
+    "preference data": (
+        "format_unknown", [{"prompt": "Hi?", "chosen": "Hello.", "rejected": "No."}], 512, {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_each_stop_has_a_fix_that_mends_it(name: str, spec_for: Any, trainer_for: Any) -> None:
+    code, rows, length, settings = STOPS[name]
+    spec = spec_for(rows, length=length, **settings)
+    report = proof(spec)
+    assert [problem.code for problem in report.stops] == [code]
+    stop = report.stops[0]
+    with pytest.raises(RunFailed):  # the engine stops there, too
+        trainer_for(spec)
+    assert stop.fixes
+    for fix in stop.fixes:
+        mended = fixed(spec, fix.changes)
+        again = proof(mended)
+        assert stop.code not in [problem.code for problem in again.stops], fix
+        if not again.stops:
+            trainer_for(mended)
+
+
+def test_a_model_whose_template_ends_no_answer(
+    spec_for: Any, trainer_for: Any, demo: RunSpec, tmp_path: Path
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(demo.model.model_name)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    tokenizer.save_pretrained(tmp_path / "endless")
+    shutil.copy(Path(demo.model.model_name) / "config.json", tmp_path / "endless")
+    spec = changed(spec_for(CHATS), model={"model_name": str(tmp_path / "endless")})
+    (stop,) = proof(spec).stops
+    assert stop.code == "eos_missing"
+    with pytest.raises(RunFailed) as refused:
+        trainer_for(spec)
+    assert refused.value.code == "eos_missing"
+    assert stop.fixes
+    for fix in stop.fixes:
+        mended = fixed(spec, fix.changes)
+        report = proof(mended)
+        assert not report.stops
+        for row in report.examples:
+            assert report.eos_token in [token.text for token in row.tokens if token.learned][-3:]
+        assert proven_rows(report) == trained_rows(trainer_for(mended))
+
+
+def test_a_model_that_stops_at_another_token_than_its_tokenizer(
+    spec_for: Any, trainer_for: Any, demo: RunSpec, tmp_path: Path
+) -> None:
+    """As Gemma's do: the tokenizer ends at </s>, and the generation settings at the end of a turn, too."""
+    tokenizer = AutoTokenizer.from_pretrained(demo.model.model_name)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    tokenizer.chat_template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<end_of_turn>{% endfor %}"
+    folder = tmp_path / "turns"
+    tokenizer.save_pretrained(folder)
+    shutil.copy(Path(demo.model.model_name) / "config.json", folder)
+    spec = changed(spec_for(CHATS), model={"model_name": str(folder)})
+    assert [stop.code for stop in proof(spec).stops] == ["eos_missing"]
+    ends = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<end_of_turn>")]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    report = proof(spec)
+    assert not report.stops
+    assert proven_rows(report) == trained_rows(trainer_for(spec))
+
+
+def test_chats_cannot_be_mixed_with_a_prompt_text(spec_for: Any, trainer_for: Any, tmp_path: Path) -> None:
+    other = tmp_path / "chats.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in CHATS))
+    spec = spec_for(ALPACA, mix=(str(other),), written_with="prompt_template")
+    (stop,) = proof(spec).stops
+    assert stop.code == "mixed_formats"
+    with pytest.raises(RunFailed):
+        trainer_for(spec)
+    (fix,) = stop.fixes
+    mended = fixed(spec, fix.changes)
+    report = proof(mended)
+    assert not report.stops
+    assert sorted(proven_rows(report)) == sorted(trained_rows(trainer_for(mended)))
+
+
+def test_a_text_is_no_chat(spec_for: Any, trainer_for: Any, tmp_path: Path) -> None:
+    other = tmp_path / "texts.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in TEXTS))
+    spec = spec_for(ALPACA, mix=(str(other),))
+    (stop,) = proof(spec).stops
+    assert stop.code == "mixed_formats"
+    (fix,) = stop.fixes
+    mended = fixed(spec, fix.changes)
+    report = proof(mended)
+    assert not report.stops
+    assert proven_rows(report) == trained_rows(trainer_for(mended))
+
+
+def test_a_bad_row_is_named_with_its_value(spec_for: Any) -> None:
+    report = proof(spec_for([*CHATS, {"messages": "Hello"}]))
+    (stop,) = report.stops
+    assert (stop.row, stop.count) == (3, 1)
+    assert "Hello" in stop.value
+    assert "3" in str(stop.message)
+
+
+def test_a_sample_says_that_it_is_one(spec_for: Any) -> None:
+    rows = [{"question": f"{n}?", "answer": f"It is {n}."} for n in range(2000)]
+    report = proof(spec_for(rows), most=500)
+    assert report.sampled
+    assert report.rows == 500
+    assert not report.exact
+    assert abs(report.rows_total - 2000) < 200
+
+
+def test_a_large_file_of_lines_is_sampled_from_all_of_it(spec_for: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.proof.sample.SAMPLED_BYTES", 1000)
+    rows = [{"question": f"{n}?", "answer": "short" if n < 3000 else "a longer answer"} for n in range(6000)]
+    spec = spec_for(rows)
+    report = proof(spec, most=1500)
+    assert report.sampled
+    assert 1000 < report.rows <= 1500
+    assert (report.rows_total, report.exact) == (6000, True)
+    assert report.duplicate_rows == 0
+    assert max(row.number for row in report.examples) <= 20
+    longest = max(tokens for tokens, _ in report.lengths)
+    assert sum(rows for tokens, rows in report.lengths if tokens >= longest - 5) > 100  # the end was seen as well
+
+
+def test_rows_without_any_answer_are_a_stop(spec_for: Any, trainer_for: Any) -> None:
+    rows = [{"question": "One?", "answer": "1"}] * 150 + [{"question": "Two?", "answer": " "}] * 20
+    spec = spec_for(rows, split="train[150:]")
+    (stop,) = proof(spec).stops
+    assert stop.code in ("dataset_empty", "column_missing", "format_unknown")
+    with pytest.raises(RunFailed):
+        trainer_for(spec)
+
+
+def test_the_rows_that_are_left_out_are_written_down(
+    spec_for: Any, trainer_for: Any, record: EventWriter, loaded: loading.Loaded
+) -> None:
+    """The fix that drops rows, to its end: the report counts them, and the engine lists the same ones."""
+    spec = spec_for(
+        [
+            *CHATS,
+            {"messages": "Hello"},
+            {"messages": [{"role": "king", "content": "No."}, *CHATS[0]["messages"]]},
+            *CHATS,
+        ]
+    )
+    (stop,) = proof(spec).stops
+    (fix,) = stop.fixes
+    mended = fixed(spec, fix.changes)
+    report = proof(mended)
+    assert not report.stops
+    assert report.bad_rows == stop.count == 2
+    assert proven_rows(report) == trained_rows(trainer_for(mended))
+    lines = RunFolder(record.folder).dropped.read_text().splitlines()
+    assert [json.loads(line)["row"] for line in lines] == [3, 4]

@@ -1,0 +1,198 @@
+"""The proof of a dataset against the trainer's own rows, token by token."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# isort: off
+import unsloth  # noqa: F401  first, for it patches the others
+# isort: on
+
+import pytest
+from datasets import Dataset
+from transformers import AutoTokenizer
+from trl import SFTConfig, SFTTrainer
+from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template, standardize_sharegpt, train_on_responses_only
+
+from engine.config.run_spec import RunSpec
+from engine.model import loading
+from engine.proof.tokenizers import Tokenizers
+from engine.protocol.data_report import at_length
+from engine.runtime.failures import RunFailed
+from tests.helpers.engine_process import changed
+from tests.helpers.proof_datasets import (
+    ALPACA,
+    CHATS,
+    PAIRS,
+    SHAREGPT,
+    SYSTEM,
+    TEXTS,
+    proof,
+    proven_rows,
+    trained_rows,
+)
+
+pytest_plugins = ["tests.helpers.proof_fixtures"]
+
+FORMATS = {
+    "alpaca": (ALPACA, {}),
+    "alpaca, everything learned": (ALPACA, {"train_on_responses_only": False}),
+    "instruction as input": (ALPACA, {"instruction_column": "", "input_column": "instruction"}),
+    "alpaca as a chat": (ALPACA, {"written_with": "chat_template"}),
+    "messages": (CHATS, {}),
+    "messages with a system text": (SYSTEM, {}),
+    "sharegpt": (SHAREGPT, {}),
+    "question and answer": (PAIRS, {}),
+    "template of columns": (PAIRS, {"instruction_column": "Q: {question}", "output_column": "{answer}!"}),
+    "plain text": (TEXTS, {}),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_proven_is_what_is_trained(name: str, spec_for: Any, trainer_for: Any) -> None:
+    rows, settings = FORMATS[name]
+    spec = spec_for(rows, **settings)
+    report = proof(spec)
+    assert not report.stops
+    trained = trained_rows(trainer_for(spec))
+    assert proven_rows(report) == trained
+    assert report.learned_tokens == sum(kept for row in trained for _, kept in row)
+    assert all(row.tokens[-1].special and row.tokens[-1].learned for row in report.examples)
+
+
+@pytest.mark.parametrize("template", sorted(CHAT_TEMPLATES))
+def test_named_templates_are_masked_as_in_training(template: str, spec_for: Any, trainer_for: Any) -> None:
+    spec = spec_for(CHATS, chat_template=template)
+    report = proof(spec)
+    try:
+        trainer = trainer_for(spec)
+    except RunFailed as failure:  # then the proof must say the same
+        refused = failure
+    else:
+        assert not report.stops, report.stops
+        assert proven_rows(report) == trained_rows(trainer)
+        return
+    assert [problem.code for problem in report.stops] == [refused.code]
+    assert report.stops[0].fixes
+
+
+# Templates with the tokens that their models have: (the one that ends an answer, the notebooks' markers).
+HEADER = "<|start_header_id|>{}<|end_header_id|>\n\n"
+FAMILIES = {
+    "llama-3.1": ("<|eot_id|>", HEADER.format("user"), HEADER.format("assistant")),
+    "llama-3.2": ("<|eot_id|>", HEADER.format("user"), HEADER.format("assistant")),
+    "qwen-2.5": ("<|im_end|>", "<|im_start|>user\n", "<|im_start|>assistant\n"),
+    "qwen3-instruct": ("<|im_end|>", "<|im_start|>user\n", "<|im_start|>assistant\n"),
+    "chatml": ("<|im_end|>", "<|im_start|>user\n", "<|im_start|>assistant\n"),
+    "phi-3.5": ("<|end|>", "<|user|>\n", "<|assistant|>\n"),
+    "gemma-3": ("<end_of_turn>", "<start_of_turn>user\n", "<start_of_turn>model\n"),
+    "mistral": ("</s>", "[INST]", "[/INST]"),
+}
+SPECIAL = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|im_start|>", "<start_of_turn>",
+           "<|user|>", "<|assistant|>", "<|system|>", "[INST]", "[/INST]"]  # fmt: skip
+
+
+@pytest.fixture
+def family(demo: RunSpec, tmp_path: Path) -> Callable[[RunSpec, str], RunSpec]:
+    """A spec whose tokenizer has the special tokens of the usual families, and this one at the end."""
+
+    def make(spec: RunSpec, eos: str) -> RunSpec:
+        tokenizer = AutoTokenizer.from_pretrained(demo.model.model_name)
+        tokenizer.add_special_tokens({"eos_token": eos, "additional_special_tokens": SPECIAL})
+        folder = tmp_path / "family"
+        tokenizer.save_pretrained(folder)
+        shutil.copy(Path(demo.model.model_name) / "config.json", folder)
+        return changed(spec, model={"model_name": str(folder)})
+
+    return make
+
+
+@pytest.mark.parametrize("template", FAMILIES)
+def test_the_same_as_training_and_as_a_notebook(
+    template: str, spec_for: Any, trainer_for: Any, family: Any, loaded: loading.Loaded, tmp_path: Path
+) -> None:
+    eos, question, answer = FAMILIES[template]
+    spec = family(spec_for(SHAREGPT, chat_template=template), eos)
+    report = proof(spec)
+    assert not report.stops, report.stops
+    assert proven_rows(report) == trained_rows(trainer_for(spec))
+
+    tokenizer = get_chat_template(Tokenizers().get(spec.model)[0], chat_template=template)
+    rows = standardize_sharegpt(Dataset.from_list(SHAREGPT))
+
+    def text(row: dict[str, Any]) -> dict[str, str]:
+        written = tokenizer.apply_chat_template(row["conversations"], tokenize=False)
+        return {"text": written.removeprefix(tokenizer.bos_token)}
+
+    texts = rows.map(text, remove_columns=rows.column_names)
+    args = SFTConfig(
+        max_length=512, dataset_text_field="text", output_dir=str(tmp_path), report_to="none", bf16=False
+    )
+    trainer = SFTTrainer(model=loaded.model, processing_class=tokenizer, train_dataset=texts, args=args)
+    trainer = train_on_responses_only(trainer, instruction_part=question, response_part=answer, num_proc=1)
+    assert proven_rows(report) == trained_rows(trainer)
+
+
+def test_cut_rows_are_proven_as_they_are_trained(spec_for: Any, trainer_for: Any) -> None:
+    rows = [{"instruction": "Count.", "input": "", "output": "1 2 3 4 5 6 7 8 9 10 " * n} for n in (1, 2, 20)]
+    spec = spec_for(rows, length=160, max_cut_share=1.0)
+    report = proof(spec)
+    assert [row.length > 160 for row in report.examples].count(True) >= 1
+    assert proven_rows(report) == trained_rows(trainer_for(spec))
+    assert at_length(report, 160).rows_cut == sum(row.length > 160 for row in report.examples)
+    assert at_length(report, 4096).rows_cut == 0
+    # An answer is lost when its first token is cut off.
+    first = [next(n for n, token in enumerate(row.tokens) if token.learned) for row in report.examples]
+    assert at_length(report, min(first)).answers_lost == first.count(min(first)) + sum(
+        f > min(first) for f in first
+    )
+    assert at_length(report, max(first) + 1).answers_lost == 0
+
+
+def test_numbers_of_a_report(spec_for: Any) -> None:
+    rows = [
+        *PAIRS,
+        PAIRS[0],
+        {"question": "No answer?", "answer": ""},
+        {"question": "See <|user|> it?", "answer": "Yes"},
+    ]
+    report = proof(spec_for(rows, written_with="chat_template"))
+    assert (report.rows, report.rows_total, report.exact) == (5, 5, True)
+    assert (report.empty_rows, report.duplicate_rows, report.marked_rows) == (1, 1, 1)
+    assert {problem.code: problem.row for problem in report.problems} == {
+        "rows_empty": 4, "rows_duplicate": 3, "markers_in_text": 5,
+    }  # fmt: skip
+    assert sum(rows for _, rows in report.lengths) == 4
+    assert report.tokens == sum(tokens * rows for tokens, rows in report.lengths)
+    assert at_length(report, 512, batch_size=1).padding_share == 0
+    assert 0 < at_length(report, 512, batch_size=4).padding_share < 1
+
+
+@pytest.mark.parametrize("sample_rows", [0, 7])
+@pytest.mark.parametrize("weight", ["1", "0.5", "2.5"])
+def test_the_rows_proven_are_those_drawn(
+    weight: str, sample_rows: int, spec_for: Any, trainer_for: Any, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.jsonl"
+    lines = [{"question": f"What is {n} + {n}?", "answer": f"It is {n + n}."} for n in range(6)]
+    other.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    spec = spec_for(PAIRS * 2, mix=(f"{other}, weight={weight}",), sample_rows=sample_rows)
+    report = proof(spec)
+    trained = trained_rows(trainer_for(spec))
+    taken = sorted(set(map(str, trained)))
+    assert sorted(set(map(str, proven_rows(report)))) == taken
+    assert report.rows == len(trained)
+    assert report.rows_total == 10
+    assert report.taken == (None if (weight, sample_rows) == ("1", 0) else len(trained))
+    assert report.tokens == sum(map(len, trained))
+    assert report.learned_tokens == sum(learned for row in trained for _, learned in row)
+
+
+def test_a_part_of_the_rows_tells_how_many_are_drawn(spec_for: Any) -> None:
+    report = proof(spec_for(PAIRS * 50, sample_rows=30), most=40)
+    assert report.sampled
+    assert (report.rows, report.taken) == (40, 30)

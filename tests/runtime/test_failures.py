@@ -1,0 +1,57 @@
+"""What went wrong, told apart by type and words: whose memory it was, and what is to blame for it."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from engine.config.oom_fallback import next_smaller
+from engine.config.run_spec import RunSpec
+from engine.runtime.failures import explain
+from tests.runs.test_manifest import changed
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: not enough memory: you tried to"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
+        Exception("Error while deserializing: Cannot allocate memory (os error 12)"),
+    ],
+)
+def test_the_machines_memory(error: Exception) -> None:
+    failure = explain(error)
+    assert failure.code == "out_of_host_memory"
+    assert "not the GPU's" in str(failure.message)
+    assert failure.hint
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_the_cards_memory(words: str) -> None:
+    assert explain(RuntimeError(words)).code == "out_of_memory"
+
+
+def test_what_it_came_from_counts() -> None:
+    error = ValueError("could not map")
+    error.__cause__ = MemoryError()
+    assert explain(error).code == "out_of_host_memory"
+    assert explain(ValueError("a value is out of range")).code == "crashed"
+
+
+def test_fewer_processes_when_the_machine_had_no_memory_for_the_data() -> None:
+    spec = changed("training", RunSpec(), dataset_num_proc=4, per_device_train_batch_size=2)
+    (change,) = next_smaller(spec, gpu=True, host=True)
+    assert (change.field, change.value) == ("training.dataset_num_proc", 1)
+    fewer = next_smaller(changed("training", spec, dataset_num_proc=1), gpu=True, host=True)
+    assert fewer[0].field == "training.per_device_train_batch_size"

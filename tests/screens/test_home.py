@@ -1,0 +1,67 @@
+"""Home: what it suggests, what it goes on with, and in which language."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.helpers.fake_run import screen_text
+from tests.helpers.wizard_driver import NASTY, SHOWN_NASTY, RecordingBackend, settle, type_into, wizard
+from tui.app import LorisApp
+from tui.screens.home import HomeScreen
+
+SIZES = [(80, 24), (120, 36)]
+
+
+async def test_home_suggests_the_demo_first_and_lists_broken_presets(home: Path) -> None:
+    presets = home / "presets"
+    presets.mkdir()
+    (presets / "broken.yaml").write_text("lora:\n  r: many\n", encoding="utf-8")
+    (presets / "odd.yaml").write_text(json.dumps({"name": NASTY, "description": NASTY}), encoding="utf-8")
+    app = LorisApp(language="en", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        text = screen_text(app)
+        assert "Press Enter for the demo" in text
+        assert "No runs yet" in text
+        assert "✗ cannot be used" in text
+        assert SHOWN_NASTY[:20] in text
+        assert "\x1b]0" not in text
+        await pilot.press(*["down"] * 4)
+        await settle(pilot)
+        assert "broken.yaml:2: lora.r" in screen_text(app)
+        await pilot.press("home", "enter")
+        await settle(pilot)
+        assert wizard(pilot).STEP == "review"
+        assert app.draft.preset.name == "demo"
+        await pilot.press(*["escape"] * 5)
+        await settle(pilot)
+        assert isinstance(app.screen, HomeScreen)
+
+
+async def test_home_goes_on_with_what_was_not_finished() -> None:
+    app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        app.go("lora")
+        await settle(pilot)
+        await type_into(pilot, "lora.r", "8")
+        app.go("home")
+        await settle(pilot)
+        assert "go on with demo" in screen_text(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert app.draft["lora.r"] == 8
+
+
+async def test_language_is_switched_and_remembered() -> None:
+    app = LorisApp(language="en", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("l")
+        await settle(pilot)
+        assert "退出" in screen_text(app)
+    again = LorisApp(backend=RecordingBackend())
+    async with again.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        assert "退出" in screen_text(again)

@@ -1,0 +1,82 @@
+"""Leaving Loris while a run goes on: what is asked, and what becomes of the run."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.protocol import events as ev
+from tests.helpers import fake_run
+from tests.helpers.fake_run import FakeBackend, app_on, screen_text
+from tui.dialogs.quit import QuitModal
+from tui.screens.live import LiveScreen
+
+
+@pytest.mark.parametrize(
+    ("keys", "stopped"),
+    [
+        (("enter",), []),
+        (("ctrl+q",), []),  # asked twice: as it is
+        (("down", "enter"), ["save"]),
+        (("down", "down", "enter"), ["discard"]),
+    ],
+)
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)])
+async def test_leaving_asks_and_does_as_told(
+    keys: tuple[str, ...], stopped: list[str], size: tuple[int, int]
+) -> None:
+    backend = FakeBackend()
+    app = app_on("live", backend, fake_run.training())
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press("ctrl+q")
+        await pilot.pause(0.1)
+        assert isinstance(app.screen, QuitModal)
+        assert "step 34/60" in screen_text(app)
+        await pilot.press(*keys)
+        await pilot.pause(0.3)
+    assert app._exit
+    assert backend.stopped == stopped
+    assert backend.alive is (not stopped)
+
+
+async def test_escape_stays() -> None:
+    backend = FakeBackend()
+    app = app_on("live", backend, fake_run.training())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+q")
+        await pilot.pause(0.1)
+        await pilot.press("escape")
+        await pilot.pause(0.2)
+        assert isinstance(app.screen, LiveScreen)
+        assert not app._exit
+        await pilot.press("ctrl+q")  # and it can be asked again
+        await pilot.pause(0.1)
+        assert isinstance(app.screen, QuitModal)
+
+
+async def test_a_stop_that_takes_its_time_is_shown_and_can_be_left() -> None:
+    backend = FakeBackend()
+    app = app_on("live", backend, fake_run.training())
+    async with app.run_test(size=(80, 24)) as pilot:
+        backend.may_stop.clear()
+        await pilot.press("ctrl+q")
+        await pilot.pause(0.1)
+        await pilot.press("down", "enter")
+        await pilot.pause(0.2)
+        assert "Stopping Who are you" in screen_text(app)
+        assert "no sign of life for 120 s" in screen_text(app)
+        assert not app._exit
+        await pilot.press("ctrl+q")
+        await pilot.pause(0.2)
+    assert app._exit
+    assert backend.stopped == ["save"]
+
+
+@pytest.mark.parametrize("events", [fake_run.finished(), [*fake_run.training(), ev.EngineEnded(exit_code=0)]])
+async def test_a_run_that_is_over_raises_no_question(events: list[ev.AnyEvent]) -> None:
+    app = app_on("live", FakeBackend(), events)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.1)
+        await pilot.press("ctrl+q")
+        await pilot.pause(0.3)
+    assert app._exit

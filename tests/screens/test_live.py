@@ -1,0 +1,226 @@
+"""The screen of a run, on replayed events: what it shows, what it asks, what it says when things go wrong."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from textual.widgets import ContentSwitcher
+
+from engine.messages.message import say
+from engine.protocol import events as ev
+from tests.helpers import fake_run
+from tests.helpers.fake_run import CpuMonitor, FakeBackend, app_on, screen_text, shown
+from tests.helpers.waiting import until
+from tui.plots.loss_plot import LossPlot
+from tui.screens import live
+from tui.screens.live import LiveScreen
+from tui.widgets.log_tail import LogTail
+
+SIZES = [(80, 24), (120, 36)]
+
+
+def drawn(plot: LossPlot) -> int:
+    """How many cells of the plot hold a curve."""
+    return sum(ink in ("raw", "smooth", "eval") for row in plot._rows[1:-1] for _char, ink in row)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_shows_a_run_in_training(size: tuple[int, int]) -> None:
+    app = app_on("live", FakeBackend(), fake_run.training(), ["step 34 done"])
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause(0.2)
+        text = screen_text(app)
+        assert "Training" in text
+        assert "34/60" in text
+        assert "56%" in text
+        assert "left" in text
+        assert "1,834 tokens/s" in text
+        assert "GPU memory 5.4 of 22.5 GB" in text
+        assert "NVIDIA L4" in text
+        assert "7.8 of 22.5 GB" in text
+        assert "peak 6.1 GB" in text
+        assert "61°C" in text
+        assert "93%" in text
+        assert "step 34 done" in text
+        assert drawn(app.screen.query_one(LossPlot)) > 20
+
+
+async def test_curve_grows_with_the_run_and_only_what_changed_is_painted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
+    backend = FakeBackend()
+    app = app_on("live", backend, fake_run.training(34))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.pause(0.2)
+        plot = app.screen.query_one(LossPlot)
+        before, rows = drawn(plot), [list(row) for row in plot._rows]
+        backend.feed(fake_run.training(48)[-8:])
+        await pilot.pause(0.6)
+        assert drawn(plot) > before
+        changed = sum(was != now for was, now in zip(rows, plot._rows, strict=True))
+        assert changed < len(rows)
+
+
+async def test_without_a_card_it_says_so() -> None:
+    app = app_on("live", FakeBackend(), fake_run.training())
+    LiveScreen.make_monitor = CpuMonitor  # type: ignore[assignment]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        assert "No GPU: training on the CPU" in screen_text(app)
+        assert "87%" in screen_text(app)
+
+
+async def test_several_cards_have_a_block_each() -> None:
+    two = fake_run.FakeMonitor.hardware.gpus * 2
+
+    class Two(fake_run.FakeMonitor):
+        hardware = fake_run.Hardware(two, 1.0, 1, 2)
+
+    app = app_on("live", FakeBackend(), fake_run.training())
+    LiveScreen.make_monitor = Two  # type: ignore[assignment]
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.pause(0.2)
+        assert "GPU 0" in screen_text(app)
+        assert "GPU 1" in screen_text(app)
+
+
+async def test_finished_run_shows_its_report_and_the_next_steps() -> None:
+    app = app_on("live", FakeBackend(), fake_run.finished())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        text = screen_text(app)
+        assert app.screen.query_one(ContentSwitcher).current == "pane-report"
+        assert "NVIDIA L4" in text
+        assert "22.500 GB" in text
+        assert "2.700 GB" in text  # reserved before
+        assert "6.100 GB (27.1%)" in text  # peak
+        assert "3.400 GB (15.1%)" in text  # for training
+        assert "2.74 minutes" in text
+        assert "c to chat" in text
+        assert "Trained and ready to chat" in text
+
+
+async def test_old_run_without_an_engine_shows_its_whole_curve_and_no_alarm() -> None:
+    backend = FakeBackend(alive=False)
+    app = app_on("live", backend, [*fake_run.finished("stopped", 40), ev.EngineEnded(exit_code=0)])
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.pause(0.2)
+        assert isinstance(app.screen, LiveScreen)
+        assert "Stopped early" in screen_text(app)
+        plot = app.screen.query_one(LossPlot)
+        assert drawn(plot) > 30
+        assert app.screen.check_action("chat", ()) is True
+        assert app.screen.check_action("stop", ()) is False
+
+
+@pytest.mark.parametrize("key", ["data", "answers", "notices", "run"])
+async def test_panes_are_reached_by_number(key: str) -> None:
+    wanted = {
+        "data": ["9,805 (54%) count in the loss", "1. As found"],
+        "answers": ["» Who are you?", "before", "I am Llama", "after", "I am Loris"],
+        "notices": ["! adamw_8bit needs a GPU of NVIDIA; adamw_torch is used."],
+        "run": ["24.3 M of 3.24 B (0.75%)"],
+    }
+    app = app_on("live", FakeBackend(), fake_run.finished())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press(str(list(live.PANES).index(key) + 1))
+        await pilot.pause(0.1)
+        for text in wanted[key]:
+            assert text in screen_text(app)
+
+
+async def test_proof_of_the_data_can_be_read_to_its_end() -> None:
+    app = app_on("live", FakeBackend(), fake_run.training())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("4")
+        await pilot.pause(0.1)
+        await pilot.press("end")
+        await pilot.pause(0.2)
+        assert "3. What is learned" in screen_text(app)
+        assert "I am Loris, a slow and careful helper.<|eot_id|>" in screen_text(app)
+
+
+async def test_log_follows_until_one_scrolls_up() -> None:
+    backend = FakeBackend()
+    app = app_on("live", backend, fake_run.training(), [f"line {i}" for i in range(200)])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        assert "line 199" in screen_text(app)
+        await pilot.press("pageup")
+        await pilot.pause(0.1)
+        held = screen_text(app)
+        assert "line 199" not in held
+        log = app.screen.query_one(LogTail)
+        assert not log.follow
+        backend.say(*(f"line {i}" for i in range(200, 300)))
+        await pilot.pause(1.4)
+        assert "line 299" not in screen_text(app)
+        await pilot.press("f")
+        await pilot.pause(0.2)
+        assert "line 299" in screen_text(app)
+
+
+async def test_log_holds_the_text_still_while_old_lines_drop_off() -> None:
+    backend = FakeBackend()
+    app = app_on("live", backend, fake_run.training(), [f"line {i}" for i in range(5000)])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        await pilot.press("pageup", "pageup")
+        await pilot.pause(0.1)
+        seen = next(row for row in screen_text(app).splitlines() if row.strip().startswith("line "))
+        backend.say(*(f"line {i}" for i in range(5000, 5100)))
+        await pilot.pause(1.4)
+        assert next(row for row in screen_text(app).splitlines() if row.strip().startswith("line ")) == seen
+
+
+async def test_going_home_says_that_the_engine_goes_on() -> None:
+    backend = FakeBackend()
+    app = app_on("live", backend, fake_run.training())
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.pause(0.1)
+        await pilot.press("h")
+        await pilot.pause(0.3)
+        assert not isinstance(app.screen, LiveScreen)
+        assert "The engine goes on" in screen_text(app)
+        assert backend.asked == []
+
+
+async def test_keys_are_answered_while_a_driver_hangs() -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    class Hanging(fake_run.FakeMonitor):
+        def read(self) -> fake_run.Hardware:
+            asked.set()
+            answers.wait(30)
+            return self.hardware
+
+    app = app_on("live", FakeBackend(), fake_run.training())
+    LiveScreen.make_monitor = Hanging  # type: ignore[assignment]
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, asked.is_set)
+        await pilot.press("3")
+        await until(pilot, lambda: app.screen.query_one(ContentSwitcher).current == "pane-notices")
+        assert not answers.is_set()
+        answers.set()
+
+
+async def test_notices_are_counted_and_new_ones_told() -> None:
+    backend = FakeBackend()
+    app = app_on("live", backend, fake_run.training())
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.pause(0.2)
+        assert "Notices (1)" in screen_text(app)
+        assert "adamw_torch is used" not in screen_text(app)  # an old one is not told again
+        backend.feed([ev.Notice(code="x", message=say("Something [/new] came up."))])
+        await shown(pilot, "Something [/new] came up.")
+        assert "Notices (2)" in screen_text(app)
+
+
+async def test_download_is_shown_while_the_model_loads() -> None:
+    backend = FakeBackend()
+    backend._lines.partial = "model.safetensors:  45%|####"
+    app = app_on("live", backend, fake_run.loading())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(0.2)
+        assert "model.safetensors:  45%|####" in screen_text(app)

@@ -1,0 +1,77 @@
+"""Stopping the run on the screen, a step at a time: each is asked for, and what survives is named."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from engine.messages.message import say
+from engine.protocol.commands import AnyReply, Command, Refused, Stop
+from engine.runs.lock_owner import Survived
+from tests.helpers import fake_run
+from tests.helpers.fake_run import FakeBackend, app_on, shown
+from tests.helpers.waiting import until
+from tui.screens import live
+from tui.screens.live import LiveScreen
+
+
+async def test_stop_asks_once_and_keeps_the_model() -> None:
+    backend = FakeBackend()
+    app = app_on("live", backend, fake_run.training())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("x")
+        await shown(pilot, "Stop training and keep the model?", "34 of 60 steps are done")
+        await pilot.press("enter")  # the safe choice has the focus
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        assert backend.asked == []
+        await pilot.press("x")
+        await shown(pilot, "Stop training and keep the model?")
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: [type(command) for command in backend.asked] == [Stop])
+        backend.feed(fake_run.finished("stopped", 35)[-5:])
+        await shown(pilot, "Stopped early. The model was kept.")
+
+
+async def test_refused_stop_is_told() -> None:
+    async def refuse(command: Command) -> AsyncGenerator[AnyReply, None]:
+        yield Refused(id=1, code="not_training", message=say("Nothing is [/being] trained."))
+
+    app = app_on("live", FakeBackend(answer=refuse), fake_run.training())
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await pilot.press("x")
+        await shown(pilot, "Stop training and keep the model?")
+        await pilot.press("right", "enter")
+        await shown(pilot, "Nothing is [/being] trained.")
+        assert app.screen.check_action("stop", ()) is True
+
+
+async def test_stop_climbs_the_ladder_and_names_what_survived() -> None:
+    backend = FakeBackend(kept=Survived(30, False))
+    app = app_on("live", backend, fake_run.training())
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await shown(pilot, "Training")
+        for question, answer in (
+            ("Stop training and keep the model?", "Stopping …"),
+            ("End it at once?", "Ending it at once …"),
+            ("End the engine by force?", "Ending it by force …"),
+        ):
+            await pilot.press("x")
+            await shown(pilot, question)
+            await pilot.press("right", "enter")
+            await shown(pilot, answer)
+        await shown(pilot, "The checkpoint of step 30 is whole")
+        assert [command.mode for command in backend.asked if isinstance(command, Stop)] == ["save", "now"]
+        assert backend.stopped == ["force"]
+
+
+async def test_frozen_engine_is_told_and_ended_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
+    backend = FakeBackend(frozen=True)
+    app = app_on("live", backend, fake_run.training())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shown(pilot, "Frozen: its process is held up by a signal")
+        await pilot.press("x")
+        await shown(pilot, "kill -STOP", "It has 10 s to save a checkpoint")
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: backend.stopped == ["force"])

@@ -1,0 +1,399 @@
+"""From rows to what is learned, in this process: formats, markers, masks, and every refusal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+# isort: off
+import unsloth  # noqa: F401  first, for it patches the others
+# isort: on
+
+import pytest
+from datasets import Dataset
+from peft import PeftModel
+from trl import SFTTrainer
+from unsloth.chat_templates import standardize_sharegpt
+from unsloth.models.llama import original_apply_qkv
+
+from engine.config.prompt_templates import ALPACA, ALPACA_ZH
+from engine.config.run_spec import RunSpec
+from engine.config.sources import main_source
+from engine.inference import generate
+from engine.inference.base_model import base_model
+from engine.model import loading
+from engine.prompting.prompt_format import PromptFormat, adds_bos, encode
+from engine.protocol import events as ev
+from engine.runs.folder import RunFolder
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.failures import RunFailed
+from engine.training import check_labels, prepare, recipe
+from tests.helpers.engine_process import GREEDY, changed
+
+pytest_plugins = ["tests.helpers.proof_fixtures"]
+
+Rows = list[dict[str, Any]]
+ALPACA_ROWS: Rows = [
+    {"instruction": "Who are you?", "input": "", "output": "I am {input} Loris."},
+    {"instruction": "Add.", "input": None, "output": "2 + 3 = 5."},
+    {"instruction": "Count {output}.", "input": "1\n2", "output": "3\n\n### Response: no"},
+]
+
+
+@pytest.fixture
+def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
+    """A spec for rows written to a file, with some dataset settings."""
+
+    def make(rows: Rows | str, **dataset: Any) -> RunSpec:
+        path = tmp_path / "rows.json"
+        path.write_text(rows if isinstance(rows, str) else json.dumps(rows), encoding="utf-8")
+        return changed(demo, dataset={"path": str(path), **dataset})
+
+    return make
+
+
+@pytest.fixture
+def look(
+    loaded: loading.Loaded, record: EventWriter, tmp_path: Path
+) -> Callable[[RunSpec], tuple[ev.DatasetReady, Any]]:
+    """What a trainer would learn under a spec: (the report, the trainer). It never trains."""
+
+    def make(spec: RunSpec) -> tuple[ev.DatasetReady, Any]:
+        stops = loading.stop_ids(loaded)
+        prepared, tokenizer = prepare.prepare(spec, loaded.tokenizer, stops, record)
+        args = recipe.arguments(loaded, spec, RunFolder(tmp_path), len(prepared.train), record)
+        trainer = SFTTrainer(
+            model=loaded.model, processing_class=tokenizer, train_dataset=prepared.train, args=args,
+            eval_dataset=prepared.held_out,
+        )  # fmt: skip
+        if prepared.response_part:
+            recipe.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
+        return check_labels.check_labels(trainer, prepared, spec, [*stops, tokenizer.eos_token_id], record), trainer
+
+    return make
+
+
+def refusal(action: Callable[[], Any]) -> RunFailed:
+    """The failure that an action ends in; it names a field, so that a form can show it."""
+    with pytest.raises(RunFailed) as caught:
+        action()
+    assert caught.value.field
+    assert caught.value.exit_code == 2
+    return caught.value
+
+
+@pytest.mark.parametrize("template", [ALPACA, ALPACA_ZH], ids=["en", "zh"])
+@pytest.mark.parametrize("responses_only", [True, False])
+def test_alpaca_rows_end_and_are_masked(
+    spec_for: Any, look: Any, loaded: loading.Loaded, template: str, responses_only: bool
+) -> None:
+    spec = spec_for(ALPACA_ROWS, prompt_template=template, train_on_responses_only=responses_only)
+    report, trainer = look(spec)
+    assert report.format == "alpaca"
+    assert report.rows == 3
+    assert report.truncated_rows == 0
+    eos = loaded.tokenizer.eos_token
+    for row, tokenized in zip(ALPACA_ROWS, trainer.train_dataset, strict=True):
+        ids, labels = check_labels.collated(trainer, tokenized)
+        kept = [label for label in labels if label != check_labels.MASKED]
+        assert kept[-1] == loaded.tokenizer.eos_token_id
+        assert ids.count(loaded.tokenizer.bos_token_id) == 1
+        text = loaded.tokenizer.decode(ids, skip_special_tokens=True)
+        assert row["instruction"] in text
+        if responses_only:
+            assert loaded.tokenizer.decode(kept) == row["output"] + eos
+        else:
+            assert len(ids) - len(kept) <= 1  # without padding, on a GPU, a row's first token is masked
+
+
+def test_an_alpaca_text_ends_whether_or_not_the_trainer_sees_to_it(loaded: loading.Loaded) -> None:
+    text = PromptFormat("alpaca", ALPACA).training_text(loaded.tokenizer, ALPACA_ROWS[0])
+    assert text.endswith(ALPACA_ROWS[0]["output"] + loaded.tokenizer.eos_token)
+
+
+def test_instruction_and_output_alone_are_enough(spec_for: Any, look: Any, loaded: loading.Loaded) -> None:
+    rows = [{"instruction": "谁？", "output": "懒猴。"}]
+    report, _ = look(spec_for(rows))
+    assert report.columns == ("instruction", "output")
+    spec = spec_for(rows, instruction_column="", input_column="instruction")
+    report, _ = look(spec)
+    assert "### Instruction:\n\n\n### Input:\n谁？" in report.example_text
+    prompt_format = prepare.prompt_format_for(spec.dataset, "alpaca")
+    assert "### Input:\n谁？" in prompt_format.prompt(loaded.tokenizer, [{"role": "user", "content": "谁？"}])
+
+
+def test_the_prompt_is_the_start_of_what_was_learned(spec_for: Any, look: Any, loaded: loading.Loaded) -> None:
+    chats = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
+    asks = [{"role": "user", "content": "Who are you?"}]
+    for rows, ask, answer in ((ALPACA_ROWS, asks, "I am"), (chats, [{"role": "user", "content": "Hi"}], "Hel")):
+        spec = spec_for(rows)
+        report, trainer = look(spec)
+        prompt_format = prepare.prompt_format_for(spec.dataset, report.format)
+        prompt = encode(loaded.tokenizer, prompt_format.prompt(loaded.tokenizer, ask))
+        first = trainer.train_dataset["input_ids"][0]
+        assert first[: len(prompt)] == prompt
+        assert loaded.tokenizer.decode(first[len(prompt) :]).startswith(answer)
+
+
+def test_sharegpt_is_read_as_unsloth_reads_it(spec_for: Any, look: Any) -> None:
+    rows = [
+        {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}], "score": 1.0},
+        {"conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Loris"}], "score": 2.0},
+    ]
+    standard = standardize_sharegpt(Dataset.from_list(rows))
+    assert [prepare.as_turns(row["conversations"]) for row in rows] == list(standard["conversations"])
+    report, _ = look(spec_for([*rows, {"conversations": [], "score": None}]))
+    assert report.rows == 2
+    assert report.example_learned == "Hello</s>"
+    assert report.example_text.count("<s>") == 1
+
+
+def test_plain_text_is_learned_whole(spec_for: Any, look: Any) -> None:
+    report, trainer = look(spec_for([{"text": "Once upon a time."}, {"text": "The end."}]))
+    assert (report.format, report.rows, report.response_part) == ("plain", 2, "")
+    assert report.example_learned.endswith("Once upon a time.</s>")
+    assert report.learned_tokens == report.tokens
+    assert trainer.train_dataset[1]["input_ids"][-1] == 2
+
+
+def test_pairs_are_learned_as_chats(spec_for: Any, look: Any) -> None:
+    rows = [{"question": "Who?", "answer": "Loris"}, {"question": "Where?", "answer": "Here"}]
+    settings = {"written_with": "chat_template", "system_column": "=Be kind."}
+    report, _ = look(spec_for(rows, **settings))
+    assert report.format == "messages"
+    text = report.example_text.replace("|> ", "|>")  # the tokenizer's own blanks
+    assert text == "<s><|system|>Be kind.<|user|>Who?<|assistant|>Loris</s>"
+    assert report.example_learned == "Loris</s>"
+    tools = [{"messages": [
+        {"role": "user", "content": "Time?"},
+        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "now", "arguments": "{}"}}]},
+        {"role": "tool", "content": "noon"},
+        {"role": "assistant", "content": "Noon."},
+    ]}]  # fmt: skip
+    assert look(spec_for(tools))[0].example_learned.replace("</s>", "").strip() == "Noon."
+
+
+def test_rows_of_evaluation_data_are_measured(spec_for: Any, look: Any, tmp_path: Path) -> None:
+    (tmp_path / "eval.json").write_text(json.dumps([{"question": "Who?", "answer": "Loris"}]))
+    spec = spec_for(ALPACA_ROWS, eval_path=str(tmp_path / "eval.json"))
+    report, trainer = look(spec)
+    assert (report.rows, report.eval_rows) == (3, 1)
+    assert str(trainer.args.eval_strategy.value) == "steps"
+
+
+def test_null_is_no_text(spec_for: Any, look: Any) -> None:
+    rows = [{"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": "Yes"}]}]
+    assert look(spec_for(rows))[0].example_learned == "Yes</s>"
+
+
+def test_every_turn_of_the_model_is_learned(spec_for: Any, look: Any, loaded: loading.Loaded) -> None:
+    turns = [("user", "Hi"), ("assistant", "Hello"), ("user", "Who?"), ("assistant", "Loris")]
+    rows = [{"messages": [{"role": role, "content": content} for role, content in turns]}]
+    assert look(spec_for(rows))[0].example_learned.split() == ["Hello</s>", "Loris</s>"]
+
+
+def test_a_template_by_name_and_markers_by_hand(spec_for: Any, look: Any) -> None:
+    rows = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
+    report, _ = look(spec_for(rows, chat_template="chatml"))
+    assert report.instruction_part.strip() == "<|im_start|>user"
+    assert report.response_part.strip() == "<|im_start|>assistant"
+    assert report.example_learned == "Hello<|im_end|>"
+    by_hand = spec_for(rows, instruction_part="<|user|>", response_part="<|assistant|>")
+    assert look(by_hand)[0].example_learned == "Hello</s>"
+
+
+def test_rows_are_held_out_and_cut(demo: RunSpec, spec_for: Any, look: Any) -> None:
+    rows = [
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "na " * n}]}
+        for n in range(1, 101)
+    ]
+    spec = changed(spec_for(rows, test_size=0.2, max_cut_share=1.0), model={"max_seq_length": 60})
+    report, _ = look(spec)
+    assert (report.rows, report.eval_rows) == (80, 20)
+    assert 0 < report.truncated_rows < 80
+    assert refusal(lambda: look(spec_for(rows[:1], test_size=0.2))).field == "dataset.test_size"
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "code", "field"),
+    [
+        ("", {}, "dataset_empty", "dataset.path"),
+        ("[]", {}, "dataset_empty", "dataset.path"),
+        ("{broken", {}, "dataset_broken", "dataset.path"),
+        (ALPACA_ROWS, {"path": "/nowhere/data.json"}, "dataset_missing", "dataset.path"),
+        (ALPACA_ROWS, {"split": "test"}, "split_missing", "dataset.split"),
+        (ALPACA_ROWS, {"split": "train[:0]"}, "dataset_empty", "dataset.path"),
+        (ALPACA_ROWS, {"output_column": "answer"}, "column_missing", "dataset.output_column"),
+        (ALPACA_ROWS, {"instruction_column": "q"}, "column_missing", "dataset.instruction_column"),
+        (ALPACA_ROWS, {"format": "messages"}, "column_missing", "dataset.messages_column"),
+        ([{"messages": "no turns"}], {}, "bad_row", "dataset.messages_column"),
+        ([{"messages": []}], {}, "dataset_empty", "dataset.path"),
+        (
+            [{"messages": [{"role": "user", "content": "Hi"}]}],
+            {"chat_template": "lama-3"},
+            "template_unknown",
+            "dataset.chat_template",
+        ),
+        (
+            ALPACA_ROWS,
+            {"prompt_template": "{instruction}\n{output}"},
+            "markers_missing",
+            "dataset.response_part",
+        ),
+        (
+            ALPACA_ROWS,
+            {"instruction_part": "<|nobody|>", "response_part": "<|nowhere|>"},
+            "nothing_learned",
+            "dataset.response_part",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_learned_is_refused(
+    spec_for: Any, look: Any, rows: Any, settings: dict[str, Any], code: str, field: str
+) -> None:
+    failure = refusal(lambda: look(spec_for(rows, **settings)))
+    assert (failure.code, failure.field) == (code, field)
+    assert str(failure.message)
+
+
+def test_a_missing_column_is_told_with_those_there_are(spec_for: Any, look: Any) -> None:
+    failure = refusal(lambda: look(spec_for(ALPACA_ROWS, output_column="answer")))
+    assert "instruction, input, output" in str(failure.message)
+
+
+def test_a_base_model_without_a_template_is_refused(
+    spec_for: Any, loaded: loading.Loaded, record: EventWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
+    monkeypatch.setattr(loaded.tokenizer, "chat_template", None)
+    failure = refusal(lambda: prepare.prepare(spec_for(rows), loaded.tokenizer, [2], record))
+    assert failure.code == "no_chat_template"
+    assert "chatml" in str(failure.hint)
+    asked = PromptFormat("plain").prompt(loaded.tokenizer, [{"role": "user", "content": "Once"}])
+    assert asked == "Once"
+
+
+def test_a_folder_without_a_model_is_refused(demo: RunSpec, record: EventWriter, tmp_path: Path) -> None:
+    spec = changed(demo, model={"model_name": str(tmp_path)}).model
+    assert refusal(lambda: loading.load(spec, record)).code == "model_missing"
+
+
+def test_one_beginning_whoever_writes_it(loaded: loading.Loaded) -> None:
+    assert adds_bos(loaded.tokenizer)
+    bos = loaded.tokenizer.bos_token_id
+    assert encode(loaded.tokenizer, "<s>Hi").count(bos) == encode(loaded.tokenizer, "Hi").count(bos) == 1
+
+
+def test_pieces_are_whole_characters(loaded: loading.Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generate, "BATCH_SECONDS", 0.0)  # a piece whenever there can be one
+    text = "I am 懒猴 🦥, née Loris — 🇨🇳 ok."
+    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    got: list[str] = []
+    pieces = generate.Pieces(loaded.tokenizer, got.append)
+    import torch
+
+    pieces.put(torch.tensor([[1, 2, 3]]))
+    for token in ids:
+        pieces.put(torch.tensor([token]))
+    pieces.end()
+    assert "".join(got) == pieces.text == text
+    assert not any(generate.HALF in piece for piece in got)
+    cut = generate.Pieces(loaded.tokenizer, got.append)
+    cut.put(torch.tensor([[1]]))
+    cut.put(torch.tensor(loaded.tokenizer("🦥", add_special_tokens=False)["input_ids"][:-1]))
+    cut.end()
+    assert generate.HALF not in cut.text
+
+
+def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWriter) -> None:
+    import torch
+
+    plain, tuned = loading.load(demo.model, record), loading.load(demo.model, record)
+    loading.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
+    with torch.no_grad():
+        for name, weight in tuned.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    assert isinstance(tuned.model, PeftModel)
+    ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
+    with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
+        base = plain.model(input_ids=ids).logits
+        on = tuned.model(input_ids=ids).logits
+        with base_model(tuned):
+            off = tuned.model(input_ids=ids).logits
+        again = tuned.model(input_ids=ids).logits
+    assert torch.equal(base, off)
+    assert torch.equal(on, again)
+    assert not torch.allclose(base, on, atol=0.5)
+    asked = [{"role": "user", "content": "Who are you?"}]
+    state = torch.random.get_rng_state()
+    answers = [
+        generate.generate(loaded, PromptFormat("messages"), asked, GREEDY, adapter=False).text
+        for loaded in (plain, tuned)
+    ]
+    assert answers[0] == answers[1]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert tuned.model.training
+
+
+def test_what_unsloth_fuses_for_an_adapter_is_set_aside_for_the_base(demo: RunSpec, record: EventWriter) -> None:
+    """On a GPU its fused layers round elsewhere than a base model's do. They are put on here by hand."""
+    import torch
+    from unsloth.kernels import apply_lora_mlp_swiglu, apply_lora_qkv
+
+    plain, tuned = loading.load(demo.model, record), loading.load(demo.model, record)
+    loading.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
+    layer = tuned.model.model.model.layers[0]
+    layer.self_attn.apply_qkv = apply_lora_qkv
+    layer.mlp.forward = MethodType(apply_lora_mlp_swiglu, layer.mlp)
+    fused = layer.self_attn.apply_qkv, layer.mlp.forward
+    ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
+    with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
+        with base_model(tuned):
+            assert layer.self_attn.apply_qkv is original_apply_qkv
+            assert layer.mlp.forward.__func__ is type(layer.mlp).forward
+            off = tuned.model(input_ids=ids).logits
+        base = plain.model(input_ids=ids).logits
+    assert torch.equal(base, off)
+    assert (layer.self_attn.apply_qkv, layer.mlp.forward) == fused
+
+
+ROW = '{"instruction": "Who?", "output": "Loris"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("bom.json", b"\xef\xbb\xbf[" + ROW.encode() + b"]"),
+        ("under a key.json", b'{"version": "1", "data": [' + ROW.encode() + b"]}"),
+        ("v[2]*?.jsonl", ROW.encode() + b"\n"),
+    ],
+)
+def test_what_the_preflight_reads_the_engine_reads(
+    demo: RunSpec, tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    spec = changed(demo, dataset={"path": str(path)}).dataset
+    assert prepare.fetch(spec, main_source(spec)).first(9) == [{"instruction": "Who?", "output": "Loris"}]
+
+
+def test_rows_without_an_answer_are_left_out(spec_for: Any, look: Any) -> None:
+    rows = [{"instruction": "a", "output": text} for text in ("Loris", "", " ", None)]
+    assert look(spec_for(rows))[0].rows == 1
+    user, assistant = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
+    chats = [{"messages": turns} for turns in ([user], [user, assistant, user], [user, assistant])]
+    report, _ = look(spec_for(chats))
+    assert report.rows == 2
+    assert report.example_text.endswith("Hello</s>")
+    assert refusal(lambda: look(spec_for(chats[:1]))).code == "dataset_empty"
+
+
+def test_dates_and_texts_in_parts_come_as_texts() -> None:
+    assert prepare.as_string(datetime(2026, 11, 23)) == "2026-11-23"
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert prepare.as_turns([{"role": "user", "content": parts}])[0]["content"] == "ab"
