@@ -53,7 +53,8 @@ async def until_it_answers(link: EngineLink, tell: Callable[[str], None]) -> Non
             raise NotServing(state.failed.message)
         elif state.started or not link.warm:
             raise NotServing(say(N_("No engine is running, and this run has no adapter to load.")))
-        words = _(WAITING["starting"] if link.being_served else WAITING.get(state.stage, WAITING["starting"]))
+        stage = "starting" if link.being_served or state.stage not in WAITING else state.stage
+        words = _(WAITING[stage])
         if state.stage in ("starting", "loading") and link.doing:
             words += " · " + link.doing
         if words != told:
