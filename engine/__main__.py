@@ -34,6 +34,7 @@ from engine.spec.files import load_spec
 from engine.spec.folder import RunFolder
 from engine.spec.lock import hold
 from engine.spec.run import RunSpec
+from engine.spec.tested import unlike_tested
 from engine.spec.text import N_, say
 
 
@@ -208,6 +209,8 @@ def main() -> int:
             memory_kills=machine.memory_kills(),
         )
     )
+    if unlike := unlike_tested():
+        record.emit(ev.Notice(code="not_as_tested", message=unlike))
     set_environment(installed)
     server: Server | None = None
     try:
