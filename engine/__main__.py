@@ -24,6 +24,7 @@ from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
 from engine.hub.upload_process import OFFLINE_MARK
 from engine.messages.message import say
+from engine.preflight.tested_versions import unlike_tested
 from engine.protocol import events as ev
 from engine.runs import machine
 from engine.runs.folder import RunFolder
@@ -208,6 +209,8 @@ def main() -> int:
             memory_kills=machine.memory_kills(),
         )
     )
+    if unlike := unlike_tested():
+        record.emit(ev.Notice(code="not_as_tested", message=unlike))
     set_environment(installed)
     server: Server | None = None
     try:

@@ -18,7 +18,7 @@ from tui.text.translation import LANGUAGES, LOCALE_FOLDER
 
 ROOT = Path(__file__).parents[2]
 HEADER = "# The texts of Loris, Apache-2.0. Brought up to date by tests/tools/catalogue.py."
-KEYWORDS = {"_": None, "N_": None, "say": None}
+KEYWORDS = {"_": None, "N_": None, "say": (1,)}
 
 
 def texts() -> Iterator[tuple[str, str]]:

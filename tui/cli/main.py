@@ -113,9 +113,9 @@ class _Version(argparse.Action):
     """Looks the version up only when it is asked for: that takes longer than parsing."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_ignored: object, **_more: object) -> None:
-        from importlib.metadata import version
+        from tui.cli.version import version_lines
 
-        print("loris", version("loris-tui"))  # noqa: T201
+        print("\n".join(version_lines()))  # noqa: T201
         parser.exit()
 
 

@@ -137,7 +137,8 @@ class LivePrinter(LinePrinter):
             total, step = state.training.total_steps, state.step.step
             bar.add_row(ProgressBar(total=total, completed=step, width=24), Text(f"{step}/{total}"))
             return Group(bar, Text("  ".join(step_facts(state)), overflow="ellipsis", no_wrap=True))
-        self._spinner.update(text=Text(_(STAGE_LINES.get(state.stage, STAGE_LINES["starting"]))))
+        words = STAGE_LINES.get(state.stage, STAGE_LINES["starting"])
+        self._spinner.update(text=Text(_(words)))
         return self._spinner
 
     def close(self) -> None:
@@ -168,7 +169,7 @@ def line_of(event: ev.AnyEvent) -> str:
         case ev.StageChanged(stage=stage) if stage in STAGE_LINES:
             return _(STAGE_LINES[stage])
         case ev.EngineStarted():
-            return _(STAGE_LINES["starting"])
+            return line_of(ev.StageChanged(stage="starting"))
         case ev.ModelLoaded():
             return _("Model: {name}, {parameters} parameters, {dtype}{bits}, on {device} ({memory})").format(
                 name=visible(event.model_name), parameters=count(event.parameters), dtype=visible(event.dtype),

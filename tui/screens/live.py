@@ -194,7 +194,8 @@ class LiveScreen(LiveActions):
     def _tell_notices(self, first: bool) -> None:
         """Count the notices at their pane, and tell those that come while one looks."""
         notices = self.loris.session.state.notices
-        title = f"{list(PANES).index('notices') + 1} {_(PANES['notices'])}"
+        words = PANES["notices"]
+        title = f"{list(PANES).index('notices') + 1} {_(words)}"
         self.query_one("#notices", Tab).label = f"{title} ({len(notices)})" if notices else title
         if not first:
             for notice in notices[self._notices_told :]:

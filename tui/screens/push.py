@@ -250,7 +250,8 @@ class PushScreen(LorisScreen):
                 token=self._token,
                 replace=self.query_one("#replace", SwitchEditor).value is True,
             )
-            self._tell("… " + _(STEPS["checking"]), "", own=True)
+            first = STEPS["checking"]
+            self._tell("… " + _(first), "", own=True)
             async with aclosing(session.ask(command)) as replies:
                 async for reply in replies:
                     if isinstance(reply, Refused) and self.is_here:

@@ -53,7 +53,8 @@ async def until_it_answers(session: RunSession, tell: Callable[[str], None]) -> 
             raise NotServing(state.failed.message)
         elif state.started or not session.warm:
             raise NotServing(say("No engine is running, and this run has no adapter to load."))
-        words = _(WAITING["starting"] if session.being_served else WAITING.get(state.stage, WAITING["starting"]))
+        stage = "starting" if session.being_served or state.stage not in WAITING else state.stage
+        words = _(WAITING[stage])
         if state.stage in ("starting", "loading") and session.doing:
             words += " · " + session.doing
         if words != told:
