@@ -12,9 +12,9 @@ from engine.runs.lock_owner import Survived
 from tests.helpers import fake_run
 from tests.helpers.fake_run import CHANGES, SIZES, FakeBackend, app_on, out_of_memory, screen_text, shown
 from tests.helpers.waiting import until
-from tui.dialogs.line import LineDialog
+from tui.dialogs.ask import LineDialog
+from tui.dialogs.failure import FailureModal
 from tui.dialogs.resume import ResumeDialog
-from tui.dialogs.run import FailureModal
 from tui.screens import live
 from tui.screens.live import LiveScreen
 from tui.widgets.list_box import ListBox

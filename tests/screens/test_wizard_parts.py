@@ -14,7 +14,7 @@ from engine.config.run_spec import ExportSpec, RunSpec, TrainingSpec
 from tests.helpers.fake_run import screen_text
 from tests.helpers.wizard_driver import NASTY, SHOWN_NASTY, RecordingBackend, settle, wizard
 from tui.app import SCREENS, LorisApp
-from tui.dialogs.file_picker import FilePicker
+from tui.dialogs.ask import FilePicker
 from tui.screens.live import LiveScreen
 from tui.screens.wizard import STEPS, step_of
 from tui.state.draft import Draft

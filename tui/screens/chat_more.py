@@ -13,8 +13,8 @@ from textual.worker import Worker
 from engine.client.errors import ClientError
 from engine.config.run_spec import GenerationSpec
 from engine.protocol.commands import ChatMessage, Done, Refused, ShowPrompt
-from tui.dialogs.choose import ChooseDialog
-from tui.dialogs.prompt import PromptDialog
+from tui.dialogs.ask import ChooseDialog
+from tui.dialogs.show import PromptDialog
 from tui.screens.base import LorisScreen
 from tui.state.chat_turns import Speaker, best_answer, can_adapt, messages_for, other_runs, ways
 from tui.state.run_session import Turn

@@ -20,7 +20,7 @@ from textual.widgets.option_list import Option
 from engine.config.presets import Preset, list_presets
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import RunSummary, list_runs
-from tui.dialogs.line import LineDialog
+from tui.dialogs.ask import LineDialog
 from tui.screens.base import PaletteEntry
 from tui.screens.run_actions import RunActions
 from tui.state.draft import Draft

@@ -6,7 +6,7 @@ from textual.app import App
 
 from engine.client.stop import GRACE_SECONDS, Phase
 from engine.protocol.commands import StopMode
-from tui.dialogs.quit import Leave, QuitModal, StoppingModal
+from tui.dialogs.stop import Leave, QuitModal, StoppingModal
 from tui.state.run_session import RunSession
 from tui.text.run_states import STATES
 from tui.text.sanitize import visible

@@ -10,8 +10,8 @@ from engine.config.change import Change
 from engine.config.spec_error import SpecError
 from engine.protocol.commands import Refused
 from engine.runs.exit_cause import exit_cause_of
+from tui.dialogs.failure import Failure, FailureModal, WayOn
 from tui.dialogs.resume import ResumeDialog
-from tui.dialogs.run import Failure, FailureModal, WayOn
 from tui.dialogs.stop import stop_question
 from tui.screens.base import LorisScreen
 from tui.state.draft import Draft

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widgets import Footer
 
 from engine.protocol.data_report import DataReport, Fix, ProofFailed, ProvenRow, at_length
-from tui.dialogs.number import NumberDialog
+from tui.dialogs.ask import NumberDialog
 from tui.plots.length_plot import LengthPlot
 from tui.screens.base import LorisScreen, PaletteEntry
 from tui.screens.messages import ProofChanged

@@ -16,10 +16,8 @@ from engine.config.spec_files import load_spec
 from engine.runs.disk_usage import prunable, prune, size_of
 from engine.runs.labels import read_label, write_label
 from engine.runs.run_list import RunSummary, discard
-from tui.dialogs.line import LineDialog
-from tui.dialogs.menu import MenuDialog, MenuItem
+from tui.dialogs.ask import AskModal, LineDialog, MenuDialog, MenuItem
 from tui.dialogs.resume import ResumeDialog
-from tui.dialogs.run import AskModal
 from tui.screens.base import LorisScreen
 from tui.state.draft import Draft
 from tui.text.amounts import size

@@ -15,8 +15,8 @@ from textual.widgets import DataTable, Footer, Static
 
 from engine.client.errors import ClientError
 from engine.export.checkpoint_adapter import checkpoint_at, take
-from tui.dialogs.line import LineDialog
-from tui.dialogs.prompt import PromptDialog
+from tui.dialogs.ask import LineDialog
+from tui.dialogs.show import PromptDialog
 from tui.screens.base import LorisScreen
 from tui.screens.messages import RunChanged
 from tui.state.samples import Column, Samples

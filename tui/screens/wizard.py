@@ -17,11 +17,11 @@ from textual.widgets import Footer, Static
 from engine.config.fields import FieldInfo, field_info
 from engine.config.run_spec import ModelSpec
 from engine.messages.message import Message
-from tui.dialogs.choose import ChooseDialog
-from tui.dialogs.help import HelpDialog
+from tui.dialogs.ask import ChooseDialog
+from tui.dialogs.save_preset import SaveDialog
+from tui.dialogs.show import HelpDialog
 from tui.screens.base import LorisScreen, PaletteEntry
 from tui.screens.messages import RunChanged
-from tui.screens.save_preset import save_dialog
 from tui.state.run_session import RunSession
 from tui.text.translation import N_, _, render
 from tui.widgets.field import Field, field_id
@@ -312,7 +312,7 @@ class WizardScreen(LorisScreen):
                 self.notify(_('Saved as preset "{name}".').format(name=name), markup=False)
                 self.check()
 
-        dialog = save_dialog(self.loris.draft)
+        dialog = SaveDialog.of(self.loris.draft)
         if dialog is None:
             self.notify(_("Correct the fields marked ✗ first."), severity="error")
         else:
