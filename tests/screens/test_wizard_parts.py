@@ -169,7 +169,7 @@ def test_the_catalogue_is_sound() -> None:
 
 def test_the_screens_load_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "trl", "peft", "datasets", "unsloth")
-    modules = sorted({place.partition(":")[0] for place in SCREENS.values()})
+    modules = sorted({place.partition(":")[0] for place, _title in SCREENS.values()})
     code = f"import sys, {', '.join(modules)}; print([m for m in {heavy!r} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -21,8 +21,8 @@ from engine.config.presets import Preset, list_presets
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import RunSummary, list_runs
 from tui.dialogs.ask import LineDialog
-from tui.screens.base import PaletteEntry
-from tui.screens.run_actions import RunActions
+from tui.screens.base import LorisScreen, PaletteEntry
+from tui.screens.run_menu import RunMenu
 from tui.state.draft import Draft
 from tui.state.run_status import cost_words, seconds_so_far
 from tui.state.settings import load_settings, parse_price, save_settings
@@ -52,7 +52,7 @@ class HomeRow:
     run: RunSummary | None = None
 
 
-class HomeScreen(RunActions):
+class HomeScreen(LorisScreen):
     """One list, read again every few seconds in a thread; its entries are found anew by their ids."""
 
     DEFAULT_CSS = """
@@ -83,6 +83,7 @@ class HomeScreen(RunActions):
         self._entries: dict[str, HomeRow] = {}
         self._about = ""
         self._marked: dict[RunFolder, None] = {}  # in the order in which they were marked
+        self._runs = RunMenu(self, self._read)
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -229,7 +230,7 @@ class HomeScreen(RunActions):
         mark = "✓ " if run.folder in self._marked else ""
         return HomeRow(
             "r" + run.name.encode().hex(), mark + visible(run.title), note, visible(about),
-            lambda: self.open_run(run), run,
+            lambda: self._runs.open(run), run,
         )  # fmt: skip
 
     def _take(self, draft: Draft, step: str) -> None:
@@ -260,35 +261,37 @@ class HomeScreen(RunActions):
 
     # Runs.
 
-    def chosen_run(self) -> RunSummary | None:
+    def _chosen_run(self) -> RunSummary | None:
         entry = self._highlighted()
         return entry.run if entry else None
-
-    def list_changed(self) -> None:
-        self._read()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
             case "manage" | "mark":
-                return self.is_mounted and self.chosen_run() is not None
+                return self.is_mounted and self._chosen_run() is not None
             case "resume" | "resume_with":
-                run = self.chosen_run() if self.is_mounted else None
+                run = self._chosen_run() if self.is_mounted else None
                 return run is not None and run.resumable
             case "compare":
                 return len(self._marked) >= FEWEST
         return True
 
+    @work(exclusive=True, group="run-action")
+    async def action_manage(self) -> None:
+        if run := self._chosen_run():
+            await self._runs.offer(run)
+
     def action_resume(self) -> None:
-        if run := self.chosen_run():
-            self.resume_run(run)
+        if run := self._chosen_run():
+            self._runs.resume(run)
 
     @work(exclusive=True, group="run-action")
     async def action_resume_with(self) -> None:
-        if run := self.chosen_run():
-            await self.ask_and_resume(run)
+        if run := self._chosen_run():
+            await self._runs.resume_with(run)
 
     def action_mark(self) -> None:
-        run = self.chosen_run()
+        run = self._chosen_run()
         if run is None:
             return
         if run.folder in self._marked:
@@ -327,7 +330,7 @@ class HomeScreen(RunActions):
     def commands(self) -> Iterable[PaletteEntry]:
         yield from super().commands()
         yield _("settings: price per hour"), _("What this machine costs; runs then show it"), self.action_settings
-        if self.chosen_run():
+        if self._chosen_run():
             yield _("run: manage"), _("Rename, note, duplicate, delete …"), self.action_manage
 
     def action_language(self) -> None:
