@@ -261,16 +261,16 @@ class HomeScreen(LorisScreen):
 
     # Runs.
 
-    def _chosen_run(self) -> RunSummary | None:
+    def chosen_run(self) -> RunSummary | None:
         entry = self._highlighted()
         return entry.run if entry else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
             case "manage" | "mark":
-                return self.is_mounted and self._chosen_run() is not None
+                return self.is_mounted and self.chosen_run() is not None
             case "resume" | "resume_with":
-                run = self._chosen_run() if self.is_mounted else None
+                run = self.chosen_run() if self.is_mounted else None
                 return run is not None and run.resumable
             case "compare":
                 return len(self._marked) >= FEWEST
@@ -278,20 +278,20 @@ class HomeScreen(LorisScreen):
 
     @work(exclusive=True, group="run-action")
     async def action_manage(self) -> None:
-        if run := self._chosen_run():
+        if run := self.chosen_run():
             await self._runs.offer(run)
 
     def action_resume(self) -> None:
-        if run := self._chosen_run():
+        if run := self.chosen_run():
             self._runs.resume(run)
 
     @work(exclusive=True, group="run-action")
     async def action_resume_with(self) -> None:
-        if run := self._chosen_run():
+        if run := self.chosen_run():
             await self._runs.resume_with(run)
 
     def action_mark(self) -> None:
-        run = self._chosen_run()
+        run = self.chosen_run()
         if run is None:
             return
         if run.folder in self._marked:
@@ -330,7 +330,7 @@ class HomeScreen(LorisScreen):
     def commands(self) -> Iterable[PaletteEntry]:
         yield from super().commands()
         yield _("settings: price per hour"), _("What this machine costs; runs then show it"), self.action_settings
-        if self._chosen_run():
+        if self.chosen_run():
             yield _("run: manage"), _("Rename, note, duplicate, delete …"), self.action_manage
 
     def action_language(self) -> None:
