@@ -22,9 +22,9 @@ from engine.messages.message import Message, say
 from engine.protocol.commands import Refused
 from engine.runs.consent import give_consent
 from engine.runs.run_list import discard_drafts, list_runs
-from tui.screens.messages import ProofChanged, RunChanged
+from tui.screens.base import ProofChanged, RunChanged
 from tui.state.draft import Draft
-from tui.state.end_bell import EndBell
+from tui.state.engine_watch import EndBell
 from tui.state.proof_session import ProofSession, Prover
 from tui.state.run_session import Backend, RealBackend, RunSession
 from tui.state.settings import load_settings, save_settings
@@ -41,31 +41,22 @@ if TYPE_CHECKING:
     from engine.runs.folder import RunFolder
     from tui.screens.base import LorisScreen
 
-# Where each screen lives. Screens are imported when first shown, to keep the first paint quick.
+# Each screen: where it lives, and how the command palette calls going there, where that can be done at any time.
+# Screens are imported when first shown, to keep the first paint quick.
 SCREENS = {
-    "home": "tui.screens.home:HomeScreen",
-    "model": "tui.screens.model:ModelScreen",
-    "dataset": "tui.screens.dataset:DatasetScreen",
-    "lora": "tui.screens.lora:LoraScreen",
-    "training": "tui.screens.training:TrainingScreen",
-    "review": "tui.screens.review:ReviewScreen",
-    "live": "tui.screens.live:LiveScreen",
-    "chat": "tui.screens.chat:ChatScreen",
-    "save": "tui.screens.save:SaveScreen",
-    "samples": "tui.screens.samples:SamplesScreen",
-    "compare": "tui.screens.compare:CompareScreen",
-    "push": "tui.screens.push:PushScreen",
-    "proof": "tui.screens.proof:ProofScreen",
-}
-# What the command palette can go to at any time.
-PLACES = {
-    "home": N_("go to: Home"),
-    "model": N_("go to: Model"),
-    "dataset": N_("go to: Dataset"),
-    "lora": N_("go to: LoRA"),
-    "training": N_("go to: Train"),
-    "review": N_("go to: Review"),
-    "proof": N_("go to: Proof of the dataset"),
+    "home": ("tui.screens.home:HomeScreen", N_("go to: Home")),
+    "model": ("tui.screens.model:ModelScreen", N_("go to: Model")),
+    "dataset": ("tui.screens.dataset:DatasetScreen", N_("go to: Dataset")),
+    "lora": ("tui.screens.lora:LoraScreen", N_("go to: LoRA")),
+    "training": ("tui.screens.training:TrainingScreen", N_("go to: Train")),
+    "review": ("tui.screens.review:ReviewScreen", N_("go to: Review")),
+    "proof": ("tui.screens.proof:ProofScreen", N_("go to: Proof of the dataset")),
+    "live": ("tui.screens.live:LiveScreen", ""),
+    "chat": ("tui.screens.chat:ChatScreen", ""),
+    "save": ("tui.screens.save:SaveScreen", ""),
+    "samples": ("tui.screens.samples:SamplesScreen", ""),
+    "compare": ("tui.screens.compare:CompareScreen", ""),
+    "push": ("tui.screens.push:PushScreen", ""),
 }
 POLL_SECONDS = 0.25
 TIDY_SECONDS = 5.0  # after the start, when nothing is drawn any more
@@ -142,7 +133,7 @@ class LorisApp(App[None]):
 
     def go(self, name: str, field: str = "") -> None:
         """Show a screen by its name in `SCREENS`, with `field` in focus. It reads the draft and the link."""
-        module, _, kind = SCREENS[name].partition(":")
+        module, _colon, kind = SCREENS[name][0].partition(":")
         screen: LorisScreen = getattr(import_module(module), kind)()
         screen.wanted_field = field
         if self._place != name:
@@ -344,8 +335,9 @@ class LorisApp(App[None]):
             self.push_screen(CommandPalette(id="--command-palette", placeholder=_("Type what to do …")))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        for name, title in PLACES.items():
-            yield SystemCommand(_(title), _("Show this screen"), lambda name=name: self.go(name))
+        for name, (_where, title) in SCREENS.items():
+            if title:
+                yield SystemCommand(_(title), _("Show this screen"), lambda name=name: self.go(name))
         for code, title in LANGUAGES.items():
             yield SystemCommand(
                 _("language: {name}").format(name=title),

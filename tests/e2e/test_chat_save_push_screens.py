@@ -26,7 +26,7 @@ from tests.helpers.fake_run import CpuMonitor, screen_text
 from tests.helpers.hub_stub import HubStub
 from tui.app import LorisApp
 from tui.dialogs.generation import GenerationDialog
-from tui.dialogs.prompt import PromptDialog
+from tui.dialogs.show import PromptDialog
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen
 from tui.screens.push import PushScreen

@@ -31,7 +31,7 @@ from tests.helpers.app_on_engine import (
 )
 from tests.helpers.engine_process import Engine
 from tests.helpers.fake_run import screen_text
-from tui.dialogs.run import FailureModal
+from tui.dialogs.failure import FailureModal
 from tui.screens.home import HomeScreen
 from tui.state.settings import Settings, save_settings
 from tui.widgets.list_box import ListBox

@@ -14,8 +14,8 @@ from tests.helpers.fake_run import screen_text
 from tests.helpers.waiting import until
 from tests.helpers.wizard_driver import RecordingBackend, at_step, loris, settle, type_into, walk_to, wizard
 from tui.app import LorisApp
-from tui.dialogs.choose import ChooseDialog
-from tui.dialogs.mapping import MappingDialog
+from tui.dialogs.ask import ChooseDialog
+from tui.dialogs.dataset import MappingDialog
 from tui.screens.proof import ProofScreen
 from tui.widgets.list_box import ListBox
 from tui.widgets.token_view import LEARNED, MASKED

@@ -26,7 +26,7 @@ from tests.helpers.wizard_driver import at_step, type_into, wizard
 from tests.screens.test_chat import idle, speaks
 from tui.screens.chat import BATCH_SECONDS
 from tui.screens.dataset import DatasetScreen
-from tui.widgets.markdown_text import MarkdownText
+from tui.widgets.transcript import MarkdownText
 
 CODE = "Use **this**:\n\n```python\ndef f() -> List<int>:\n    return []\n```\n\n<think>hm</think> 你好，世界\n"
 CODE += "next line"

@@ -7,7 +7,7 @@ import pytest
 from engine.protocol import events as ev
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
-from tui.dialogs.quit import QuitModal
+from tui.dialogs.stop import QuitModal
 from tui.screens.live import LiveScreen
 
 

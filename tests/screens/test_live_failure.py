@@ -12,11 +12,12 @@ from engine.runs.lock_owner import Survived
 from tests.helpers import fake_run
 from tests.helpers.fake_run import CHANGES, SIZES, FakeBackend, app_on, out_of_memory, screen_text, shown
 from tests.helpers.waiting import until
-from tui.dialogs.line import LineDialog
+from tui.dialogs.ask import LineDialog
+from tui.dialogs.failure import FailureModal
 from tui.dialogs.resume import ResumeDialog
-from tui.dialogs.run import FailureModal
 from tui.screens import live
 from tui.screens.live import LiveScreen
+from tui.state import engine_watch
 from tui.widgets.list_box import ListBox
 
 
@@ -169,7 +170,7 @@ async def test_failed_run_says_why_and_what_to_try() -> None:
 
 async def test_engine_that_died_silently_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
-    monkeypatch.setattr(live, "LAST_WORDS_SECONDS", 0.1)
+    monkeypatch.setattr(engine_watch, "LAST_WORDS_SECONDS", 0.1)
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training(7), ["the last words"])
     async with app.run_test(size=(80, 24)) as pilot:
@@ -193,7 +194,7 @@ async def test_engine_that_says_goodbye_is_not_called_dead(monkeypatch: pytest.M
 
 async def test_trained_run_whose_engine_was_killed_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
-    monkeypatch.setattr(live, "LAST_WORDS_SECONDS", 0.1)
+    monkeypatch.setattr(engine_watch, "LAST_WORDS_SECONDS", 0.1)
     app = app_on("live", FakeBackend(alive=False), fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause(0.5)

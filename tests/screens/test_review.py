@@ -11,7 +11,7 @@ from tests.helpers.fake_run import screen_text
 from tests.helpers.waiting import until
 from tests.helpers.wizard_driver import RecordingBackend, at_step, settle
 from tui.app import LorisApp
-from tui.dialogs.run import AskModal
+from tui.dialogs.ask import AskModal
 from tui.screens.live import LiveScreen
 
 COMMAND = "touch done"

@@ -18,8 +18,8 @@ from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.waiting import until
 from tests.screens.test_chat import idle, speaks
 from tui.app import LorisApp
-from tui.dialogs.line import LineDialog
-from tui.dialogs.prompt import PromptDialog
+from tui.dialogs.ask import LineDialog
+from tui.dialogs.show import PromptDialog
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen
 from tui.screens.samples import SamplesScreen

@@ -17,9 +17,8 @@ from tests.helpers.fake_prover import FAILED, MEASURING, REPORT, STOPPED, FakePr
 from tests.helpers.waiting import until
 from tests.helpers.wizard_driver import RecordingBackend, settle, wizard
 from tui.app import LorisApp
-from tui.dialogs import hub_search
-from tui.dialogs.hub_search import HubDialog
-from tui.dialogs.mapping import MappingDialog
+from tui.dialogs import dataset as dataset_dialogs
+from tui.dialogs.dataset import HubDialog, MappingDialog
 from tui.plots.length_plot import LengthPlot
 from tui.screens import dataset
 from tui.screens.dataset import DatasetScreen
@@ -134,7 +133,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row = json.dumps({"conversations": turns}, ensure_ascii=False) + "\n"
     (data / "chat.jsonl").write_text(row * 40, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub_search, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(dataset_dialogs, "QUIET_SECONDS", 0.0)
     monkeypatch.setattr(dataset, "HUB_SECONDS", 0.0)
     monkeypatch.setattr("tui.screens.proof.now", lambda: 0.0)
     monkeypatch.setattr("tui.state.proof_session.now", lambda: 0.0)

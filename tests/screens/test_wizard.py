@@ -25,9 +25,9 @@ from tests.helpers.wizard_driver import (
     wizard,
 )
 from tui.app import LorisApp
-from tui.dialogs.help import HelpDialog
-from tui.dialogs.mapping import MappingDialog
+from tui.dialogs.dataset import MappingDialog
 from tui.dialogs.save_preset import SaveDialog
+from tui.dialogs.show import HelpDialog
 from tui.screens.live import LiveScreen
 from tui.widgets.field import Field
 from tui.widgets.list_box import ListBox

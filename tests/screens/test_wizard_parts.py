@@ -14,7 +14,7 @@ from engine.config.run_spec import ExportSpec, RunSpec, TrainingSpec
 from tests.helpers.fake_run import screen_text
 from tests.helpers.wizard_driver import NASTY, SHOWN_NASTY, RecordingBackend, settle, wizard
 from tui.app import SCREENS, LorisApp
-from tui.dialogs.file_picker import FilePicker
+from tui.dialogs.ask import FilePicker
 from tui.screens.live import LiveScreen
 from tui.screens.wizard import STEPS, step_of
 from tui.state.draft import Draft
@@ -169,7 +169,7 @@ def test_the_catalogue_is_sound() -> None:
 
 def test_the_screens_load_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "trl", "peft", "datasets", "unsloth")
-    modules = sorted({place.partition(":")[0] for place in SCREENS.values()})
+    modules = sorted({place.partition(":")[0] for place, _title in SCREENS.values()})
     code = f"import sys, {', '.join(modules)}; print([m for m in {heavy!r} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

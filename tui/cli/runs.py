@@ -24,9 +24,8 @@ from tui.state.run_status import cost_of, cost_words, seconds_so_far, status_lin
 from tui.state.settings import load_settings
 from tui.text.amounts import duration
 from tui.text.errors import error_lines, print_error
-from tui.text.run_states import LOST, STATES
+from tui.text.run_states import LOST, STATES, phase_words, survived_lines
 from tui.text.sanitize import visible
-from tui.text.stop import phase_words, survived_lines
 from tui.text.translation import _, render
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2

@@ -19,7 +19,7 @@ from engine.config.resume_rules import may_change, refusals, why_fixed
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import to_values
-from tui.dialogs.line import LineDialog
+from tui.dialogs.ask import LineDialog
 from tui.dialogs.modal import Modal
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render

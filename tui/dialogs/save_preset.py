@@ -1,23 +1,24 @@
-"""Asks for a preset's name. What happens under that name is the caller's: it says whether it worked."""
+"""Saves the draft as a preset of the user's, under a name that is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
+import msgspec
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Static
 
+from engine.config.presets import save_preset
+from engine.config.run_spec import RunSpec
+from engine.config.spec_error import SpecError
 from tui.dialogs.modal import Modal
+from tui.state.draft import Draft
 from tui.text.sanitize import visible
-from tui.text.translation import N_, _
+from tui.text.translation import N_, _, render
 from tui.widgets.editors import ChoicesWanted, Edited, LineEditor
-
-# Saves under (name, description, overwrite): returns what is wrong, and whether overwriting would help.
-Save = Callable[[str, str, bool], tuple[str, bool]]
 
 
 class SaveDialog(Modal[str]):
@@ -30,11 +31,17 @@ class SaveDialog(Modal[str]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", N_("Save"), id="save.save")]
 
-    def __init__(self, name: str, description: str, save: Save) -> None:
+    def __init__(self, draft: Draft, spec: RunSpec) -> None:
         super().__init__()
-        self._name_editor = LineEditor(name, id="preset-name")
-        self._description = LineEditor(description, id="preset-description")
-        self._save = save
+        self._draft, self._spec = draft, spec
+        self._name_editor = LineEditor(spec.name, id="preset-name")
+        self._description = LineEditor(spec.description, id="preset-description")
+
+    @classmethod
+    def of(cls, draft: Draft) -> SaveDialog | None:
+        """None while the draft has errors: a preset that is saved must load again."""
+        spec, errors = draft.build()
+        return None if spec is None or errors else cls(draft, spec)
 
     def compose(self) -> ComposeResult:
         with Vertical():
@@ -71,10 +78,21 @@ class SaveDialog(Modal[str]):
 
     def _try(self, overwrite: bool) -> None:
         name = self._name_editor.value
-        wrong, may_overwrite = self._save(name, self._description.value, overwrite)
-        if not wrong:
+        named = msgspec.structs.replace(self._spec, name=name.strip(), description=self._description.value)
+        try:
+            save_preset(name, named, overwrite)
+        except SpecError as error:
+            # A name that would make a file is taken; any other wrong name is not helped by overwriting.
+            taken = bool(name.strip(" -.")) and not overwrite
+            self._refuse(render(error.errors[0].message), taken)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            self._refuse(_("The preset cannot be written: {reason}").format(reason=reason), False)
+        else:
+            self._draft.settle(named)
             self.dismiss(name.strip())
-            return
+
+    def _refuse(self, wrong: str, may_overwrite: bool) -> None:
         self._say(wrong, may_overwrite)
         self.query_one("#overwrite" if may_overwrite else "#preset-name").focus()
 

@@ -1,11 +1,28 @@
-"""The questions on the way to a stop: each rung of the ladder says what it costs."""
+"""Stopping a run: the questions on the way, each with what it costs; leaving Loris while it goes on."""
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
 from engine.protocol.state import RunState
 from engine.runs.lock_owner import TERMINATE_SECONDS
-from tui.dialogs.run import AskModal
-from tui.text.translation import _
+from tui.dialogs.ask import AskModal
+from tui.dialogs.modal import Modal
+from tui.text.translation import N_, _
+
+Leave = Literal["keep", "save", "discard"]
+CHOICES: dict[Leave, tuple[str, str]] = {
+    "keep": (N_("Keep running"), N_("The run goes on without this terminal. Look at it again with: loris")),
+    "save": (N_("Stop and save"), N_("It ends after the step in progress, and what was learned is saved.")),
+    "discard": (N_("Stop and discard"), N_("It ends at once, without an adapter. Complete checkpoints stay.")),
+}
 
 
 def stop_question(rung: int, state: RunState, frozen: bool = False) -> AskModal:
@@ -45,3 +62,65 @@ def stop_question(rung: int, state: RunState, frozen: bool = False) -> AskModal:
     return AskModal(
         _("Stop training and keep the model?"), done + words, yes=_("Stop and keep"), no=_("Go on training")
     )
+
+
+class QuitModal(Modal[Leave]):
+    """Escape stays in Loris. The button in focus keeps the run going."""
+
+    DEFAULT_CSS = """
+    QuitModal > Vertical { border: round $warning; padding: 0 2; }
+    QuitModal .title { margin-bottom: 1; }
+    QuitModal .what { height: auto; color: $text-muted; padding: 0 0 0 2; margin-bottom: 1; }
+    """
+
+    def __init__(self, run: str, where: str) -> None:
+        """`run`: its title, made safe. `where`: how far it is, in words."""
+        super().__init__()
+        self._run, self._where = run, where
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(_("Leave Loris? A run goes on."), markup=False, classes="title")
+            yield Static(Content(" · ".join(filter(None, (self._run, self._where)))), classes="what")
+            for name, (title, what) in CHOICES.items():
+                variant: Literal["primary", "default"] = "primary" if name == "keep" else "default"
+                yield Button(Content(_(title)), id=name, variant=variant, compact=True)
+                yield Static(_(what), markup=False, classes="what")
+            yield Static(_("Esc stays here."), markup=False, classes="note")
+
+    def on_mount(self) -> None:
+        self.query_one("#keep").focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        chosen: dict[str | None, Leave] = {"keep": "keep", "save": "save", "discard": "discard"}
+        self.dismiss(chosen[event.button.id])
+
+
+class StoppingModal(ModalScreen[None]):
+    """Shows how a stop goes. Leaving meanwhile is safe: the engine was told already."""
+
+    DEFAULT_CSS = """
+    StoppingModal { align: center middle; }
+    StoppingModal > Vertical {
+        width: 70; max-width: 96%; height: auto; border: round $warning; background: $surface; padding: 0 2;
+    }
+    StoppingModal Static { height: auto; }
+    StoppingModal .title { text-style: bold; margin-bottom: 1; }
+    StoppingModal .note { color: $text-muted; margin-top: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = []
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self._run = run
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(_("Stopping {run}").format(run=self._run), markup=False, classes="title")
+            yield Static("", markup=False, id="stopping")
+            hint = _("Ctrl-Q leaves at once: the run stops all the same.")
+            yield Static(hint, markup=False, classes="note")
+
+    def set_text(self, words: str) -> None:
+        """Show how far it is."""
+        self.query_one("#stopping", Static).update(Content(words))

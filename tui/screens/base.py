@@ -1,4 +1,4 @@
-"""What all screens share: the app as they know it, and keys whose names follow the language."""
+"""What all screens share: the app as they know it, its messages to them, keys that follow the language."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 from textual.binding import ActiveBinding
+from textual.message import Message
 from textual.screen import Screen
 
 from engine.config.change import Change
@@ -36,6 +37,14 @@ class Loris(Protocol):
     def prove(self) -> None: ...
     def cancel_proof(self) -> None: ...
     def start_training(self, spec: RunSpec) -> None: ...
+
+
+class RunChanged(Message):
+    """Posted to the screen in front when the attached run's events or log grew."""
+
+
+class ProofChanged(Message):
+    """Posted to the screen in front when the proof of the data has news."""
 
 
 # (what the command palette shows, a sentence on it, what it does)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from typing import ClassVar
 
+import msgspec
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -20,9 +21,8 @@ from engine.config.run_spec import GenerationSpec
 from engine.config.sampling_presets import name_of
 from engine.protocol.commands import ChatMessage, Done, Refused, Token
 from tui.dialogs.generation import GenerationDialog
-from tui.screens.base import PaletteEntry
-from tui.screens.chat_more import MORE, MoreChat
-from tui.screens.messages import RunChanged
+from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
+from tui.screens.chat_menu import MORE, ChatMenu
 from tui.state.chat_turns import ADAPTER, BASE, Speaker, can_adapt, messages_for, note, ways
 from tui.state.run_session import Answer, Turn
 from tui.state.serving import NotServing, until_it_answers, why
@@ -36,7 +36,7 @@ BATCH_SECONDS = 0.12  # text is drawn in batches: one drawing a token costs the 
 TOO_LATE_SECONDS = 0.7  # an Escape so soon after an answer was meant to stop it, not to leave
 
 
-class ChatScreen(MoreChat):
+class ChatScreen(LorisScreen):
     """The conversation itself lives in the run session, so that it is still there after another screen."""
 
     CSS = """
@@ -66,6 +66,7 @@ class ChatScreen(MoreChat):
         self.who: tuple[Speaker, ...] = (BASE,)
         self._asking: Worker[None] | None = None
         self._answered = 0.0
+        self._menu = ChatMenu(self, self._tell)
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -130,7 +131,7 @@ class ChatScreen(MoreChat):
             "saving": _("saving"), "exporting": _("saving"),
         }.get(session.state.stage, _("loading the model …"))  # fmt: skip
 
-    def tell(self, words: str) -> None:
+    def _tell(self, words: str) -> None:
         self.query_one("#state", Static).update(visible(words))
 
     async def _draw(self) -> None:
@@ -176,7 +177,7 @@ class ChatScreen(MoreChat):
             if self.is_here:
                 self._batches.pause()
                 await self._draw()
-                self.tell("")
+                self._tell("")
                 self.show()
 
     async def _answer(self, before: tuple[Turn, ...], question: str, answer: Answer) -> None:
@@ -184,7 +185,7 @@ class ChatScreen(MoreChat):
         answer.note = _("waiting…")
         try:
             await until_it_answers(self.loris.session, lambda words: self._wait(answer, words))
-            self.tell(_("Answering. Escape stops it."))
+            self._tell(_("Answering. Escape stops it."))
             await self._stream(messages_for(before, question, answer.adapter, answer.other), answer)
         except asyncio.CancelledError:
             answer.note = _("stopped")
@@ -194,13 +195,9 @@ class ChatScreen(MoreChat):
         except ClientError as error:
             answer.failed, answer.note = True, render(error.message)
 
-    def ask_again(self, turn: Turn) -> None:
-        """Ask a question that was taken back, of those who had answered it."""
-        self._asking = self._ask(turn.question, tuple(Speaker(a.adapter, a.other) for a in turn.answers))
-
     def _wait(self, answer: Answer, words: str) -> None:
         answer.note = words
-        self.tell(_("Your question is kept and sent when the model is ready."))
+        self._tell(_("Your question is kept and sent when the model is ready."))
 
     async def _stream(self, messages: tuple[ChatMessage, ...], answer: Answer) -> None:
         started, pieces = time.monotonic(), 0
@@ -228,14 +225,14 @@ class ChatScreen(MoreChat):
             self.loris.go("model" if self.loris.session.warm else "live")
 
     def action_who(self) -> None:
-        if not self.can_compare():
+        if not self._menu.can_compare():
             return
         each = ways(self.loris.session.other)
         self.who = each[(each.index(self.who) + 1) % len(each)]
         self.show()
 
     def action_compare(self) -> None:
-        if self.can_compare():
+        if self._menu.can_compare():
             # Two that are chosen already stay the two.
             self._submit(self.who if len(self.who) > 1 else (BASE, ADAPTER), again=True)
 
@@ -245,6 +242,56 @@ class ChatScreen(MoreChat):
         if chosen is not None:
             self.loris.session.generation = chosen
             self.show()
+
+    # The last turn again, and what the menu has
+
+    def _take_back(self) -> Turn | None:
+        """The last turn, taken off the conversation; None, and said so, when there is none."""
+        turns = self.loris.session.turns
+        if self._asking is not None:
+            self.notify(_("Wait for the answer, or press Escape to stop it."))
+            return None
+        if not turns:
+            self.notify(_("There is no question yet."))
+            return None
+        return turns.pop()
+
+    async def action_retry(self) -> None:
+        if (turn := self._take_back()) is None:
+            return
+        await self.query_one(Transcript).show(self.loris.session.turns)
+        made = self.generation
+        self.loris.session.generation = msgspec.structs.replace(made, seed=(made.seed + 1) % 2**32)
+        # of those who had answered it
+        self._asking = self._ask(turn.question, tuple(Speaker(a.adapter, a.other) for a in turn.answers))
+
+    async def action_edit(self) -> None:
+        prompt = self.query_one(Input)
+        if not prompt.value and self.loris.session.turns and (turn := self._take_back()):
+            prompt.value = turn.question
+            prompt.cursor_position = len(turn.question)
+            await self.query_one(Transcript).show(self.loris.session.turns)
+
+    def action_copy(self) -> None:
+        self._menu.copy()
+
+    @work
+    async def action_raw(self) -> None:
+        await self._menu.show_prompt(self.query_one(Input).value.strip(), self.who[-1], self.generation)
+
+    @work
+    async def action_other(self) -> None:
+        if await self._menu.choose_other():
+            self.who = ways(self.loris.session.other)[-1]
+            self.show()
+
+    def action_collect(self) -> None:
+        self._menu.collect(self.generation.system_prompt)
+
+    @work
+    async def action_more(self) -> None:
+        if name := await self._menu.choose():
+            await self.run_action(name)
 
     async def action_clear(self) -> None:
         if self._asking is not None:
@@ -262,7 +309,7 @@ class ChatScreen(MoreChat):
         try:
             keep(session.transcript, turn, self.generation)
         except OSError as error:
-            self.tell(_("This conversation is not kept: {reason}").format(reason=error.strerror or str(error)))
+            self._tell(_("This conversation is not kept: {reason}").format(reason=error.strerror or str(error)))
 
     def action_save(self) -> None:
         if self.loris.session.state.trained:

@@ -21,10 +21,8 @@ from engine.dataset.detection import Detected, detect
 from engine.dataset.peek import Peek, check_dataset
 from engine.hub.search import DatasetPage, search_datasets
 from engine.messages.message import Message
-from tui.dialogs.choose import ChooseDialog
-from tui.dialogs.file_picker import FilePicker
-from tui.dialogs.hub_search import HubDialog
-from tui.dialogs.mapping import MappingDialog
+from tui.dialogs.ask import ChooseDialog, FilePicker
+from tui.dialogs.dataset import HubDialog, MappingDialog
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import WizardScreen
 from tui.state.dataset_cache import hub_page, look, look_at_hub

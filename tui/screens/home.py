@@ -20,9 +20,9 @@ from textual.widgets.option_list import Option
 from engine.config.presets import Preset, list_presets
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import RunSummary, list_runs
-from tui.dialogs.line import LineDialog
-from tui.screens.base import PaletteEntry
-from tui.screens.run_actions import RunActions
+from tui.dialogs.ask import LineDialog
+from tui.screens.base import LorisScreen, PaletteEntry
+from tui.screens.run_menu import RunMenu
 from tui.state.draft import Draft
 from tui.state.run_status import cost_words, seconds_so_far
 from tui.state.settings import load_settings, parse_price, save_settings
@@ -52,7 +52,7 @@ class HomeRow:
     run: RunSummary | None = None
 
 
-class HomeScreen(RunActions):
+class HomeScreen(LorisScreen):
     """One list, read again every few seconds in a thread; its entries are found anew by their ids."""
 
     DEFAULT_CSS = """
@@ -83,6 +83,7 @@ class HomeScreen(RunActions):
         self._entries: dict[str, HomeRow] = {}
         self._about = ""
         self._marked: dict[RunFolder, None] = {}  # in the order in which they were marked
+        self._runs = RunMenu(self, self._read)
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -229,7 +230,7 @@ class HomeScreen(RunActions):
         mark = "✓ " if run.folder in self._marked else ""
         return HomeRow(
             "r" + run.name.encode().hex(), mark + visible(run.title), note, visible(about),
-            lambda: self.open_run(run), run,
+            lambda: self._runs.open(run), run,
         )  # fmt: skip
 
     def _take(self, draft: Draft, step: str) -> None:
@@ -264,9 +265,6 @@ class HomeScreen(RunActions):
         entry = self._highlighted()
         return entry.run if entry else None
 
-    def list_changed(self) -> None:
-        self._read()
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         match action:
             case "manage" | "mark":
@@ -278,14 +276,19 @@ class HomeScreen(RunActions):
                 return len(self._marked) >= FEWEST
         return True
 
+    @work(exclusive=True, group="run-action")
+    async def action_manage(self) -> None:
+        if run := self.chosen_run():
+            await self._runs.offer(run)
+
     def action_resume(self) -> None:
         if run := self.chosen_run():
-            self.resume_run(run)
+            self._runs.resume(run)
 
     @work(exclusive=True, group="run-action")
     async def action_resume_with(self) -> None:
         if run := self.chosen_run():
-            await self.ask_and_resume(run)
+            await self._runs.resume_with(run)
 
     def action_mark(self) -> None:
         run = self.chosen_run()

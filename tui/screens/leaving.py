@@ -6,11 +6,10 @@ from textual.app import App
 
 from engine.client.stop import GRACE_SECONDS, Phase
 from engine.protocol.commands import StopMode
-from tui.dialogs.quit import Leave, QuitModal, StoppingModal
+from tui.dialogs.stop import Leave, QuitModal, StoppingModal
 from tui.state.run_session import RunSession
-from tui.text.run_states import STATES
+from tui.text.run_states import STATES, phase_words, survived_lines
 from tui.text.sanitize import visible
-from tui.text.stop import phase_words, survived_lines
 from tui.text.translation import _
 
 # An engine that only waits for questions ends by itself: nothing of it is lost, so nothing is asked.

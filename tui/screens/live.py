@@ -14,12 +14,11 @@ from textual.containers import Vertical
 from textual.notifications import SeverityLevel
 from textual.widgets import ContentSwitcher, Footer, Tab, Tabs
 
-from engine.client.resume import stopped_early
 from tui.plots.loss_plot import LossPlot, has_unicode
-from tui.screens.base import PaletteEntry
+from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
 from tui.screens.leaving import ASKED_IN
-from tui.screens.live_actions import LiveActions
-from tui.screens.messages import RunChanged
+from tui.screens.stop_and_resume import StopAndResume
+from tui.state.engine_watch import EngineWatch
 from tui.state.hardware import Monitor
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
@@ -40,11 +39,9 @@ PANES = {
 TICK_SECONDS = 1.0
 SLOW_TICKS = 2  # all but the progress is drawn every so many ticks: that halves what crosses a slow line
 FINISHED = 10  # where TrainingFinished stands among the milestones
-LAST_WORDS_SECONDS = 2.0
-START_SECONDS = 30.0
 
 
-class LiveScreen(LiveActions):
+class LiveScreen(LorisScreen):
     """Follows the attached run. Everything shown is read from the session's state; nothing is kept here."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
@@ -90,6 +87,8 @@ class LiveScreen(LiveActions):
         self._ticks = 0
         self._marks: tuple[object, ...] = ()
         self._notices_told = 0
+        self._watch = EngineWatch(self.loris.session)
+        self._run = StopAndResume(self, self._watch)
 
     def compose(self) -> ComposeResult:
         unicode = has_unicode()
@@ -128,7 +127,7 @@ class LiveScreen(LiveActions):
 
     def _tick(self) -> None:
         self._ticks += 1
-        self._look_for_engine()
+        self._watch.tick(TICK_SECONDS)
         if not self.is_current:
             return
         if self._milestones() != self._marks:
@@ -143,36 +142,14 @@ class LiveScreen(LiveActions):
     def _milestones(self) -> tuple[object, ...]:
         state = self.loris.session.state
         return (
-            self.loris.session.folder, self._gone, self._frozen, self._checkpoint, state.started, state.stage,
-            state.model, state.adapter, state.dataset, state.training, state.finished, state.failed,
-            state.checkpoint, len(state.notices), len(state.answers), len(state.exports),
+            self.loris.session.folder, self._watch.gone, self._watch.frozen, self._watch.checkpoint,
+            state.started, state.stage, state.model, state.adapter, state.dataset, state.training,
+            state.finished, state.failed, state.checkpoint, len(state.notices), len(state.answers),
+            len(state.exports),
         )  # fmt: skip
 
-    def _look_for_engine(self) -> None:
-        """Count the seconds without an engine. Its last words may still be unread when it lets go of the lock,
-        and a process that was just started has yet to take it."""
-        session = self.loris.session
-        if session.folder is None or session.alive or session.state.ended or session.being_served:
-            self._seconds_without = 0.0
-        else:
-            self._seconds_without += TICK_SECONDS
-        self._look_at_process()
-
-    def _look_at_process(self) -> None:
-        """Whether it is held up, and what there is to go on from once training is over, engine or no engine."""
-        session, state = self.loris.session, self.loris.session.state
-        self._frozen = session.folder is not None and session.alive and session.backend.is_frozen(session.folder)
-        over = not session.alive or state.ended or state.failed or stopped_early(state)
-        self._checkpoint = session.backend.checkpoint(session.folder) if session.folder and over else None
-
-    @property
-    def _gone(self) -> bool:
-        """Whether the engine is gone without having said so."""
-        patience = LAST_WORDS_SECONDS if self.loris.session.state.started else START_SECONDS
-        return self._seconds_without >= patience
-
     def _show_all(self) -> None:
-        self._look_at_process()
+        self._watch.look()
         session, state = self.loris.session, self.loris.session.state
         was = self._marks
         self._marks = self._milestones()
@@ -189,7 +166,7 @@ class LiveScreen(LiveActions):
             self.action_pane("report")
         self._tell_notices(first=not was)
         self.refresh_bindings()
-        self._tell_failure()
+        self._run.tell_failure()
 
     def _tell_notices(self, first: bool) -> None:
         """Count the notices at their pane, and tell those that come while one looks."""
@@ -206,7 +183,7 @@ class LiveScreen(LiveActions):
     def _show_progress(self) -> None:
         session = self.loris.session
         self.query_one(StatusLine).progress = progress_of(
-            session.state, not self._gone, self.clock(), session.doing, self._frozen
+            session.state, not self._watch.gone, self.clock(), session.doing, self._watch.frozen
         )
 
     def _show_texts(self) -> None:
@@ -234,18 +211,22 @@ class LiveScreen(LiveActions):
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        state, alive = self.loris.session.state, not self._gone
+        state, alive = self.loris.session.state, not self._watch.gone
         match action:
             case "stop":
-                return alive and (state.stage in ASKED_IN or self._frozen) and self.loris.session.folder is not None
+                return (
+                    alive
+                    and (state.stage in ASKED_IN or self._watch.frozen)
+                    and self.loris.session.folder is not None
+                )
             case "resume" | "resume_with":
-                return self._resumable
+                return self._watch.resumable
             case "chat" | "save":
                 return bool(state.trained or (action == "chat" and alive and state.stage in ("loading", "ready")))
             case "samples":
                 return any(answer.step is not None for answer in state.answers)
             case "why":
-                return self._failure() is not None
+                return self._run.failure() is not None
         return True
 
     def action_pane(self, name: str) -> None:
@@ -254,6 +235,20 @@ class LiveScreen(LiveActions):
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         self.query_one(ContentSwitcher).current = f"pane-{event.tab.id}"
+
+    @work(exclusive=True, group="stop")
+    async def action_stop(self) -> None:
+        await self._run.stop()
+
+    def action_resume(self) -> None:
+        self._run.resume()
+
+    @work(exclusive=True, group="resume-with")
+    async def action_resume_with(self) -> None:
+        await self._run.resume_with()
+
+    def action_why(self) -> None:
+        self._run.why()
 
     def action_chat(self) -> None:
         self.loris.go("chat")

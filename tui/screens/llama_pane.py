@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.widgets import Button, Static
 
 from engine.export.llama_cpp import LlamaCpp, find_llama_cpp
-from tui.dialogs.run import AskModal
+from tui.dialogs.ask import AskModal
 from tui.state.llama_build import build, needs, question
 from tui.state.settings import llama_cpp_folder, remember_llama_cpp
 from tui.text.amounts import size

@@ -16,7 +16,7 @@ from textual.widgets import OptionList, Static
 from engine.config.run_spec import ModelSpec
 from engine.messages.message import Message
 from engine.preflight.model import check_model
-from tui.dialogs.file_picker import FilePicker
+from tui.dialogs.ask import FilePicker
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import STEPS, WizardScreen
 from tui.state.model_catalogue import CatalogueModel, catalogue

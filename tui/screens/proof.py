@@ -14,11 +14,10 @@ from textual.content import Content
 from textual.widgets import Footer
 
 from engine.protocol.data_report import DataReport, Fix, ProofFailed, ProvenRow, at_length
-from tui.dialogs.number import NumberDialog
+from tui.dialogs.ask import NumberDialog
 from tui.plots.length_plot import LengthPlot
-from tui.screens.base import LorisScreen, PaletteEntry
-from tui.screens.messages import ProofChanged
-from tui.screens.wizard import STEPS
+from tui.screens.base import LorisScreen, PaletteEntry, ProofChanged
+from tui.screens.wizard import STEP_KEYS
 from tui.text.proof import format_words, numbers, progress_words, rows_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
@@ -72,10 +71,7 @@ class ProofScreen(LorisScreen):
         Binding("g", "go_to", N_("Go to"), id="proof.goto", tooltip=N_("A row by its number")),
         Binding("l", "lengths", N_("Lengths"), id="proof.lengths", tooltip=N_("Try other context lengths")),
         Binding("b", "edges", N_("Edges"), show=False, id="proof.edges", tooltip=N_("Where tokens meet")),
-        *(
-            Binding(f"f{number}", f"step('{name}')", title, show=False)
-            for number, (name, title) in enumerate(STEPS.items(), 2)
-        ),
+        *STEP_KEYS,
         Binding(
             "1", "fix(1)", N_("Fix"), key_display="1-9", id="proof.fix", tooltip=N_("Apply the fix of this number")
         ),

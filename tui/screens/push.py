@@ -21,8 +21,7 @@ from engine.hub.push_target import check_target
 from engine.hub.search import HubError, license_of
 from engine.protocol.commands import CancelPush, Push, Refused
 from engine.protocol.events import Exported, Pushed, PushFailed, Pushing
-from tui.screens.base import LorisScreen
-from tui.screens.messages import RunChanged
+from tui.screens.base import LorisScreen, RunChanged
 from tui.screens.wizard import Form
 from tui.state.serving import NotServing, until_it_answers, why
 from tui.text.amounts import size
@@ -162,7 +161,7 @@ class PushScreen(LorisScreen):
     # Before
 
     def on_edited(self, event: Edited) -> None:
-        sender = event.control.id
+        sender = event.sender.id
         self._picked = self._picked or sender == "what"
         if sender in ("repo", "token"):
             self._look()

@@ -19,7 +19,7 @@ from engine.messages.message import Message
 from engine.preflight.check import check_inputs
 from engine.protocol.data_report import DataProblem
 from engine.runs.run_list import list_runs
-from tui.dialogs.run import AskModal
+from tui.dialogs.ask import AskModal
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import STEPS, WizardScreen, step_of
 from tui.state.dataset_cache import look

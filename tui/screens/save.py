@@ -18,9 +18,8 @@ from engine.client.errors import ClientError
 from engine.config.quantizations import QUANTIZATIONS
 from engine.protocol.commands import CancelExport, Done, Export, ExportProgress, Refused
 from engine.protocol.events import Exported, ExportKind
-from tui.screens.base import LorisScreen
+from tui.screens.base import LorisScreen, RunChanged
 from tui.screens.llama_pane import LlamaPane
-from tui.screens.messages import RunChanged
 from tui.screens.wizard import Form
 from tui.state.llama_build import build
 from tui.state.serving import NotServing, until_it_answers, why

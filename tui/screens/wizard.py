@@ -17,11 +17,10 @@ from textual.widgets import Footer, Static
 from engine.config.fields import FieldInfo, field_info
 from engine.config.run_spec import ModelSpec
 from engine.messages.message import Message
-from tui.dialogs.choose import ChooseDialog
-from tui.dialogs.help import HelpDialog
-from tui.screens.base import LorisScreen, PaletteEntry
-from tui.screens.messages import RunChanged
-from tui.screens.save_preset import save_dialog
+from tui.dialogs.ask import ChooseDialog
+from tui.dialogs.save_preset import SaveDialog
+from tui.dialogs.show import HelpDialog
+from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
 from tui.state.run_session import RunSession
 from tui.text.translation import N_, _, render
 from tui.widgets.field import Field, field_id
@@ -39,6 +38,10 @@ STEPS = {
 }
 QUIET_SECONDS = 0.5  # without a keystroke, before the disk is looked at
 FIRST_STEP_KEY = 2  # F2 to F6: over SSH and in tmux they arrive, unlike many Alt and Ctrl keys
+STEP_KEYS = [
+    Binding(f"f{number}", f"step('{name}')", title, show=False, id=f"step.{name}")
+    for number, (name, title) in enumerate(STEPS.items(), FIRST_STEP_KEY)
+]
 # The fields that stand on another step than the one named like their section.
 MOVED = {"training.output_dir": "review"}
 
@@ -97,10 +100,7 @@ class WizardScreen(LorisScreen):
             id="step.model",
             tooltip=N_("Go to any step"),
         ),
-        Binding("f3", "step('dataset')", N_("Dataset"), show=False, id="step.dataset"),
-        Binding("f4", "step('lora')", N_("LoRA"), show=False, id="step.lora"),
-        Binding("f5", "step('training')", N_("Train"), show=False, id="step.training"),
-        Binding("f6", "step('review')", N_("Review"), show=False, id="step.review"),
+        *STEP_KEYS[1:],
         Binding("f7", "proof", N_("Proof"), show=False, id="wizard.proof", tooltip=N_("What the data would teach")),
         Binding("ctrl+s", "save_preset", N_("Save preset"), show=False, id="preset.save"),
         Binding("up", "app.focus_previous", N_("Field before"), show=False),
@@ -312,7 +312,7 @@ class WizardScreen(LorisScreen):
                 self.notify(_('Saved as preset "{name}".').format(name=name), markup=False)
                 self.check()
 
-        dialog = save_dialog(self.loris.draft)
+        dialog = SaveDialog.of(self.loris.draft)
         if dialog is None:
             self.notify(_("Correct the fields marked ✗ first."), severity="error")
         else:

@@ -29,21 +29,9 @@ class Edited(Message):
         super().__init__()
         self.sender, self.value = sender, value
 
-    @property
-    def control(self) -> Widget:
-        return self.sender
-
 
 class ChoicesWanted(Message):
     """The user pressed Enter in an editor that can offer choices."""
-
-    def __init__(self, sender: Widget) -> None:
-        super().__init__()
-        self.sender = sender
-
-    @property
-    def control(self) -> Widget:
-        return self.sender
 
 
 class LineEditor(Input):
@@ -72,7 +60,7 @@ class LineEditor(Input):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.post_message(ChoicesWanted(self))
+        self.post_message(ChoicesWanted())
 
     def put(self, value: str) -> None:
         """Show another value, as if it had been typed."""

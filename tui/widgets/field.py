@@ -66,20 +66,12 @@ class Field(Widget):
             super().__init__()
             self.field, self.value = field, value
 
-        @property
-        def control(self) -> Field:
-            return self.field
-
     class Asked(Message):
         """Enter was pressed: show the suggestions, or go to the next field where there are none."""
 
         def __init__(self, field: Field) -> None:
             super().__init__()
             self.field = field
-
-        @property
-        def control(self) -> Field:
-            return self.field
 
     def __init__(self, info: FieldInfo, value: Any, suggestions: Sequence[str] = ()) -> None:
         super().__init__(id=field_id(info.path))

@@ -1,4 +1,4 @@
-"""Dialogs of the run's screens: a question before what cannot be undone, and the end of a failed run."""
+"""Why a run failed: the cause, what to try, the end of the log, and the ways on from there."""
 
 from __future__ import annotations
 
@@ -13,35 +13,6 @@ from textual.widgets import Button, Static
 
 from tui.dialogs.modal import Modal
 from tui.text.translation import _
-
-
-class AskModal(Modal[bool]):
-    """Asks once. Escape and the button in focus mean no."""
-
-    DEFAULT_CSS = """
-    AskModal > Vertical { border: round $warning; padding: 0 2; }
-    AskModal Static { height: auto; margin-bottom: 1; }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "app.focus_previous", show=False),
-        Binding("right", "app.focus_next", show=False),
-    ]
-
-    def __init__(self, title: str, words: str, yes: str, no: str) -> None:
-        super().__init__()
-        self._texts = title, words, yes, no
-
-    def compose(self) -> ComposeResult:
-        title, words, yes, no = self._texts
-        with Vertical():
-            yield Static(title, markup=False, classes="title")
-            yield Static(words, markup=False)
-            with Horizontal(classes="buttons"):
-                yield Button(Content(no), id="no", compact=True)
-                yield Button(Content(yes), id="yes", variant="warning", compact=True)
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        self.dismiss(event.button.id == "yes")
 
 
 @dataclass(frozen=True)

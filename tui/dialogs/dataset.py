@@ -1,31 +1,113 @@
-"""Says what fills a role of the examples: a column, a text for every row, or a template of columns."""
+"""Dialogs of the dataset: search the Hub for one, and say what fills a role of its examples."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from textual import work
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from engine.config.fields import did_you_mean
 from engine.dataset.mapping import columns_in
+from engine.hub.search import Found, HubError, search_datasets
 from tui.dialogs.modal import Modal
+from tui.text.errors import with_hint
 from tui.text.sanitize import visible
 from tui.text.translation import _
 from tui.widgets.editors import ChoicesWanted, Edited, LineEditor
 from tui.widgets.list_box import ListBox
 
-SAMPLE_CHARACTERS = 40
+QUIET_SECONDS = 0.4  # without a keystroke, before the Hub is asked
+Search = Callable[[str], Sequence[Found]]
+SAMPLE_CHARACTERS = 40  # of a column
 Render = Callable[[str], Content]
 
 
-class MappingDialog(Modal[str]):
-    """The result is what to write into the role's field. `usual`: a value that is no column, such as auto.
+class HubDialog(Modal[str]):
+    """Searches the Hub as one types: in a thread, once the typing rests. The result is the dataset's id."""
 
-    `render`: an example as it would be with another filler, for the preview.
+    DEFAULT_CSS = """
+    HubDialog Input { margin-top: 1; }
+    HubDialog ListBox.-textual-compact { height: 12; max-height: 50vh; margin: 1 0; }
+    """
+
+    def __init__(self, query: str = "", search: Search = search_datasets) -> None:
+        super().__init__()
+        self._query, self._search = query, search
+        self._found: Sequence[Found] = ()
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(_("Search the Hub for a dataset"), markup=False, classes="title")
+            yield Input(self._query, placeholder=_("words of its name"), compact=True)
+            yield ListBox()
+            yield Static("", markup=False, id="hub-state", classes="note")
+            yield Static(
+                _("Enter searches and takes, ↓ goes to the list, Esc closes."), markup=False, classes="note"
+            )
+
+    def on_mount(self) -> None:
+        self.query_one(Input).focus()
+        if self._query:
+            self._look(self._query)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        self._look(event.value)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        if self._found:
+            self.query_one(ListBox).focus()
+        else:
+            self._look(event.value)
+
+    @work(exclusive=True)
+    async def _look(self, query: str) -> None:
+        state = self.query_one("#hub-state", Static)
+        if not query.strip():
+            self._show(())
+            state.update("")
+            return
+        await asyncio.sleep(QUIET_SECONDS)
+        self._show(())  # what was found for other words is none of this
+        state.update(_("Searching…"))
+        try:
+            found = await asyncio.to_thread(self._search, query)
+        except HubError as error:
+            self._show(())
+            state.update("✗ " + visible(with_hint(error.message, error.hint)))
+            return
+        self._show(found)
+        state.update(_("{count} found").format(count=len(found)) if found else _("Nothing has such a name."))
+
+    def _show(self, found: Sequence[Found]) -> None:
+        self._found = found
+        box = self.query_one(ListBox)
+        box.clear_options()
+        box.add_options([_found_line(one) for one in found])
+        if found:
+            box.highlighted = 0
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._found[event.option_index].id)
+
+
+def _found_line(found: Found) -> Content:
+    notes = [_("{count} downloads").format(count=f"{found.downloads:,}"), found.updated]
+    notes += [_("private")] if found.private else []
+    notes += [_("gated")] if found.gated else []
+    return Content.assemble((visible(found.id), "bold"), ("  " + " · ".join(filter(None, notes)), "dim"))
+
+
+class MappingDialog(Modal[str]):
+    """A column, a text for every row, or a template of columns: the result is what to write into the role's field.
+
+    `usual`: a value that is no column, such as auto. `render`: an example as it would be with another filler, for
+    the preview.
     """
 
     DEFAULT_CSS = """
@@ -67,7 +149,7 @@ class MappingDialog(Modal[str]):
 
     def on_mount(self) -> None:
         box = self.query_one(ListBox)
-        box.add_options([_line(name, sample) for _value, name, sample in self._options])
+        box.add_options([_filler_line(name, sample) for _value, name, sample in self._options])
         values = [value for value, _name, _sample in self._options]
         known = self._current in values
         box.highlighted = values.index(self._current) if known else 0
@@ -111,7 +193,7 @@ class MappingDialog(Modal[str]):
             self.query_one("#example-text", Static).update(self._render_example(filler))
 
 
-def _line(name: str, sample: str) -> Content:
+def _filler_line(name: str, sample: str) -> Content:
     return Content.assemble((name, "bold"), ("  " + sample, "dim"))
 
 

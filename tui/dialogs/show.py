@@ -1,4 +1,4 @@
-"""Shows a whole text as it is: the prompt as the model is given it, or an answer."""
+"""Shows a text to read: the help on a field, a prompt as the model is given it, a whole answer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,28 @@ from tui.text.sanitize import visible
 from tui.text.translation import N_, _
 
 
+class HelpDialog(Modal[None]):
+    """Shows `content` in full, then the keys as (key, what it does): for terminals with no room beside the form."""
+
+    DEFAULT_CSS = """
+    HelpDialog VerticalScroll { height: auto; max-height: 100%; }
+    HelpDialog Static { height: auto; margin-bottom: 1; }
+    """
+
+    def __init__(self, content: Content, keys: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self._content, self._keys = content, keys
+
+    def compose(self) -> ComposeResult:
+        keys = [part for key, does in self._keys for part in ((f"{key:>10}", "bold"), (f"  {does}\n", ""))]
+        with Vertical(), VerticalScroll():
+            yield Static(self._content, markup=False)
+            yield Static(Content.assemble((_("Keys") + "\n", "bold"), *keys), markup=False)
+            yield Static(_("Esc closes this."), markup=False, classes="note")
+
+
 class PromptDialog(Modal[None]):
-    """Scrolls with the arrow keys; Ctrl+Y copies."""
+    """A whole text as it is. Scrolls with the arrow keys; Ctrl+Y copies."""
 
     DEFAULT_CSS = """
     PromptDialog VerticalScroll { height: auto; max-height: 16; margin: 1 0; background: $panel; padding: 0 1; }

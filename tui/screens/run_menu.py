@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
-from textual import work
 
 from engine.client.errors import ClientError
 from engine.config.change import Change
@@ -16,14 +15,12 @@ from engine.config.spec_files import load_spec
 from engine.runs.disk_usage import prunable, prune, size_of
 from engine.runs.labels import read_label, write_label
 from engine.runs.run_list import RunSummary, discard
-from tui.dialogs.line import LineDialog
-from tui.dialogs.menu import MenuDialog, MenuItem
+from tui.dialogs.ask import AskModal, LineDialog, MenuDialog, MenuItem
 from tui.dialogs.resume import ResumeDialog
-from tui.dialogs.run import AskModal
 from tui.screens.base import LorisScreen
 from tui.state.draft import Draft
 from tui.text.amounts import size
-from tui.text.resume import resume_words
+from tui.text.run_states import resume_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
@@ -39,29 +36,20 @@ ACTIONS = (
 )
 
 
-class RunActions(LorisScreen):
-    """Give it `chosen_run` and `list_changed`."""
+class RunMenu:
+    """Asks over `screen`; `changed` is called when something about a run is not as it was."""
 
-    def chosen_run(self) -> RunSummary | None:
-        """The run under the cursor."""
-        raise NotImplementedError
+    def __init__(self, screen: LorisScreen, changed: Callable[[], object]) -> None:
+        self._screen, self._changed = screen, changed
 
-    def list_changed(self) -> None:
-        """Something about a run is not as it was."""
-        raise NotImplementedError
-
-    @work(exclusive=True, group="run-action")
-    async def action_manage(self) -> None:
-        """Offer what can be done with the run under the cursor."""
-        run = self.chosen_run()
-        if run is None:
-            return
+    async def offer(self, run: RunSummary) -> None:
+        """Offer what can be done with this run, and do it."""
         items = [
             MenuItem(name, key, _(title), _(about))
             for name, key, title, about in ACTIONS
             if self._offered(name, run)
         ]
-        chosen = await self.app.push_screen_wait(MenuDialog(visible(run.title), items))
+        chosen = await self._screen.app.push_screen_wait(MenuDialog(visible(run.title), items))
         if chosen:
             await self._do(chosen, run)
 
@@ -75,12 +63,12 @@ class RunActions(LorisScreen):
 
     async def _do(self, name: str, run: RunSummary) -> None:
         actions: dict[str, Callable[[RunSummary], object]] = {
-            "open": self.open_run,
-            "resume": self.resume_run,
+            "open": self.open,
+            "resume": self.resume,
             "duplicate": self._duplicate,
         }
         asking = {
-            "resume_with": self.ask_and_resume,
+            "resume_with": self.resume_with,
             "rename": self._rename,
             "note": self._note,
             "prune": self._prune,
@@ -89,62 +77,62 @@ class RunActions(LorisScreen):
         try:
             if name in asking:
                 await asking[name](run)
-                self.list_changed()
+                self._changed()
             else:
                 actions[name](run)
         except ClientError as error:
-            self.notify(visible(render(error.message)), severity="error", markup=False)
+            self._screen.notify(visible(render(error.message)), severity="error", markup=False)
         except OSError as error:
-            self.notify(visible(error.strerror or str(error)), severity="error", markup=False)
+            self._screen.notify(visible(error.strerror or str(error)), severity="error", markup=False)
 
-    def spec_of(self, run: RunSummary) -> RunSpec | None:
+    def _spec_of(self, run: RunSummary) -> RunSpec | None:
         """The run's spec; says why where it cannot be read."""
         try:
             return load_spec(run.folder.spec)
         except SpecError as error:
-            self.notify(visible(render(error.errors[0].message)), severity="error", markup=False)
+            self._screen.notify(visible(render(error.errors[0].message)), severity="error", markup=False)
             return None
 
-    def open_run(self, run: RunSummary) -> None:
+    def open(self, run: RunSummary) -> None:
         """Show the run's screen."""
-        if spec := self.spec_of(run):
-            self.loris.open_run(run.folder, spec)
+        if spec := self._spec_of(run):
+            self._screen.loris.open_run(run.folder, spec)
 
-    def resume_run(self, run: RunSummary, changes: tuple[Change, ...] = ()) -> None:
+    def resume(self, run: RunSummary, changes: tuple[Change, ...] = ()) -> None:
         """Go on with a run and show it."""
-        if spec := self.spec_of(run):
-            self.notify(resume_words(run.checkpoint))
-            self.loris.open_run(run.folder, spec, changes)
+        if spec := self._spec_of(run):
+            self._screen.notify(resume_words(run.checkpoint))
+            self._screen.loris.open_run(run.folder, spec, changes)
 
-    async def ask_and_resume(self, run: RunSummary) -> None:
+    async def resume_with(self, run: RunSummary) -> None:
         """Show what may be changed, then go on."""
-        if spec := self.spec_of(run):
+        if spec := self._spec_of(run):
             ask = ResumeDialog(visible(run.title), spec, run.checkpoint or 0, run.steps, run.total_steps)
-            changes = await self.app.push_screen_wait(ask)
+            changes = await self._screen.app.push_screen_wait(ask)
             if changes is not None:
-                self.resume_run(run, changes)
+                self.resume(run, changes)
 
     def _duplicate(self, run: RunSummary) -> None:
-        if spec := self.spec_of(run):
-            self.loris.draft = Draft(spec)
-            self.loris.go("review")
+        if spec := self._spec_of(run):
+            self._screen.loris.draft = Draft(spec)
+            self._screen.loris.go("review")
 
     async def _rename(self, run: RunSummary) -> None:
         ask = LineDialog(_("What shall this run be called?"), run.title, _("Its folder keeps its name."))
-        title = await self.app.push_screen_wait(ask)
+        title = await self._screen.app.push_screen_wait(ask)
         if title is not None:
             label = msgspec.structs.replace(read_label(run.folder), title=title.strip())
             write_label(run.folder, label)
 
     async def _note(self, run: RunSummary) -> None:
-        note = await self.app.push_screen_wait(LineDialog(_("A note on this run"), run.note))
+        note = await self._screen.app.push_screen_wait(LineDialog(_("A note on this run"), run.note))
         if note is not None:
             write_label(run.folder, msgspec.structs.replace(read_label(run.folder), note=note.strip()))
 
     async def _prune(self, run: RunSummary) -> None:
         old, count = await asyncio.to_thread(prunable, run.folder)
         if not old:
-            self.notify(_("There are no older checkpoints: the newest and the best are kept."))
+            self._screen.notify(_("There are no older checkpoints: the newest and the best are kept."))
             return
         words = _("{count} older checkpoints are deleted. The newest and the best stay. This frees {size}.")
         sure = await self._sure(
@@ -152,7 +140,7 @@ class RunActions(LorisScreen):
         )
         if sure:
             freed = await asyncio.to_thread(prune, run.folder)
-            self.notify(_("{size} freed.").format(size=size(freed)))
+            self._screen.notify(_("{size} freed.").format(size=size(freed)))
 
     async def _delete(self, run: RunSummary) -> None:
         count = await asyncio.to_thread(size_of, run.folder.path)
@@ -161,8 +149,8 @@ class RunActions(LorisScreen):
         title = _("Delete {run}?").format(run=visible(run.title))
         if await self._sure(title, words, _("Delete {size}").format(size=size(count))):
             await asyncio.to_thread(discard, run.folder)
-            self.notify(_("Deleted."))
+            self._screen.notify(_("Deleted."))
 
     async def _sure(self, title: str, words: str, yes: str) -> bool:
-        sure = await self.app.push_screen_wait(AskModal(title, words, yes=yes, no=_("Keep it")))
+        sure = await self._screen.app.push_screen_wait(AskModal(title, words, yes=yes, no=_("Keep it")))
         return sure is True

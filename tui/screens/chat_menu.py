@@ -1,0 +1,118 @@
+"""What one does with a conversation besides asking: copy, keep, see the prompt, compare with another run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from engine.client.errors import ClientError
+from engine.config.run_spec import GenerationSpec
+from engine.protocol.commands import ChatMessage, Done, Refused, ShowPrompt
+from tui.dialogs.ask import ChooseDialog
+from tui.dialogs.show import PromptDialog
+from tui.screens.base import LorisScreen
+from tui.state.chat_turns import Speaker, best_answer, can_adapt, messages_for, other_runs
+from tui.state.run_session import RunSession
+from tui.state.serving import NotServing, until_it_answers, why
+from tui.state.transcripts import collect, collected
+from tui.text.sanitize import visible
+from tui.text.translation import N_, _, render
+
+MORE = {
+    "copy": N_("Copy the last answer"),
+    "retry": N_("Ask the last question again, with another seed"),
+    "edit": N_("Edit the last question"),
+    "raw": N_("Show the prompt as the model is given it"),
+    "other": N_("Compare with another run's adapter"),
+    "collect": N_("Keep the last answer as training data"),
+    "clear": N_("Start a new conversation"),
+}
+
+
+class ChatMenu:
+    """Works on the app's session. Asks over `screen`; what becomes of it is said with `tell`."""
+
+    def __init__(self, screen: LorisScreen, tell: Callable[[str], None]) -> None:
+        self._screen, self._tell = screen, tell
+
+    @property
+    def _session(self) -> RunSession:
+        return self._screen.loris.session
+
+    async def choose(self) -> str | None:
+        """Offer all of it; the name of what was chosen."""
+        entries = {_(text): name for name, text in MORE.items()}
+        chosen = await self._screen.app.push_screen_wait(ChooseDialog(_("Chat"), list(entries), ""))
+        return entries[chosen] if chosen is not None else None
+
+    def can_compare(self) -> bool:
+        """Whether there is more than the base model; says so where there is not."""
+        if not can_adapt(self._session):
+            self._screen.notify(_("There is no adapter yet: only the base model answers before training."))
+            return False
+        return True
+
+    def copy(self) -> None:
+        """The last answer, to the clipboard."""
+        if answer := best_answer(self._session.turns):
+            self._screen.app.copy_to_clipboard(answer.text)
+            self._screen.notify(_("Copied, if this terminal allows it."))
+        else:
+            self._screen.notify(_("There is no answer yet."))
+
+    async def show_prompt(self, typed: str, speaker: Speaker, generation: GenerationSpec) -> None:
+        """What `speaker` is given for the question that is typed, or was asked last."""
+        session = self._session
+        before, question = tuple(session.turns), typed
+        if not typed and session.turns:
+            before, question = tuple(session.turns[:-1]), session.turns[-1].question
+        messages = messages_for(before, question, speaker.adapter, speaker.other)
+        command = ShowPrompt(id=0, messages=messages, generation=generation)
+        try:
+            await until_it_answers(session, self._tell)
+            self._tell("")
+            async for reply in session.ask(command):
+                if isinstance(reply, Done):
+                    self._screen.app.push_screen(PromptDialog(reply.text, _("What the model is given")))
+                elif isinstance(reply, Refused):
+                    self._tell(render(reply.message))
+        except NotServing as error:
+            self._tell(why(error))
+        except ClientError as error:
+            self._tell(render(error.message))
+
+    async def choose_other(self) -> bool:
+        """Choose another run whose adapter answers too; whether one was."""
+        session = self._session
+        if not self.can_compare() or session.spec is None:
+            return False
+        runs = await asyncio.to_thread(other_runs, session.folder, session.spec.model.model_name)
+        if not runs:
+            self._screen.notify(_("No other run trained this model."))
+            return False
+        names = [run.name for run in runs]
+        chosen = await self._screen.app.push_screen_wait(
+            ChooseDialog(_("Compare with the adapter of"), names, names[0])
+        )
+        if chosen is not None:
+            session.other = str(runs[names.index(chosen)].folder.path)
+        return chosen is not None
+
+    def collect(self, system: str) -> None:
+        """Add the last answer to a file of training data. `system`: the prompt that it was given under."""
+        session = self._session
+        answer = best_answer(session.turns)
+        if answer is None or session.folder is None:
+            self._screen.notify(_("There is no answer yet."))
+            return
+        at = next(n for n, turn in enumerate(session.turns) if any(a is answer for a in turn.answers))
+        asked = messages_for(tuple(session.turns[:at]), session.turns[at].question, answer.adapter, answer.other)
+        first = (ChatMessage("system", system),) if system else ()
+        path = collected(session.folder)
+        try:
+            collect(path, (*first, *asked, ChatMessage("assistant", answer.text)))
+        except OSError as error:
+            self._tell(_("It was not written: {reason}").format(reason=error.strerror or str(error)))
+            return
+        words = _("Added to {path}: choose this file as a dataset to train on it.").format(path=path)
+        self._screen.notify(visible(words), markup=False, timeout=10)  # a path may be longer than a line
