@@ -16,6 +16,7 @@ from textual.widgets import Footer, Input, Static
 from textual.worker import Worker
 
 from engine.client.errors import ClientError
+from engine.client.serving import until_it_answers
 from engine.config.run_spec import GenerationSpec
 from engine.config.sampling_presets import name_of
 from engine.protocol.commands import ChatMessage, Done, Refused, Token
@@ -25,8 +26,8 @@ from tui.screens.chat_more import MORE, MoreChat
 from tui.screens.messages import RunChanged
 from tui.state.chat_turns import ADAPTER, BASE, Speaker, can_adapt, messages_for, note, ways
 from tui.state.run_session import Answer, Turn
-from tui.state.serving import NotServing, until_it_answers, why
 from tui.state.transcripts import keep, new_transcript
+from tui.text.run_states import waiting_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.top_bar import TopBar
@@ -183,16 +184,14 @@ class ChatScreen(MoreChat):
         """Fill in one answer. What goes wrong stands beside it."""
         answer.note = _("waiting…")
         try:
-            await until_it_answers(self.loris.session, lambda words: self._wait(answer, words))
+            await until_it_answers(self.loris.session, lambda *waits: self._wait(answer, waiting_words(*waits)))
             self.tell(_("Answering. Escape stops it."))
             await self._stream(messages_for(before, question, answer.adapter, answer.other), answer)
         except asyncio.CancelledError:
             answer.note = _("stopped")
             raise
-        except NotServing as error:
-            answer.failed, answer.note = True, why(error)
         except ClientError as error:
-            answer.failed, answer.note = True, render(error.message)
+            answer.failed, answer.note = True, visible(render(error.message))
 
     def ask_again(self, turn: Turn) -> None:
         """Ask a question that was taken back, of those who had answered it."""

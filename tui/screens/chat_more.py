@@ -11,6 +11,7 @@ from textual.widgets import Input
 from textual.worker import Worker
 
 from engine.client.errors import ClientError
+from engine.client.serving import until_it_answers
 from engine.config.run_spec import GenerationSpec
 from engine.protocol.commands import ChatMessage, Done, Refused, ShowPrompt
 from tui.dialogs.choose import ChooseDialog
@@ -18,8 +19,8 @@ from tui.dialogs.prompt import PromptDialog
 from tui.screens.base import LorisScreen
 from tui.state.chat_turns import Speaker, best_answer, can_adapt, messages_for, other_runs, ways
 from tui.state.run_session import Turn
-from tui.state.serving import NotServing, until_it_answers, why
 from tui.state.transcripts import collect, collected
+from tui.text.run_states import waiting_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.transcript import Transcript
@@ -103,15 +104,13 @@ class MoreChat(LorisScreen):
         messages = messages_for(before, question, speaker.adapter, speaker.other)
         command = ShowPrompt(id=0, messages=messages, generation=self.generation)
         try:
-            await until_it_answers(session, self.tell)
+            await until_it_answers(session, lambda *waits: self.tell(waiting_words(*waits)))
             self.tell("")
             async for reply in session.ask(command):
                 if isinstance(reply, Done):
                     self.app.push_screen(PromptDialog(reply.text, _("What the model is given")))
                 elif isinstance(reply, Refused):
                     self.tell(render(reply.message))
-        except NotServing as error:
-            self.tell(why(error))
         except ClientError as error:
             self.tell(render(error.message))
 

@@ -14,7 +14,7 @@ from textual.containers import Vertical
 from textual.notifications import SeverityLevel
 from textual.widgets import ContentSwitcher, Footer, Tab, Tabs
 
-from engine.client.resume import stopped_early
+from engine.runs.resumable import stopped_early
 from tui.plots.loss_plot import LossPlot, has_unicode
 from tui.screens.base import PaletteEntry
 from tui.screens.leaving import ASKED_IN

@@ -5,7 +5,6 @@ from __future__ import annotations
 from textual import work
 
 from engine.client.errors import ClientError
-from engine.client.resume import resumable
 from engine.config.change import Change
 from engine.config.spec_error import SpecError
 from engine.protocol.commands import Refused
@@ -55,7 +54,7 @@ class LiveActions(LorisScreen):
         tail = tuple(list(session.log)[-LOG_LINES_OF_FAILURE:])
         path = visible(str(session.folder.log))
         # The engine may be on its way out still: resuming waits for that.
-        from_step = (self._checkpoint or 0) if resumable(state, self._checkpoint) else None
+        from_step = (self._checkpoint or 0) if session.resumable(self._checkpoint) else None
         if state.failed:
             words, hint = render(state.failed.message), render(state.failed.hint) if state.failed.hint else ""
             return Failure(
@@ -102,7 +101,7 @@ class LiveActions(LorisScreen):
     def _resumable(self) -> bool:
         """Whether training was cut off or stopped early and can go on: the engine is gone, or has nothing to do."""
         session, state = self.loris.session, self.loris.session.state
-        if session.being_served or not resumable(state, self._checkpoint):
+        if not session.resumable(self._checkpoint):
             return False
         # The lock is looked at: it is freed a moment after the end.
         return not session.alive if self._gone or state.ended else session.alive and state.stage == "serving"

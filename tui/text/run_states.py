@@ -1,9 +1,10 @@
-"""The words for what a run is."""
+"""The words for what a run is, and for what one waits for."""
 
 from __future__ import annotations
 
+from engine.protocol.events import Stage
 from engine.runs.exit_cause import LostCode
-from tui.text.translation import N_
+from tui.text.translation import N_, _
 
 STATES = {
     "starting": N_("starting"),
@@ -27,3 +28,16 @@ LOST: dict[LostCode, str] = {
     "other_machine": N_("on another machine"),
     "terminated": N_("told to end"),
 }
+
+# What is said until the engine answers.
+WAITING = {
+    "starting": N_("the engine is starting: importing Unsloth takes 10 to 30 seconds"),
+    "loading": N_("the model is loading"),
+}
+
+
+def waiting_words(stage: Stage, doing: str) -> str:
+    """`doing`: the line that the engine is writing, safe to show."""
+    if stage not in WAITING:
+        return _(WAITING["starting"])
+    return _(WAITING[stage]) + (f" · {doing}" if doing else "")

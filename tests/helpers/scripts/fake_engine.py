@@ -132,7 +132,7 @@ async def main() -> int:
     server = await asyncio.start_unix_server(engine.serve, folder.socket)
     try:
         if "--wait" in sys.argv or "--serve" in sys.argv:
-            engine.stage("ready")
+            engine.stage("serving" if "--serve" in sys.argv else "ready")
             await engine.over.wait()
             code = 0
         else:
