@@ -39,5 +39,5 @@ WAITING = {
 def waiting_words(stage: Stage, doing: str) -> str:
     """`doing`: the line that the engine is writing, safe to show."""
     if stage not in WAITING:
-        return _(WAITING["starting"])
+        stage, doing = "starting", ""
     return _(WAITING[stage]) + (f" · {doing}" if doing else "")
