@@ -14,6 +14,7 @@ from rich.text import Text
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
+from engine.client.backend import Backend, RealBackend
 from engine.client.errors import ClientError
 from engine.config.presets import find_preset
 from engine.config.spec_error import SpecError
@@ -26,7 +27,7 @@ from tui.screens.base import ProofChanged, RunChanged
 from tui.state.draft import Draft
 from tui.state.engine_watch import EndBell
 from tui.state.proof_session import ProofSession, Prover
-from tui.state.run_session import Backend, RealBackend, RunSession
+from tui.state.run_session import RunSession
 from tui.state.settings import load_settings, save_settings
 from tui.text.errors import error_words
 from tui.text.sanitize import VisibleFilter, visible
@@ -124,7 +125,8 @@ class LorisApp(App[None]):
             self.notify(visible(render(error.errors[0].message)), severity="error", markup=False)
 
     def _poll(self) -> None:
-        if self.session.poll():
+        if self.session.poll() or self.session.unshown:
+            self.session.unshown = False
             self.screen.post_message(RunChanged())
         if self._end.rings(self.session) and load_settings().bell:
             self.bell()

@@ -6,15 +6,19 @@ from engine.messages.message import Message
 
 
 class ClientError(Exception):
-    """Something the client could not do. `message` says it in a sentence that can be translated."""
+    """Something the client could not do. `message` says it in a sentence, `hint` what to do about it."""
 
-    def __init__(self, message: Message) -> None:
-        self.message = message
+    def __init__(self, message: Message, hint: Message | None = None) -> None:
+        self.message, self.hint = message, hint
         super().__init__(str(message))
 
 
 class EngineGone(ClientError):
     """No engine answers for this run: none was started, it has ended, or it died."""
+
+
+class NotATarget(ClientError):
+    """What the user named is no run or folder that can be asked."""
 
 
 class CommandRefused(ClientError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 from engine.client.launch import launch
 from engine.config.change import Change
 from engine.config.check import build
@@ -9,20 +11,7 @@ from engine.config.resume_rules import refusals
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec, save_spec, to_values
-from engine.protocol.state import RunState
 from engine.runs.folder import RunFolder
-
-
-def stopped_early(state: RunState) -> bool:
-    """Whether training ended before its last step because it was told to."""
-    return state.finished is not None and state.finished.outcome == "stopped"
-
-
-def resumable(state: RunState, checkpoint: int | None) -> bool:
-    """Whether there is training to go on with: it was cut off, or stopped with a checkpoint to go on from."""
-    if state.started is None:
-        return False
-    return not state.trained or state.unsaved or (stopped_early(state) and checkpoint is not None)
 
 
 def with_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
@@ -37,8 +26,10 @@ def with_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
     return changed
 
 
-def resume(folder: RunFolder, changes: tuple[Change, ...] = (), step: int = 0) -> RunSpec:
-    """Start an engine that goes on from the newest whole checkpoint; returns its spec.
+def resume(
+    folder: RunFolder, changes: tuple[Change, ...] = (), step: int = 0
+) -> tuple[RunSpec, subprocess.Popen[bytes]]:
+    """Start an engine that goes on from the newest whole checkpoint; returns its spec and its process.
 
     `step`: of that checkpoint. Raises `SpecError` at every setting that may not change, and OSError.
     """
@@ -49,8 +40,7 @@ def resume(folder: RunFolder, changes: tuple[Change, ...] = (), step: int = 0) -
             raise SpecError(None, errors)
         save_spec(folder.spec, new)
         spec = new
-    launch(folder, "resume")
-    return spec
+    return spec, launch(folder, "resume")
 
 
 def parse_change(text: str) -> Change:

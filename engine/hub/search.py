@@ -42,8 +42,8 @@ class HubError(ClientError):
     def __init__(
         self, code: str, message: Message, hint: Message | None = None, passing: bool = False, field: str = ""
     ) -> None:
-        self.code, self.hint, self.passing, self.field = code, hint, passing, field
-        super().__init__(message)
+        self.code, self.passing, self.field = code, passing, field
+        super().__init__(message, hint)
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,11 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def has_adapter(self) -> bool:
+        """Whether there is one to load."""
+        return (self.adapter / "adapter_config.json").is_file()
+
+    @property
     def exports(self) -> Path:
         return self.path / "exports"
 

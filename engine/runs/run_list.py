@@ -24,6 +24,7 @@ from engine.runs.labels import read_label
 from engine.runs.lock_file import hold
 from engine.runs.lock_owner import is_frozen
 from engine.runs.restarts import find_restarts
+from engine.runs.resumable import is_trained, resumable
 from engine.runs.summary_fields import read_summary_fields
 
 # The stages of a live engine, then what is left of one that is gone.
@@ -64,18 +65,11 @@ class RunSummary:
     note: str = ""  # the user's own
     broken: bool = False  # its adapter is not what was saved, as after a fault of the disk: it is not offered
     lost: LostCode | None = None  # what became of the engine of an interrupted run
+    resumable: bool = False  # training can go on, and nothing is at work on it
 
     @property
     def name(self) -> str:
         return self.folder.name
-
-    @property
-    def resumable(self) -> bool:
-        """Whether training can go on: it was cut off, failed, or stopped early with a checkpoint to go on from."""
-        if self.alive or self.draft:
-            return False
-        early = self.state == "stopped" and (self.checkpoint is not None or not self.trained)
-        return early or self.state in ("interrupted", "failed")
 
 
 def is_alive(folder: RunFolder) -> bool:
@@ -114,23 +108,24 @@ def summarise(folder: RunFolder) -> RunSummary:
     title, model, dataset = read_summary_fields(folder)
     first = next((e for e in events if isinstance(e, EngineStarted)), None)
     training = next((e for e in reversed(events) if isinstance(e, TrainingStarted)), None)
-    broken = manifest.is_broken(folder.adapter)
-    trained = (state.trained or folder.adapter.is_dir()) and not broken
+    trained = is_trained(folder, state)
     kept = manifest.checkpoints(folder.checkpoints)
     label = read_label(folder)
     word = _word(state, alive, trained, _age(folder) < START_SECONDS and not pid_file.is_gone(folder))
     why = exit_cause_of(state, None) if word == "interrupted" else None
+    checkpoint = kept[0].step if kept else None
+    draft = _waited(folder, events) and not trained and not _began(events)
     return RunSummary(
         folder=folder,
         alive=alive,
         seconds=state.clock.engine_seconds,
         last_event=events[-1].time if events else None,
         note=label.note,
-        checkpoint=kept[0].step if kept else None,
+        checkpoint=checkpoint,
         frozen=alive and is_frozen(folder),
         state=word,
         lost=why.code if why else None,
-        broken=broken,
+        broken=manifest.is_broken(folder.adapter),
         title=label.title or title or folder.name,
         model=model,
         dataset=dataset,
@@ -139,7 +134,8 @@ def summarise(folder: RunFolder) -> RunSummary:
         loss=state.step.loss if state.step else None,
         started=first.time if first else time.time() - _age(folder),
         trained=trained,
-        draft=_waited(folder, events) and not trained and not _began(events),
+        draft=draft,
+        resumable=not alive and not draft and word != "starting" and resumable(state, trained, checkpoint),
     )
 
 

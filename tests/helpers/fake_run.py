@@ -109,6 +109,9 @@ class FakeBackend:
     def is_alive(self, folder: RunFolder) -> bool:
         return self.alive
 
+    def is_gone(self, folder: RunFolder) -> bool:
+        return not self.alive
+
     async def abandon(self, folder: RunFolder) -> None:
         self.alive = False
 

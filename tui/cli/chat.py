@@ -7,15 +7,16 @@ import asyncio
 import json
 import os
 import sys
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
 
 from engine.client.connection import Connection
-from engine.client.conversation import Conversation, NothingToAsk
-from engine.client.errors import ClientError
+from engine.client.errors import ClientError, NotATarget
+from engine.client.serving import find_target, serving
 from engine.config.fields import field_info, parse_field
 from engine.config.run_spec import GenerationSpec
 from engine.config.sampling_presets import SAMPLINGS, sampled
@@ -77,28 +78,32 @@ def generation_of(options: argparse.Namespace, start: GenerationSpec) -> Generat
 def run_chat(options: argparse.Namespace) -> int:
     """Chat; returns an exit code."""
     try:
-        conversation = Conversation(_place(options.target))
+        run, model = find_target(_place(options.target))
         other = ""
         if options.other:
-            aside = Conversation(_place(options.other))
-            other = str(aside.folder.path if aside.folder else options.other)
+            aside, _folder = find_target(_place(options.other))
+            other = str(aside.path if aside else options.other)
         start = GenerationSpec()
-        if conversation.folder is not None:
+        if run is not None:
             with suppress(SpecError):
-                start = load_spec(conversation.folder.spec).generation
+                start = load_spec(run.spec).generation
         generation = generation_of(options, start)
         if options.prompt is not None and not options.prompt.strip():  # a variable that is not set, most often
             raise BadOption("--prompt: " + _("Give a question."))
-    except NothingToAsk as error:
+    except ClientError as error:
         return _tell(error)
     except (BadOption, NoSuchRun) as error:
         print_error(visible(str(error)))
         return BAD_INPUT
     who = Who.of(options, other)
+    loading = cache(lambda: print_error(_("Loading the model…")))  # said once
     with asyncio.Runner() as runner:
+        engine = AsyncExitStack()
         try:
-            control = runner.run(conversation.open(lambda state: print_error(_("Loading the model…"))))
-            if not conversation.has_adapter:
+            entered = engine.enter_async_context(serving(run, lambda *_waits: loading(), str(model)))
+            control, client = runner.run(entered)
+            loaded = client.state.model
+            if run is None and not (loaded and loaded.has_adapter):
                 if options.compare or other:
                     print_error(_("There is no adapter in this folder: only the model itself can answer."))
                     return BAD_INPUT
@@ -107,25 +112,22 @@ def run_chat(options: argparse.Namespace) -> int:
             if options.prompt is not None:
                 return runner.run(chat.raw(options.prompt) if options.raw else chat.ask(options.prompt))
             return _talk(runner, chat)
-        except NothingToAsk as error:
+        except ClientError as error:
             return _tell(error)
         except SpecError as error:
             print_error(visible(render(error.errors[0].message)))
-            return FAILED
-        except ClientError as error:
-            print_error(visible(render(error.message)))
             return FAILED
         except KeyboardInterrupt:
             return INTERRUPTED
         finally:
             with suppress(KeyboardInterrupt):
-                runner.run(conversation.close())
+                runner.run(engine.aclose())
 
 
 def _place(target: str) -> str:
     """What is meant, as a path: a folder, or a run by any of the names that the other commands take.
 
-    Raises `NoSuchRun` when it may be several runs; what it is not at all, `Conversation` says.
+    Raises `NoSuchRun` when it may be several runs; what it is not at all, `find_target` says.
     """
     if target and not os.path.lexists(os.path.expanduser(target)):
         try:
@@ -136,9 +138,9 @@ def _place(target: str) -> str:
     return target
 
 
-def _tell(error: NothingToAsk) -> int:
+def _tell(error: ClientError) -> int:
     print_error(visible(" ".join(with_hint(error.message, error.hint).split())))
-    return BAD_INPUT if error.bad_input else FAILED
+    return BAD_INPUT if isinstance(error, NotATarget) else FAILED
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from engine.client.connection import Connection, Request
-from engine.client.errors import ClientError
-from engine.client.follow import Follower
-from engine.client.serving import catch_up, served
+from engine.client.engine_client import EngineClient
+from engine.client.errors import ClientError, NotATarget
+from engine.client.serving import need_adapter, serving
 from engine.config.quantizations import export_name, named, repo_name, wrong
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
@@ -25,7 +25,7 @@ from engine.messages.message import Message
 from engine.protocol import commands as co
 from engine.protocol import events as ev
 from engine.protocol.events import ExportKind
-from engine.protocol.state import RunState
+from engine.protocol.state import RunState, read_state
 from engine.runs.checksums import damaged
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
@@ -94,13 +94,13 @@ def run_export(options: argparse.Namespace) -> int:
     if not asked:
         print_error(_("Say what to save: --adapter, --merged-16bit, --merged-4bit or --gguf q4_k_m."))
         return BAD_INPUT
-    if not is_alive(folder) and not (folder.adapter / "adapter_config.json").is_file():
-        # Said now: an engine would need half a minute to find that out.
-        words = _("The run {run} has no trained adapter."), _("Train it first: loris run SPEC.yaml")
-        print_error(visible(" ".join(words).format(run=folder.name)))
-        return BAD_INPUT
-    state = RunState()
-    catch_up(Follower(folder), state)
+    if not is_alive(folder):
+        try:
+            need_adapter(folder)
+        except NotATarget as error:
+            print_error(visible(with_hint(error.message, error.hint)))
+            return BAD_INPUT
+    state = read_state(folder.events)
     asked = [_own_place(command, folder, len(asked)) for command in asked]
     problem = _problem(asked, folder, state)
     if options.push and not problem:
@@ -175,16 +175,15 @@ class Exporting:
         assert task is not None
         loop.add_signal_handler(signal.SIGINT, self._interrupt, task)
         try:
-            async with served(self._folder, lambda stage: self._say(_(STAGE_LINES.get(stage, "")))) as parts:
-                control, follower, state = parts
+            async with serving(self._folder, self._wait, exports=True) as (control, client):
                 for number, command in enumerate(self._asked):
-                    if is_there(command, self._folder, state):
-                        self._is_there(command, state)
+                    if is_there(command, self._folder, client.state):
+                        self._is_there(command, client.state)
                         code = SAVED
                     else:
-                        code = await self._export(control, command, follower, state)
+                        code = await self._export(control, command, client)
                     if code == SAVED and self._options.push:
-                        code = await self._push(control, command, number, follower, state)
+                        code = await self._push(control, command, number, client)
                     if code != SAVED:
                         return code
             return SAVED
@@ -209,7 +208,7 @@ class Exporting:
         else:
             task.cancel()
 
-    async def _export(self, control: Connection, command: co.Export, follower: Follower, state: RunState) -> int:
+    async def _export(self, control: Connection, command: co.Export, client: EngineClient) -> int:
         self._request = control.request(command)
         async for reply in self._request:
             match reply:
@@ -219,8 +218,8 @@ class Exporting:
                     return self._refused(reply)
                 case co.Done():
                     self._request = None
-                    catch_up(follower, state)
-                    self._saved(reply, state)
+                    await client.catch_up()
+                    self._saved(reply, client.state)
         self._request = None
         return SAVED
 
@@ -267,9 +266,7 @@ class Exporting:
             return CANCELLED
         return BAD_INPUT if reply.field else FAILED
 
-    async def _push(
-        self, control: Connection, command: co.Export, number: int, follower: Follower, state: RunState
-    ) -> int:
+    async def _push(self, control: Connection, command: co.Export, number: int, client: EngineClient) -> int:
         name = repo_name(self._options.push, command.kind, first=number == 0)
         path = str(target_of(command.kind, command.path, self._folder, command.quantizations))
         # The engine may have been started where no token was: this process's own goes with the command.
@@ -289,14 +286,14 @@ class Exporting:
         self._request = _PushRequest(control)
         try:
             while not reading.done():
-                self._show_pushing(follower, state)
+                self._show_pushing(client)
                 await asyncio.wait({reading}, timeout=0.3)
         finally:
             self._request = None
-        self._show_pushing(follower, state)
+        self._show_pushing(client)
         reply = reading.result()
         if isinstance(reply, co.Refused):
-            self._refused(reply, state.push_failed.hint if state.push_failed else None)
+            self._refused(reply, client.state.push_failed.hint if client.state.push_failed else None)
             return CANCELLED if reply.code == "cancelled" else FAILED  # what was saved is there
         if self._options.json:
             self._json(co.encode(reply))
@@ -314,14 +311,16 @@ class Exporting:
             license = ""  # the card says that it is not known
         return draft_card(self._folder, kind, repo_id, license, _)
 
-    def _show_pushing(self, follower: Follower, state: RunState) -> None:
-        for event in follower.poll():
-            state.apply(event)
+    def _show_pushing(self, client: EngineClient) -> None:
+        for event in client.take_events():
             if isinstance(event, ev.Pushing) and self._options.json:
                 self._json(ev.encode(event).rstrip())
             elif isinstance(event, ev.Pushing) and event.total_bytes:
                 share = event.done_bytes / event.total_bytes
                 self._say(visible(_("Sending to {repo}").format(repo=event.repo_id)) + f" {share:.0%}")
+
+    def _wait(self, stage: ev.Stage, _doing: str) -> None:
+        self._say(_(STAGE_LINES[stage]) if stage in STAGE_LINES else "")
 
     def _say(self, text: str) -> None:
         """How it goes is not the result: it goes to standard error."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from rich.cells import cell_len, set_cell_size
 
+from engine.client.backend import wait_until
 from engine.client.follow import LogFollower
 from engine.client.resume import parse_change, resume
 from engine.client.stop import GRACE_SECONDS, Phase, stop
@@ -169,7 +170,7 @@ def resume_run(name: str, changes: list[str]) -> int:
         print_error(_("Write a change as training.max_steps=200, not {text}").format(text=visible(str(error))))
         return BAD_INPUT
     try:
-        resume(run.folder, wanted, run.checkpoint or 0)
+        _spec, process = resume(run.folder, wanted, run.checkpoint or 0)
     except SpecError as error:
         for line in error_lines(error.path or Path(run.folder.spec), error.errors):
             print_error(line)
@@ -178,9 +179,7 @@ def resume_run(name: str, changes: list[str]) -> int:
         reason = say("The engine could not be started: {reason}", reason=error.strerror or str(error))
         print_error(visible(render(reason)))
         return FAILED
-    give_up = time.monotonic() + START_SECONDS
-    while not is_alive(run.folder) and time.monotonic() < give_up:
-        time.sleep(0.1)
+    asyncio.run(wait_until(lambda: is_alive(run.folder) or process.poll() is not None, START_SECONDS))
     if not is_alive(run.folder):
         print_error(_("The engine did not start. The end of its log:"))
         with suppress(OSError):

@@ -17,6 +17,7 @@ from textual.widgets import Footer, Input, Static
 from textual.worker import Worker
 
 from engine.client.errors import ClientError
+from engine.client.serving import until_it_answers
 from engine.config.run_spec import GenerationSpec
 from engine.config.sampling_presets import name_of
 from engine.protocol.commands import ChatMessage, Done, Refused, Token
@@ -25,8 +26,8 @@ from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
 from tui.screens.chat_menu import MORE, ChatMenu
 from tui.state.chat_turns import ADAPTER, BASE, Speaker, can_adapt, messages_for, note, ways
 from tui.state.run_session import Answer, Turn
-from tui.state.serving import NotServing, until_it_answers, why
 from tui.state.transcripts import keep, new_transcript
+from tui.text.run_states import waiting_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.top_bar import TopBar
@@ -184,16 +185,14 @@ class ChatScreen(LorisScreen):
         """Fill in one answer. What goes wrong stands beside it."""
         answer.note = _("waiting…")
         try:
-            await until_it_answers(self.loris.session, lambda words: self._wait(answer, words))
+            await until_it_answers(self.loris.session, lambda *waits: self._wait(answer, waiting_words(*waits)))
             self._tell(_("Answering. Escape stops it."))
             await self._stream(messages_for(before, question, answer.adapter, answer.other), answer)
         except asyncio.CancelledError:
             answer.note = _("stopped")
             raise
-        except NotServing as error:
-            answer.failed, answer.note = True, why(error)
         except ClientError as error:
-            answer.failed, answer.note = True, render(error.message)
+            answer.failed, answer.note = True, visible(render(error.message))
 
     def _wait(self, answer: Answer, words: str) -> None:
         answer.note = words

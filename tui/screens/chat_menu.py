@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from engine.client.errors import ClientError
+from engine.client.serving import until_it_answers
 from engine.config.run_spec import GenerationSpec
 from engine.protocol.commands import ChatMessage, Done, Refused, ShowPrompt
 from tui.dialogs.ask import ChooseDialog
@@ -13,8 +14,8 @@ from tui.dialogs.show import PromptDialog
 from tui.screens.base import LorisScreen
 from tui.state.chat_turns import Speaker, best_answer, can_adapt, messages_for, other_runs
 from tui.state.run_session import RunSession
-from tui.state.serving import NotServing, until_it_answers, why
 from tui.state.transcripts import collect, collected
+from tui.text.run_states import waiting_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
@@ -69,15 +70,13 @@ class ChatMenu:
         messages = messages_for(before, question, speaker.adapter, speaker.other)
         command = ShowPrompt(id=0, messages=messages, generation=generation)
         try:
-            await until_it_answers(session, self._tell)
+            await until_it_answers(session, lambda *waits: self._tell(waiting_words(*waits)))
             self._tell("")
             async for reply in session.ask(command):
                 if isinstance(reply, Done):
                     self._screen.app.push_screen(PromptDialog(reply.text, _("What the model is given")))
                 elif isinstance(reply, Refused):
                     self._tell(render(reply.message))
-        except NotServing as error:
-            self._tell(why(error))
         except ClientError as error:
             self._tell(render(error.message))
 

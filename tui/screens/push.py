@@ -15,6 +15,7 @@ from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
 from engine.client.errors import ClientError
+from engine.client.serving import until_it_answers
 from engine.hub.errors import token_source
 from engine.hub.model_card import draft_card
 from engine.hub.push_target import check_target
@@ -23,9 +24,9 @@ from engine.protocol.commands import CancelPush, Push, Refused
 from engine.protocol.events import Exported, Pushed, PushFailed, Pushing
 from tui.screens.base import LorisScreen, RunChanged
 from tui.screens.wizard import Form
-from tui.state.serving import NotServing, until_it_answers, why
 from tui.text.amounts import size
 from tui.text.errors import with_hint
+from tui.text.run_states import waiting_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.editors import ChoiceEditor, ChoicesWanted, Edited, LineEditor, SwitchEditor
@@ -238,7 +239,7 @@ class PushScreen(LorisScreen):
             if chosen is None or not repo:
                 self.query_one("#repo").focus()
                 return
-            await until_it_answers(session, lambda words: self._tell("… " + words, "", own=True))
+            await until_it_answers(session, lambda *waits: self._tell("… " + waiting_words(*waits), "", own=True))
             command = Push(
                 id=0,
                 kind=chosen.kind,
@@ -255,8 +256,6 @@ class PushScreen(LorisScreen):
                 async for reply in replies:
                     if isinstance(reply, Refused) and self.is_here:
                         self._refused(reply)
-        except NotServing as error:
-            self._tell("✗ " + why(error), "-wrong", own=True)
         except ClientError as error:
             self._tell("✗ " + render(error.message), "-wrong", own=True)
         finally:

@@ -15,6 +15,7 @@ from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
 from engine.client.errors import ClientError
+from engine.client.serving import until_it_answers
 from engine.config.quantizations import QUANTIZATIONS
 from engine.protocol.commands import CancelExport, Done, Export, ExportProgress, Refused
 from engine.protocol.events import Exported, ExportKind
@@ -22,9 +23,9 @@ from tui.screens.base import LorisScreen, RunChanged
 from tui.screens.llama_pane import LlamaPane
 from tui.screens.wizard import Form
 from tui.state.llama_build import build
-from tui.state.serving import NotServing, until_it_answers, why
 from tui.text.amounts import duration, size
 from tui.text.export import Plan, needed, plan, plan_words, progress_words
+from tui.text.run_states import waiting_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.editors import ChoicesWanted, Edited, LineEditor, SeveralEditor, SwitchEditor
@@ -232,7 +233,7 @@ class SaveScreen(LorisScreen):
                 self.query_one(fields.get(found.field, "#folder") if found else "#folder").focus()
                 return
             self._say(_("Looking for the engine…"))
-            await until_it_answers(self.loris.session, lambda words: self._say(words))
+            await until_it_answers(self.loris.session, lambda *waits: self._say(waiting_words(*waits)))
             self._sent = True
             self._say(_("Saving: {what}").format(what=_(TITLES[kind])))
             command = Export(
@@ -260,8 +261,6 @@ class SaveScreen(LorisScreen):
             if self.is_here:
                 self._end(_("Stopped before anything was saved."), "-wrong")
             raise
-        except NotServing as error:
-            self._end(why(error), "-wrong")
         except ClientError as error:
             self._end(render(error.message), "-wrong")
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from engine.client.errors import ClientError
-from engine.client.resume import resumable
 from engine.config.change import Change
 from engine.config.spec_error import SpecError
 from engine.protocol.commands import Refused
@@ -47,7 +46,7 @@ class StopAndResume:
         tail = tuple(list(session.log)[-LOG_LINES_OF_FAILURE:])
         path = visible(str(session.folder.log))
         # The engine may be on its way out still: resuming waits for that.
-        from_step = (self._watch.checkpoint or 0) if resumable(state, self._watch.checkpoint) else None
+        from_step = (self._watch.checkpoint or 0) if session.resumable(self._watch.checkpoint) else None
         if state.failed:
             words, hint = render(state.failed.message), render(state.failed.hint) if state.failed.hint else ""
             return Failure(

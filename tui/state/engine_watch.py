@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.client.resume import resumable, stopped_early
+from engine.runs.resumable import stopped_early
 from tui.state.run_session import RunSession
 
 LAST_WORDS_SECONDS = 2.0
@@ -49,7 +49,7 @@ class EngineWatch:
     def resumable(self) -> bool:
         """Whether training was cut off or stopped early and can go on: the engine is gone, or has nothing to do."""
         session, state = self._session, self._session.state
-        if session.being_served or not resumable(state, self.checkpoint):
+        if not session.resumable(self.checkpoint):
             return False
         # The lock is looked at: it is freed a moment after the end.
         return not session.alive if self.gone or state.ended else session.alive and state.stage == "serving"

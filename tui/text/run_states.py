@@ -1,8 +1,9 @@
-"""The words for what a run is, and for what is said while it stops and when it goes on."""
+"""The words for what a run is, what one waits for, and what is said while it stops and when it resumes."""
 
 from __future__ import annotations
 
 from engine.client.stop import Phase
+from engine.protocol.events import Stage
 from engine.runs.exit_cause import LostCode
 from engine.runs.lock_owner import Survived
 from tui.text.translation import N_, _
@@ -59,3 +60,17 @@ def resume_words(step: int | None) -> str:
     if step:
         return _("Going on from step {step} …").format(step=step)
     return _("Starting again from the first step …")
+
+
+# What is said until the engine answers.
+WAITING = {
+    "starting": N_("the engine is starting: importing Unsloth takes 10 to 30 seconds"),
+    "loading": N_("the model is loading"),
+}
+
+
+def waiting_words(stage: Stage, doing: str) -> str:
+    """`doing`: the line that the engine is writing, safe to show."""
+    if stage not in WAITING:
+        stage, doing = "starting", ""
+    return _(WAITING[stage]) + (f" · {doing}" if doing else "")

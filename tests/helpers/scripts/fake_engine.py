@@ -132,7 +132,15 @@ async def main() -> int:
     server = await asyncio.start_unix_server(engine.serve, folder.socket)
     try:
         if "--wait" in sys.argv or "--serve" in sys.argv:
-            engine.stage("ready")
+            if PLAY == "slow_loading":
+                engine.stage("loading")
+                await engine.over.wait()
+            if PLAY == "fail":
+                engine.emit(ev.Failed(code="x", message=say("The model's files are gone."), hint=say("Look.")))
+                return 1
+            if PLAY == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            engine.stage("serving" if "--serve" in sys.argv else "ready")
             await engine.over.wait()
             code = 0
         else:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.client.backend import RealBackend
 from engine.client.errors import EngineGone
 from engine.config.run_spec import GenerationSpec
 from engine.protocol.commands import (
@@ -23,7 +24,6 @@ from engine.protocol.commands import (
     encode,
 )
 from engine.runs.folder import RunFolder
-from tui.state.run_session import RealBackend
 
 QUESTION = Generate(id=0, messages=(ChatMessage("user", "hi"),), adapter=False, generation=GenerationSpec())
 

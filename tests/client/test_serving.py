@@ -1,0 +1,237 @@
+"""The one waiting for an engine: who starts it, who ends it, what is said meanwhile, and why it is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engine.client import launch as launching
+from engine.client.backend import wait_until
+from engine.client.errors import ClientError, NotATarget
+from engine.client.launch import launch
+from engine.client.serving import find_target, serving
+from engine.config.paths import runs_folder
+from engine.messages.message import say
+from engine.protocol import events as ev
+from engine.protocol.commands import Stop
+from engine.protocol.events import Stage
+from engine.protocol.state import read_state
+from engine.runs.folder import RunFolder
+from engine.runs.run_list import is_alive
+from tui.cli.main import main
+
+pytestmark = pytest.mark.usefixtures("fake_engine")
+
+
+@pytest.fixture
+def trained(folder: RunFolder) -> RunFolder:
+    """A run that was trained by an engine that is gone."""
+    folder.adapter.mkdir()
+    (folder.adapter / "adapter_config.json").write_text("{}")
+    write(folder, ev.EngineStarted(pid=1, hostname="here", versions={}), ev.StageChanged(stage="serving"))
+    write(folder, ev.Exported(kind="adapter", path=str(folder.adapter), total_bytes=2, seconds=0))
+    write(folder, ev.EngineEnded(exit_code=0))
+    return folder
+
+
+@pytest.fixture
+def running(trained: RunFolder) -> Iterator[subprocess.Popen[bytes]]:
+    """An engine of that run that someone else started."""
+    process = launch(trained, "serve")
+    end = time.monotonic() + 20
+    while read_state(trained.events).stage != "serving":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def write(folder: RunFolder, *events: ev.AnyEvent) -> None:
+    with folder.events.open("ab") as file:
+        for event in events:
+            file.write(ev.encode(event))
+
+
+class Heard(list[Stage]):
+    """What was said while it was waited."""
+
+    def __call__(self, stage: Stage, _doing: str) -> None:
+        self.append(stage)
+
+
+async def test_engine_is_started_where_none_lives_and_ended_with_it(trained: RunFolder) -> None:
+    heard = Heard()
+    async with serving(trained, heard) as (control, client):
+        assert is_alive(trained)
+        assert client.state.stage == "serving"
+        await control.ask(Stop(id=0))
+    assert not is_alive(trained)
+    assert heard[0] == "starting"
+    ended = read_state(trained.events).ended
+    assert ended is not None
+    assert ended.exit_code == 0, "asked to end, not killed"
+
+
+async def test_engine_that_lives_is_joined_and_left_running(
+    trained: RunFolder, running: subprocess.Popen[bytes]
+) -> None:
+    heard = Heard()
+    async with serving(trained, heard) as (_control, client):
+        assert client.state.started is not None
+        assert client.state.started.pid == running.pid
+    assert heard == [], "there was nothing to wait for"
+    assert running.poll() is None
+
+
+async def test_engine_that_fails_says_why_and_what_to_do(
+    trained: RunFolder, fake_engine: pytest.MonkeyPatch
+) -> None:
+    fake_engine.setenv("FAKE_PLAY", "fail")
+    with pytest.raises(ClientError) as found:
+        async with serving(trained, Heard()):
+            pytest.fail("it does not answer")
+    assert (found.value.message, found.value.hint) == (say("The model's files are gone."), say("Look."))
+    assert not is_alive(trained)
+
+
+@pytest.mark.parametrize("play", ["die", "crash"])
+async def test_engine_that_dies_while_it_is_waited_for(
+    play: str, trained: RunFolder, fake_engine: pytest.MonkeyPatch
+) -> None:
+    """After its first word, and before."""
+    fake_engine.setenv("FAKE_PLAY", play)
+    with pytest.raises(ClientError) as found:
+        async with serving(trained, Heard()):
+            pytest.fail("it does not answer")
+    assert str(found.value) == f"The engine did not start. Its log says why: {trained.log}"
+
+
+async def test_joined_engine_that_is_killed_is_followed_by_one_of_ours(
+    trained: RunFolder, fake_engine: pytest.MonkeyPatch
+) -> None:
+    fake_engine.setenv("FAKE_PLAY", "slow_loading")
+    other = launch(trained, "serve")
+    fake_engine.setenv("FAKE_PLAY", "complete")
+
+    def tell(stage: Stage, _doing: str) -> None:
+        if stage == "loading":
+            other.kill()
+            other.wait()
+
+    assert await wait_until(lambda: is_alive(trained), 20)
+    async with serving(trained, tell) as (_control, client):
+        assert client.state.started is not None
+        assert client.state.started.pid != other.pid
+    assert not is_alive(trained)
+
+
+async def test_process_that_cannot_be_made(trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
+    fake_engine.setattr(launching.sys, "executable", "/nowhere/python")
+    with pytest.raises(ClientError, match="The engine could not be started: No such file or directory"):
+        async with serving(trained, Heard()):
+            pytest.fail("there is none")
+
+
+async def test_run_without_an_adapter_starts_nothing(folder: RunFolder) -> None:
+    with pytest.raises(ClientError, match="No engine is running, and this run has no adapter to load"):
+        async with serving(folder, Heard()):
+            pytest.fail("there is nothing to load")
+    assert not folder.lock.exists()
+    with pytest.raises(NotATarget) as found:
+        find_target(folder.name)
+    assert str(found.value) == f"The run {folder.name} has no trained adapter."
+    assert main(["--lang", "en", "chat", folder.name, "--prompt", "Hi"]) == 2
+
+
+async def test_run_that_trains_exports_nothing(folder: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
+    fake_engine.setenv("FAKE_PLAY", "until_stop")
+    process = launch(folder, "train")
+    assert await wait_until(lambda: read_state(folder.events).stage == "training", 20)
+    try:
+        with pytest.raises(ClientError, match="This run is being trained"):
+            async with serving(folder, Heard(), exports=True):
+                pytest.fail("it trains")
+        async with serving(folder, Heard()) as (_control, client):
+            assert client.state.stage == "training", "what it refuses, it refuses in its own words"
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("joins", [False, True])
+async def test_given_up_while_it_loads(joins: bool, trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
+    """What was started for this is ended, and what was not goes on."""
+    fake_engine.setenv("FAKE_PLAY", "slow_loading")
+    other = launch(trained, "serve") if joins else None
+    assert await wait_until(lambda: is_alive(trained) == joins, 20)
+    loading = asyncio.Event()
+
+    async def chat() -> None:
+        async with serving(trained, lambda stage, _doing: loading.set() if stage == "loading" else None):
+            pytest.fail("it does not answer")
+
+    task = asyncio.create_task(chat())
+    await asyncio.wait_for(loading.wait(), 30)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert is_alive(trained) == joins
+    if other:
+        assert other.poll() is None
+        other.kill()
+        other.wait()
+
+
+async def test_other_tasks_go_on_meanwhile(trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
+    fake_engine.setenv("FAKE_PLAY", "slow_loading")
+    gaps: list[float] = []
+
+    async def tick() -> None:
+        before = time.monotonic()
+        while True:
+            await asyncio.sleep(0.001)
+            now = time.monotonic()
+            gaps.append(now - before)
+            before = now
+
+    ticking = asyncio.create_task(tick())
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(2.0), serving(trained, Heard()):
+            pytest.fail("it does not answer")
+    ticking.cancel()
+    # A wait that blocks would let it tick once in each POLL_SECONDS.
+    assert sorted(gaps)[len(gaps) * 9 // 10] < 0.05
+    assert len(gaps) > 100
+
+
+async def test_folder_of_a_model_gets_a_run_for_as_long(good_model: Path) -> None:
+    assert find_target(str(good_model)) == (None, good_model)
+    async with serving(None, Heard(), str(good_model)) as (_control, client):
+        made = client.folder
+        assert made is not None
+        assert is_alive(made)
+        assert client.state.stage == "ready"
+        assert os.listdir(runs_folder()) == [made.name]
+    assert not is_alive(made)
+    assert os.listdir(runs_folder()) == [], "nothing is left of it"
+
+
+def test_what_is_neither_is_named(home: Path) -> None:
+    with pytest.raises(NotATarget, match='"nothing" is neither a run nor the folder of an adapter or model'):
+        find_target("nothing")
+
+
+def test_chat_command_asks_the_engine_and_ends_it(trained: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["--lang", "en", "chat", trained.name, "--prompt", "echo"]) == 0
+    out, err = capfd.readouterr()
+    assert out == "echo\n"
+    assert err == "Loading the model…\n"
+    assert not is_alive(trained)
