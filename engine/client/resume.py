@@ -8,9 +8,10 @@ from engine.config.check import build
 from engine.config.resume_rules import refusals
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
-from engine.config.spec_files import load_spec, save_spec, to_values
+from engine.config.spec_files import load_spec, to_values
 from engine.protocol.state import RunState
 from engine.runs.folder import RunFolder
+from engine.runs.summary_fields import write_run_spec
 
 
 def stopped_early(state: RunState) -> bool:
@@ -47,7 +48,7 @@ def resume(folder: RunFolder, changes: tuple[Change, ...] = (), step: int = 0) -
         new = with_changes(spec, changes)
         if step and (errors := refusals(spec, new, step)):
             raise SpecError(None, errors)
-        save_spec(folder.spec, new)
+        write_run_spec(folder, new)
         spec = new
     launch(folder, "resume")
     return spec
