@@ -16,7 +16,6 @@ from engine.config.check import check
 from engine.config.oom_fallback import next_smaller
 from engine.config.places import absolute_paths, is_local
 from engine.config.run_spec import RunSpec
-from engine.config.spec_files import save_spec
 from engine.export.exports import Exports
 from engine.export.push_queue import PushQueue
 from engine.inference.generate import answer_prompts, generate
@@ -32,6 +31,7 @@ from engine.protocol.commands import ChatMessage, Done, Export, Generate, Push, 
 from engine.protocol.state import read_state
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
+from engine.runs.summary_fields import write_run_spec
 from engine.runtime import after_run
 from engine.runtime.control import Control, Job
 from engine.runtime.failures import OUT_OF_MEMORY_CODES, RunFailed, explain, last_line
@@ -168,7 +168,7 @@ class Session:
             traceback.print_exception(error)
         if not (failure.changes and self._spec.training.retry_out_of_memory) or "RANK" in os.environ:
             return failure
-        save_spec(self._folder.spec, changed(self._spec, failure.changes))
+        write_run_spec(self._folder, changed(self._spec, failure.changes))
         self._record.emit(smaller_setting(failure.changes))
         return RestartEngine()
 
@@ -271,7 +271,7 @@ class Session:
             job.reply(Refused(id=command.id, code="spec_invalid", message=first.message, field=first.field))
         else:
             try:
-                save_spec(self._folder.spec, spec)
+                write_run_spec(self._folder, spec)
             except OSError as error:
                 failure = explain(error)
                 job.reply(Refused(id=command.id, code=failure.code, message=failure.message))

@@ -16,10 +16,10 @@ from engine.config.paths import runs_folder
 from engine.config.places import absolute_paths
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
-from engine.config.spec_files import save_spec
 from engine.messages.message import say
 from engine.runs import pid_file
 from engine.runs.folder import RunFolder
+from engine.runs.summary_fields import write_run_spec
 
 Mode = Literal["train", "wait", "serve", "resume"]
 
@@ -55,7 +55,7 @@ def new_run(spec: RunSpec) -> RunFolder:
         listed.mkdir(parents=True, exist_ok=True, mode=0o700)
         parent.mkdir(parents=True, exist_ok=True)
         folder = RunFolder(_claim(run_name(spec), parent, listed))
-        save_spec(folder.spec, spec)
+        write_run_spec(folder, spec)
     except OSError as error:
         message = say(
             "Loris cannot make a run folder in {folder}: {reason}.",

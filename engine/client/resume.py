@@ -10,8 +10,9 @@ from engine.config.check import build
 from engine.config.resume_rules import refusals
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
-from engine.config.spec_files import load_spec, save_spec, to_values
+from engine.config.spec_files import load_spec, to_values
 from engine.runs.folder import RunFolder
+from engine.runs.summary_fields import write_run_spec
 
 
 def with_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
@@ -38,7 +39,7 @@ def resume(
         new = with_changes(spec, changes)
         if step and (errors := refusals(spec, new, step)):
             raise SpecError(None, errors)
-        save_spec(folder.spec, new)
+        write_run_spec(folder, new)
         spec = new
     return spec, launch(folder, "resume")
 

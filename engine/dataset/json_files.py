@@ -10,27 +10,32 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import msgspec
 
-from engine.dataset.row_file import BROKEN, SNIFF_BYTES, DataError, RowFile, not_utf8
-from engine.dataset.turns import is_turns
+from engine.dataset.row_file import BROKEN, SNIFF_BYTES, DataError, Remote, RowFile, not_utf8
+from engine.dataset.turns import is_turn, is_turns
 from engine.messages.message import say
 
 WHOLE_BYTES = 32 << 20  # one JSON document up to this size is parsed as a whole, in about half a second
 HEAD_BYTES = 4 << 20  # how much of a larger one is looked at
 LINE_BYTES = 16 << 20  # a single row longer than this is no training example
 LINES_NAME = re.compile(r"\.(jsonl|ndjson)(\.\w+)?$", re.IGNORECASE)
-_LIST_UNDER_KEY = re.compile(r'\s*\{\s*"((?:[^"\\]|\\.)*)"\s*:\s*\[')
+# The start of an object whose first list is one of objects, after plain values at most. Nothing is tried twice.
+_TEXT = r'"(?:[^"\\]++|\\.)*+"'
+_LIST_UNDER_KEY = re.compile(
+    rf"\s*+\{{(?:\s*+{_TEXT}\s*+:\s*+(?:{_TEXT}|[^\[\]{{}}\",]++)\s*+,)*+\s*+{_TEXT}\s*+:\s*+\[(?=\s*+\{{)"
+)
 
 
 class JsonFile(RowFile):
     """A JSON or JSONL file. `shape`: whether it holds rows on lines or one document."""
 
-    def __init__(self, path: Path, *, whole: bool = False) -> None:
-        super().__init__(path, whole=whole)
+    def __init__(self, path: Path, *, whole: bool = False, remote: Remote | None = None) -> None:
+        super().__init__(path, whole=whole, remote=remote)
         self.shape = self._shape()
 
     def _shape(self) -> Literal["lines", "document"]:
@@ -68,7 +73,7 @@ class JsonFile(RowFile):
             return
         with self.open() as file:
             data = file.read(WHOLE_BYTES + 1)
-        if len(data) > WHOLE_BYTES:
+        if self.cut or len(data) > WHOLE_BYTES:
             yield from self._stream()
             return
         _, values = _list_in(_decode(data))
@@ -93,7 +98,7 @@ class JsonFile(RowFile):
                     self.bad(error.message, line.decode("utf-8", "replace"))
                     continue
                 yield number, value
-        self.ended = True
+        self.ended = not self.cut
 
     def _stream(self) -> Iterator[tuple[None, Any]]:
         """The rows of a large document one by one: all of them if `whole`, else those in its head."""
@@ -101,8 +106,7 @@ class JsonFile(RowFile):
         with self.open() as file:
             # The end of a piece may cut a character in two: the decoder keeps it back.
             text = utf8.decode(file.read(HEAD_BYTES))
-            under_key = _LIST_UNDER_KEY.match(text)
-            position = under_key.end() if under_key else text.find("[") + 1
+            position = _first_row(text)
             while True:
                 while position < len(text) and text[position] in " \t\r\n,":
                     position += 1
@@ -117,6 +121,9 @@ class JsonFile(RowFile):
                     if more and len(text) - position <= LINE_BYTES:
                         text, position = text[position:] + utf8.decode(more), 0
                         continue
+                    if not text[position:].strip():
+                        self.ended = not self.cut
+                        break
                     if self.whole:
                         reason = getattr(error, "msg", str(error))
                         message = say("After row {row} this is not valid JSON: {reason}.",
@@ -128,6 +135,18 @@ class JsonFile(RowFile):
                 yield None, value
         if not self.seen:
             raise DataError(say("No row was found in the first {count} MB.", count=HEAD_BYTES >> 20))
+
+
+def _first_row(text: str) -> int:
+    """Where the first row of a JSON document begins, in its list, at the top or under a key."""
+    if under_key := _LIST_UNDER_KEY.match(text):
+        with suppress(ValueError, RecursionError):
+            # A lone object with a conversation in it is a row, the only one.
+            if is_turn(json.JSONDecoder().raw_decode(text, text.index("{", under_key.end()))[0]):
+                return text.index("{")
+        return under_key.end()
+    start = text.lstrip()[:1]
+    return text.index("{") if start == "{" else text.find("[") + 1
 
 
 def _decode(data: bytes, line: int | None = None) -> Any:

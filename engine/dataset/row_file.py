@@ -8,7 +8,9 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,17 +33,29 @@ class DataError(Exception):
         super().__init__(str(message))
 
 
+@dataclass(frozen=True)
+class Remote:
+    """A file elsewhere. `open`: its bytes, unpacked; `cut`: they end before the file, perhaps in mid-row."""
+
+    open: Callable[[], BinaryIO]
+    size: int
+    cut: bool = False
+
+
 class RowFile:
-    """A data file on this machine. Iterate over `rows()` once; then `total` says how many there are.
+    """A data file. Iterate over `rows()` once; then `total` says how many there are.
 
     `whole`: read all of it, however large; else of one large JSON document only the head is looked at.
+    `remote`: where the bytes come from, if not from `path` on this machine.
     `on_bad`: told of each row that cannot be read, as (row, why, the text), which is then left out; without
     it the first such row raises `DataError`.
     """
 
-    def __init__(self, path: Path, *, whole: bool = False) -> None:
+    _cut_unseen = False  # whether a row that is cut off looks like a whole one
+
+    def __init__(self, path: Path, *, whole: bool = False, remote: Remote | None = None) -> None:
         """Raises `DataError` for what is no readable file at all."""
-        self.path, self.whole = path, whole
+        self.path, self.whole, self.remote = path, whole, remote
         self.on_bad: OnBad | None = None
         self.seen = 0  # rows so far
         self.bytes_read = 0  # bytes of the file that these rows took, about
@@ -49,8 +63,11 @@ class RowFile:
         self.ended = False  # whether every row was seen
         self._packed: BinaryIO | None = None
         try:
-            with path.open("rb") as file:
-                self.size = os.fstat(file.fileno()).st_size
+            if remote:
+                self.size = remote.size
+            else:
+                with path.open("rb") as file:
+                    self.size = os.fstat(file.fileno()).st_size
         except FileNotFoundError:
             raise DataError(missing(path), "dataset_missing") from None
         except OSError as error:
@@ -73,7 +90,14 @@ class RowFile:
             raw.read(len(codecs.BOM_UTF8))
         return raw
 
+    @property
+    def cut(self) -> bool:
+        """Whether only the start of the file is at hand."""
+        return self.remote is not None and self.remote.cut
+
     def _open(self) -> BinaryIO:
+        if self.remote:
+            return self.remote.open()
         match self.path.suffix.lower():
             case ".gz":
                 self._packed = self.path.open("rb")
@@ -101,6 +125,10 @@ class RowFile:
             return self.seen
         return max(self.seen, round(self.seen * self.size / self.bytes_read))
 
+    @property
+    def knows_total(self) -> bool:
+        return self.ended
+
     def values(self) -> Iterator[tuple[int | None, Any]]:
         """(line or None, value) of each row, whatever the value is. Sets `bytes_read` and `ended`."""
         raise NotImplementedError
@@ -108,8 +136,11 @@ class RowFile:
     def rows(self) -> Iterator[Row]:
         """The rows in order, each the `seen`-th of the file; of a large JSON document only the first ones
         unless `whole`. Raises `DataError`."""
+        values = self.values()
+        if self.cut and self._cut_unseen:
+            values = (one for one, _next in pairwise(values))  # without the last
         try:
-            for line, value in self.values():
+            for line, value in values:
                 self.seen += 1
                 if isinstance(value, dict):
                     yield value

@@ -15,10 +15,13 @@ from engine.messages.message import say
 
 CELL_CHARACTERS = 16 << 20
 BATCH_ROWS = 64
+PAGE_BYTES = 32 << 10
 
 
 class CsvFile(RowFile):
     """A table as text, with the names of the columns in its first line; .tsv has tabs between them."""
+
+    _cut_unseen = True
 
     def values(self) -> Iterator[tuple[int | None, Any]]:
         csv.field_size_limit(CELL_CHARACTERS)  # the usual limit is shorter than many an example
@@ -46,28 +49,33 @@ class CsvFile(RowFile):
                 raise DataError(
                     say("Line {line} is not valid CSV: {reason}.", line=reader.line_num, reason=str(error))
                 ) from None
-        self.ended = True
+        self.ended = not self.cut
 
 
 class TextFile(RowFile):
-    """Plain text: a row a paragraph where blank lines part them, else a row a line; in the column "text"."""
+    """Plain text: a row a paragraph where blank lines part them, else a row a line; in the column "text".
+
+    On the Hub it is read by `datasets`, to which every line is a row.
+    """
+
+    _cut_unseen = True
 
     def values(self) -> Iterator[tuple[int | None, Any]]:
         with self.open() as file:
             start = file.read(1 << 16).replace(b"\r\n", b"\n")
-        paragraphs = b"\n\n" in start.strip()
+        paragraphs = b"\n\n" in start.strip() and not self.remote
         with self.open() as raw, io.TextIOWrapper(raw, encoding="utf-8") as file_:
             lines: list[str] = []
             for line in file_:
                 self.took(len(line.encode()))
-                if line.strip():
+                if line.strip() or self.remote:
                     lines.append(line.rstrip("\n"))
                 if lines and not (paragraphs and line.strip()):
                     yield None, {"text": "\n".join(lines)}
                     lines = []
             if lines:
                 yield None, {"text": "\n".join(lines)}
-        self.ended = True
+        self.ended = not self.cut
 
 
 class ParquetFile(RowFile):
@@ -79,11 +87,17 @@ class ParquetFile(RowFile):
     def total(self) -> int:
         return self.seen if self._rows is None else self._rows
 
+    @property
+    def knows_total(self) -> bool:
+        return self.ended or self._rows is not None
+
     def values(self) -> Iterator[tuple[int | None, Any]]:
         # Imported here: it takes a while, and few datasets on a disk are Parquet.
         parquet: Any = import_module("pyarrow.parquet")
         try:
-            with parquet.ParquetFile(self.path) as file:
+            # Of a remote file the pages that are needed alone are asked for.
+            source = (self.remote.open(), PAGE_BYTES) if self.remote else (self.path, 0)
+            with parquet.ParquetFile(source[0], buffer_size=source[1], pre_buffer=False) as file:
                 self._rows = file.metadata.num_rows
                 yield from self._batches(file.iter_batches(batch_size=BATCH_ROWS))
         except ValueError as error:  # pyarrow's own are kinds of this one

@@ -26,6 +26,11 @@ class RunFolder:
         return self.path / "spec.yaml"
 
     @property
+    def summary(self) -> Path:
+        """What the list of runs shows of the spec, quicker to read; need not be there."""
+        return self.path / "summary.json"
+
+    @property
     def events(self) -> Path:
         return self.path / "events.jsonl"
 

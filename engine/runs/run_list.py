@@ -105,7 +105,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     alive = is_alive(folder)
     events = list(_head_and_tail(folder.events))
     state = fold(events)
-    title, model, dataset = read_summary_fields(folder)
+    about = read_summary_fields(folder)
     first = next((e for e in events if isinstance(e, EngineStarted)), None)
     training = next((e for e in reversed(events) if isinstance(e, TrainingStarted)), None)
     trained = is_trained(folder, state)
@@ -126,9 +126,9 @@ def summarise(folder: RunFolder) -> RunSummary:
         state=word,
         lost=why.code if why else None,
         broken=manifest.is_broken(folder.adapter),
-        title=label.title or title or folder.name,
-        model=model,
-        dataset=dataset,
+        title=label.title or about.name or folder.name,
+        model=about.model,
+        dataset=about.dataset,
         steps=state.step.step if state.step else 0,
         total_steps=training.total_steps if training else 0,
         loss=state.step.loss if state.step else None,

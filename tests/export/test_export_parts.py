@@ -339,6 +339,13 @@ def test_a_gguf_file_that_is_cut_off_is_noticed(tmp_path: Path, cut: int) -> Non
         read_head(gguf(tmp_path / "m.gguf", cut))
 
 
+def test_a_list_of_lists_without_end_is_refused(tmp_path: Path) -> None:
+    head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"k" + struct.pack("<I", 9)
+    (tmp_path / "m.gguf").write_bytes(head + struct.pack("<IQ", 9, 1) * 5000)
+    with pytest.raises(NotGguf, match="broken"):
+        read_head(tmp_path / "m.gguf")
+
+
 # The command
 
 

@@ -86,7 +86,8 @@ async def test_what_is_saved_meanwhile_is_offered_and_the_last_comes_first(backe
         await until(pilot, lambda: "[LoRA adapter]" in screen_text(app))
         backend.feed([merged])
         await until(pilot, lambda: "LoRA adapter  [Merged 16-bit model]" in screen_text(app))
-        assert "library_name: transformers" in app.screen.query_one("#card", TextBlock).text
+        card = app.screen.query_one("#card", TextBlock)
+        await until(pilot, lambda: "library_name: transformers" in card.text)
         backend.feed([adapter])
         await until(pilot, lambda: "Merged 16-bit model  [LoRA adapter]" in screen_text(app))
         await pilot.press("up", "left")  # chosen by the user: it stays

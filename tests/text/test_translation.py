@@ -43,6 +43,14 @@ def test_no_text_is_left_over():
     assert sorted(str(m.id) for m in read("zh") if m.id and m.id not in wanted) == []
 
 
+@pytest.mark.parametrize("code", sorted(set(translation.LANGUAGES) - {"en"}))
+def test_what_is_shown_is_what_the_catalogue_says(code: str):
+    written = {str(message.id): str(message.string) for message in read(code) if message.id and message.string}
+    translation.set_language(code)
+    shown = {text: translation._(text) for text in written}
+    assert shown == written, "the .mo is not of this .po: run `uv sync`, or tests.tools.catalogue"
+
+
 def placeholders(template: str) -> list[str]:
     return sorted(name for _, name, _, _ in string.Formatter().parse(template) if name)
 

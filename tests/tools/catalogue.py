@@ -11,6 +11,7 @@ from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
+from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from engine.config.presets import list_presets
@@ -60,6 +61,8 @@ def update(code: str) -> tuple[int, int]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as out:
         write_po(out, new, width=100, omit_header=False, sort_output=True, include_lineno=False)
+    with path.with_suffix(".mo").open("wb") as out:
+        write_mo(out, read(code))
     return len(new), sum(1 for message in new if message.id and not message.string)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
+from importlib import import_module
 from typing import ClassVar
 
 from textual import work
@@ -108,8 +109,7 @@ class PushScreen(LorisScreen):
     def on_mount(self) -> None:
         self.query_one("#replace-row").display = False
         self.query_one("#repo").focus()
-        self._draft()
-        self._find_license()
+        self._first_drafts()
         self._look()
         self._show()
 
@@ -182,8 +182,11 @@ class PushScreen(LorisScreen):
         self._drafted = draft_card(session.folder, chosen.kind, repo, self._license, _)
         card.text = self._drafted
 
-    @work(group="license")
-    async def _find_license(self) -> None:
+    @work(group="drafts")
+    async def _first_drafts(self) -> None:
+        """The card without the license, then with it."""
+        await asyncio.to_thread(import_module, "huggingface_hub.repocard")  # 0.3 s, of which no key should know
+        self._draft()
         spec = self.loris.session.spec
         if spec is None:
             return

@@ -2,7 +2,8 @@
 
 The English text is the key. `_` translates when it is called, never at import, so that the language can change
 while the app runs. Texts defined at module level, or in the engine, are marked with `N_` and translated when
-shown. After changing a text: `uv run python -m tests.tools.catalogue` updates the catalogues.
+shown. After changing a text: `uv run python -m tests.tools.catalogue` updates the catalogues. What is read is the
+.mo file that hatch_build.py makes of each when Loris is built or installed; `uv run` does so after every change.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import gettext
 import os
 from functools import cache
-from io import BytesIO
 from pathlib import Path
 
 from engine.messages.message import N_, Message
@@ -25,18 +25,7 @@ _language = "en"
 
 @cache
 def _catalogue(code: str) -> gettext.NullTranslations:
-    """The catalogue of a language, compiled in memory: the .po file is the only copy (100 ms, Chinese only)."""
-    path = LOCALE_FOLDER / code / "LC_MESSAGES" / "loris.po"
-    if not path.exists():
-        return gettext.NullTranslations()
-    from babel.messages.mofile import write_mo
-    from babel.messages.pofile import read_po
-
-    compiled = BytesIO()
-    with path.open("rb") as file:
-        write_mo(compiled, read_po(file, locale=code))
-    compiled.seek(0)
-    return gettext.GNUTranslations(compiled)
+    return gettext.translation("loris", LOCALE_FOLDER, [code], fallback=True)
 
 
 def set_language(code: str) -> None:
