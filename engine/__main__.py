@@ -4,8 +4,6 @@ The order matters: the lock before anything is written, the log before anything 
 before the slow import, the socket before it too, so that a terminal sees at once that the engine lives.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -3,8 +3,6 @@
 Engines run in a run folder, which may come from someone else: a torch.py there must not be imported.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
