@@ -20,6 +20,7 @@ from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.checksums import damaged
 from engine.runs.folder import RunFolder
+from engine.runs.run_list import is_alive
 from tests.helpers.app_on_engine import LORIS
 from tests.helpers.engine_process import ENVIRONMENT, PATIENCE, ROOT, changed
 from tests.helpers.short_run import small
@@ -102,8 +103,14 @@ def terminals(
     try:
         yield {name: _ended(found[name], process) for name, process in started.items()}
     finally:
+        for process in started.values():
+            process.kill()
         for terminal in found.values():
-            subprocess.run([LORIS, "stop", "--now"], env=terminal.environment, capture_output=True, check=False)
+            for path in (terminal.place / "家" / "runs").glob("*"):
+                if is_alive(RunFolder(path)):
+                    subprocess.run(
+                        [LORIS, "stop", "--now"], env=terminal.environment, capture_output=True, check=False
+                    )
 
 
 def _ended(terminal: Terminal, process: subprocess.Popen[bytes]) -> Terminal:
