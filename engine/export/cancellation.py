@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine.runs import python_process
+
 WATCH_SECONDS = 0.2
 TAIL_LINES = 40
 # Starts a program that the kernel ends when we die, however we die, so that none goes on writing.
@@ -87,11 +89,11 @@ def run_tool(
     if cancelled():
         raise Cancelled
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _CHILD, str(os.getpid()), *command],
+        python_process.python("-I", "-S", "-c", _CHILD, str(os.getpid()), *command),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, "UNSLOTH_AUTO_INSTALL": "0", **(environment or {})},
+        env={**python_process.environment(), "UNSLOTH_AUTO_INSTALL": "0", **(environment or {})},
         cwd=folder,
         start_new_session=True,
     )

@@ -15,6 +15,7 @@ from engine.config.quantizations import QUANTIZATIONS, UNQUANTIZED
 from engine.export.cancellation import run_tool
 from engine.export.export_job import ExportJob
 from engine.export.llama_cpp import LlamaCpp
+from engine.export.subprocess_env import ON_CPU
 from engine.model.loading import count_parameters
 
 DIRECT = (*UNQUANTIZED, "q8_0")  # what the converter can write by itself
@@ -66,9 +67,11 @@ def _convert(work: ExportJob, merged: Path, folder: Path, stem: str, outtype: st
             work.step("converting", size * int(found[1]) // 100, size, "bytes", outtype)
 
     command = [
-        sys.executable, str(llama_cpp.converter), str(merged), "--outfile", str(out), "--outtype", outtype,
+        sys.executable, "-Xutf8", str(llama_cpp.converter), str(merged),
+        "--outfile", str(out), "--outtype", outtype,
     ]  # fmt: skip
-    run_tool(command, work.cancelled, line=line, environment={"CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
+    # A script's own folder is on its path, not the working directory; this one imports what lies beside it.
+    run_tool(command, work.cancelled, line=line, environment={**ON_CPU, "PYTHONSAFEPATH": ""})
     return out
 
 

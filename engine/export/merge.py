@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ from engine.export.atomic_folder import size_of
 from engine.export.cancellation import cancellable, run_tool
 from engine.export.export_job import ExportJob
 from engine.export.plan import no_gpu
-from engine.export.subprocess_env import environment
+from engine.export.subprocess_env import OFFLINE
 from engine.model.loading import count_parameters
 from engine.runs.checksums import CHECKSUMS
+from engine.runs.python_process import python
 from engine.runtime.failures import RunFailed
 
 BUFFERS = ".buffers"  # where Unsloth puts what does not fit into the GPU's memory
@@ -62,8 +62,8 @@ def save_merged_4bit(work: ExportJob, merged: Path, folder: Path) -> None:
         work.step("quantizing", min(size_of(folder), expected), expected, "bytes", "4bit")
 
     tick()
-    command = [sys.executable, "-m", "engine.export.quantize_4bit", str(merged), str(folder), work.loaded.dtype]
-    run_tool(command, work.cancelled, tick=tick, environment=environment())
+    command = python("-m", "engine.export.quantize_4bit", str(merged), str(folder), work.loaded.dtype)
+    run_tool(command, work.cancelled, tick=tick, environment=OFFLINE)
     for path in merged.iterdir():  # the tokenizer's files
         weights = path.suffix == ".safetensors" or path.name in (CHECKSUMS, "model.safetensors.index.json")
         if path.is_file() and not weights and not (folder / path.name).exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -21,11 +20,12 @@ from engine.export.cancellation import ToolFailed, run_tool
 from engine.export.export_job import ExportJob
 from engine.export.gguf_header import NotGguf, read_head
 from engine.export.merge import layers_of
-from engine.export.subprocess_env import environment
+from engine.export.subprocess_env import OFFLINE, ON_CPU
 from engine.inference.generate import inference
 from engine.messages.message import Message, say
 from engine.model.loading import Loaded
 from engine.prompting.prompt_format import encode
+from engine.runs.python_process import python
 from engine.runtime.failures import RunFailed
 
 TEXTS = ("The quick brown fox jumps over the lazy dog, and", "北京是中国的首都，")
@@ -88,8 +88,8 @@ def check_merged(work: ExportJob, folder: Path, kind: str) -> Message:
     values = {"folder": str(folder), "ids": ids, "out": str(out), "device": "cuda" if four_bits else "cpu"}
     try:
         job.write_text(json.dumps(values), "utf-8")
-        command = [sys.executable, "-m", "engine.export.load_back", str(job)]
-        run_tool(command, work.cancelled, environment=environment(gpu=four_bits))
+        command = python("-m", "engine.export.load_back", str(job))
+        run_tool(command, work.cancelled, environment=OFFLINE if four_bits else ON_CPU)
         found = load_file(out)
     finally:
         job.unlink(missing_ok=True)
@@ -159,11 +159,9 @@ def _gguf_answer(work: ExportJob, name: str, path: Path) -> str | None:
     if bos and read_head(path).fields.get("tokenizer.ggml.add_bos_token", True):
         prompt = prompt.removeprefix(bos)  # llama.cpp puts it there itself
     out = path.with_suffix(".answer")
-    command = [
-        sys.executable, "-m", "engine.export.gguf_answer", str(path), str(out), str(GGUF_TOKENS), prompt,
-    ]  # fmt: skip
+    command = python("-m", "engine.export.gguf_answer", str(path), str(out), str(GGUF_TOKENS), prompt)
     try:
-        run_tool(command, work.cancelled, environment=environment(gpu=False), seconds=GGUF_SECONDS)
+        run_tool(command, work.cancelled, environment=ON_CPU, seconds=GGUF_SECONDS)
         text = str(json.loads(out.read_text("utf-8"))["text"])
     except ToolFailed as error:
         raise wrong_result(

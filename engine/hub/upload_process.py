@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import msgspec
 
 from engine.hub.upload_job import PushError, PushJob, Result, UploadProblem, UploadProgress, decode_said, encode
 from engine.messages.message import say
+from engine.runs.python_process import environment, python
 
 GRACE_SECONDS = 5.0
 _TOKENS = re.compile(r"\b(hf|api_org|hf_oauth|hf_jwt)_[A-Za-z0-9_.-]{8,}")
@@ -47,12 +47,12 @@ class UploadProcess:
 
     def run(self, tell: Callable[[UploadProgress], None]) -> Result:
         """Push, and return once the Hub's list was compared. Raises `PushFailed`; with code cancelled for that."""
-        environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
-        if environment.pop(OFFLINE_MARK, None):
-            environment.pop("HF_HUB_OFFLINE", None)  # the network may be back
+        variables = {**environment(), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        if variables.pop(OFFLINE_MARK, None):
+            variables.pop("HF_HUB_OFFLINE", None)  # the network may be back
         self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "engine.hub"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+            python("-m", "engine.hub.upload_worker"),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables,
         )  # fmt: skip
         assert process.stdin
         assert process.stdout

@@ -1,4 +1,4 @@
-"""`python -m engine.hub`: sends what the job on standard input names, and says how it goes on standard output."""
+"""`python -m engine.hub.upload_worker`: sends what the job on stdin names, and says how it goes on stdout."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from engine.messages.message import Message, say
 from engine.protocol import events as ev
 from engine.runs.consent import has_consent
 from engine.runs.folder import RunFolder
+from engine.runs.python_process import VARIABLES
 from engine.runtime.event_writer import EventWriter
 
 NOTICE_URL = "LORIS_NOTICE_URL"
@@ -50,7 +51,8 @@ def _carry_out(folder: RunFolder, command: str) -> tuple[int, Message]:
             stdin=subprocess.DEVNULL,
             cwd=folder.path,
             start_new_session=True,
-            env={**os.environ, "LORIS_RUN": str(folder.path)},
+            env={name: value for name, value in os.environ.items() if name not in VARIABLES}  # the engine's own
+            | {"LORIS_RUN": str(folder.path)},
         )
     except OSError as error:
         return 1, say("The command after the run could not be started: {reason}", reason=str(error))

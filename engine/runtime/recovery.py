@@ -21,6 +21,7 @@ from engine.protocol import events as ev
 from engine.protocol.commands import StopMode
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
+from engine.runs.python_process import environment, python
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.failures import RunFailed
 
@@ -89,7 +90,7 @@ def smaller_setting(changes: tuple[Change, ...]) -> ev.Notice:
 
 def restart(folder: RunFolder, leave: bool) -> NoReturn:
     """Become a new engine on the same folder, with all memory given back. The pid stays; the lock is retaken."""
-    arguments = [sys.executable, "-m", "engine", str(folder.path), "--resume", *(["--exit"] if leave else [])]
+    command = python("-m", "engine", str(folder.path), "--resume", *(["--exit"] if leave else []))
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, arguments)
+    os.execve(command[0], command, environment())

@@ -215,3 +215,13 @@ def test_a_terminal_that_is_not_utf8_gets_no_traceback():
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert b"    ??" in done.stdout
+
+
+def test_words_in_the_terminals_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python gives them in UTF-8 mode. A file that has such a name is meant by it."""
+    monkeypatch.chdir(tmp_path)
+    typed = os.fsdecode("医生".encode("gbk"))
+    assert main._typed(typed, "gbk") == main._typed("医生", "gbk") == main._typed("医生", None) == "医生"
+    assert main._typed(typed, "ascii") == main._typed(typed, None) == typed
+    Path(typed).touch()
+    assert main._typed(typed, "gbk") == typed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -54,6 +55,18 @@ def commanding(command: str) -> RunSpec:
 def record(folder: RunFolder) -> EventWriter:
     folder.path.mkdir(parents=True, exist_ok=True)
     return EventWriter(folder.events)
+
+
+def test_the_command_gets_the_users_environment(
+    folder: RunFolder, record: EventWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what the engine tells the Pythons that its libraries start."""
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    monkeypatch.setenv("PYTHONUTF8", "1")
+    command = 'echo "$LORIS_RUN|$PYTHONSAFEPATH$PYTHONUTF8|$HOME" > told'
+    give_consent(folder, command)
+    after_run.succeeded(folder, commanding(command), record)
+    assert (folder.path / "told").read_text() == f"{folder.path}||{os.environ['HOME']}\n"
 
 
 def test_a_notice_is_sent(folder: RunFolder, record: EventWriter, hook: list[dict[str, str]]):

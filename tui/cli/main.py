@@ -20,10 +20,12 @@ FAILED, BAD_INPUT, BROKEN_PIPE = 1, 2, 141
 
 def main(arguments: list[str] | None = None) -> int:
     """The entry point; returns the exit code."""
-    given = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdout, sys.stderr):
+    encoding = terminal_encoding() if arguments is None else None
+    given = [_typed(word, encoding) for word in sys.argv[1:]] if arguments is None else arguments
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows ? instead of a crash
+            # A terminal that is not UTF-8 shows ? instead of a crash.
+            stream.reconfigure(encoding=encoding, errors="replace")
     set_language(_language(given))  # before the help texts are made
     try:
         options = parser(given).parse_args(given)
@@ -45,6 +47,30 @@ def main(arguments: list[str] | None = None) -> int:
             words = _("Nothing more can be written here: {reason}. A run goes on.").format(reason=reason)
             print(words, file=sys.stderr)  # noqa: T201
         return FAILED
+
+
+def terminal_encoding() -> str | None:
+    """What the terminal writes, where the locale says another encoding than UTF-8; None where Python knows it.
+
+    Files and their names are UTF-8 whatever the locale: elsewhere this process begins again in UTF-8 mode.
+    """
+    if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
+        words = Path("/proc/self/cmdline").read_bytes().split(b"\0")[1:-1]  # sys.argv cannot always be turned back
+        os.execv(sys.executable, [os.fsencode(sys.executable), b"-Xutf8", *words])
+    if "utf8" not in sys._xoptions or os.environ.get("PYTHONIOENCODING"):
+        return None
+    import locale
+
+    return locale.getencoding()
+
+
+def _typed(word: str, encoding: str | None) -> str:
+    """An argument as it was typed in that encoding. The name of a file that is there stays as its bytes are."""
+    raw = os.fsencode(word)
+    for code in ("utf-8", encoding or "utf-8"):
+        with suppress(UnicodeDecodeError):
+            return word if os.path.lexists(raw) else raw.decode(code)
+    return word
 
 
 def _command(options: argparse.Namespace) -> int:

@@ -1,0 +1,52 @@
+"""The one way in which Loris starts Python."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from engine.runs.python_process import environment, python
+from tests.helpers.engine_process import ROOT
+
+SHOW = "import sys, tempfile; print(sys.flags.safe_path, sys.flags.utf8_mode)"
+
+
+def test_it_looks_at_nothing_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("sitecustomize", "tempfile"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(3)")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    monkeypatch.setenv("PYTHONPATH", ":.")
+    done = subprocess.run(python("-c", SHOW), cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "True 1\n"), done.stderr
+    again = (
+        f"import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', {SHOW!r}]))"  # as libraries do
+    )
+    done = subprocess.run(python("-c", again), cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "True 1\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"), [("", ""), ("/lib", "/lib"), (":/lib", "/lib"), ("/lib::.:src:/more", "/lib:/more")]
+)
+def test_folders_of_the_users_stay(given: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", given)
+    assert environment()["PYTHONPATH"] == kept
+
+
+def test_nothing_starts_python_in_another_way() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for room in ("engine", "tui")
+        for path in (ROOT / room).rglob("*.py")
+        if "sys.executable" in path.read_text("utf-8")
+    }
+    assert found == {
+        "engine/__main__.py",  # starts over
+        "engine/export/build_llama_cpp.py",  # tells uv where to install
+        "engine/export/cancellation.py",  # names a program
+        "engine/export/gguf.py",  # a script that imports what lies beside it
+        "engine/runs/python_process.py",
+        "tui/cli/main.py",  # starts over
+    }
