@@ -141,14 +141,14 @@ FITTING = {
 
 @pytest.fixture
 def named(spec_of: Any, tokenizer: Any, tmp_path: Path) -> Callable[..., Any]:
-    def prepare(name: str, own: Any = None) -> Any:
+    def make(name: str, own: Any = None) -> Any:
         rows = json.dumps([{"messages": TURNS}])
         spec = spec_of(Case("named", "d.json", lambda folder: (folder / "d.json").write_text(rows)))
         spec = changed(spec, dataset={"chat_template": name})
         used = own or tokenizer
         return prepare.prepare(spec, used, [used.eos_token_id], EventWriter(tmp_path / "events.jsonl"))
 
-    return prepare
+    return make
 
 
 def with_tokens_of(name: str, tokenizer: Any) -> Any:
