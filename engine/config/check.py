@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.config.fields import FieldError, did_you_mean, parse_field, section_fields
+from engine.config.methods import METHODS
 from engine.config.prompt_templates import placeholders
-from engine.config.run_spec import SECTIONS, RunSpec
+from engine.config.run_spec import SECTIONS, RunSpec, sections_of
 from engine.config.sources import parse_source
 from engine.messages.message import say
 
@@ -39,7 +40,10 @@ def build(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldError]]:
     if errors:
         return None, errors
     spec = RunSpec(**top, **parts)
-    return spec, check(spec)
+    used, method = sections_of(spec.training.method), spec.training.method
+    strange = say("These settings are not those of the method {method}: leave them out.", method=method)
+    foreign = [FieldError(name, strange) for name in SECTIONS if name in values and name not in used]
+    return spec, [*foreign, *check(spec)]
 
 
 def _section(
@@ -109,13 +113,7 @@ def check(spec: RunSpec) -> list[FieldError]:
     if bool(data.instruction_part) != bool(data.response_part):
         empty = "response_part" if data.instruction_part else "instruction_part"
         errors.append(FieldError(f"dataset.{empty}", say("Give both markers, or leave both empty.")))
-    if training.packing and data.train_on_responses_only:
-        errors.append(
-            FieldError(
-                "training.packing",
-                say("Packing and training on responses only do not go together: switch one off."),
-            )
-        )
+    errors += [FieldError(field, message) for field, message in METHODS[training.method].rules(spec)]
     if len(set(spec.lora.target_modules)) < len(spec.lora.target_modules):
         errors.append(FieldError("lora.target_modules", say("A layer is named twice.")))
     return errors

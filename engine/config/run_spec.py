@@ -7,18 +7,19 @@ their own.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_type_hints
 
 from engine.config.dataset import DatasetSpec
 from engine.config.export import ExportSpec
 from engine.config.lora import TARGET_MODULES, LoraSpec, TargetModule
+from engine.config.methods import MethodSections
 from engine.config.section import Section, about
 from engine.config.training import TrainingSpec
 from engine.messages.message import N_
 
 __all__ = [
     "SECTIONS", "TARGET_MODULES", "DatasetSpec", "ExportSpec", "GenerationSpec", "LoraSpec", "ModelSpec", "RunSpec",
-    "Section", "TargetModule", "TrainingSpec", "about",
+    "Section", "TargetModule", "TrainingSpec", "about", "sections_of",
 ]  # fmt: skip
 
 
@@ -166,7 +167,7 @@ class GenerationSpec(Section, frozen=True, kw_only=True):
     ] = False
 
 
-class RunSpec(Section, frozen=True, kw_only=True):
+class RunSpec(MethodSections, frozen=True, kw_only=True):
     """A whole run. As YAML this is `spec.yaml` of a run folder, and a preset."""
 
     name: Annotated[str, about(N_("Name"), N_("What to call this run or preset."))] = ""
@@ -179,11 +180,18 @@ class RunSpec(Section, frozen=True, kw_only=True):
     export: ExportSpec = ExportSpec()
 
 
+_OF_METHODS: dict[str, type[Section]] = get_type_hints(MethodSections)
 SECTIONS: dict[str, type[Section]] = {
     "model": ModelSpec,
     "dataset": DatasetSpec,
     "lora": LoraSpec,
     "training": TrainingSpec,
+    **_OF_METHODS,
     "generation": GenerationSpec,
     "export": ExportSpec,
 }
+
+
+def sections_of(method: str) -> list[str]:
+    """The sections that count for a training method, in order: all but those of other methods."""
+    return [name for name in SECTIONS if name == method or name not in _OF_METHODS]

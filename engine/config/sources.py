@@ -93,20 +93,33 @@ def write_source(source: Source) -> str:
     return ", ".join([source.path, *parts])
 
 
+class Place(msgspec.Struct, frozen=True):
+    """A source, and the settings to blame when it, or its split, is not there."""
+
+    source: Source
+    field: str
+    split_field: str
+
+
 def main_source(data: DatasetSpec) -> Source:
     return Source(path=data.path, name=data.name, revision=data.revision, split=data.split)
 
 
-def sources_of(data: DatasetSpec) -> list[Source]:
+def places_of(data: DatasetSpec) -> list[Place]:
     """Where the rows to train on come from, in order; lines of the mix that say nothing sensible are left out."""
-    return [main_source(data), *(source for line in data.mix if (source := parse_source(line)[0]))]
+    mixed = [source for line in data.mix if (source := parse_source(line)[0])]
+    return [
+        Place(main_source(data), "dataset.path", "dataset.split"),
+        *(Place(source, "dataset.mix", "dataset.mix") for source in mixed),
+    ]
 
 
-def eval_source(data: DatasetSpec) -> Source | None:
+def eval_place(data: DatasetSpec) -> Place | None:
     """Where the rows to evaluate on come from, if not from those to train on."""
     if not data.eval_path and not data.eval_split:
         return None
     split = data.eval_split or "train"
     if data.eval_path:
-        return Source(path=data.eval_path, split=split)
-    return Source(path=data.path, name=data.name, revision=data.revision, split=split)
+        return Place(Source(path=data.eval_path, split=split), "dataset.eval_path", "dataset.eval_split")
+    source = Source(path=data.path, name=data.name, revision=data.revision, split=split)
+    return Place(source, "dataset.eval_split", "dataset.eval_split")

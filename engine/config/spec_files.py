@@ -12,7 +12,7 @@ import msgspec
 
 from engine.config.check import build
 from engine.config.fields import FieldError
-from engine.config.run_spec import RunSpec
+from engine.config.run_spec import SECTIONS, RunSpec, sections_of
 from engine.config.spec_error import SpecError
 
 if TYPE_CHECKING:
@@ -67,20 +67,22 @@ def _absolute(value: str, folder: Path) -> str:
 
 
 def to_values(spec: RunSpec) -> dict[str, Any]:
-    """The spec as nested plain dicts and lists, as YAML and JSON write it."""
+    """The spec as nested plain dicts and lists, as YAML writes it, without the sections of other methods."""
     values: dict[str, Any] = msgspec.to_builtins(spec)
-    return values
+    return {name: values[name] for name in ("name", "description", *sections_of(spec.training.method))}
 
 
 def save_spec(path: Path, spec: RunSpec) -> None:
     """Write every setting. A file already there keeps its comments and order. Raises OSError."""
     from engine.config.yaml_document import dump, empty, read, update
 
-    document = empty()
+    document, values = empty(), to_values(spec)
     if path.exists():
         with suppress(SpecError):  # what cannot be read cannot be kept
             document = read(path)
-    update(document, to_values(spec))
+    for name in SECTIONS.keys() - values.keys():  # of the method that it was for before
+        document.pop(name, None)
+    update(document, values)
     write_atomically(path, dump(document))
 
 

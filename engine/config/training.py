@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+from engine.config.methods import MethodName
 from engine.config.section import Section, about
 from engine.messages.message import N_
 
 
 class TrainingSpec(Section, frozen=True, kw_only=True):
-    """The training arguments, as `trl.SFTConfig` spells them."""
+    """The training arguments, as `trl.SFTConfig` spells them, and the method that they are for."""
 
+    method: Annotated[
+        MethodName,
+        about(
+            N_("Method"),
+            N_("How the model is taught. sft, supervised fine-tuning, has it learn the answers of the dataset."),
+        ),
+    ] = "sft"
     per_device_train_batch_size: Annotated[
         int,
         about(

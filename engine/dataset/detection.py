@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.config.fields import FieldError, did_you_mean
+from engine.config.methods import METHODS
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.mapping import Kind, Mapping, Row, columns_in, is_template
 from engine.dataset.turns import is_turns, unpacked
@@ -85,11 +86,34 @@ class _Columns:
         return any(is_turns(unpacked(value)) for value in self.values(name))
 
 
-def detect(rows: Sequence[Row], data: DatasetSpec) -> Detected:
-    """What these first rows of a dataset are under the dataset section's settings, which win over any guess."""
+def detect(rows: Sequence[Row], data: DatasetSpec, method: str = "sft") -> Detected:
+    """What these first rows of a dataset are under the dataset section's settings, which win over any guess.
+
+    `method`: the training method, which has a say in what is of use.
+    """
     columns = _Columns(rows)
     found = _forced(columns, data) or _auto(columns, data)
-    return msgspec.structs.replace(found, problem=found.problem or _missing(found.mapping, columns, data))
+    problem = found.problem or _missing(found.mapping, columns, data) or _not_taken(found, method)
+    return msgspec.structs.replace(found, problem=problem)
+
+
+def _not_taken(found: Detected, method: str) -> FieldError | None:
+    """Why a training method cannot learn from such rows, if so."""
+    if found.kind in METHODS[method].kinds:
+        return None
+    if found.kind == "preference":
+        settings = ", ".join(f"{key}: {value}" for key, value in found.alternatives[0].settings.items())
+        words = say(
+            "This is preference data for DPO (chosen and rejected answers). To learn the chosen answers "
+            "alone, set {settings}.",
+            settings=settings,
+        )
+    else:
+        words = say(
+            "The method {method} learns from data of another kind: {kinds}.",
+            method=method, kinds=", ".join(METHODS[method].kinds),
+        )  # fmt: skip
+    return FieldError("dataset.format", words)
 
 
 def _changed(data: DatasetSpec, key: str) -> bool:
@@ -268,19 +292,13 @@ def _preference(columns: _Columns, data: DatasetSpec) -> Detected:
         settings = {"format": "messages", "messages_column": chosen if whole else f"{prompt}+{chosen}"}
     why = say("Preference data: each row has a chosen and a rejected answer, as DPO wants it.")
     return Detected(
-        mapping=Mapping(kind="preference"),
+        mapping=Mapping(
+            kind="preference", instruction=prompt, output=chosen, rejected=columns.named(("rejected",))
+        ),
         variant="preference",
         confidence=1.0,
         why=why,
         alternatives=(Alternative(say("Learn the chosen answers alone"), settings),),
-        problem=FieldError(
-            "dataset.format",
-            say(
-                "This is preference data for DPO (chosen and rejected answers). To learn the chosen answers "
-                "alone, set {settings}.",
-                settings=", ".join(f"{key}: {value}" for key, value in settings.items()),
-            ),
-        ),
     )
 
 

@@ -22,6 +22,8 @@ _COLUMN = re.compile(r"\{([^{}]+)\}")
 class Example(msgspec.Struct, frozen=True):
     """What is learned of one row: a pair under the names of the prompt text, or turns, or a plain text.
 
+    `rejected`: the answer that is not to be given, beside the one of the pair, in preference data.
+
     `tools`: the descriptions of tools that some chats come with, as chat templates take them.
     """
 
@@ -29,6 +31,7 @@ class Example(msgspec.Struct, frozen=True):
     turns: list[Turn] = []
     text: str = ""
     tools: list[Any] | None = None
+    rejected: str = ""
 
     def as_chat(self) -> list[Turn]:
         """The turns, or the pair as a chat of two: a context follows the instruction after a blank line."""
@@ -97,6 +100,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     instruction: str = ""
     input: str = ""
     output: str = ""
+    rejected: str = ""
     system: str = ""
     text: str = ""
     turns: tuple[str, ...] = ()
@@ -111,6 +115,9 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
                 return self._text(row)
             case "alpaca":
                 return self._pair(row)
+            case "preference" if self.instruction:
+                require(row, self.rejected, "dataset.format")
+                return msgspec.structs.replace(self._pair(row), rejected=fill(self.rejected, row))
         raise ValueError(f"no example can be made of {self.kind}")
 
     def _pair(self, row: Row) -> Example:

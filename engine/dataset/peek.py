@@ -9,7 +9,7 @@ import msgspec
 from engine.config.fields import FieldError
 from engine.config.places import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec
-from engine.config.sources import Source, eval_source, main_source, parse_source, parse_split
+from engine.config.sources import Place, Source, eval_place, main_source, parse_split, places_of
 from engine.dataset.detection import MESSAGE_COLUMNS, Detected, detect, one_prompt_format
 from engine.dataset.mapping import BadRow, Kind
 from engine.dataset.open_source import KINDS, SplitError, open_source, sliced
@@ -42,10 +42,17 @@ class Peek(msgspec.Struct, frozen=True, kw_only=True):
     detected: Detected | None = None
 
 
-def peek(path: str, limit: int = 20, data: DatasetSpec | None = None, source: Source | None = None) -> Peek:
+def peek(
+    path: str,
+    limit: int = 20,
+    data: DatasetSpec | None = None,
+    source: Source | None = None,
+    method: str = "sft",
+) -> Peek:
     """The first `limit` rows of a place on this machine, how many there are, and what they are. Never raises.
 
     `data`: the settings that say what the columns are. `source`: another place than the main one of `data`.
+    `method`: the training method that is to learn from it.
     """
     data = data or DatasetSpec(path=path)
     source = source or msgspec.structs.replace(main_source(data), path=path)
@@ -64,7 +71,7 @@ def peek(path: str, limit: int = 20, data: DatasetSpec | None = None, source: So
         rows = first[:limit]
     except DataError as bad:
         error, rows = bad.message, first[:limit]
-    detected = detect(first, data) if first else None
+    detected = detect(first, data, method) if first else None
     total, exact = _total(file, source.split) if file else (0, False)
     return Peek(
         path=path,
@@ -94,22 +101,20 @@ def columns_of(rows: list[Row]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for row in rows for key in row))
 
 
-def check_dataset(data: DatasetSpec) -> list[FieldError]:
-    """What is wrong with the dataset, as far as can be told without the Hub."""
+def check_dataset(data: DatasetSpec, method: str = "sft") -> list[FieldError]:
+    """What is wrong with the dataset for a training method, as far as can be told without the Hub."""
     errors: list[FieldError] = []
     kinds: list[Kind] = []
-    sources = [("path", "split", main_source(data))]
-    sources += [("mix", "mix", source) for line in data.mix if (source := parse_source(line)[0])]
-    if held := eval_source(data):
-        sources.append(("eval_path" if data.eval_path else "eval_split", "eval_split", held))
-    for at, split_at, source in sources:
-        errors += _check_source(data, source, f"dataset.{at}", f"dataset.{split_at}", kinds)
+    held = eval_place(data)
+    for place in (*places_of(data), *([held] if held else [])):
+        errors += _check_place(data, place, method, kinds)
     if not errors and (clash := one_prompt_format(kinds, data)[1]):
         errors.append(clash)
     return errors
 
 
-def _check_source(data: DatasetSpec, source: Source, at: str, split_at: str, kinds: list[Kind]) -> list[FieldError]:
+def _check_place(data: DatasetSpec, place: Place, method: str, kinds: list[Kind]) -> list[FieldError]:
+    source, at, split_at = place.source, place.field, place.split_field
     if not is_local(source.path):
         if is_hub_id(source.path):
             return []
@@ -119,7 +124,7 @@ def _check_source(data: DatasetSpec, source: Source, at: str, split_at: str, kin
         return [FieldError(split_at, say("Write a split as train, train[:1000], train[10:20] or train[:10%]."))]
     try:
         file = open_source(source)
-        found = _check_rows(file, source, data, kinds)
+        found = _check_rows(file, source, data, method, kinds)
     except SplitError as bad:
         return [FieldError(split_at, bad.message)]
     except DataError as bad:
@@ -129,7 +134,9 @@ def _check_source(data: DatasetSpec, source: Source, at: str, split_at: str, kin
     return [FieldError(at, say("{path}: {reason}", path=source.path, reason=str(e.message))) for e in found]
 
 
-def _check_rows(file: RowFile, source: Source, data: DatasetSpec, kinds: list[Kind]) -> list[FieldError]:
+def _check_rows(
+    file: RowFile, source: Source, data: DatasetSpec, method: str, kinds: list[Kind]
+) -> list[FieldError]:
     """Read the rows, as far as that is quick, and try each. Raises `DataError`."""
     if data.drop_bad_rows:
         file.on_bad = lambda row, why, text: None
@@ -137,7 +144,7 @@ def _check_rows(file: RowFile, source: Source, data: DatasetSpec, kinds: list[Ki
     first = list(islice(numbered, DETECTED_ROWS))
     if not first:
         raise DataError(say("This file has no rows."))
-    found = detect([row for _, row in first], data)
+    found = detect([row for _, row in first], data, method)
     kinds.append(found.kind)
     if found.problem:
         return [found.problem]

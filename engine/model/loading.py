@@ -160,7 +160,10 @@ def count_parameters(model: Any) -> tuple[int, int]:
 
 def stop_ids(loaded: Loaded) -> list[int]:
     """The tokens that end an answer: the tokenizer's and those of the model's generation settings."""
-    configured = getattr(loaded.model.generation_config, "eos_token_id", None)
-    found = {loaded.tokenizer.eos_token_id}
-    found.update(configured if isinstance(configured, list) else [configured])
+    return with_eos(loaded.tokenizer, getattr(loaded.model.generation_config, "eos_token_id", None))
+
+
+def with_eos(tokenizer: Any, configured: Any) -> list[int]:
+    """The tokenizer's end-of-sequence token and those that a configuration names: one, several, or None."""
+    found = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
     return sorted(token for token in found if token is not None)

@@ -26,7 +26,8 @@ def check_inputs(spec: RunSpec) -> list[FieldError]:
 
     It looks at this machine alone; whether a Hub id exists is for the engine to find out.
     """
-    return [*check_model(spec.model), *check_dataset(spec.dataset), *_check_tracker(spec), *_check_folders(spec)]
+    dataset = check_dataset(spec.dataset, spec.training.method)
+    return [*check_model(spec.model), *dataset, *_check_tracker(spec), *_check_folders(spec)]
 
 
 def _check_tracker(spec: RunSpec) -> list[FieldError]:

@@ -11,6 +11,7 @@ from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template
 from engine.config import prompt_templates
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.mapping import Example, question_of
+from engine.dataset.turns import as_string
 from engine.messages.message import say
 from engine.runtime.failures import RunFailed, last_line
 
@@ -142,3 +143,23 @@ def after_answer(tokenizer: Any) -> str:
     """What the chat template writes after the last answer."""
     text = render(tokenizer, [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}])
     return text.rpartition(_ANSWER)[2]
+
+
+def check_ending(tokenizer: Any, stop_ids: list[int]) -> None:
+    """Raises `RunFailed` when the chat template does not end an answer with a token that stops the model."""
+    tail = after_answer(tokenizer)
+    if not set(tokenizer(tail, add_special_tokens=False)["input_ids"]) & set(stop_ids):
+        raise eos_missing(tokenizer, "dataset.chat_template")
+
+
+def eos_missing(tokenizer: Any, field: str) -> RunFailed:
+    """The model would not learn to end its answers."""
+    return RunFailed(
+        "eos_missing",
+        say(
+            "No example ends with the token that stops the model, {eos}: its answers would never stop.",
+            eos=as_string(tokenizer.eos_token),
+        ),
+        say("Choose another chat template, for instance chatml, or correct the tokenizer of the model."),
+        field,
+    )

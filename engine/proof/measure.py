@@ -5,27 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from engine.dataset.mapping import BadRow, Example, Row
+from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
-from engine.prompting.prompt_format import PromptFormat
 from engine.protocol.data_report import ProvenRow, TokenView
-from engine.runtime.failures import RunFailed
 from engine.training.check_labels import MASKED, ends
-from engine.training.prepare import refused_row, trained_tokens
+from engine.training.method import RowProblem, TrainingMethod, convert
 
 SHOWN_EXAMPLES = 20  # from the start; those with a problem come on top
 SHOWN_OF_A_KIND = 3
 SHOWN_TOKENS = 4_000
 SHOWN_CHARACTERS = 20_000
 SHOWN_VALUE = 200
-
-Labels = Callable[[list[list[int]]], list[list[int]]]
 
 
 @dataclass
@@ -73,47 +69,40 @@ class _Text(NamedTuple):
 
 
 class Measure:
-    """Counts rows. `labels`: what is learned of a batch of token lists, -100 where masked; None learns all.
+    """Counts rows as a training method takes them. `stops`: the tokens that end an answer."""
 
-    `markers`: texts that belong to the template alone.
-    """
-
-    def __init__(
-        self,
-        tokenizer: Any,
-        prompt_format: PromptFormat,
-        labels: Labels | None,
-        stops: set[int],
-        markers: Sequence[str],
-        limit: int,
-    ) -> None:
+    def __init__(self, method: TrainingMethod, stops: set[int]) -> None:
         self.found = Measures()
-        self._tokenizer, self._prompt_format, self._labels = tokenizer, prompt_format, labels
-        self._stops, self._limit = stops, limit
+        tokenizer = method.tokenizer
+        self._method, self._tokenizer, self._labels = method, tokenizer, method.labels
+        self._stops, self._limit = stops, method.spec.model.max_seq_length
+        # Texts that belong to the template alone.
+        markers = (method.instruction_part, method.response_part, *tokenizer.all_special_tokens)
         self._markers = tuple(dict.fromkeys(m for marker in markers if (m := marker.strip())))
         self._special = set(tokenizer.all_special_ids) | set(getattr(tokenizer, "added_tokens_decoder", {}))
         self._seen: set[bytes] = set()
         self._with_problem: Counter[str] = Counter()
         # While one batch is made tokens of, which needs no lock of Python's, the one before is counted.
-        trained_tokens(tokenizer, ["a"])  # sets it up, which no two threads may do at a time
+        method.tokens(["a"])  # sets it up, which no two threads may do at a time
         self._thread = ThreadPoolExecutor(1)
         self._coming: tuple[list[_Text], Future[list[list[int]]]] | None = None
 
-    def add(self, rows: Sequence[tuple[int, Row, Example | BadRow, int]]) -> None:
-        """Count a batch of (number, row, what it becomes, how many times it is taken)."""
+    def add(self, rows: Sequence[tuple[int, Row | BadRow, int]], mapping: Mapping) -> None:
+        """Count a batch of (number, row or why it cannot be read, how many times it is taken)."""
         good: list[_Text] = []
-        for number, row, example, times in rows:
+        for number, found, times in rows:
             self.found.rows += times
-            if isinstance(example, BadRow):
-                self._bad(number, row, example, times)
+            if isinstance(found, BadRow):
+                row: Row = {"raw": found.values["raw"]} if "raw" in found.values else found.values
+                made: Any = RowProblem("bad_row", found.at(number), found.field)
+            else:
+                row, made = found, convert(number, found, mapping, self._method.text)
+            if isinstance(made, RowProblem):
+                issue = self.found.empty if made.empty else self.found.bad
+                issue.add(number, _raw(row), made.message, made.field, times)
+                self._show_failed(number, row, made.message)
                 continue
-            try:
-                text = self._prompt_format.training_text(self._tokenizer, example)
-            except RunFailed as refused:
-                why = refused_row(number, row, refused)
-                self.found.bad.add(number, _raw(row), why, refused.field, times)
-                self._show_failed(number, row, why)
-                continue
+            example, text = made
             self._look_for_markers(number, example, times)
             key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
             if key in self._seen:
@@ -122,7 +111,7 @@ class Measure:
             good.append(_Text(number, row, text, times))
         before = self._coming
         texts = [one.text for one in good]
-        self._coming = (good, self._thread.submit(trained_tokens, self._tokenizer, texts)) if good else None
+        self._coming = (good, self._thread.submit(self._method.tokens, texts)) if good else None
         if before:
             self._count(before[0], before[1].result())
 
@@ -134,11 +123,6 @@ class Measure:
         self._thread.shutdown(wait=False)
         self.found.examples.sort(key=lambda row: row.number)
         return self.found
-
-    def _bad(self, number: int, row: Row, problem: BadRow, times: int) -> None:
-        concern = self.found.empty if problem.empty else self.found.bad
-        concern.add(number, _raw(row), problem.at(number), problem.field, times)
-        self._show_failed(number, row, problem.at(number))
 
     def _look_for_markers(self, number: int, example: Example, times: int) -> None:
         contents = [*example.pair.values(), example.text, *(str(turn.get("content", "")) for turn in example.turns)]

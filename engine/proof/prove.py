@@ -7,28 +7,23 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain, islice
-from typing import Any
-
-from unsloth.chat_templates import train_on_responses_only
 
 from engine.config.run_spec import RunSpec
-from engine.config.sources import Source, eval_source, sources_of
+from engine.config.sources import Place, eval_place, places_of
 from engine.dataset.detection import Detected, detect, one_prompt_format
-from engine.dataset.mapping import BadRow, Example, Row
+from engine.dataset.mapping import BadRow
+from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import drawn, draws, rows_taken
 from engine.messages.message import say
-from engine.prompting import mask_markers
-from engine.prompting.prompt_format import PromptFormat, choose_template, prompt_format_for
-from engine.proof.measure import Labels, Measure
+from engine.proof.measure import Measure
 from engine.proof.problems import as_problem, clashing, problems_of, unreadable
 from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import Tokenizers
 from engine.protocol.data_report import DataProblem, DataReport, Fix, ProofProgress
 from engine.runtime.failures import RunFailed
-from engine.training.prepare import check_ending
+from engine.training.methods import method_for
 
 BATCH_ROWS = 1000
-DETECTED_ROWS = 100
 
 Tell = Callable[[ProofProgress], None]
 
@@ -47,14 +42,15 @@ def prove(
     started, data = time.monotonic(), spec.dataset
     tell(ProofProgress(stage="tokenizer"))
     tokenizer, stop_ids = tokenizers.get(spec.model)
-    sources = sources_of(data)
-    weights = [source.weight for source in sources]
-    samples = _samples(sources, most)
+    places = places_of(data)
+    weights = [place.source.weight for place in places]
+    samples = [Sample(place, most) for place in places]
     tell(ProofProgress(stage="reading"))
     refused: list[DataProblem] = []
     opened = [_open(sample, spec, refused) for sample in samples]
     head = opened[0][0]
-    held = [_open(sample, spec, refused)[0] for sample in _to_evaluate(spec)]
+    to_evaluate = eval_place(data)  # only looked at
+    held = [_open(Sample(to_evaluate, DETECTED_ROWS), spec, refused)[0]] if to_evaluate else []
     measure, parts, eos = None, ("", ""), str(tokenizer.eos_token or "")
     if not refused:
         kind, clash = one_prompt_format([found.kind for found in (*(found for found, _ in opened), *held)], data)
@@ -64,17 +60,14 @@ def prove(
         if data.chat_template != "auto":
             tokenizers.forget()
         try:
-            prompt_format, tokenizer, parts, labels = _prepared(spec, kind, tokenizer, stop_ids)
+            method = method_for(spec, kind, tokenizer, stop_ids)
         except RunFailed as failure:
             refused.append(as_problem(failure, spec))
         else:
-            eos = str(tokenizer.eos_token or "")
-            special = [token for token in tokenizer.all_special_tokens if token.strip()]
-            stops = {*stop_ids, tokenizer.eos_token_id}
-            measure = Measure(
-                tokenizer, prompt_format, labels, stops, [*parts, *special], spec.model.max_seq_length
-            )
-            times = _times(spec, sources, weights, most)
+            eos = str(method.tokenizer.eos_token or "")
+            parts = (method.instruction_part, method.response_part)
+            measure = Measure(method, {*stop_ids, method.tokenizer.eos_token_id})
+            times = _times(spec, places, weights, most)
             for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
                 _measure(measure, found, rows, tell, cancelled, sample, taken)
     counted = measure.close() if measure else None
@@ -112,28 +105,21 @@ def prove(
     )
 
 
-def _samples(sources: list[Source], most: int | None) -> list[Sample]:
-    main, *mixed = sources
-    return [Sample(main, most), *(Sample(source, most, "dataset.mix", "dataset.mix") for source in mixed)]
-
-
-def _times(
-    spec: RunSpec, sources: list[Source], weights: list[float], most: int | None
-) -> list[Counter[int] | None]:
+def _times(spec: RunSpec, places: list[Place], weights: list[float], most: int | None) -> list[Counter[int] | None]:
     """For each source how many times the row at each place is taken; None for each of them once.
 
     The very rows that training takes are known only where all rows are. Of a part the rows are as good as others.
     """
     data, counts = spec.dataset, []
     if not draws(data, weights):
-        return [None] * len(sources)
-    for sample in _samples(sources, most):
+        return [None] * len(places)
+    for sample in (Sample(place, most) for place in places):
         if not sample.local:
-            return [None] * len(sources)
+            return [None] * len(places)
         counts.append(sum(1 for _ in sample))
         if sample.sampled or not sample.exact:
-            return [None] * len(sources)
-    return [Counter(places) for places in drawn(data, counts, weights)]
+            return [None] * len(places)
+    return [Counter(taken) for taken in drawn(data, counts, weights)]
 
 
 def _open(sample: Sample, spec: RunSpec, refused: list[DataProblem]) -> tuple[Detected, Iterator[Numbered]]:
@@ -141,42 +127,12 @@ def _open(sample: Sample, spec: RunSpec, refused: list[DataProblem]) -> tuple[De
     rows = iter(sample)
     first = list(islice(rows, DETECTED_ROWS))
     good = [row for _, row in first if not isinstance(row, BadRow)]
-    found = detect(good, spec.dataset)
+    found = detect(good, spec.dataset, spec.training.method)
     if first and not good:
         refused.append(unreadable(first, sample.field))
     elif found.problem:
         refused.append(_refused(found))
     return found, chain(first, rows)
-
-
-def _to_evaluate(spec: RunSpec) -> list[Sample]:
-    """The rows to evaluate on, where they are of a place of their own: only looked at."""
-    source = eval_source(spec.dataset)
-    field = "dataset.eval_path" if spec.dataset.eval_path else "dataset.eval_split"
-    return [Sample(source, DETECTED_ROWS, field, "dataset.eval_split")] if source else []
-
-
-def _prepared(
-    spec: RunSpec, kind: Any, tokenizer: Any, stop_ids: list[int]
-) -> tuple[PromptFormat, Any, tuple[str, str], Labels | None]:
-    """(style, tokenizer, markers, what masks a batch). Raises `RunFailed`."""
-    data = spec.dataset
-    prompt_format = prompt_format_for(data, kind)
-    if kind == "messages":
-        tokenizer = choose_template(tokenizer, data.chat_template)
-        check_ending(tokenizer, [*stop_ids, tokenizer.eos_token_id])
-    if not data.train_on_responses_only or kind == "plain":
-        return prompt_format, tokenizer, ("", ""), None
-    parts = mask_markers.find(data, prompt_format, tokenizer)
-    mask = train_on_responses_only(
-        None, instruction_part=parts[0], response_part=parts[1], tokenizer=tokenizer, return_function=True
-    )
-
-    def labels(batch: list[list[int]]) -> list[list[int]]:
-        found: list[list[int]] = mask({"input_ids": batch})["labels"]
-        return found
-
-    return prompt_format, tokenizer, parts, labels
 
 
 def _measure(
@@ -196,24 +152,8 @@ def _measure(
     while batch := list(islice(wanted, BATCH_ROWS)):
         if cancelled():
             raise ProofCancelled
-        measure.add([(number, _shown(row), _example(found, row), count) for number, row, count in batch])
+        measure.add(batch, found.mapping)
         tell(ProofProgress(stage="measuring", done=measure.found.rows, total=sample.total))
-
-
-def _shown(row: Row | BadRow) -> Row:
-    """What is shown of a row: of one that cannot be read the text."""
-    if isinstance(row, BadRow):
-        return {"raw": row.values["raw"]} if "raw" in row.values else row.values
-    return row
-
-
-def _example(found: Detected, row: Row | BadRow) -> Example | BadRow:
-    if isinstance(row, BadRow):
-        return row
-    try:
-        return found.mapping.example(row)
-    except BadRow as bad:
-        return bad
 
 
 def _refused(found: Detected) -> DataProblem:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from engine.config.places import is_local
-from engine.config.sources import Slice, Source, parse_split
+from engine.config.sources import Place, Slice, parse_split
 from engine.dataset.mapping import BadRow, Row
 from engine.dataset.open_source import files_of, open_source, sliced
 from engine.dataset.row_file import DataError
@@ -33,19 +33,13 @@ Numbered = tuple[int, Row | BadRow]
 
 
 class Sample:
-    """Rows of a source. Iterate once; then `total`, `exact` and `sampled` tell what they are of.
+    """Rows of a place. Iterate once; then `total`, `exact` and `sampled` tell what they are of.
 
-    `most`: how many to take at most, None for all. `field`, `split`: the settings that name the source.
+    `most`: how many to take at most, None for all.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        most: int | None = MOST_ROWS,
-        field: str = "dataset.path",
-        split: str = "dataset.split",
-    ) -> None:
-        self._source, self._most, self.field, self._split_field = source, most, field, split
+    def __init__(self, place: Place, most: int | None = MOST_ROWS) -> None:
+        self._source, self._most, self.field, self._split_field = place.source, most, place.field, place.split_field
         self.total, self.exact, self.sampled = 0, False, False
 
     @property

@@ -11,6 +11,7 @@ from transformers import AutoConfig, GenerationConfig
 from unsloth.tokenizer_utils import load_correct_tokenizer
 
 from engine.config.run_spec import ModelSpec
+from engine.model.loading import with_eos
 from engine.runtime.failures import explain
 
 
@@ -40,7 +41,7 @@ class Tokenizers:
 
 
 def stop_ids(model: ModelSpec, tokenizer: Any) -> list[int]:
-    """The same as `engine.model.loading.stop_ids`, of a model that is not loaded."""
+    """As `engine.model.loading.stop_ids`, but from the files: there is no model here that carries its settings."""
     name, revision = model.model_name, model.revision or "main"
     adapter = Path(name) / "adapter_config.json"
     if adapter.is_file():
@@ -51,5 +52,4 @@ def stop_ids(model: ModelSpec, tokenizer: Any) -> list[int]:
     except (OSError, ValueError):  # without generation settings, the model's are taken
         with suppress(OSError, ValueError):
             configured = getattr(AutoConfig.from_pretrained(name, revision=revision), "eos_token_id", None)
-    found = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
-    return sorted(token for token in found if token is not None)
+    return with_eos(tokenizer, configured)

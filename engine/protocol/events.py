@@ -126,6 +126,7 @@ class Step(Event, frozen=True, kw_only=True):
     """A logged step. `grad_norm` and `tokens_per_second` are None where not measured.
 
     `loss` is None where it is no number (JSON has none of that kind): training has diverged.
+    `metrics`: what the training method reports of itself, by the trainer's names; left out where there is nothing.
     """
 
     step: int
@@ -136,6 +137,7 @@ class Step(Event, frozen=True, kw_only=True):
     tokens_per_second: float | None = None
     reserved_bytes: int = 0
     peak_reserved_bytes: int = 0
+    metrics: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Evaluated(Event, frozen=True, kw_only=True):

@@ -118,6 +118,11 @@ class RunState:
                 self.ended, self.stage = event, "ended"
 
     @property
+    def metrics(self) -> dict[str, float]:
+        """The newest numbers of the training method's own, by the trainer's names."""
+        return (self.step.metrics if self.step else None) or {}
+
+    @property
     def trained(self) -> bool:
         """Whether a complete adapter was saved."""
         return any(export.kind == "adapter" for export in self.exports)

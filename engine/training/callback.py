@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -26,8 +26,18 @@ BEGINNING_LOGS = 5
 class EventCallback(TrainerCallback):
     """Turns the trainer's callbacks into events, and the control's flags into what the trainer does next."""
 
-    def __init__(self, control: Control, started: ev.TrainingStarted, at_checkpoint: Callable[[int], None]) -> None:
-        """`at_checkpoint`: called with the step of a checkpoint that is whole; the training waits for it."""
+    def __init__(
+        self,
+        control: Control,
+        started: ev.TrainingStarted,
+        at_checkpoint: Callable[[int], None],
+        metrics: Sequence[str] = (),
+    ) -> None:
+        """`at_checkpoint`: called with the step of a checkpoint that is whole; the training waits for it.
+
+        `metrics`: what to report of each step beside the loss, by the trainer's names.
+        """
+        self._metrics = metrics
         self._control, self._started, self._at_checkpoint = control, started, at_checkpoint
         self._clock, self._tokens = time.monotonic(), 0
         self._diverged = False
@@ -83,6 +93,7 @@ class EventCallback(TrainerCallback):
         seconds, new = now - self._clock, tokens - self._tokens
         self._clock, self._tokens = now, tokens
         norm, loss = logs.get("grad_norm"), float(logs["loss"])
+        metrics = {key: float(logs[key]) for key in self._metrics if math.isfinite(logs.get(key, math.nan))}
         if self._is_lost(loss):
             self._warn_diverged(state.global_step)
             # What was saved before is better than what would be saved now.
@@ -102,6 +113,7 @@ class EventCallback(TrainerCallback):
                 tokens_per_second=new / seconds if new > 0 and seconds > 0 else None,
                 reserved_bytes=hardware.reserved_bytes(),
                 peak_reserved_bytes=hardware.peak_reserved_bytes(),
+                metrics=metrics or msgspec.UNSET,
             )
         )
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from engine.config.run_spec import RunSpec
 from engine.messages.message import say
+from engine.prompting.prompt_format import eos_missing
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.failures import RunFailed
-from engine.training.prepare import Prepared, eos_missing
+from engine.training.method import Prepared
 
 MASKED = -100
 SHOWN_CHARACTERS = 20_000  # of each text of the example, for a terminal shows it
@@ -73,7 +74,7 @@ def check_labels(
     shown = [label for label in labels if label != MASKED]
     masked_late = len(ids) < limit and not ends(shown, stops)
     if not trainer.args.packing and (masked_late or endless > len(rows) // 2):
-        templated = prepared.prompt_format.format == "messages"
+        templated = prepared.method.prompt_format.format == "messages"
         raise eos_missing(tokenizer, "dataset.chat_template" if templated else "model.model_name")
     if endless and not trainer.args.packing:
         message = say("Examples without an end that the model could learn: {count}.", count=endless)
@@ -81,13 +82,13 @@ def check_labels(
     return ev.DatasetReady(
         rows=len(rows),
         eval_rows=len(trainer.eval_dataset) if trainer.eval_dataset is not None else 0,
-        format=prepared.prompt_format.format,
+        format=prepared.method.prompt_format.format,
         columns=prepared.columns,
         tokens=tokens,
         learned_tokens=learned,
         truncated_rows=truncated,
-        instruction_part=prepared.instruction_part,
-        response_part=prepared.response_part,
+        instruction_part=prepared.method.instruction_part,
+        response_part=prepared.method.response_part,
         example_raw=prepared.example_raw[:SHOWN_CHARACTERS],
         example_text=tokenizer.decode(ids)[:SHOWN_CHARACTERS],
         example_learned=tokenizer.decode(shown)[:SHOWN_CHARACTERS],

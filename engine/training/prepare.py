@@ -1,64 +1,32 @@
-"""From a file or a Hub dataset to the texts that are learned."""
+"""From a file or a Hub dataset to the rows that a trainer takes."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from datasets import Dataset, concatenate_datasets
-from tokenizers import Tokenizer
 
 from engine.config.run_spec import RunSpec
-from engine.config.sources import eval_source, main_source, parse_source
+from engine.config.sources import Place, eval_place, places_of
 from engine.dataset.detection import detect, one_prompt_format
-from engine.dataset.mapping import BadRow, Mapping, shown
+from engine.dataset.mapping import Mapping
 from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import drawn
-from engine.dataset.turns import as_string, as_turns
-from engine.messages.message import Message, say
-from engine.model import hardware
-from engine.prompting import mask_markers
-from engine.prompting.prompt_format import PromptFormat, adds_bos, after_answer, choose_template, prompt_format_for
+from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.failures import RunFailed
 from engine.training.load_rows import SourceRows, fetch, read
+from engine.training.method import Prepared, RowProblem, TrainingMethod, convert, processes
+from engine.training.methods import method_for
 
 LEADER = os.environ.get("RANK", "0") == "0"  # under torchrun one rank writes
-FEW_ROWS = 5_000  # below this, starting processes costs more than they save
-
-__all__ = ["Prepared", "as_string", "as_turns", "check_ending", "eos_missing", "fetch", "prepare", "processes"]
-
-
-@dataclass
-class Prepared:
-    """Texts ready for the trainer, in its column "text", and how they were made.
-
-    Without a `response_part`, whole texts are learned.
-    """
-
-    train: Dataset
-    held_out: Dataset | None
-    prompt_format: PromptFormat
-    columns: tuple[str, ...]
-    example_raw: str
-    instruction_part: str
-    response_part: str
-
-
-class RowProblem(msgspec.Struct, frozen=True):
-    """Why a row is left out. `empty`: it just has no answer."""
-
-    code: str
-    message: Message
-    field: str
-    empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,60 +38,37 @@ class Part:
     columns: tuple[str, ...]
 
 
-def processes(spec: RunSpec, rows: int) -> int | None:
-    """How many processes prepare the data; None is this one alone."""
-    wanted = spec.training.dataset_num_proc
-    return wanted if rows >= FEW_ROWS and wanted > 1 else None
-
-
-def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWriter) -> tuple[Prepared, Any]:
-    """The texts to learn, and the tokenizer with the chosen chat template. Raises `RunFailed`."""
+def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWriter) -> Prepared:
+    """The rows to learn, as the spec's training method takes them. Raises `RunFailed`."""
     data = spec.dataset
-    parts = [_part(spec, fetch(data, main_source(data)))]
-    for line in data.mix:
-        if source := parse_source(line)[0]:
-            parts.append(_part(spec, fetch(data, source, "dataset.mix", "dataset.mix"), "dataset.mix"))
-    held = None
-    if source := eval_source(data):
-        at = "dataset.eval_path" if data.eval_path else "dataset.eval_split"
-        held = _part(spec, fetch(data, source, at, "dataset.eval_split"), at)
+    parts = [_part(spec, place) for place in places_of(data)]
+    place = eval_place(data)
+    held = _part(spec, place) if place else None
     kind, clash = one_prompt_format([part.mapping.kind for part in [*parts, *([held] if held else [])]], data)
     if clash:
         raise RunFailed("formats_mixed", clash.message, None, clash.field)
-    prompt_format = prompt_format_for(data, kind)
-    if kind == "messages":
-        tokenizer = choose_template(tokenizer, data.chat_template)
-        check_ending(tokenizer, [*stop_ids, tokenizer.eos_token_id])
-    writer = Writer(spec, prompt_format, tokenizer, record)
+    method = method_for(spec, kind, tokenizer, stop_ids)
+    writer = Writer(spec, method, record)
     counts, weights = [len(part.rows) for part in parts], [part.rows.source.weight for part in parts]
-    rows = writer.texts(parts, drawn(data, counts, weights))
-    held_out = writer.texts([held], [range(len(held.rows))]) if held else None
+    rows = writer.rows(parts, drawn(data, counts, weights))
+    held_out = writer.rows([held], [range(len(held.rows))]) if held else None
     writer.tell()
     if data.test_size:
         rows, held_out = hold_out(rows, data.test_size, spec.training.seed)
-    responses_only = data.train_on_responses_only and kind != "plain"
-    found = mask_markers.find(data, prompt_format, tokenizer) if responses_only else ("", "")
-    prepared = Prepared(
-        train=rows,
-        held_out=held_out,
-        prompt_format=prompt_format,
-        columns=parts[0].columns,
-        example_raw=writer.example_raw,
-        instruction_part=found[0],
-        response_part=found[1],
-    )
-    return prepared, tokenizer
+    return Prepared(rows, held_out, parts[0].columns, writer.example_raw, method)
 
 
-def _part(spec: RunSpec, rows: SourceRows, field: str = "") -> Part:
-    """What the rows of a source are. Raises `RunFailed`."""
+def _part(spec: RunSpec, place: Place) -> Part:
+    """The rows of a source and what they are. Raises `RunFailed`."""
+    rows = fetch(spec.dataset, place.source, place.field, place.split_field)
     first = rows.first(DETECTED_ROWS)
-    found = detect(first, spec.dataset)
+    found = detect(first, spec.dataset, spec.training.method)
     columns = tuple(dict.fromkeys(key for row in first for key in row))
     if found.problem:
         code = "column_missing" if "_column" in found.problem.field else "format_unknown"
         hint = say("Say which column holds what in the dataset settings.")
-        raise RunFailed(code, found.problem.message, hint, field or found.problem.field)
+        field = found.problem.field if place.field == "dataset.path" else place.field
+        raise RunFailed(code, found.problem.message, hint, field)
     return Part(rows, found.mapping, columns)
 
 
@@ -142,18 +87,18 @@ def hold_out(rows: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
 
 
 class Writer:
-    """Writes rows as texts, and keeps account of those of which nothing can be learned."""
+    """Writes rows as the trainer takes them, and keeps account of those of which nothing can be learned."""
 
-    def __init__(self, spec: RunSpec, prompt_format: PromptFormat, tokenizer: Any, record: EventWriter) -> None:
-        self._spec, self._prompt_format, self._tokenizer, self._record = spec, prompt_format, tokenizer, record
+    def __init__(self, spec: RunSpec, method: TrainingMethod, record: EventWriter) -> None:
+        self._spec, self._method, self._record = spec, method, record
         self._file = RunFolder(record.folder).dropped
         if LEADER:
             self._file.unlink(missing_ok=True)
         self._empty = self._bad = 0
         self.example_raw = ""
 
-    def texts(self, parts: list[Part], taken: list[Any]) -> Dataset:
-        """The rows of all sources as texts, in the one column "text". Raises `RunFailed`."""
+    def rows(self, parts: list[Part], taken: list[Any]) -> Dataset:
+        """The rows of all sources, in the columns that the trainer takes. Raises `RunFailed`."""
         found = [self._part(part, places) for part, places in zip(parts, taken, strict=True) if len(places)]
         rows = concatenate_datasets(found) if len(found) > 1 else found[0]
         if not len(rows):
@@ -169,20 +114,18 @@ class Writer:
         records = part.rows.records
         if not isinstance(places, range):
             records = records.select(places)
-        # TRL's own trainer, which Unsloth uses on a CPU, adds the beginning-of-sequence token to a text that has
-        # it already; Unsloth's on a GPU does not.
-        tokenizer, prompt_format, local = self._tokenizer, self._prompt_format, part.rows.local
-        bos = tokenizer.bos_token if hardware.device().kind == "cpu" and adds_bos(tokenizer) else ""
-        mapping, picked = part.mapping, None if isinstance(places, range) else places
+        method, local, mapping = self._method, part.rows.local, part.mapping
+        picked = None if isinstance(places, range) else places
 
         def write(record: dict[str, Any], index: int) -> dict[str, str]:
-            text, problem = text_of(
-                read(local, record, picked[index] if picked else index), mapping, prompt_format, tokenizer
-            )
-            return {
-                "text": text.removeprefix(bos),
-                "problem": msgspec.json.encode(problem).decode() if problem else "",
-            }
+            number, row, unreadable = read(local, record, picked[index] if picked else index)
+            if unreadable:
+                made: Any = RowProblem("dataset_broken", unreadable, "dataset.path")
+            else:
+                made = convert(number, row, mapping, method.row)
+            if isinstance(made, RowProblem):
+                return {**dict.fromkeys(method.columns, ""), "problem": msgspec.json.encode(made).decode()}
+            return {**made[1], "problem": ""}
 
         written = records.map(
             write,
@@ -197,8 +140,8 @@ class Writer:
         if good and not self.example_raw:
             _, row, _ = read(local, records[good[0]], good[0])
             self.example_raw = json.dumps(row, ensure_ascii=False, indent=2, default=str)
-        texts = written.select_columns(["text"])
-        return texts if len(good) == len(written) else texts.select(good)
+        rows = written.select_columns(list(method.columns))
+        return rows if len(good) == len(written) else rows.select(good)
 
     def _leave_out(self, part: Part, records: Dataset, written: Dataset, picked: Any) -> None:
         """List the rows of which nothing can be learned. Raises `RunFailed` for a bad one, unless told not to."""
@@ -229,59 +172,3 @@ class Writer:
         if self._bad:
             message = say("Bad rows left out: {count}. They are in {file}.", count=self._bad, file=str(self._file))
             self._record.emit(ev.Notice(code="bad_rows_left_out", message=message, level="warning"))
-
-
-def text_of(
-    found: tuple[int, dict[str, Any], Message | None], mapping: Mapping, prompt_format: PromptFormat, tokenizer: Any
-) -> tuple[str, RowProblem | None]:
-    """(the text that is learned of a row, why there is none)."""
-    number, row, unreadable = found
-    if unreadable:
-        return "", RowProblem("dataset_broken", unreadable, "dataset.path")
-    try:
-        return prompt_format.training_text(tokenizer, mapping.example(row)), None
-    except BadRow as bad:
-        return "", RowProblem("bad_row", bad.at(number), bad.field, bad.empty)
-    except RunFailed as failure:
-        return "", RowProblem(failure.code, refused_row(number, row, failure), failure.field)
-
-
-def refused_row(number: int, row: AnyMapping[str, Any], why: RunFailed) -> Message:
-    """Why a row cannot be written as text: the template takes it not."""
-    return say("Row {row}: {reason} The row is: {value}", row=number, reason=str(why.message), value=shown(row))
-
-
-def check_ending(tokenizer: Any, stop_ids: list[int]) -> None:
-    """Raises `RunFailed` when the chat template does not end an answer with a token that stops the model."""
-    tail = after_answer(tokenizer)
-    if not set(tokenizer(tail, add_special_tokens=False)["input_ids"]) & set(stop_ids):
-        raise eos_missing(tokenizer, "dataset.chat_template")
-
-
-def eos_missing(tokenizer: Any, field: str) -> RunFailed:
-    """The model would not learn to end its answers."""
-    return RunFailed(
-        "eos_missing",
-        say(
-            "No example ends with the token that stops the model, {eos}: its answers would never stop.",
-            eos=as_string(tokenizer.eos_token),
-        ),
-        say("Choose another chat template, for instance chatml, or correct the tokenizer of the model."),
-        field,
-    )
-
-
-def trained_tokens(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    """The tokens of whole texts, as the trainer makes them before it cuts them to the context length."""
-    if hardware.device().kind == "cpu":
-        # TRL's own trainer, which Unsloth uses there, wants the end-of-sequence token last, whatever the template.
-        eos = str(tokenizer.eos_token)
-        texts = [text if text.endswith(eos) else text + eos for text in texts]
-    if tokenizer.bos_token and adds_bos(tokenizer):
-        texts = [text.removeprefix(tokenizer.bos_token) for text in texts]  # the tokenizer puts it there itself
-    backend = getattr(tokenizer, "_tokenizer", None)
-    if not (texts and isinstance(backend, Tokenizer)):
-        found: list[list[int]] = tokenizer(texts)["input_ids"]
-        return found
-    tokenizer(texts[0])  # sets the backend up as for a call: nothing padded, nothing cut
-    return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=True)]

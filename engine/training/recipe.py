@@ -1,4 +1,7 @@
-"""Fine-tuning, top to bottom, as the Unsloth notebooks do it: load, adapter, data, trainer, mask, train."""
+"""Fine-tuning, top to bottom, as the Unsloth notebooks do it: data, adapter, trainer, check, train.
+
+What differs between the training methods, the spec's method knows: see `engine.training.method`.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from transformers import PrinterCallback
-from trl import SFTConfig
-from unsloth.chat_templates import train_on_responses_only
 
+from engine.config.methods import METHODS
 from engine.config.run_spec import RunSpec
-from engine.config.sources import eval_source
+from engine.config.sources import eval_place
 from engine.messages.message import say
 from engine.model import hardware, loading
 from engine.prompting.prompt_format import PromptFormat
@@ -19,10 +21,10 @@ from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from engine.runtime.control import Control
 from engine.runtime.failures import diverged
-from engine.training import check_labels
 from engine.training.callback import EventCallback
-from engine.training.prepare import prepare, processes
-from engine.training.trainer import Trainer, finite
+from engine.training.method import TrainingMethod
+from engine.training.prepare import prepare
+from engine.training.trainer import finite
 
 
 def train(
@@ -41,22 +43,16 @@ def train(
     """
     record = control.record
     record.enter("preparing")
-    prepared, loaded.tokenizer = prepare(spec, loaded.tokenizer, loading.stop_ids(loaded), record)
+    data = prepare(spec, loaded.tokenizer, loading.stop_ids(loaded), record)
+    method = data.method
+    loaded.tokenizer = method.tokenizer
     if not checkpoint:
-        ask(prepared.prompt_format)
+        ask(method.prompt_format)
 
     loading.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
-    config = arguments(loaded, spec, folder, len(prepared.train), record)
-    trainer = Trainer(
-        model=loaded.model,
-        processing_class=loaded.tokenizer,
-        train_dataset=prepared.train,
-        eval_dataset=prepared.held_out,
-        args=config,
-    )
-    if prepared.response_part:
-        mask(trainer, prepared.instruction_part, prepared.response_part, spec)
-    record.emit(check_labels.check_labels(trainer, prepared, spec, loading.stop_ids(loaded), record))
+    config = arguments(method, loaded, folder, len(data.train), record)
+    trainer = method.trainer(loaded, data, config)
+    record.emit(method.check(trainer, data, loading.stop_ids(loaded), record))
 
     start_bytes = hardware.reserved_bytes()
     effective = spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps
@@ -69,7 +65,12 @@ def train(
         reserved_bytes=start_bytes,
     )
     trainer.remove_callback(PrinterCallback)  # the events tell every step; the log is for what goes wrong
-    trainer.loris, progress = control, EventCallback(control, started, at_checkpoint)
+    trainer.loris, progress = (
+        control,
+        EventCallback(
+            control, started, at_checkpoint, [metric.key for metric in METHODS[spec.training.method].metrics]
+        ),
+    )
     trainer.add_callback(progress)
     record.enter("training")
     if checkpoint:
@@ -85,7 +86,7 @@ def train(
         raise diverged(trainer.state.global_step, manifest.checkpoints(folder.checkpoints))
 
     if control.terminate.is_set():
-        return prepared.prompt_format  # not finished, but cut short: the checkpoint is there to go on from
+        return method.prompt_format  # not finished, but cut short: the checkpoint is there to go on from
     finite(loaded.model, trainer.state.global_step, folder.checkpoints)
     outcome: ev.Outcome = "completed" if trainer.state.global_step >= trainer.state.max_steps else "stopped"
     record.emit(
@@ -99,23 +100,18 @@ def train(
             peak_reserved_bytes=hardware.peak_reserved_bytes(),
         )
     )
-    return prepared.prompt_format
+    return method.prompt_format
 
 
-def arguments(loaded: loading.Loaded, spec: RunSpec, folder: RunFolder, rows: int, record: Any) -> SFTConfig:
+def arguments(method: TrainingMethod, loaded: loading.Loaded, folder: RunFolder, rows: int, record: Any) -> Any:
     """The trainer's settings; what the hardware cannot do is replaced, with a notice."""
-    t = spec.training
-    optim, packing = t.optim, t.packing
-    evaluates = bool(spec.dataset.test_size or eval_source(spec.dataset))
-    if hardware.device().kind == "cpu":
-        if optim in ("adamw_8bit", "paged_adamw_8bit"):
-            optim = "adamw_torch_fused"
-            replaced = say("{optim} needs a GPU: using {instead}.", optim=t.optim, instead=optim)
-            record.emit(ev.Notice(code="optim_replaced", message=replaced))
-        if packing:
-            packing = False
-            record.emit(ev.Notice(code="packing_off", message=say("Packing needs a GPU: it is off.")))
-    return SFTConfig(
+    t, optim = method.spec.training, method.spec.training.optim
+    evaluates = bool(method.spec.dataset.test_size or eval_place(method.spec.dataset))
+    if hardware.device().kind == "cpu" and optim in ("adamw_8bit", "paged_adamw_8bit"):
+        optim = "adamw_torch_fused"
+        replaced = say("{optim} needs a GPU: using {instead}.", optim=t.optim, instead=optim)
+        record.emit(ev.Notice(code="optim_replaced", message=replaced))
+    return method.config_class(
         per_device_train_batch_size=t.per_device_train_batch_size,
         per_device_eval_batch_size=t.per_device_train_batch_size,
         gradient_accumulation_steps=t.gradient_accumulation_steps,
@@ -136,26 +132,9 @@ def arguments(loaded: loading.Loaded, spec: RunSpec, folder: RunFolder, rows: in
         save_total_limit=t.save_total_limit,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=t.eval_steps if evaluates else None,
-        packing=packing,
-        max_length=spec.model.max_seq_length,
-        dataset_text_field="text",
-        # On a GPU, Unsloth takes None for as many as there are cores.
-        dataset_num_proc=processes(spec, rows) or (None if hardware.device().kind == "cpu" else 1),
         output_dir=str(folder.checkpoints),
         report_to=t.report_to,
         include_num_input_tokens_seen="non_padding",
         disable_tqdm=True,
+        **method.arguments(rows, record),
     )
-
-
-def mask(trainer: Any, instruction_part: str, response_part: str, spec: RunSpec) -> None:
-    """Leave only the answers to be learned. Raises `RunFailed` when none would be left."""
-    try:
-        train_on_responses_only(
-            trainer,
-            instruction_part=instruction_part,
-            response_part=response_part,
-            num_proc=processes(spec, len(trainer.train_dataset)) or 1,
-        )
-    except (ValueError, ZeroDivisionError) as error:
-        raise check_labels.nothing_learned(spec) from error

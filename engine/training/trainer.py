@@ -1,4 +1,4 @@
-"""TRL's trainer with checkpoints that are whole or not there, and with an evaluation that can be cut short."""
+"""TRL's trainers with checkpoints that are whole or not there, and with an evaluation that can be cut short."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed
-from trl import SFTTrainer
+from transformers import Trainer
 
 from engine.messages.message import say
 from engine.protocol import events as ev
@@ -35,7 +35,12 @@ def not_finite(model: Any) -> str:
     return ""
 
 
-class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
+def checkpointed(trainer_class: Any) -> Any:
+    """A class of trainers with the engine's own way to save and to evaluate. Set `loris` before it trains."""
+    return type("Trainer", (WholeCheckpoints, trainer_class), {})
+
+
+class WholeCheckpoints(Trainer):
     """Saves each checkpoint under another name, seals it, and renames it: only then may an older one go."""
 
     loris: Control
@@ -53,7 +58,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
         self._together()
         self._run_dir = str(partial)
         try:
-            super()._save_checkpoint(model, trial)  # type: ignore[no-untyped-call]
+            super()._save_checkpoint(model, trial)
             self._together()
             if leader:
                 self._complete(partial / target.name, target, step)

@@ -13,14 +13,13 @@ import unsloth  # noqa: F401  first, for it patches the others
 # isort: on
 
 import pytest
-from trl import SFTTrainer
 
 from engine.config.run_spec import RunSpec
 from engine.model import loading
 from engine.proof.tokenizers import Tokenizers
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
-from engine.training import check_labels, prepare, recipe
+from engine.training import prepare, recipe
 from tests.helpers.engine_process import changed
 from tests.helpers.proof_datasets import Rows
 
@@ -60,14 +59,10 @@ def trainer_for(
             tokenizer, stops = deepcopy(loaded.tokenizer), loading.stop_ids(loaded)
         else:
             tokenizer, stops = Tokenizers().get(spec.model)
-        prepared, tokenizer = prepare.prepare(spec, tokenizer, stops, record)
-        trainer = SFTTrainer(
-            model=loaded.model, processing_class=tokenizer, train_dataset=prepared.train,
-            args=recipe.arguments(loaded, spec, RunFolder(tmp_path), len(prepared.train), record),
-        )  # fmt: skip
-        if prepared.response_part:
-            recipe.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
-        check_labels.check_labels(trainer, prepared, spec, stops, record)
+        data = prepare.prepare(spec, tokenizer, stops, record)
+        config = recipe.arguments(data.method, loaded, RunFolder(tmp_path), len(data.train), record)
+        trainer = data.method.trainer(loaded, data, config)
+        data.method.check(trainer, data, stops, record)
         return trainer
 
     return make

@@ -77,3 +77,18 @@ def test_a_noisy_or_high_beginning_is_not_out_of_hand(tmp_path: Path) -> None:
         assert all(saved)
         assert not notices
         assert not progress.diverged
+
+
+def test_the_metrics_of_a_method_are_told_with_the_step(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    started = ev.TrainingStarted(
+        total_steps=9, num_train_epochs=1, effective_batch_size=1, optim="", dtype="", reserved_bytes=0
+    )
+    wanted = ("rewards/margins", "rewards/unheard")
+    progress = EventCallback(Control(EventWriter(path)), started, lambda step: None, wanted)
+    arguments = TrainingArguments(output_dir=str(tmp_path), report_to="none")
+    for step, margin in enumerate((0.5, math.nan), 1):
+        logs = {"loss": 1.0, "learning_rate": 1.0, "rewards/margins": margin, "entropy": 3.0}
+        progress.on_log(arguments, TrainerState(global_step=step), TrainerControl(), logs=logs)
+    steps = [ev.decode(line) for line in path.read_bytes().splitlines()]
+    assert [step.metrics or {} for step in steps if isinstance(step, ev.Step)] == [{"rewards/margins": 0.5}, {}]

@@ -74,13 +74,14 @@ def test_a_good_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path
 
     (tmp_path / "run").mkdir()
     record = EventWriter(tmp_path / "run/events.jsonl")
-    prepared, template = prepare.prepare(spec, tokenizer, [tokenizer.eos_token_id], record)
+    prepared = prepare.prepare(spec, tokenizer, [tokenizer.eos_token_id], record)
+    method = prepared.method
     first = prepared.train["text"][0].removeprefix("<s>")  # on a GPU the text itself has it
     assert first == case.text
     assert len(prepared.train) == case.rows
     # What the terminal sees is what the engine makes.
     example = seen.detected.mapping.example(seen.rows[0])
-    assert prepared.prompt_format.training_text(template, example).removeprefix("<s>") == first
+    assert method.text(example).removeprefix("<s>") == first
     assert prepared.columns == seen.columns
     assert seen.exact
     if not case.settings:
@@ -140,14 +141,14 @@ FITTING = {
 
 @pytest.fixture
 def named(spec_of: Any, tokenizer: Any, tmp_path: Path) -> Callable[..., Any]:
-    def prepare(name: str, own: Any = None) -> Any:
+    def make(name: str, own: Any = None) -> Any:
         rows = json.dumps([{"messages": TURNS}])
         spec = spec_of(Case("named", "d.json", lambda folder: (folder / "d.json").write_text(rows)))
         spec = changed(spec, dataset={"chat_template": name})
         used = own or tokenizer
         return prepare.prepare(spec, used, [used.eos_token_id], EventWriter(tmp_path / "events.jsonl"))
 
-    return prepare
+    return make
 
 
 def with_tokens_of(name: str, tokenizer: Any) -> Any:
@@ -172,11 +173,12 @@ def test_a_template_that_does_not_fit_says_so(name: str, named: Any) -> None:
 
 @pytest.mark.parametrize("name", sorted(prompt_format.CHAT_TEMPLATES))
 def test_a_template_that_fits_masks_right(name: str, named: Any, tokenizer: Any) -> None:
-    prepared, template = named(name, None if name in FITTING else with_tokens_of(name, tokenizer))
+    prepared = named(name, None if name in FITTING else with_tokens_of(name, tokenizer))
+    template = prepared.method.tokenizer
     text = prepared.train["text"][0]
     ids = prompt_format.encode(template, text)
     mask = mask_markers.train_on_responses_only(
-        None, instruction_part=prepared.instruction_part, response_part=prepared.response_part,
+        None, instruction_part=prepared.method.instruction_part, response_part=prepared.method.response_part,
         tokenizer=template, return_function=True,
     )  # fmt: skip
     labels = mask({"input_ids": [ids]})["labels"][0]
@@ -199,7 +201,7 @@ def test_evaluation_data_of_its_own(answers: int, spec_of: Any, tokenizer: Any, 
         "eval", "train.json", lambda folder: [(folder / n).write_text(rows) for n in ("train.json", "e.json")]
     )
     spec = changed(spec_of(case), dataset={"eval_path": str(tmp_path / "case/e.json"), "eval_split": "train[:1]"})
-    prepared, _ = prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "events.jsonl"))
+    prepared = prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "events.jsonl"))
     assert prepared.held_out
     assert (len(prepared.train), len(prepared.held_out)) == (answers, 1)
 
@@ -210,7 +212,7 @@ def test_a_sample_is_drawn_by_its_seed(spec_of: Any, tokenizer: Any, tmp_path: P
 
     def drawn(seed: int) -> list[str]:
         one = changed(spec, dataset={"sample_rows": 20, "sample_seed": seed})
-        return list(prepare.prepare(one, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))[0].train["text"])
+        return list(prepare.prepare(one, tokenizer, [2], EventWriter(tmp_path / "e.jsonl")).train["text"])
 
     assert drawn(1) == drawn(1) != drawn(2)
     assert len(set(drawn(1))) == 20
@@ -225,7 +227,7 @@ def test_large_files_are_kept_on_disk_and_read_again_when_they_change(
     spec = spec_of(Case("large", "d.jsonl", lambda folder: None))
     for answers in (["a", "b"], ["c", "d", "e"]):
         path.write_text("".join(json.dumps({"question": "q", "answer": answer}) + "\n" for answer in answers))
-        prepared, _ = prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))
+        prepared = prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))
         assert [text[-5:-4] for text in prepared.train["text"]] == answers
     path.write_text('{"question": "q", "answer": "a"}\n{')
     with pytest.raises(RunFailed, match="Line 2 is not valid JSON"):

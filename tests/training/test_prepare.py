@@ -16,22 +16,22 @@ import unsloth  # noqa: F401  first, for it patches the others
 import pytest
 from datasets import Dataset
 from peft import PeftModel
-from trl import SFTTrainer
 from unsloth.chat_templates import standardize_sharegpt
 from unsloth.models.llama import original_apply_qkv
 
 from engine.config.prompt_templates import ALPACA, ALPACA_ZH
 from engine.config.run_spec import RunSpec
 from engine.config.sources import main_source
+from engine.dataset.turns import as_string, as_turns
 from engine.inference import generate
 from engine.inference.base_model import base_model
 from engine.model import loading
-from engine.prompting.prompt_format import PromptFormat, adds_bos, encode
+from engine.prompting.prompt_format import PromptFormat, adds_bos, encode, prompt_format_for
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.failures import RunFailed
-from engine.training import check_labels, prepare, recipe
+from engine.training import check_labels, load_rows, prepare, recipe
 from tests.helpers.engine_process import GREEDY, changed
 
 pytest_plugins = ["tests.helpers.proof_fixtures"]
@@ -64,15 +64,11 @@ def look(
 
     def make(spec: RunSpec) -> tuple[ev.DatasetReady, Any]:
         stops = loading.stop_ids(loaded)
-        prepared, tokenizer = prepare.prepare(spec, loaded.tokenizer, stops, record)
-        args = recipe.arguments(loaded, spec, RunFolder(tmp_path), len(prepared.train), record)
-        trainer = SFTTrainer(
-            model=loaded.model, processing_class=tokenizer, train_dataset=prepared.train, args=args,
-            eval_dataset=prepared.held_out,
-        )  # fmt: skip
-        if prepared.response_part:
-            recipe.mask(trainer, prepared.instruction_part, prepared.response_part, spec)
-        return check_labels.check_labels(trainer, prepared, spec, [*stops, tokenizer.eos_token_id], record), trainer
+        data = prepare.prepare(spec, loaded.tokenizer, stops, record)
+        config = recipe.arguments(data.method, loaded, RunFolder(tmp_path), len(data.train), record)
+        trainer = data.method.trainer(loaded, data, config)
+        stops = [*stops, data.method.tokenizer.eos_token_id]
+        return data.method.check(trainer, data, stops, record), trainer
 
     return make
 
@@ -122,7 +118,7 @@ def test_instruction_and_output_alone_are_enough(spec_for: Any, look: Any, loade
     spec = spec_for(rows, instruction_column="", input_column="instruction")
     report, _ = look(spec)
     assert "### Instruction:\n\n\n### Input:\n谁？" in report.example_text
-    prompt_format = prepare.prompt_format_for(spec.dataset, "alpaca")
+    prompt_format = prompt_format_for(spec.dataset, "alpaca")
     assert "### Input:\n谁？" in prompt_format.prompt(loaded.tokenizer, [{"role": "user", "content": "谁？"}])
 
 
@@ -132,7 +128,7 @@ def test_the_prompt_is_the_start_of_what_was_learned(spec_for: Any, look: Any, l
     for rows, ask, answer in ((ALPACA_ROWS, asks, "I am"), (chats, [{"role": "user", "content": "Hi"}], "Hel")):
         spec = spec_for(rows)
         report, trainer = look(spec)
-        prompt_format = prepare.prompt_format_for(spec.dataset, report.format)
+        prompt_format = prompt_format_for(spec.dataset, report.format)
         prompt = encode(loaded.tokenizer, prompt_format.prompt(loaded.tokenizer, ask))
         first = trainer.train_dataset["input_ids"][0]
         assert first[: len(prompt)] == prompt
@@ -145,7 +141,7 @@ def test_sharegpt_is_read_as_unsloth_reads_it(spec_for: Any, look: Any) -> None:
         {"conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Loris"}], "score": 2.0},
     ]
     standard = standardize_sharegpt(Dataset.from_list(rows))
-    assert [prepare.as_turns(row["conversations"]) for row in rows] == list(standard["conversations"])
+    assert [as_turns(row["conversations"]) for row in rows] == list(standard["conversations"])
     report, _ = look(spec_for([*rows, {"conversations": [], "score": None}]))
     assert report.rows == 2
     assert report.example_learned == "Hello</s>"
@@ -379,7 +375,7 @@ def test_what_the_preflight_reads_the_engine_reads(
     path = tmp_path / name
     path.write_bytes(content)
     spec = changed(demo, dataset={"path": str(path)}).dataset
-    assert prepare.fetch(spec, main_source(spec)).first(9) == [{"instruction": "Who?", "output": "Loris"}]
+    assert load_rows.fetch(spec, main_source(spec)).first(9) == [{"instruction": "Who?", "output": "Loris"}]
 
 
 def test_rows_without_an_answer_are_left_out(spec_for: Any, look: Any) -> None:
@@ -394,6 +390,6 @@ def test_rows_without_an_answer_are_left_out(spec_for: Any, look: Any) -> None:
 
 
 def test_dates_and_texts_in_parts_come_as_texts() -> None:
-    assert prepare.as_string(datetime(2026, 11, 23)) == "2026-11-23"
+    assert as_string(datetime(2026, 11, 23)) == "2026-11-23"
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert prepare.as_turns([{"role": "user", "content": parts}])[0]["content"] == "ab"
+    assert as_turns([{"role": "user", "content": parts}])[0]["content"] == "ab"

@@ -17,6 +17,7 @@ from rich.text import Text
 from engine.protocol import events as ev
 from engine.protocol.state import RunState
 from tui.text.amounts import count, duration, size, time_left
+from tui.text.metrics import metric_words
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
@@ -152,6 +153,7 @@ def step_facts(state: RunState) -> list[str]:
         return []
     facts = [
         _("loss {loss}").format(loss="nan" if step.loss is None else f"{step.loss:.4f}"),
+        *metric_words(state.metrics),
         f"lr {step.learning_rate:.3g}",
     ]
     if step.tokens_per_second:

@@ -148,21 +148,21 @@ class DatasetScreen(WizardScreen):
     # The file.
 
     def look(self) -> None:
-        data = self.loris.draft.sound_parts().dataset
-        self._read(data)
-        self._ask_the_hub(data)
+        spec = self.loris.draft.sound_parts()
+        self._read(spec.dataset, spec.training.method)
+        self._ask_the_hub(spec.dataset, spec.training.method)
 
     @work(thread=True, exclusive=True, group="file")
-    def _read(self, data: DatasetSpec) -> None:
-        found = {error.field: error.message for error in check_dataset(data)}
-        self.app.call_from_thread(self._show, data, look(data), found)
+    def _read(self, data: DatasetSpec, method: str) -> None:
+        found = {error.field: error.message for error in check_dataset(data, method)}
+        self.app.call_from_thread(self._show, data, look(data, method), found)
 
     @work(thread=True, exclusive=True, group="hub")
-    def _ask_the_hub(self, data: DatasetSpec) -> None:
-        if is_local(data.path) or check_dataset(data):
+    def _ask_the_hub(self, data: DatasetSpec, method: str) -> None:
+        if is_local(data.path) or check_dataset(data, method):
             return
         time.sleep(HUB_SECONDS)
-        if not get_current_worker().is_cancelled and (seen := look_at_hub(data)):
+        if not get_current_worker().is_cancelled and (seen := look_at_hub(data, method)):
             self.app.call_from_thread(self._show, data, seen, {}, hub_page(data))
 
     def _show(

@@ -16,7 +16,7 @@ from engine.messages.message import Message
 ROWS = 20
 
 
-def look(data: DatasetSpec) -> Peek | None:
+def look(data: DatasetSpec, method: str = "sft") -> Peek | None:
     """The first rows, how many there are, and what they are; None for what is neither here nor on the Hub.
 
     Never raises. The Hub is asked only by `look_at_hub`.
@@ -28,15 +28,15 @@ def look(data: DatasetSpec) -> Peek | None:
         stamp = (status.st_mtime_ns, status.st_size)
     except (OSError, ValueError):
         stamp = (0, 0)
-    return _look(data, stamp)
+    return _look(data, method, stamp)
 
 
 @lru_cache(maxsize=8)
-def _look(data: DatasetSpec, _stamp: tuple[int, int]) -> Peek:
-    return peek(data.path, ROWS, data)
+def _look(data: DatasetSpec, method: str, _stamp: tuple[int, int]) -> Peek:
+    return peek(data.path, ROWS, data, method=method)
 
 
-def look_at_hub(data: DatasetSpec) -> Peek | None:
+def look_at_hub(data: DatasetSpec, method: str = "sft") -> Peek | None:
     """The first rows of a Hub dataset, from the start of its first file. None for what is no Hub id."""
     if is_local(data.path) or not is_hub_id(data.path):
         return None
@@ -46,14 +46,15 @@ def look_at_hub(data: DatasetSpec) -> Peek | None:
     except HubError as error:
         return Peek(path=data.path, error=_with_hint(error))
     rows = [dict(row) for row in found.rows]
+    detected = detect(rows, data, method) if rows else None
     return Peek(
         path=data.path,
         columns=found.columns,
         rows=tuple(rows),
         total=found.total or len(rows),
         exact=found.total is not None,
-        detected=detect(rows, data) if rows else None,
-        format=detect(rows, data).kind if rows else "unknown",
+        detected=detected,
+        format=detected.kind if detected else "unknown",
     )
 
 

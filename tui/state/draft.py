@@ -81,7 +81,7 @@ class Draft:
         """A spec of the sections that have no errors, the preset's in place of the others."""
         values = to_values(self.preset)
         mine = self.values()
-        for section in SECTIONS:
+        for section in SECTIONS.keys() & mine.keys():
             if build({section: mine[section]})[0] is not None:
                 values[section] = mine[section]
         spec, _ = build(values)

@@ -15,6 +15,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.run_list import RunSummary, RunWord, summarise
 from tui.state.settings import load_settings
 from tui.text.amounts import duration, time_left
+from tui.text.metrics import metric_words
 from tui.text.run_states import STATES
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
@@ -40,7 +41,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Times in seconds; `started` and `last_event` since 1970. None where not known.
 
     `seconds`: that its engines were there, which is what a rented card costs. `checkpoint`: the step of the newest
-    complete one, from which `loris resume` goes on.
+    complete one, from which `loris resume` goes on. `metrics`: the training method's own of the newest step, by the
+    trainer's names; left out where there are none.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     stop_mode: str = ""
     exit_code: int | None = None
     failure: FailureReport | None = None
+    metrics: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 def state_of(folder: RunFolder) -> RunState:
@@ -115,6 +118,7 @@ def status_of(folder: RunFolder, run: RunSummary | None = None, now: float | Non
         stop_mode=state.stopped.mode if state.stopped else "",
         exit_code=None if run.alive else _exit_code(run, state),
         failure=_failure(folder, run, state),
+        metrics=state.metrics or msgspec.UNSET,
     )
 
 
@@ -198,7 +202,7 @@ def status_lines(status: Status) -> list[str]:
         step = _("step {step}/{total}").format(step=status.step, total=status.total_steps)
         loss = "" if status.loss is None else _("loss {loss}").format(loss=f"{status.loss:.4f}")
         held = "" if status.eval_loss is None else _("held-out loss {loss}").format(loss=f"{status.eval_loss:.4f}")
-        lines.append("  " + " · ".join(filter(None, (step, loss, held))))
+        lines.append("  " + " · ".join(filter(None, (step, loss, held, *metric_words(status.metrics or {})))))
     times = [_("time {time}").format(time=duration(status.seconds))]
     if status.seconds_left is not None:
         times.append(_("about {time} left").format(time=time_left(status.seconds_left)))

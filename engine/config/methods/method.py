@@ -1,0 +1,40 @@
+"""What forms, checks and screens know of a training method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from engine.messages.message import Message
+
+if TYPE_CHECKING:
+    from engine.config.run_spec import RunSpec
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """A number that the trainer logs with each step. `title`: what screens call it, marked with `N_`."""
+
+    key: str
+    title: str
+
+
+def no_rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
+    return ()
+
+
+class Method(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to train. Texts are marked with `N_`.
+
+    `kinds`: the data that it learns from, as `engine.dataset.mapping` calls them. `metrics`: what its trainer logs
+    beside the loss. `rules`: (field, what is wrong) of a spec that breaks one across fields. `trainer`: the module
+    with its `METHOD`, a class of `engine.training.method.TrainingMethod`.
+    """
+
+    title: str
+    description: str
+    kinds: tuple[str, ...]
+    trainer: str
+    metrics: tuple[Metric, ...] = ()
+    rules: Callable[[RunSpec], Iterable[tuple[str, Message]]] = no_rules

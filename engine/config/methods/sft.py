@@ -1,0 +1,29 @@
+"""Supervised fine-tuning, as forms, checks and screens know it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from engine.config.methods.method import Method
+from engine.messages.message import N_, Message, say
+
+if TYPE_CHECKING:
+    from engine.config.run_spec import RunSpec
+
+
+def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
+    if spec.training.packing and spec.dataset.train_on_responses_only:
+        words = say("Packing and training on responses only do not go together: switch one off.")
+        yield "training.packing", words
+
+
+METHOD = Method(
+    title=N_("Supervised fine-tuning (SFT)"),
+    description=N_(
+        "The model learns to write the answers of the dataset. Right for most tasks, and the place to begin."
+    ),
+    kinds=("alpaca", "messages", "text"),
+    trainer="engine.training.methods.sft",
+    rules=rules,
+)

@@ -1,0 +1,124 @@
+"""What a training method decides, and what all of them have in common: the same for training and for the proof."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+from datasets import Dataset
+
+from engine.config.run_spec import RunSpec
+from engine.dataset.mapping import BadRow, Example, Mapping, Row, shown
+from engine.messages.message import Message, say
+from engine.model import loading
+from engine.prompting.prompt_format import Format, PromptFormat, check_ending, choose_template, prompt_format_for
+from engine.protocol import events as ev
+from engine.runtime.event_writer import EventWriter
+from engine.runtime.failures import RunFailed
+from engine.training.trainer import checkpointed
+
+FEW_ROWS = 5_000  # below this, starting processes costs more than they save
+
+T = TypeVar("T")
+Labels = Callable[[list[list[int]]], list[list[int]]]
+
+
+def processes(spec: RunSpec, rows: int) -> int | None:
+    """How many processes prepare the data; None is this one alone."""
+    wanted = spec.training.dataset_num_proc
+    return wanted if rows >= FEW_ROWS and wanted > 1 else None
+
+
+class TrainingMethod(ABC):
+    """One way to train, prepared for a spec and its kind of data. Raises `RunFailed` where that cannot be.
+
+    `columns`: in which its trainer takes the rows. `tokenizer`: the one given, with the chosen chat template.
+    `instruction_part`, `response_part`: the markers that open a question and an answer; empty where whole texts are
+    learned.
+    """
+
+    trainer_class: ClassVar[Any]
+    config_class: ClassVar[Any]
+    columns: ClassVar[tuple[str, ...]]
+
+    def __init__(self, spec: RunSpec, kind: Format, tokenizer: Any, stop_ids: list[int]) -> None:
+        self.spec, self.tokenizer = spec, tokenizer
+        self.prompt_format: PromptFormat = prompt_format_for(spec.dataset, kind)
+        self.instruction_part = self.response_part = ""
+        if kind == "messages":
+            self.tokenizer = choose_template(tokenizer, spec.dataset.chat_template)
+            check_ending(self.tokenizer, [*stop_ids, self.tokenizer.eos_token_id])
+
+    def text(self, example: Example) -> str:
+        """What is read of an example, and in part learned. Raises `RunFailed` when the template refuses it."""
+        return self.prompt_format.training_text(self.tokenizer, example)
+
+    @abstractmethod
+    def row(self, example: Example) -> dict[str, str]:
+        """An example in the columns of the trainer. Raises `RunFailed`."""
+
+    @abstractmethod
+    def tokens(self, texts: list[str]) -> list[list[int]]:
+        """The tokens of whole texts, as the trainer makes them before it cuts them to the context length."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> Labels | None:
+        """What is learned of a batch of token lists, -100 where masked; None learns all."""
+
+    @abstractmethod
+    def arguments(self, rows: int, record: EventWriter) -> dict[str, Any]:
+        """The arguments of `config_class` for so many rows that are not those of every method."""
+
+    def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any) -> Any:
+        """The trainer of `trainer_class`, ready to train."""
+        return checkpointed(self.trainer_class)(
+            model=loaded.model,
+            processing_class=self.tokenizer,
+            train_dataset=data.train,
+            eval_dataset=data.held_out,
+            args=config,
+        )
+
+    @abstractmethod
+    def check(self, trainer: Any, data: Prepared, stop_ids: list[int], record: EventWriter) -> ev.DatasetReady:
+        """Count and check the trainer's rows. Raises `RunFailed` if training on them would be in vain."""
+
+
+@dataclass
+class Prepared:
+    """Rows as the trainer takes them, and the method that made them. `columns`: of the data as found."""
+
+    train: Dataset
+    held_out: Dataset | None
+    columns: tuple[str, ...]
+    example_raw: str
+    method: TrainingMethod
+
+
+class RowProblem(msgspec.Struct, frozen=True):
+    """Why a row is left out. `empty`: it just has no answer."""
+
+    code: str
+    message: Message
+    field: str
+    empty: bool = False
+
+
+def convert(
+    number: int, row: Row, mapping: Mapping, make: Callable[[Example], T]
+) -> tuple[Example, T] | RowProblem:
+    """What a row says and what is made of that, or why nothing is. `number`: of the row, from 1."""
+    try:
+        example = mapping.example(row)
+        return example, make(example)
+    except BadRow as bad:
+        return RowProblem("bad_row", bad.at(number), bad.field, bad.empty)
+    except RunFailed as why:  # the template takes it not
+        words = say(
+            "Row {row}: {reason} The row is: {value}", row=number, reason=str(why.message), value=shown(row)
+        )
+        return RowProblem(why.code, words, why.field)

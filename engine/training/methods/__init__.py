@@ -1,0 +1,18 @@
+"""One module for each training method, with its class `METHOD`; `engine.config.methods` lists them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from engine.config.methods import METHODS
+from engine.config.run_spec import RunSpec
+from engine.dataset.detection import PromptFormat
+from engine.training.method import TrainingMethod
+
+
+def method_for(spec: RunSpec, kind: PromptFormat, tokenizer: Any, stop_ids: list[int]) -> TrainingMethod:
+    """The spec's training method, prepared for data of a kind. Raises `RunFailed`."""
+    module = import_module(METHODS[spec.training.method].trainer)
+    method: TrainingMethod = module.METHOD(spec, kind, tokenizer, stop_ids)
+    return method

@@ -1,0 +1,102 @@
+"""Supervised fine-tuning: the answers of the dataset are learned, or whole texts."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from tokenizers import Tokenizer
+from trl import SFTConfig, SFTTrainer
+from unsloth.chat_templates import train_on_responses_only
+
+from engine.config.run_spec import RunSpec
+from engine.dataset.mapping import Example
+from engine.messages.message import say
+from engine.model import hardware, loading
+from engine.prompting import mask_markers
+from engine.prompting.prompt_format import Format, adds_bos
+from engine.protocol import events as ev
+from engine.runtime.event_writer import EventWriter
+from engine.training import check_labels
+from engine.training.method import Labels, Prepared, TrainingMethod, processes
+
+
+class SFT(TrainingMethod):
+    """By `trl.SFTTrainer`."""
+
+    trainer_class, config_class, columns = SFTTrainer, SFTConfig, ("text",)
+
+    def __init__(self, spec: RunSpec, kind: Format, tokenizer: Any, stop_ids: list[int]) -> None:
+        super().__init__(spec, kind, tokenizer, stop_ids)
+        # TRL's own trainer, which Unsloth uses on a CPU, adds the beginning-of-sequence token to a text that has
+        # it already, and wants the end-of-sequence token last, whatever the template; Unsloth's on a GPU does not.
+        self._by_trl = hardware.device().kind == "cpu"
+        self._bos = self.tokenizer.bos_token if self.tokenizer.bos_token and adds_bos(self.tokenizer) else ""
+        if spec.dataset.train_on_responses_only and kind != "plain":
+            found = mask_markers.find(spec.dataset, self.prompt_format, self.tokenizer)
+            self.instruction_part, self.response_part = found
+
+    def row(self, example: Example) -> dict[str, str]:
+        text = self.text(example)
+        return {"text": text.removeprefix(self._bos) if self._by_trl else text}
+
+    def tokens(self, texts: list[str]) -> list[list[int]]:
+        if self._by_trl:
+            eos = str(self.tokenizer.eos_token)
+            texts = [text if text.endswith(eos) else text + eos for text in texts]
+        texts = [text.removeprefix(self._bos) for text in texts]  # the tokenizer puts it there itself
+        backend = getattr(self.tokenizer, "_tokenizer", None)
+        if not (texts and isinstance(backend, Tokenizer)):
+            found: list[list[int]] = self.tokenizer(texts)["input_ids"]
+            return found
+        self.tokenizer(texts[0])  # sets the backend up as for a call: nothing padded, nothing cut
+        return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=True)]
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        if not self.response_part:
+            return None
+        mask = train_on_responses_only(
+            None, instruction_part=self.instruction_part, response_part=self.response_part,
+            tokenizer=self.tokenizer, return_function=True,
+        )  # fmt: skip
+
+        def labels(batch: list[list[int]]) -> list[list[int]]:
+            found: list[list[int]] = mask({"input_ids": batch})["labels"]
+            return found
+
+        return labels
+
+    def arguments(self, rows: int, record: EventWriter) -> dict[str, Any]:
+        on_cpu, packing = hardware.device().kind == "cpu", self.spec.training.packing
+        if on_cpu and packing:
+            packing = False
+            record.emit(ev.Notice(code="packing_off", message=say("Packing needs a GPU: it is off.")))
+        return {
+            "packing": packing,
+            "max_length": self.spec.model.max_seq_length,
+            "dataset_text_field": "text",
+            # On a GPU, Unsloth takes None for as many as there are cores.
+            "dataset_num_proc": processes(self.spec, rows) or (None if on_cpu else 1),
+        }
+
+    def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any) -> Any:
+        """With all but the answers masked. Raises `RunFailed` when none would be left."""
+        trainer = super().trainer(loaded, data, config)
+        if self.response_part:
+            try:
+                train_on_responses_only(
+                    trainer,
+                    instruction_part=self.instruction_part,
+                    response_part=self.response_part,
+                    num_proc=processes(self.spec, len(trainer.train_dataset)) or 1,
+                )
+            except (ValueError, ZeroDivisionError) as error:
+                raise check_labels.nothing_learned(self.spec) from error
+        return trainer
+
+    def check(self, trainer: Any, data: Prepared, stop_ids: list[int], record: EventWriter) -> ev.DatasetReady:
+        return check_labels.check_labels(trainer, data, self.spec, stop_ids, record)
+
+
+METHOD = SFT
