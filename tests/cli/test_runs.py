@@ -24,7 +24,7 @@ from engine.runs.disk_usage import prunable, prune
 from engine.runs.folder import RunFolder
 from engine.runs.labels import Label, write_label
 from engine.runs.run_list import is_alive, summarise
-from tests.runs.test_run_list import FAILED, SAVED, STARTED, STEP, TRAINING, finished, hold, stage, write
+from tests.helpers.run_events import FAILED, SAVED, STARTED, STEP, TRAINING, finished, hold, stage, write
 from tui.cli import main
 from tui.cli.chat import _place
 from tui.cli.run_choice import NoSuchRun, find_run

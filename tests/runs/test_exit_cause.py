@@ -17,7 +17,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.lock_file import hold
 from engine.runs.run_list import summarise
 from tests.cli.test_runs import status
-from tests.runs.test_run_list import SAVED, STEP, TRAINING, finished, stage, write
+from tests.helpers.run_events import SAVED, STEP, TRAINING, finished, stage, write
 from tui.cli import main
 
 HERE = ev.EngineStarted(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
 import pytest
 from textual import events
-from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.client.errors import EngineGone
@@ -15,6 +14,7 @@ from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, ChatMessage, Command, Done, Generate, Refused, Token
 from tests.helpers import fake_run
+from tests.helpers.chat_screen import idle, speaks
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.waiting import until
 from tui.dialogs.generation import GenerationDialog
@@ -27,26 +27,12 @@ from tui.widgets.transcript import AnswerView
 SIZES = [(80, 24), (120, 36)]
 
 
-async def speaks(command: Command) -> AsyncGenerator[AnyReply, None]:
-    """Answers as one expects of each."""
-    assert isinstance(command, Generate)
-    for word in ("I ", "am ", "Loris." if command.adapter else "Llama."):
-        yield Token(id=1, text=word)
-    yield Done(id=1, tokens=4, seconds=0.2, finish_reason="eos")
-
-
 async def endless(command: Command) -> AsyncGenerator[AnyReply, None]:
     number = 0
     while True:
         number += 1
         yield Token(id=1, text=f"word{number} ")
         await asyncio.sleep(0.01)
-
-
-def idle(pilot: Pilot[None]) -> Callable[[], bool]:
-    screen = pilot.app.screen
-    assert isinstance(screen, ChatScreen)
-    return lambda: screen._asking is None
 
 
 @pytest.mark.parametrize("size", SIZES)

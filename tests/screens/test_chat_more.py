@@ -20,10 +20,10 @@ from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Done, Generate, ShowPrompt, Token
 from engine.runs.folder import RunFolder
 from tests.helpers import fake_run
+from tests.helpers.chat_screen import idle, speaks
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.waiting import until
 from tests.helpers.wizard_driver import at_step, type_into, wizard
-from tests.screens.test_chat import idle, speaks
 from tui.screens.chat import BATCH_SECONDS
 from tui.screens.dataset import DatasetScreen
 from tui.widgets.markdown_text import MarkdownText

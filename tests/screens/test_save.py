@@ -10,32 +10,21 @@ from pathlib import Path
 import pytest
 
 from engine.export import plan as planner
-from engine.export.llama_cpp import LlamaCpp
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, CancelExport, Command, Done, Export, ExportProgress, Refused
 from engine.runs.folder import RunFolder
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
+from tests.helpers.save_screen import READY, backend, saves
 from tests.helpers.waiting import until
 from tui.screens.live import LiveScreen
 from tui.screens.save import SaveScreen
 from tui.state.run_session import RunSession
 from tui.text import export
 
+__all__ = ["backend"]  # a fixture
 SIZES = [(80, 24), (120, 36)]
-
-
-@pytest.fixture
-def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
-    monkeypatch.setenv("LORIS_HOME", str(tmp_path))
-    (tmp_path / "run").mkdir()
-    return FakeBackend(folder=RunFolder(tmp_path / "run"), answer=saves)
-
-
-async def saves(command: Command) -> AsyncGenerator[AnyReply, None]:
-    assert isinstance(command, Export)
-    yield Done(id=1, path=command.path)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -182,9 +171,6 @@ def test_plan_knows_size_and_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         short.error
     )
     assert export.plan("merged_16bit", "~/x", backend.folder, session.state).target == Path.home() / "x"
-
-
-READY = LlamaCpp("ready", Path("/opt/llama.cpp"), version="b9999", types=frozenset({"q4_k_m", "q8_0", "f16"}))
 
 
 @pytest.fixture

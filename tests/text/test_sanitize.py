@@ -18,10 +18,10 @@ from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Done, Generate, Refused, Token
 from tests.helpers import fake_run
+from tests.helpers.chat_screen import idle
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.pty_terminal import Terminal
 from tests.helpers.waiting import until
-from tests.screens.test_chat import idle
 from tui.app import LorisApp
 from tui.text.sanitize import VisibleFilter, visible
 
