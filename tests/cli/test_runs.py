@@ -369,3 +369,18 @@ def test_prune_keeps_the_newest_and_the_best(folder: RunFolder):
 def test_attach_refuses_without_a_terminal(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
     assert main.main(["attach", folder.name]) == 2
     assert "needs a terminal" in capsys.readouterr().err
+
+
+def test_status_and_list_tell_a_restart(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    started = ev.EngineStarted(pid=1, hostname=os.uname().nodename, versions={}, boot_id="another")
+    write(folder, started, stage("training"), TRAINING, STEP)
+    found = status(capsys, folder.name)
+    failure = found["failure"]
+    assert isinstance(failure, dict)
+    assert (failure["code"], failure["exit_code"], found["exit_code"]) == ("rebooted", None, None)
+    assert "restarted" in failure["message"]
+    assert "first step" in failure["hint"]
+    assert main.main(["ls"]) == 0
+    assert "interrupted (machine restarted)" in capsys.readouterr().out
+    assert main.main(["status", folder.name]) == 0
+    assert "The machine was restarted" in capsys.readouterr().out

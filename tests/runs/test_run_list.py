@@ -17,6 +17,7 @@ from engine.protocol import events as ev
 from engine.runs import restarts
 from engine.runs import run_list as listing
 from engine.runs.folder import RunFolder
+from engine.runs.lock_owner import end
 from engine.runs.run_list import discard, discard_drafts, is_alive, list_runs, summarise
 from tests.helpers.run_events import (
     ENDED,
@@ -249,3 +250,16 @@ def test_a_long_run_is_not_mapped_into_memory_and_is_read_once(folder: RunFolder
     assert resident_mb("VmHWM") - before < 20
     monkeypatch.setattr(restarts, "_found", None)
     summarise(folder)
+
+
+def test_a_pid_that_was_reused_is_nobodys_engine(folder: RunFolder):
+    """The events name a process that lives, but is another: the lock tells."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.spec.write_text("name: x\n")
+    os.utime(folder.spec, (0, 0))
+    started = ev.EngineStarted(pid=os.getpid(), hostname="h", versions={}, time=1.0)
+    folder.events.write_bytes(ev.encode(started) + ev.encode(ev.StageChanged(stage="training")))
+    folder.lock.touch()
+    seen = summarise(folder)
+    assert (seen.alive, seen.state, seen.frozen) == (False, "interrupted", False)
+    end(folder, patience=0.1)  # and we live on

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import threading
 import time
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 
 from engine.config.run_spec import GenerationSpec
 from engine.protocol import commands as co
-from engine.protocol import events as ev
 from engine.runtime import server
 from engine.runtime.control import Control, Job
 from engine.runtime.event_writer import EventWriter
@@ -144,33 +142,3 @@ def test_requests_left_at_the_end_are_refused(path: Path, control: Control) -> N
     reply = co.decode_reply(client.makefile("rb").readline())
     assert isinstance(reply, co.Refused)
     assert reply.code == "ending"
-
-
-def test_events_of_many_threads_are_whole_lines(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    path.write_bytes(b'{"type":"Step","torn')
-    record = EventWriter(path)
-    threads = [
-        threading.Thread(target=lambda: [record.emit(ev.Evaluated(step=n, eval_loss=1.0)) for n in range(200)])
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    record.close(0)
-    record.emit(ev.Evaluated(step=1, eval_loss=1.0))
-    torn, *lines = path.read_bytes().splitlines()
-    assert ev.decode(torn) is None
-    events = [ev.decode(line) for line in lines]
-    assert len(events) == 1601
-    assert events[-1].__class__ is ev.EngineEnded
-
-
-def test_other_ranks_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
-    record = EventWriter(tmp_path / "events.jsonl")
-    record.enter("training")
-    record.close(0)
-    assert record.stage == "training"
-    assert not (tmp_path / "events.jsonl").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,12 @@ from tests.helpers.wizard_driver import (
     type_into,
     wizard,
 )
-from tui.app import LorisApp
+from tui.app import SCREENS, LorisApp
 from tui.dialogs.help import HelpDialog
 from tui.dialogs.mapping import MappingDialog
 from tui.dialogs.save_preset import SaveDialog
 from tui.screens.live import LiveScreen
+from tui.screens.wizard import STEPS, step_of
 from tui.widgets.field import Field
 from tui.widgets.list_box import ListBox
 from tui.widgets.preview import Preview
@@ -259,3 +262,33 @@ async def test_every_field_of_the_spec_is_on_some_step() -> None:
 
 
 # The engine that starts early.
+
+
+async def test_the_palette_speaks_the_users_language() -> None:
+    app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+p")
+        await pilot.pause(0.3)
+        await pilot.press(*"lora", "enter")
+        await pilot.pause(0.3)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert wizard(pilot).STEP == "lora"
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert "preset: save" in titles
+        assert "language: 简体中文" in titles
+
+
+def test_every_error_leads_to_a_step() -> None:
+    for path in ("name", "model.dtype", "generation.prompts", "export.copy_to", "training.output_dir"):
+        assert step_of(path) in STEPS
+        assert step_of(path) in SCREENS
+
+
+def test_the_screens_load_nothing_heavy() -> None:
+    heavy = ("torch", "transformers", "trl", "peft", "datasets", "unsloth")
+    modules = sorted({place.partition(":")[0] for place in SCREENS.values()})
+    code = f"import sys, {', '.join(modules)}; print([m for m in {heavy!r} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
