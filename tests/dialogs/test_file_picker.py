@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.fake_run import screen_text
+from tests.helpers.waiting import shown
 from tests.helpers.wizard_driver import RecordingBackend, settle, wizard
 from tui.app import LorisApp
 from tui.dialogs.file_picker import FilePicker
@@ -26,8 +27,7 @@ async def test_a_file_is_picked_by_keys(tmp_path: Path, monkeypatch: pytest.Monk
         await pilot.press("ctrl+o")
         await settle(pilot)
         assert isinstance(app.screen, FilePicker)
-        await pilot.pause(0.2)
-        assert "[red]x[nope]/" in screen_text(app)
+        await shown(pilot, "[red]x[nope]/")
         at = [entry.path for entry in app.screen._entries].index(folder)
         await pilot.press("home", *["down"] * at)
         await pilot.press("enter")
@@ -52,6 +52,4 @@ async def test_a_model_folder_is_picked_and_one_that_is_none_is_said_to_be(tmp_p
         await settle(pilot)
         assert wizard(pilot).STEP == "model"
         assert app.draft["model.model_name"] == str(tmp_path)
-        await pilot.pause(0.6)
-        await settle(pilot)
-        assert "This folder is no model" in screen_text(app)
+        await shown(pilot, "This folder is no model")

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.client.launch import new_run
 from engine.config.run_spec import RunSpec
 from tests.helpers.fake_run import screen_text
+from tests.helpers.waiting import on_screen
 from tests.helpers.wizard_driver import NASTY, SHOWN_NASTY, RecordingBackend, settle, type_into, wizard
 from tui.app import LorisApp
 from tui.screens.home import HomeScreen
@@ -80,6 +81,5 @@ async def test_runs_are_listed_literally_and_opened() -> None:
         assert "\x1b]0" not in text
         await pilot.press("end", "enter")
         await settle(pilot)
-        await pilot.pause(0.3)
-        assert isinstance(app.screen, LiveScreen)
+        await on_screen(pilot, LiveScreen)
         assert app.session.folder == folder

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import ModalScreen
 
 from engine.client.launch import new_run
 from engine.runs.folder import RunFolder
@@ -19,7 +20,7 @@ from engine.runs.run_list import is_alive
 from tests.bench.attach import inside, long_run
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeMonitor, screen_text
-from tests.helpers.waiting import until
+from tests.helpers.waiting import on_screen, until
 from tui.app import LorisApp
 from tui.screens.live import LiveScreen
 from tui.state.run_session import LINE_CHARS
@@ -87,7 +88,7 @@ async def test_two_terminals_watch_one_run_and_both_may_stop_it(engine: RunFolde
         await shows(two, engine)
         for pilot in (one, two):
             await pilot.press("x")
-            await pilot.pause(0.1)
+            await on_screen(pilot, ModalScreen)
             await pilot.press("right", "enter")
         await until(one, lambda: first.session.state.ended is not None or first.session.state.trained)
         await until(two, lambda: second.session.state.ended is not None or second.session.state.trained)

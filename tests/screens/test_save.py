@@ -17,7 +17,7 @@ from engine.runs.folder import RunFolder
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.save_screen import READY, backend, saves
-from tests.helpers.waiting import until
+from tests.helpers.waiting import on_screen, until
 from tui.screens.live import LiveScreen
 from tui.screens.save import SaveScreen
 from tui.state.run_session import RunSession
@@ -65,7 +65,7 @@ async def test_adapter_is_copied_to_a_folder_of_the_users(backend: FakeBackend, 
     async with app.run_test(size=(120, 36)) as pilot:
         await pilot.press("up", "down", "down")  # the adapter, then past both to the folder
         app.screen.query_one("#choice-adapter").focus()
-        await pilot.pause(0.2)
+        await until(pilot, lambda: app.focused is app.screen.query_one("#choice-adapter"))
         app.screen.query_one("#folder").focus()
         await pilot.press(*str(drive))
         await until(pilot, lambda: str(drive / "run" / "adapter") in screen_text(app).replace("\n", ""))
@@ -152,8 +152,7 @@ async def test_earlier_run_is_loaded_first_and_that_can_be_given_up(backend: Fak
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "✓ Saved at" in screen_text(app))
         await pilot.press("escape")
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, LiveScreen)
+        await on_screen(pilot, LiveScreen)
 
 
 def test_plan_knows_size_and_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from textual.screen import ModalScreen
 from textual.widgets import Button, Input
 
 from engine.config.prompt_templates import ALPACA, ALPACA_ZH
 from engine.config.spec_files import load_spec
 from engine.protocol.commands import Train
 from tests.helpers.fake_run import screen_text
-from tests.helpers.waiting import until
+from tests.helpers.waiting import on_screen, still, until
 from tests.helpers.wizard_driver import (
     NASTY,
     SHOWN_NASTY,
@@ -269,12 +270,11 @@ async def test_the_palette_speaks_the_users_language() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await pilot.press("ctrl+p")
-        await pilot.pause(0.3)
+        await on_screen(pilot, ModalScreen)
         await pilot.press(*"lora", "enter")
-        await pilot.pause(0.3)
+        await still(pilot)
         await pilot.press("enter")
-        await settle(pilot)
-        assert wizard(pilot).STEP == "lora"
+        await until(pilot, at_step(pilot, "lora"))
         titles = [command.title for command in app.get_system_commands(app.screen)]
         assert "preset: save" in titles
         assert "language: 简体中文" in titles

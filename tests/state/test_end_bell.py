@@ -18,9 +18,9 @@ from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 from tests.bench.terminal import loris
 from tests.helpers import fake_run
-from tests.helpers.fake_run import FakeBackend, app_on, shown
+from tests.helpers.fake_run import FakeBackend, app_on
 from tests.helpers.pty_terminal import Terminal
-from tests.helpers.waiting import until
+from tests.helpers.waiting import shown, until
 from tui.app import LorisApp
 from tui.state.settings import load_settings
 
