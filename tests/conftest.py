@@ -13,10 +13,15 @@ from tests.helpers import engine_process
 
 pytest_plugins = ["tests.helpers.run_fixtures", "tests.helpers.screen_fixtures", "tests.helpers.engine_fixtures"]
 E2E = Path(__file__).parent / "e2e"
+SELDOM = ("gguf", "gpu", "slow")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the folder of `tmp_path` is made
 def pytest_configure(config: pytest.Config) -> None:
+    # Left out unless one of them is named: `-m "not engine"` brings none of them in.
+    asked = config.option.markexpr
+    if not any(kind in asked for kind in SELDOM):
+        config.option.markexpr = " and ".join([f"({asked})"] * bool(asked) + [f"not {kind}" for kind in SELDOM])
     # Screens show paths, and sockets have short ones: a worker's usual folder is too deep for both.
     if hasattr(config, "workerinput"):
         config.option.basetemp = os.path.join(tempfile.gettempdir(), f"loris-tests-{os.getpid()}")

@@ -25,6 +25,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.labels import Label, write_label
 from engine.runs.run_list import is_alive, summarise
 from tests.helpers.run_events import FAILED, SAVED, STARTED, STEP, TRAINING, finished, hold, stage, write
+from tests.helpers.waiting import wait_for
 from tui.cli import main
 from tui.cli.chat import _place
 from tui.cli.run_choice import NoSuchRun, find_run
@@ -57,10 +58,7 @@ def engine(folder: RunFolder, fake_engine: pytest.MonkeyPatch) -> Iterator[subpr
     """A pretended engine that trains until it is told to stop."""
     fake_engine.setenv("FAKE_PLAY", "until_stop")
     process = launch(folder, "train")
-    give_up = time.monotonic() + 20
-    while not (is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes()):
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+    wait_for(lambda: is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes())
     yield process
     process.kill()
     process.wait()

@@ -14,6 +14,14 @@ from tests.helpers.fake_run import screen_text
 S = TypeVar("S", bound=Screen[Any])
 
 
+def wait_for(holds: Callable[[], object], seconds: float = 20.0, what: object = "") -> None:
+    """Wait for something outside of this process. Fails with `what`, called if it can be."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, what() if callable(what) else what
+        time.sleep(0.02)
+
+
 async def until(pilot: Pilot[Any], holds: Callable[[], object], seconds: float = 20.0, what: object = "") -> None:
     """Wait until something is so, and what follows from it is drawn. Fails with what the screen shows instead."""
     end = time.monotonic() + seconds

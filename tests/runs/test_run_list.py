@@ -31,6 +31,7 @@ from tests.helpers.run_events import (
     stage,
     write,
 )
+from tests.helpers.waiting import wait_for
 
 
 def test_alive_is_who_holds_the_lock(folder: RunFolder):
@@ -47,10 +48,7 @@ def test_alive_to_the_last_moment(folder: RunFolder, fake_engine: pytest.MonkeyP
     fake_engine.setenv("FAKE_PLAY", "until_stop")
     process = launch(folder, "train")
     try:
-        patience = time.monotonic() + 10
-        while not is_alive(folder):
-            assert time.monotonic() < patience
-            time.sleep(0.01)
+        wait_for(lambda: is_alive(folder))
         assert summarise(folder).alive
     finally:
         process.kill()

@@ -16,6 +16,7 @@ from engine.runtime import server
 from engine.runtime.control import Control, Job
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.server import Server, UnsafeFolder
+from tests.helpers.waiting import wait_for
 
 
 @pytest.fixture
@@ -82,10 +83,7 @@ def test_a_client_that_does_not_read_holds_up_nobody(
     other = job_of(control)
     other.reply(co.Done(id=2))
     assert co.decode_reply(quick.makefile("rb").readline()) == co.Done(id=2)
-    deadline = time.monotonic() + 5
-    while not job.cancelled.is_set() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert job.cancelled.is_set(), "what it asked for is given up"
+    wait_for(job.cancelled.is_set, 5, "what it asked for is given up")
 
 
 def test_a_client_that_hangs_up_gives_up_its_answer(path: Path, control: Control) -> None:
@@ -95,10 +93,7 @@ def test_a_client_that_hangs_up_gives_up_its_answer(path: Path, control: Control
     assert control.idle_seconds == 0
     client.close()
     assert job.cancelled.wait(5)
-    deadline = time.monotonic() + 5
-    while control.idle_seconds == 0 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert control.idle_seconds > 0
+    wait_for(lambda: control.idle_seconds > 0, 5)
 
 
 def test_a_client_cancels_its_own_answers_alone(path: Path, control: Control) -> None:
