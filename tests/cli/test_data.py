@@ -6,7 +6,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -18,6 +17,7 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec
 from engine.protocol.data_report import ProofProgress
 from tests.helpers.fake_prover import FAILED, MEASURING, REPORT, STOPPED, Answers, FakeProver
+from tests.helpers.waiting import wait_for
 from tui.cli import data
 from tui.cli.data import show
 from tui.cli.main import main
@@ -165,7 +165,4 @@ def has_ended(pid: int) -> bool:
 def test_a_worker_ends_without_a_word() -> None:
     done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=True)
     assert done.stderr == ""  # nothing of a loop that is closed
-    killed, until = int(done.stdout), time.monotonic() + 20
-    while not has_ended(killed):
-        assert time.monotonic() < until, "it goes on without anybody to ask it"
-        time.sleep(0.05)
+    wait_for(lambda: has_ended(int(done.stdout)), what="it goes on without anybody to ask it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import re
@@ -225,3 +226,16 @@ def test_words_in_the_terminals_encoding(tmp_path: Path, monkeypatch: pytest.Mon
     assert main._typed(typed, "ascii") == main._typed(typed, None) == typed
     Path(typed).touch()
     assert main._typed(typed, "gbk") == typed
+
+
+def test_a_log_on_a_full_disk_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    def full() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(main, "list_presets", full)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    assert main.main(["presets"]) == 1
+    assert "Nothing more can be written here: No space left on device" in capfd.readouterr().err
+    monkeypatch.setattr(main._Version, "__call__", lambda *_: full())
+    assert main.main(["--version"]) == 1
+    assert len(capfd.readouterr().err.splitlines()) == 1

@@ -24,6 +24,7 @@ from engine.protocol.events import decode
 from engine.protocol.state import RunState
 from engine.runs.run_list import is_alive, list_runs
 from tests.helpers.run_fixtures import FAKE_ENGINE
+from tests.helpers.waiting import wait_for
 from tui.cli.main import main
 from tui.cli.printer import LinePrinter, LivePrinter
 from tui.cli.run import Watch
@@ -155,16 +156,13 @@ def start(file: Path, play: str, log: Path) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
-def wait_for(log: Path, words: str) -> None:
-    patience = time.monotonic() + 20
-    while words not in log.read_text():
-        assert time.monotonic() < patience, log.read_text()
-        time.sleep(0.02)
+def wait_for_words(log: Path, words: str) -> None:
+    wait_for(lambda: words in log.read_text(), what=log.read_text)
 
 
 def test_one_ctrl_c_stops_and_keeps_the_model(file: Path, tmp_path: Path):
     process = start(file, "until_stop", tmp_path / "log")
-    wait_for(tmp_path / "log", "step 1/5")
+    wait_for_words(tmp_path / "log", "step 1/5")
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 3
     text = (tmp_path / "log").read_text()
@@ -175,7 +173,7 @@ def test_one_ctrl_c_stops_and_keeps_the_model(file: Path, tmp_path: Path):
 
 def test_ctrl_c_before_there_is_anything_to_keep(file: Path, tmp_path: Path):
     process = start(file, "slow_loading", tmp_path / "log")
-    wait_for(tmp_path / "log", "Loading the model")
+    wait_for_words(tmp_path / "log", "Loading the model")
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert "nothing was trained yet" in (tmp_path / "log").read_text()
@@ -184,13 +182,13 @@ def test_ctrl_c_before_there_is_anything_to_keep(file: Path, tmp_path: Path):
 
 def test_a_second_ctrl_c_leaves_the_engine_running(file: Path, tmp_path: Path):
     process = start(file, "until_stop", tmp_path / "log")
-    wait_for(tmp_path / "log", "step 1/5")
+    wait_for_words(tmp_path / "log", "step 1/5")
     [run] = list_runs()
     engine = int(re.findall(r'"pid":(\d+)', run.folder.events.read_text())[0])
     try:
         os.kill(engine, signal.SIGSTOP)  # too busy to obey the first
         process.send_signal(signal.SIGINT)
-        wait_for(tmp_path / "log", "Stopping after this step")
+        wait_for_words(tmp_path / "log", "Stopping after this step")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
         assert is_alive(run.folder)
@@ -202,7 +200,7 @@ def test_a_second_ctrl_c_leaves_the_engine_running(file: Path, tmp_path: Path):
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
 def test_a_line_that_drops_does_not_stop_the_engine(file: Path, tmp_path: Path, number: int):
     process = start(file, "until_stop", tmp_path / "log")
-    wait_for(tmp_path / "log", "step 1/5")
+    wait_for_words(tmp_path / "log", "step 1/5")
     [run] = list_runs()
     engine = int(re.findall(r'"pid":(\d+)', run.folder.events.read_text())[0])
     try:
@@ -219,7 +217,7 @@ def test_a_line_that_drops_does_not_stop_the_engine(file: Path, tmp_path: Path, 
 
 def test_sigterm_is_passed_on(file: Path, tmp_path: Path):
     process = start(file, "until_stop", tmp_path / "log")
-    wait_for(tmp_path / "log", "step 1/5")
+    wait_for_words(tmp_path / "log", "step 1/5")
     process.terminate()
     assert process.wait(20) == 143
     text = (tmp_path / "log").read_text()
@@ -240,10 +238,7 @@ def test_a_reader_that_leaves_early(file: Path):
     assert process.wait(20) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
-    patience = time.monotonic() + 20
-    while list_runs()[0].state != "completed":
-        assert time.monotonic() < patience, "the engine goes on"
-        time.sleep(0.05)
+    wait_for(lambda: list_runs()[0].state == "completed", what="the engine goes on")
 
 
 TRAINING = ev.TrainingStarted(total_steps=100, num_train_epochs=1, effective_batch_size=8, optim="o", dtype="d",

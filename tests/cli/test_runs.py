@@ -24,7 +24,8 @@ from engine.runs.disk_usage import prunable, prune
 from engine.runs.folder import RunFolder
 from engine.runs.labels import Label, write_label
 from engine.runs.run_list import is_alive, summarise
-from tests.runs.test_run_list import FAILED, SAVED, STARTED, STEP, TRAINING, finished, hold, stage, write
+from tests.helpers.run_events import FAILED, SAVED, STARTED, STEP, TRAINING, finished, hold, stage, write
+from tests.helpers.waiting import wait_for
 from tui.cli import main
 from tui.cli.chat import _place
 from tui.cli.run_choice import NoSuchRun, find_run
@@ -57,10 +58,7 @@ def engine(folder: RunFolder, fake_engine: pytest.MonkeyPatch) -> Iterator[subpr
     """A pretended engine that trains until it is told to stop."""
     fake_engine.setenv("FAKE_PLAY", "until_stop")
     process = launch(folder, "train")
-    give_up = time.monotonic() + 20
-    while not (is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes()):
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+    wait_for(lambda: is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes())
     yield process
     process.kill()
     process.wait()
@@ -369,3 +367,18 @@ def test_prune_keeps_the_newest_and_the_best(folder: RunFolder):
 def test_attach_refuses_without_a_terminal(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
     assert main.main(["attach", folder.name]) == 2
     assert "needs a terminal" in capsys.readouterr().err
+
+
+def test_status_and_list_tell_a_restart(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    started = ev.EngineStarted(pid=1, hostname=os.uname().nodename, versions={}, boot_id="another")
+    write(folder, started, stage("training"), TRAINING, STEP)
+    found = status(capsys, folder.name)
+    failure = found["failure"]
+    assert isinstance(failure, dict)
+    assert (failure["code"], failure["exit_code"], found["exit_code"]) == ("rebooted", None, None)
+    assert "restarted" in failure["message"]
+    assert "first step" in failure["hint"]
+    assert main.main(["ls"]) == 0
+    assert "interrupted (machine restarted)" in capsys.readouterr().out
+    assert main.main(["status", folder.name]) == 0
+    assert "The machine was restarted" in capsys.readouterr().out

@@ -7,8 +7,7 @@ import pytest
 
 from engine.config.check import build, check
 from engine.config.fields import did_you_mean, field_info, parse_field, section_fields
-from engine.config.prompt_templates import ALPACA, before_answer, fill, placeholders
-from engine.config.run_spec import SECTIONS, RunSpec
+from engine.config.run_spec import SECTIONS, DatasetSpec, RunSpec
 
 # What the notebooks load and train with: the rows of ../shared/mission.md.
 NOTEBOOK_DEFAULTS = {
@@ -182,7 +181,7 @@ def test_the_wire_form_is_the_spec_again():
     assert msgspec.json.decode(msgspec.json.encode(RunSpec()), type=RunSpec) == RunSpec()
 
 
-def test_prompt_text_is_filled_in_one_pass():
-    assert fill("{instruction}|{input}|{output}|{x}", instruction="{output}", output="b") == "{output}||b|{x}"
-    assert placeholders(ALPACA) == {"instruction", "input", "output"}
-    assert before_answer("a {output} b") == "a "
+def test_held_out_rows_and_evaluation_data_exclude_each_other() -> None:
+    for other in ({"eval_path": "x.json"}, {"eval_split": "test"}):
+        [error] = check(RunSpec(dataset=DatasetSpec(test_size=0.1, **other)))
+        assert error.field == "dataset.test_size"

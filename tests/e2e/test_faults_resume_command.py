@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from engine.runs.run_list import is_alive
 from tests.helpers.engine_process import PATIENCE, Client, Engine
 from tests.helpers.run_invariants import after
 from tests.helpers.short_run import run_to_end, small
+from tests.helpers.waiting import wait_for
 from tui.cli.main import main
 
 
@@ -58,13 +58,6 @@ def test_a_setting_that_may_not_change_is_refused_and_named(
     after(killed, failure="killed", state="interrupted", checkpoint=4)
 
 
-def until(condition: Callable[[], object]) -> None:
-    give_up = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.1)
-
-
 @pytest.mark.slow
 def test_killed_and_resumed_with_more_steps(killed: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     """Through a Python of its own, as users have it. The engine stays to answer, until it is told to go."""
@@ -72,9 +65,9 @@ def test_killed_and_resumed_with_more_steps(killed: Engine, capsys: pytest.Captu
     assert "Resumed from step 4." in capsys.readouterr().out
     assert resume(killed) == 2
     assert "is running" in capsys.readouterr().err
-    until(lambda: killed.of(ev.StageChanged)[-1].stage == "serving" or not is_alive(killed.folder))
+    wait_for(lambda: killed.of(ev.StageChanged)[-1].stage == "serving" or not is_alive(killed.folder), PATIENCE)
     Client(killed.folder).send(co.Shutdown)
-    until(lambda: not is_alive(killed.folder))
+    wait_for(lambda: not is_alive(killed.folder), PATIENCE)
     assert [one.step for one in killed.of(ev.Resumed)] == [4]
     assert [one.step for one in killed.of(ev.Step)] == list(range(1, 11))
     assert load_spec(killed.folder.spec).training.max_steps == 10

@@ -14,7 +14,6 @@ from textual.pilot import Pilot
 from engine.config.run_spec import RunSpec
 from engine.protocol import events as ev
 from engine.runs.run_list import is_alive, summarise
-from tests.e2e.test_faults_resume import small
 from tests.helpers.app_on_engine import (
     TRUTH_SECONDS,
     Engines,
@@ -31,6 +30,7 @@ from tests.helpers.app_on_engine import (
 )
 from tests.helpers.engine_process import Engine
 from tests.helpers.fake_run import screen_text
+from tests.helpers.short_run import small
 from tui.dialogs.failure import FailureModal
 from tui.screens.home import HomeScreen
 from tui.state.settings import Settings, save_settings

@@ -23,6 +23,7 @@ from engine.runs.run_list import is_alive
 from tests.helpers.engine_process import ENVIRONMENT, PATIENCE, ROOT, Client, Engine, changed
 from tests.helpers.hub_stub import HubStub
 from tests.helpers.token_search import command_lines
+from tests.helpers.waiting import wait_for
 
 LLAMA_CPP = os.environ.get("UNSLOTH_LLAMA_CPP_PATH", "")
 LOGIN = "hf_LoginThatMayReadAlone0123456789"
@@ -345,10 +346,7 @@ def test_the_command_is_given_up_while_the_model_is_loaded(engine: Engine, hub: 
     engine.process.wait(PATIENCE)
     command = Command(engine, hub, "export", str(engine.folder.path), "--merged-16bit", "--to", str(tmp_path / "a"))
     started = len(engine.of(ev.EngineStarted))
-    until = time.monotonic() + PATIENCE
-    while len(engine.of(ev.EngineStarted)) == started:
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_for(lambda: len(engine.of(ev.EngineStarted)) > started, PATIENCE)
     assert command.process.poll() is None
     command.process.send_signal(signal.SIGINT)
     _, errors = command.process.communicate(timeout=PATIENCE)

@@ -12,7 +12,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive, list_runs
 from tests.helpers.run_invariants import nothing_broken, truth
 from tests.helpers.tmux_terminal import Tmux
+from tests.helpers.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 LORIS = Path(sys.executable).with_name("loris")
@@ -70,7 +70,7 @@ def goes_on(name: str, seen: int) -> None:
     first = status(name)
     assert (first["state"], first["alive"], first["failure"]) == ("training", True, None)
     assert first["step"] >= seen
-    until(lambda: status(name)["step"] > first["step"], 60, "another step")
+    wait_for(lambda: status(name)["step"] > first["step"], 60, "another step")
 
 
 def is_shown(terminal: Tmux, name: str) -> None:
@@ -79,14 +79,6 @@ def is_shown(terminal: Tmux, name: str) -> None:
     terminal.wait_for("Running now", name)
     terminal.keys("Enter")
     terminal.wait_for("/80", "loss, smoothed")
-
-
-def until(condition: object, seconds: float, what: str) -> None:
-    assert callable(condition)
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not come in {seconds} s"
-        time.sleep(0.2)
 
 
 @pytest.mark.timeout(600)
@@ -98,7 +90,7 @@ def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(login: Callable[[]
     tmux.wait_for("step", "/80", seconds=180)
 
     (run,) = [run for run in list_runs() if not run.draft]
-    until(lambda: len(state_of(run.folder).loss) > 5, 60, "a few steps")
+    wait_for(lambda: len(state_of(run.folder).loss) > 5, 60, "a few steps")
     os.kill(tmux.program(), signal.SIGKILL)
     truth(run.folder, None, {"state": "training", "alive": True, "frozen": False})
     seen = len(state_of(run.folder).loss)
@@ -110,7 +102,7 @@ def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(login: Callable[[]
     is_shown(again, "demo")
     again.close()  # and this line drops, too
 
-    until(lambda: state_of(run.folder).stage == "serving", 360, "the end of training")
+    wait_for(lambda: state_of(run.folder).stage == "serving", 360, "the end of training")
     truth(run.folder, None, {"state": "serving", "alive": True, "trained": True, "step": 80})
     nothing_broken(run.folder)
     assert len(state_of(run.folder).loss) == 80
@@ -146,11 +138,11 @@ def test_hang_up_by_the_end_of_the_tmux_server_and_a_stop_from_another_login(log
     tmux.keys("C-r")
     tmux.wait_for("step", "/80", seconds=180)
     (run,) = [run for run in list_runs() if not run.draft]
-    until(lambda: len(state_of(run.folder).loss) > 3, 60, "a few steps")
+    wait_for(lambda: len(state_of(run.folder).loss) > 3, 60, "a few steps")
     wizard = tmux.program()
     tmux.close()
     truth(run.folder, None, {"state": "training", "alive": True, "frozen": False})
-    until(lambda: not Path(f"/proc/{wizard}").exists(), 20, "the end of the wizard")
+    wait_for(lambda: not Path(f"/proc/{wizard}").exists(), 20, "the end of the wizard")
     assert is_alive(run.folder)
 
     goes_on(run.name, 3)

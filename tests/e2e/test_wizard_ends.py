@@ -7,14 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from engine.runs.run_list import list_runs
 from tests.helpers.tmux_terminal import Tmux
+from tests.helpers.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 ROOT = Path(__file__).parents[2]
@@ -33,13 +32,6 @@ def processes(word: str) -> list[int]:
     return [int(pid) for pid in found.split()]
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
-
-
 @pytest.mark.parametrize("how", ["closed", "terminated"])
 def test_nothing_is_left_behind(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     home, script = tmp_path / "home", tmp_path / "wizard.py"
@@ -53,15 +45,15 @@ def test_nothing_is_left_behind(tmp_path: Path, how: str, monkeypatch: pytest.Mo
         terminal.keys("F2")
         terminal.wait_for("Which model")
         terminal.keys("C-n")
-        until(lambda: [run.state for run in list_runs()] == ["ready"], "no engine was kept warm")
+        wait_for(lambda: [run.state for run in list_runs()] == ["ready"], what="no engine was kept warm")
         assert processes(f"fake_engine.py {home}")
         (wizard,) = processes(f"{sys.executable} {script}")
         if how == "closed":
             terminal.close()
         else:
             os.kill(wizard, signal.SIGTERM)
-        until(lambda: not processes(f"fake_engine.py {home}"), "the engine goes on")
-        until(lambda: not processes(f"{sys.executable} {script}"), "the wizard goes on")
+        wait_for(lambda: not processes(f"fake_engine.py {home}"), what="the engine goes on")
+        wait_for(lambda: not processes(f"{sys.executable} {script}"), what="the wizard goes on")
         assert list((home / "runs").iterdir()) == []
     finally:
         terminal.close()

@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from engine.export.build_llama_cpp import VERSION, fetch, needs
 from engine.export.cancellation import Cancelled
 from engine.export.llama_cpp import built_folder, find_llama_cpp
 from engine.runtime.failures import RunFailed
+from tests.helpers.waiting import wait_for
 from tui.cli.main import main
 
 # Puts the sources where the real package has them; $* holds the folder after --target.
@@ -159,19 +159,11 @@ def test_it_is_given_up_with_all_that_it_started(machine: Machine, tmp_path: Pat
     pid = tmp_path / "pid"
     machine.has("cmake", f"[ $1 = -S ] && exit 0\nsleep 300 &\necho $! > {pid}.new\n/bin/mv {pid}.new {pid}\nwait")
     given_up = threading.Event()
-    threading.Thread(target=lambda: (wait_for(pid), given_up.set())).start()
+    threading.Thread(target=lambda: (wait_for(pid.exists), given_up.set())).start()
     with pytest.raises(Cancelled):
         fetch(lambda *_: None, given_up.is_set)
     assert left() == ["llama.cpp.log"]
-    until = time.monotonic() + 10
-    while os.path.exists(f"/proc/{pid.read_text().strip()}"):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-
-
-def wait_for(path: Path) -> None:
-    while not path.exists():
-        time.sleep(0.02)
+    wait_for(lambda: not os.path.exists(f"/proc/{pid.read_text().strip()}"), 10)
 
 
 # The command
@@ -214,7 +206,7 @@ def test_ctrl_c_gives_the_fetching_up(
 ) -> None:
     pid = tmp_path / "pid"
     machine.has("cmake", f"[ $1 = -S ] && exit 0\necho $$ > {pid}\nexec sleep 300")
-    threading.Thread(target=lambda: (wait_for(pid), os.kill(os.getpid(), signal.SIGINT))).start()
+    threading.Thread(target=lambda: (wait_for(pid.exists), os.kill(os.getpid(), signal.SIGINT))).start()
     assert main([*export, "--fetch-llama-cpp"]) == 130
     assert capsys.readouterr().err.endswith("Given up.\n")
     assert left() == ["llama.cpp.log"]

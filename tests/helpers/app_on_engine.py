@@ -87,7 +87,7 @@ async def until(pilot: Pilot[Any], holds: Callable[[], object], seconds: float =
 
 async def shows(pilot: Pilot[None], *texts: str, seconds: float = PATIENCE) -> None:
     """Wait until the screen has all of these."""
-    await until(pilot, lambda: all(text in screen_text(app_of(pilot)) for text in texts), seconds)
+    await waiting.shown(pilot, *texts, seconds=seconds)
 
 
 def loris(*arguments: str) -> str:

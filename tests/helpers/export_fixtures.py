@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 from engine.protocol import commands as co
 from engine.protocol import events as ev
 from tests.helpers.engine_process import ENVIRONMENT, PATIENCE, Client, Engine
+from tests.helpers.waiting import wait_for
 
 __all__ = ["client", "engine", "small_disk"]  # fixtures, for a module to import
 
@@ -133,10 +133,7 @@ def names(folder: Path) -> list[str]:
 
 def wait_until_gone(pid: int) -> None:
     """Return once a process has ended. Fails when it goes on for half a minute."""
-    until = time.monotonic() + 30
-    while os.path.exists(f"/proc/{pid}"):
-        assert time.monotonic() < until, f"process {pid} goes on"
-        time.sleep(0.05)
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 30, f"process {pid} goes on")
 
 
 def plainly(script: str, *arguments: str) -> list[str]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 from textual._context import visible_screen_stack
-from textual.pilot import Pilot
 
 from engine.client.errors import EngineGone
 from engine.client.launch import Mode
@@ -312,15 +310,3 @@ def screen_text(app: LorisApp) -> str:
     """What is on the screen, line by line, as the terminal gets it: after every filter."""
     visible_screen_stack.set(app._background_screens)  # or what lies behind a dialog would be gone, for good
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-
-
-async def shown(pilot: Pilot[None], *texts: str, seconds: float = 15.0) -> str:
-    """Wait until the screen has all of these; what it shows then."""
-    end = time.monotonic() + seconds
-    while True:
-        assert isinstance(pilot.app, LorisApp)
-        text = screen_text(pilot.app)
-        if all(one in text for one in texts):
-            return text
-        assert time.monotonic() < end, f"{texts} not in:\n{text}"
-        await pilot.pause(0.02)

@@ -18,11 +18,17 @@ FAKE_ENGINE = Path(__file__).parent / "scripts" / "fake_engine.py"
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Loris's own folders, empty; English; and nothing of the user's."""
     place = tmp_path / "home"
+    place.mkdir()
     monkeypatch.setenv("LORIS_HOME", str(place))
     monkeypatch.setenv("LANGUAGE", "en")
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    if not request.node.get_closest_marker("gguf"):
+        monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", "")  # the Save screen may set it: afterwards it is as it was
+        monkeypatch.delenv("UNSLOTH_LLAMA_CPP_PATH")
     yield place
     translation.set_language("en")
 

@@ -1,30 +1,14 @@
-"""Every test of the screens has a home of its own, English as its language, and a clock that stands still."""
+"""What tests of the screens need: a cursor that stands still, pictures of the last frame alone, and some rows."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual._compositor import Compositor
 from textual.widgets import Input, TextArea
-
-from tui.text import translation
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty home for presets, runs and settings."""
-    home = tmp_path / "loris-home"
-    home.mkdir()
-    monkeypatch.setenv("LORIS_HOME", str(home))
-    monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", "")  # which the Save screen may set: afterwards it is as it was
-    for name in ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG", "UNSLOTH_LLAMA_CPP_PATH"):
-        monkeypatch.delenv(name, raising=False)
-    yield home
-    translation.set_language("en")
 
 
 @pytest.fixture(autouse=True)

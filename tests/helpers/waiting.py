@@ -4,19 +4,54 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from tests.helpers.fake_run import screen_text
 
+S = TypeVar("S", bound=Screen[Any])
 
-async def until(pilot: Pilot[Any], holds: Callable[[], object], seconds: float = 20.0) -> None:
+
+def wait_for(holds: Callable[[], object], seconds: float = 20.0, what: object = "") -> None:
+    """Wait for something outside of this process. Fails with `what`, called if it can be."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, what() if callable(what) else what
+        time.sleep(0.02)
+
+
+async def until(pilot: Pilot[Any], holds: Callable[[], object], seconds: float = 20.0, what: object = "") -> None:
     """Wait until something is so, and what follows from it is drawn. Fails with what the screen shows instead."""
     end = time.monotonic() + seconds
     while True:
-        await pilot.pause(0.05)
+        await pilot.pause(0.02)
         if holds():
             await pilot.pause(0.05)
             return
-        assert time.monotonic() < end, screen_text(pilot.app)  # type: ignore[arg-type]
+        assert time.monotonic() < end, f"{what} not in:\n{screen_text(pilot.app)}"
+
+
+async def still(pilot: Pilot[Any], seconds: float = 0.3) -> None:
+    """Wait until the screen has shown the same for so long."""
+    before, since = "", time.monotonic()
+    end = since + 20
+    while time.monotonic() - since < seconds:
+        assert time.monotonic() < end, f"it never stands still:\n{before}"
+        await pilot.pause(0.05)
+        if (now := screen_text(pilot.app)) != before:
+            before, since = now, time.monotonic()
+
+
+async def shown(pilot: Pilot[Any], *texts: str, seconds: float = 20.0) -> str:
+    """Wait until the screen has all of these; what it shows then."""
+    await until(pilot, lambda: all(one in screen_text(pilot.app) for one in texts), seconds, texts)
+    return screen_text(pilot.app)
+
+
+async def on_screen(pilot: Pilot[Any], kind: type[S]) -> S:
+    """Wait until a screen of this kind is on top, and drawn."""
+    await until(pilot, lambda: isinstance(pilot.app.screen, kind), what=kind.__name__)
+    assert isinstance(pilot.app.screen, kind)
+    return pilot.app.screen

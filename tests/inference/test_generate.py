@@ -20,10 +20,10 @@ from engine.protocol import commands as co
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
+from tests.helpers.chat_screen import idle
 from tests.helpers.engine_process import ENVIRONMENT, ROOT, Client, Engine, changed
 from tests.helpers.fake_run import CpuMonitor, screen_text
 from tests.helpers.waiting import until
-from tests.screens.test_chat import idle
 from tui.app import LorisApp
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen

@@ -86,3 +86,22 @@ def test_the_length_of_the_run_decides_how_far_the_average_reaches() -> None:
     assert curve.smooth != known.smooth
     curve.expect(400)
     assert list(curve.smooth) == pytest.approx(list(known.smooth))
+
+
+def test_a_resumed_run_draws_its_tail_anew():
+    curve = Curve()
+    for step, value in ((1, 5.0), (2, 4.0), (3, 3.0), (2, 4.5), (3, 3.5)):
+        curve.add(step, value)
+    assert list(zip(curve.steps, curve.values, strict=True)) == [(1, 5.0), (2, 4.5), (3, 3.5)]
+
+
+def test_average_begins_at_the_first_value_and_grows_without_starting_again() -> None:
+    whole = array("d")
+    smoothed([4.0, 2.0, 3.0, 1.0], whole, 0.9)
+    assert whole[0] == pytest.approx(4.0)
+    in_parts = array("d")
+    smoothed([4.0, 2.0], in_parts, 0.9)
+    smoothed([4.0, 2.0, 3.0, 1.0], in_parts, 0.9)
+    assert list(in_parts) == pytest.approx(list(whole))
+    smoothed([4.0], in_parts, 0.9)
+    assert list(in_parts) == pytest.approx([4.0])

@@ -16,9 +16,7 @@ from engine.runs.exit_cause import exit_cause_of
 from engine.runs.folder import RunFolder
 from engine.runs.lock_file import hold
 from engine.runs.run_list import summarise
-from tests.cli.test_runs import status
-from tests.runs.test_run_list import SAVED, STEP, TRAINING, finished, stage, write
-from tui.cli import main
+from tests.helpers.run_events import SAVED, STEP, TRAINING, finished, stage, write
 
 HERE = ev.EngineStarted(
     pid=1, hostname=os.uname().nodename, versions={}, boot_id=machine.boot_id(), memory_kills=machine.memory_kills()
@@ -68,20 +66,6 @@ def test_memory_that_ran_out_is_suspected(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("code", [0, 1, 2])
 def test_an_engine_that_ended_by_itself_is_not_lost(code: int) -> None:
     assert exit_cause_of(after(HERE, ev.EngineEnded(exit_code=code)), 20) is None
-
-
-def test_status_and_list_say_it(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
-    write(folder, changed(boot_id="another"), stage("training"), TRAINING, STEP)
-    found = status(capsys, folder.name)
-    failure = found["failure"]
-    assert isinstance(failure, dict)
-    assert (failure["code"], failure["exit_code"], found["exit_code"]) == ("rebooted", None, None)
-    assert "restarted" in failure["message"]
-    assert "first step" in failure["hint"]
-    assert main.main(["ls"]) == 0
-    assert "interrupted (machine restarted)" in capsys.readouterr().out
-    assert main.main(["status", folder.name]) == 0
-    assert "The machine was restarted" in capsys.readouterr().out
 
 
 def test_a_finished_run_lost_nothing_with_its_engine(folder: RunFolder) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
@@ -14,40 +13,25 @@ from engine.client.errors import DiscardRefused
 from engine.client.launch import launch, new_run
 from engine.config.paths import runs_folder
 from engine.config.run_spec import RunSpec, TrainingSpec
-from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import restarts
 from engine.runs import run_list as listing
 from engine.runs.folder import RunFolder
+from engine.runs.lock_owner import end
 from engine.runs.run_list import discard, discard_drafts, is_alive, list_runs, summarise
-
-CARD = ev.Device(kind="cpu", name="c", total_bytes=1)
-STARTED = ev.EngineStarted(pid=1, hostname="h", versions={}, time=1000.0)
-TRAINING = ev.TrainingStarted(total_steps=60, num_train_epochs=1, effective_batch_size=8, optim="o", dtype="d",
-                              reserved_bytes=1)  # fmt: skip
-STEP = ev.Step(step=7, epoch=0.1, loss=1.25, learning_rate=1e-4)
-SAVED = ev.Exported(kind="adapter", path="p", total_bytes=1, seconds=1)
-ENDED = ev.EngineEnded(exit_code=0)
-FAILED = ev.Failed(code="c", message=say("m"))
-
-
-def stage(name: ev.Stage) -> ev.StageChanged:
-    return ev.StageChanged(stage=name)
-
-
-def finished(outcome: ev.Outcome) -> ev.TrainingFinished:
-    return ev.TrainingFinished(outcome=outcome, steps=60, train_loss=1.0, seconds=1, device=CARD,
-                               start_reserved_bytes=1, peak_reserved_bytes=1)  # fmt: skip
-
-
-def write(folder: RunFolder, *events: ev.AnyEvent) -> None:
-    folder.events.write_bytes(b"".join(map(ev.encode, events)))
-
-
-def hold(folder: RunFolder) -> int:
-    handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    return handle
+from tests.helpers.run_events import (
+    ENDED,
+    FAILED,
+    SAVED,
+    STARTED,
+    STEP,
+    TRAINING,
+    finished,
+    hold,
+    stage,
+    write,
+)
+from tests.helpers.waiting import wait_for
 
 
 def test_alive_is_who_holds_the_lock(folder: RunFolder):
@@ -64,10 +48,7 @@ def test_alive_to_the_last_moment(folder: RunFolder, fake_engine: pytest.MonkeyP
     fake_engine.setenv("FAKE_PLAY", "until_stop")
     process = launch(folder, "train")
     try:
-        patience = time.monotonic() + 10
-        while not is_alive(folder):
-            assert time.monotonic() < patience
-            time.sleep(0.01)
+        wait_for(lambda: is_alive(folder))
         assert summarise(folder).alive
     finally:
         process.kill()
@@ -267,3 +248,16 @@ def test_a_long_run_is_not_mapped_into_memory_and_is_read_once(folder: RunFolder
     assert resident_mb("VmHWM") - before < 20
     monkeypatch.setattr(restarts, "_found", None)
     summarise(folder)
+
+
+def test_a_pid_that_was_reused_is_nobodys_engine(folder: RunFolder):
+    """The events name a process that lives, but is another: the lock tells."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.spec.write_text("name: x\n")
+    os.utime(folder.spec, (0, 0))
+    started = ev.EngineStarted(pid=os.getpid(), hostname="h", versions={}, time=1.0)
+    folder.events.write_bytes(ev.encode(started) + ev.encode(ev.StageChanged(stage="training")))
+    folder.lock.touch()
+    seen = summarise(folder)
+    assert (seen.alive, seen.state, seen.frozen) == (False, "interrupted", False)
+    end(folder, patience=0.1)  # and we live on

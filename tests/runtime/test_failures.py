@@ -6,10 +6,7 @@ import errno
 
 import pytest
 
-from engine.config.oom_fallback import next_smaller
-from engine.config.run_spec import RunSpec
 from engine.runtime.failures import explain
-from tests.runs.test_manifest import changed
 
 
 @pytest.mark.parametrize(
@@ -49,9 +46,13 @@ def test_what_it_came_from_counts() -> None:
     assert explain(ValueError("a value is out of range")).code == "crashed"
 
 
-def test_fewer_processes_when_the_machine_had_no_memory_for_the_data() -> None:
-    spec = changed("training", RunSpec(), dataset_num_proc=4, per_device_train_batch_size=2)
-    (change,) = next_smaller(spec, gpu=True, host=True)
-    assert (change.field, change.value) == ("training.dataset_num_proc", 1)
-    fewer = next_smaller(changed("training", spec, dataset_num_proc=1), gpu=True, host=True)
-    assert fewer[0].field == "training.per_device_train_batch_size"
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/x"),
+        Exception("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:862] . PytorchStreamWriter failed writing file data/1"),
+    ],
+)
+def test_a_full_disk_has_many_words(error: Exception) -> None:
+    assert explain(error).code == "disk_full"

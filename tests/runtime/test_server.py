@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import threading
 import time
 from pathlib import Path
 
@@ -13,11 +12,11 @@ import pytest
 
 from engine.config.run_spec import GenerationSpec
 from engine.protocol import commands as co
-from engine.protocol import events as ev
 from engine.runtime import server
 from engine.runtime.control import Control, Job
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.server import Server, UnsafeFolder
+from tests.helpers.waiting import wait_for
 
 
 @pytest.fixture
@@ -84,10 +83,7 @@ def test_a_client_that_does_not_read_holds_up_nobody(
     other = job_of(control)
     other.reply(co.Done(id=2))
     assert co.decode_reply(quick.makefile("rb").readline()) == co.Done(id=2)
-    deadline = time.monotonic() + 5
-    while not job.cancelled.is_set() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert job.cancelled.is_set(), "what it asked for is given up"
+    wait_for(job.cancelled.is_set, 5, "what it asked for is given up")
 
 
 def test_a_client_that_hangs_up_gives_up_its_answer(path: Path, control: Control) -> None:
@@ -97,10 +93,7 @@ def test_a_client_that_hangs_up_gives_up_its_answer(path: Path, control: Control
     assert control.idle_seconds == 0
     client.close()
     assert job.cancelled.wait(5)
-    deadline = time.monotonic() + 5
-    while control.idle_seconds == 0 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert control.idle_seconds > 0
+    wait_for(lambda: control.idle_seconds > 0, 5)
 
 
 def test_a_client_cancels_its_own_answers_alone(path: Path, control: Control) -> None:
@@ -144,33 +137,3 @@ def test_requests_left_at_the_end_are_refused(path: Path, control: Control) -> N
     reply = co.decode_reply(client.makefile("rb").readline())
     assert isinstance(reply, co.Refused)
     assert reply.code == "ending"
-
-
-def test_events_of_many_threads_are_whole_lines(tmp_path: Path) -> None:
-    path = tmp_path / "events.jsonl"
-    path.write_bytes(b'{"type":"Step","torn')
-    record = EventWriter(path)
-    threads = [
-        threading.Thread(target=lambda: [record.emit(ev.Evaluated(step=n, eval_loss=1.0)) for n in range(200)])
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    record.close(0)
-    record.emit(ev.Evaluated(step=1, eval_loss=1.0))
-    torn, *lines = path.read_bytes().splitlines()
-    assert ev.decode(torn) is None
-    events = [ev.decode(line) for line in lines]
-    assert len(events) == 1601
-    assert events[-1].__class__ is ev.EngineEnded
-
-
-def test_other_ranks_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "1")
-    record = EventWriter(tmp_path / "events.jsonl")
-    record.enter("training")
-    record.close(0)
-    assert record.stage == "training"
-    assert not (tmp_path / "events.jsonl").exists()

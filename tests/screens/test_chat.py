@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 
 import pytest
 from textual import events
-from textual.pilot import Pilot
 from textual.widgets import Input
 
 from engine.client.errors import EngineGone
@@ -15,8 +14,9 @@ from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, ChatMessage, Command, Done, Generate, Refused, Token
 from tests.helpers import fake_run
+from tests.helpers.chat_screen import idle, speaks
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
-from tests.helpers.waiting import until
+from tests.helpers.waiting import on_screen, shown, until
 from tui.dialogs.generation import GenerationDialog
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen
@@ -27,26 +27,12 @@ from tui.widgets.transcript import AnswerView
 SIZES = [(80, 24), (120, 36)]
 
 
-async def speaks(command: Command) -> AsyncGenerator[AnyReply, None]:
-    """Answers as one expects of each."""
-    assert isinstance(command, Generate)
-    for word in ("I ", "am ", "Loris." if command.adapter else "Llama."):
-        yield Token(id=1, text=word)
-    yield Done(id=1, tokens=4, seconds=0.2, finish_reason="eos")
-
-
 async def endless(command: Command) -> AsyncGenerator[AnyReply, None]:
     number = 0
     while True:
         number += 1
         yield Token(id=1, text=f"word{number} ")
         await asyncio.sleep(0.01)
-
-
-def idle(pilot: Pilot[None]) -> Callable[[], bool]:
-    screen = pilot.app.screen
-    assert isinstance(screen, ChatScreen)
-    return lambda: screen._asking is None
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -78,8 +64,7 @@ async def test_conversation_goes_on_and_can_be_cleared() -> None:
         assert isinstance(sent, Generate)
         assert [m.content for m in sent.messages] == ["who?", "I am Loris.", "really?"]
         await pilot.press("ctrl+l")
-        await pilot.pause(0.2)
-        assert "I am Loris." not in screen_text(app)
+        await until(pilot, lambda: "I am Loris." not in screen_text(app))
         await pilot.press(*"again", "enter")
         await until(pilot, idle(pilot))
         sent = backend.asked[-1]
@@ -117,25 +102,21 @@ async def test_leaving_the_screen_stops_the_answer_and_keeps_the_conversation() 
         await until(pilot, lambda: backend.closed == backend.asked)
         assert isinstance(app.screen, LiveScreen)
         app.go("chat")
-        await pilot.pause(0.3)
-        assert "word5" in screen_text(app)
+        await shown(pilot, "word5")
 
 
 async def test_who_answers_is_switched_and_said() -> None:
     backend = FakeBackend(answer=speaks)
     app = app_on("chat", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.1)
-        assert "Answers: with the adapter" in screen_text(app)
+        await shown(pilot, "Answers: with the adapter")
         await pilot.press("ctrl+t")
-        await pilot.pause(0.1)
-        assert "Answers: base model" in screen_text(app)
+        await shown(pilot, "Answers: base model")
         await pilot.press(*"who?", "enter")
         await until(pilot, idle(pilot))
         assert "I am Llama." in screen_text(app)
         await pilot.press("ctrl+t")
-        await pilot.pause(0.1)
-        assert "Answers: both, to compare" in screen_text(app)
+        await shown(pilot, "Answers: both, to compare")
 
 
 @pytest.mark.parametrize(("size", "beside"), [((80, 24), False), ((120, 36), True)])
@@ -145,9 +126,7 @@ async def test_compare_asks_both_and_shows_both(size: tuple[int, int], beside: b
     async with app.run_test(size=size) as pilot:
         await pilot.press(*"who?", "ctrl+r")
         await until(pilot, idle(pilot))
-        await pilot.pause(0.2)
-        text = screen_text(app)
-        assert "I am Llama." in text
+        text = await shown(pilot, "I am Llama.")
         assert "I am Loris." in text
         base, adapter = (view.region for view in app.screen.query(AnswerView))
         assert (base.y == adapter.y) is beside
@@ -172,8 +151,7 @@ async def test_before_training_only_the_base_answers_and_the_question_waits_for_
     app = app_on("chat", backend, fake_run.loading())
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("ctrl+t")
-        await pilot.pause(0.3)
-        assert "There is no adapter yet" in screen_text(app)
+        await shown(pilot, "There is no adapter yet")
         await pilot.press(*"who?", "enter")
         await until(pilot, lambda: "the model is loading" in screen_text(app))
         assert "Your question is kept" in screen_text(app)
@@ -197,8 +175,7 @@ async def test_earlier_run_is_started_again_for_the_question() -> None:
     backend = FakeBackend(answer=speaks, alive=False)
     app = app_on("chat", backend, [*fake_run.finished(), ev.EngineEnded(exit_code=0)])
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.1)
-        assert "starts with your first question" in screen_text(app)
+        await shown(pilot, "starts with your first question")
         await pilot.press(*"who?", "enter")
         await until(pilot, lambda: backend.launched == ["serve"])
         backend.feed(fake_run.loading())
@@ -271,15 +248,12 @@ async def test_settings_are_checked_and_used() -> None:
     app = app_on("chat", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+g")
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, GenerationDialog)
+        await on_screen(pilot, GenerationDialog)
         await pilot.press("end", *["backspace"] * 3, *"0", "ctrl+s")
-        await pilot.pause(0.2)
+        await shown(pilot, "Give a whole number from 1")
         assert isinstance(app.screen, GenerationDialog)
-        assert "Give a whole number from 1" in screen_text(app)
         await pilot.press("backspace", *"32", "ctrl+s")
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, ChatScreen)
+        await on_screen(pilot, ChatScreen)
         assert "max_new_tokens 32" in screen_text(app)
         await pilot.press("a", "enter")
         await until(pilot, idle(pilot))
@@ -295,9 +269,9 @@ async def test_whoever_scrolled_up_to_read_is_left_alone() -> None:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: "word300" in screen_text(app))
         await pilot.press("pageup", "pageup", "pageup")
-        await pilot.pause(0.2)
+        await pilot.pause(0.2)  # it never stands still: the answer goes on
         top = screen_text(app).splitlines()[6]
-        await pilot.pause(0.5)
+        await pilot.pause(0.5)  # dozens of words come
         assert screen_text(app).splitlines()[6] == top
         await pilot.press("escape")
 
@@ -318,12 +292,10 @@ async def test_escape_a_moment_too_late_does_not_leave() -> None:
         await pilot.press("a", "enter")
         await until(pilot, idle(pilot))
         await pilot.press("escape")
-        await pilot.pause(0.1)
-        assert isinstance(app.screen, ChatScreen)
         await pilot.pause(0.8)
+        assert isinstance(app.screen, ChatScreen)
         await pilot.press("escape")
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, LiveScreen)
+        await on_screen(pilot, LiveScreen)
 
 
 async def test_question_waits_for_the_new_engine_where_the_old_one_was_killed() -> None:
@@ -332,9 +304,9 @@ async def test_question_waits_for_the_new_engine_where_the_old_one_was_killed() 
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*"who?", "enter")
         await until(pilot, lambda: backend.launched == ["serve"])
+        await shown(pilot, "the engine is starting")
         await pilot.pause(0.5)
         assert backend.asked == []
-        assert "the engine is starting" in screen_text(app)
         await pilot.press("escape")  # given up, and asked again: no second engine
         await until(pilot, idle(pilot))
         await pilot.press(*"who?", "enter")
@@ -349,8 +321,7 @@ async def test_settings_typed_in_one_burst_are_taken() -> None:
     app = app_on("chat", FakeBackend(answer=speaks), fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+g")
-        await pilot.pause(0.2)
+        await on_screen(pilot, GenerationDialog)
         for key in ("9", "9", "ctrl+s"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
-        await pilot.pause(0.5)
-        assert "max_new_tokens 12899" in screen_text(app)
+        await shown(pilot, "max_new_tokens 12899")

@@ -20,11 +20,11 @@ from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Done, Generate, ShowPrompt, Token
 from engine.runs.folder import RunFolder
 from tests.helpers import fake_run
+from tests.helpers.chat_screen import idle, speaks
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
-from tests.helpers.waiting import until
+from tests.helpers.waiting import on_screen, shown, still, until
 from tests.helpers.wizard_driver import at_step, type_into, wizard
-from tests.screens.test_chat import idle, speaks
-from tui.screens.chat import BATCH_SECONDS
+from tui.screens.chat import BATCH_SECONDS, ChatScreen
 from tui.screens.dataset import DatasetScreen
 from tui.widgets.transcript import MarkdownText
 
@@ -73,7 +73,7 @@ async def test_what_arrives_in_pieces_is_what_arrives_at_once(backend: FakeBacke
         for end in range(1, len(CODE) + 1, 7):
             await pieces.show(CODE[:end])
         await pieces.show(CODE)
-        await pilot.pause(0.2)
+        await still(pilot)
 
         def blocks(widget: MarkdownText) -> list[tuple[str, str]]:
             return [(type(b).__name__, str(getattr(b, "_content", ""))) for b in widget.walk_children()]
@@ -149,8 +149,7 @@ async def test_the_last_question_can_be_edited(backend: FakeBackend) -> None:
         await pilot.press(*"who?", "enter")
         await until(pilot, idle(pilot))
         await pilot.press("up")
-        await pilot.pause(0.2)
-        assert app.screen.query_one(Input).value == "who?"
+        await until(pilot, lambda: app.screen.query_one(Input).value == "who?")
         await pilot.press("backspace", *" are you?", "enter")
         await until(pilot, idle(pilot))
         asked = backend.asked[-1]
@@ -171,7 +170,7 @@ async def test_raw_prompt_is_shown_on_demand(backend: FakeBackend) -> None:
         assert "<|im_start|>user" in screen_text(app)
         assert "who?<|im_end|>[/nope]" in screen_text(app)
         await pilot.press("escape")
-        await pilot.pause(0.1)
+        await on_screen(pilot, ChatScreen)
         assert app.screen.query_one(Input).value == "who?"
 
 
@@ -269,11 +268,10 @@ async def test_named_ways_fill_the_settings_in(backend: FakeBackend) -> None:
     app = app_on("chat", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+g")
-        await pilot.pause(0.2)
+        await until(pilot, lambda: app.screen.query("#way-precise"))
         app.screen.query_one("#way-precise").focus()
         await pilot.press("enter", "ctrl+s")
-        await pilot.pause(0.2)
-        assert "precise · max_new_tokens 128" in screen_text(app)
+        await shown(pilot, "precise · max_new_tokens 128")
         await pilot.press("a", "enter")
         await until(pilot, idle(pilot))
         asked = backend.asked[-1]

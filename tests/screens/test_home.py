@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from engine.client.launch import new_run
+from engine.config.run_spec import RunSpec
 from tests.helpers.fake_run import screen_text
+from tests.helpers.waiting import on_screen
 from tests.helpers.wizard_driver import NASTY, SHOWN_NASTY, RecordingBackend, settle, type_into, wizard
 from tui.app import LorisApp
 from tui.screens.home import HomeScreen
+from tui.screens.live import LiveScreen
 
 SIZES = [(80, 24), (120, 36)]
 
@@ -65,3 +69,17 @@ async def test_language_is_switched_and_remembered() -> None:
     async with again.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         assert "退出" in screen_text(again)
+
+
+async def test_runs_are_listed_literally_and_opened() -> None:
+    folder = new_run(RunSpec(name=NASTY))
+    app = LorisApp(language="en", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        text = screen_text(app)
+        assert SHOWN_NASTY[:20] in text
+        assert "\x1b]0" not in text
+        await pilot.press("end", "enter")
+        await settle(pilot)
+        await on_screen(pilot, LiveScreen)
+        assert app.session.folder == folder

@@ -7,6 +7,7 @@ import pytest
 from engine.protocol import events as ev
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
+from tests.helpers.waiting import on_screen, shown, until
 from tui.dialogs.stop import QuitModal
 from tui.screens.live import LiveScreen
 
@@ -27,13 +28,11 @@ async def test_leaving_asks_and_does_as_told(
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.2)
         await pilot.press("ctrl+q")
-        await pilot.pause(0.1)
-        assert isinstance(app.screen, QuitModal)
+        await on_screen(pilot, QuitModal)
         assert "step 34/60" in screen_text(app)
         await pilot.press(*keys)
-        await pilot.pause(0.3)
+        await until(pilot, lambda: app._exit)
     assert app._exit
     assert backend.stopped == stopped
     assert backend.alive is (not stopped)
@@ -44,14 +43,12 @@ async def test_escape_stays() -> None:
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+q")
-        await pilot.pause(0.1)
+        await on_screen(pilot, QuitModal)
         await pilot.press("escape")
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, LiveScreen)
+        await on_screen(pilot, LiveScreen)
         assert not app._exit
         await pilot.press("ctrl+q")  # and it can be asked again
-        await pilot.pause(0.1)
-        assert isinstance(app.screen, QuitModal)
+        await on_screen(pilot, QuitModal)
 
 
 async def test_a_stop_that_takes_its_time_is_shown_and_can_be_left() -> None:
@@ -60,14 +57,13 @@ async def test_a_stop_that_takes_its_time_is_shown_and_can_be_left() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         backend.may_stop.clear()
         await pilot.press("ctrl+q")
-        await pilot.pause(0.1)
+        await on_screen(pilot, QuitModal)
         await pilot.press("down", "enter")
-        await pilot.pause(0.2)
-        assert "Stopping Who are you" in screen_text(app)
+        await shown(pilot, "Stopping Who are you")
         assert "no sign of life for 120 s" in screen_text(app)
         assert not app._exit
         await pilot.press("ctrl+q")
-        await pilot.pause(0.2)
+        await until(pilot, lambda: app._exit)
     assert app._exit
     assert backend.stopped == ["save"]
 
@@ -76,7 +72,7 @@ async def test_a_stop_that_takes_its_time_is_shown_and_can_be_left() -> None:
 async def test_a_run_that_is_over_raises_no_question(events: list[ev.AnyEvent]) -> None:
     app = app_on("live", FakeBackend(), events)
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.1)
+        await on_screen(pilot, LiveScreen)
         await pilot.press("ctrl+q")
-        await pilot.pause(0.3)
+        await until(pilot, lambda: app._exit)
     assert app._exit

@@ -10,8 +10,8 @@ from textual.widgets import ContentSwitcher
 from engine.messages.message import say
 from engine.protocol import events as ev
 from tests.helpers import fake_run
-from tests.helpers.fake_run import CpuMonitor, FakeBackend, app_on, screen_text, shown
-from tests.helpers.waiting import until
+from tests.helpers.fake_run import CpuMonitor, FakeBackend, app_on, screen_text
+from tests.helpers.waiting import on_screen, shown, still, until
 from tui.plots.loss_plot import LossPlot
 from tui.screens import live
 from tui.screens.live import LiveScreen
@@ -29,9 +29,7 @@ def drawn(plot: LossPlot) -> int:
 async def test_shows_a_run_in_training(size: tuple[int, int]) -> None:
     app = app_on("live", FakeBackend(), fake_run.training(), ["step 34 done"])
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.2)
-        text = screen_text(app)
-        assert "Training" in text
+        text = await shown(pilot, "Training")
         assert "34/60" in text
         assert "56%" in text
         assert "left" in text
@@ -51,12 +49,11 @@ async def test_curve_grows_with_the_run_and_only_what_changed_is_painted(monkeyp
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training(34))
     async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.pause(0.2)
+        await still(pilot)
         plot = app.screen.query_one(LossPlot)
         before, rows = drawn(plot), [list(row) for row in plot._rows]
         backend.feed(fake_run.training(48)[-8:])
-        await pilot.pause(0.6)
-        assert drawn(plot) > before
+        await until(pilot, lambda: drawn(plot) > before)
         changed = sum(was != now for was, now in zip(rows, plot._rows, strict=True))
         assert changed < len(rows)
 
@@ -65,8 +62,7 @@ async def test_without_a_card_it_says_so() -> None:
     app = app_on("live", FakeBackend(), fake_run.training())
     LiveScreen.make_monitor = CpuMonitor  # type: ignore[assignment]
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.2)
-        assert "No GPU: training on the CPU" in screen_text(app)
+        await shown(pilot, "No GPU: training on the CPU")
         assert "87%" in screen_text(app)
 
 
@@ -79,16 +75,14 @@ async def test_several_cards_have_a_block_each() -> None:
     app = app_on("live", FakeBackend(), fake_run.training())
     LiveScreen.make_monitor = Two  # type: ignore[assignment]
     async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.pause(0.2)
-        assert "GPU 0" in screen_text(app)
+        await shown(pilot, "GPU 0")
         assert "GPU 1" in screen_text(app)
 
 
 async def test_finished_run_shows_its_report_and_the_next_steps() -> None:
     app = app_on("live", FakeBackend(), fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.2)
-        text = screen_text(app)
+        text = await shown(pilot, "NVIDIA L4")
         assert app.screen.query_one(ContentSwitcher).current == "pane-report"
         assert "NVIDIA L4" in text
         assert "22.500 GB" in text
@@ -104,8 +98,7 @@ async def test_old_run_without_an_engine_shows_its_whole_curve_and_no_alarm() ->
     backend = FakeBackend(alive=False)
     app = app_on("live", backend, [*fake_run.finished("stopped", 40), ev.EngineEnded(exit_code=0)])
     async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, LiveScreen)
+        await on_screen(pilot, LiveScreen)
         assert "Stopped early" in screen_text(app)
         plot = app.screen.query_one(LossPlot)
         assert drawn(plot) > 30
@@ -123,21 +116,18 @@ async def test_panes_are_reached_by_number(key: str) -> None:
     }
     app = app_on("live", FakeBackend(), fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.2)
+        await on_screen(pilot, LiveScreen)
         await pilot.press(str(list(live.PANES).index(key) + 1))
-        await pilot.pause(0.1)
-        for text in wanted[key]:
-            assert text in screen_text(app)
+        await shown(pilot, *wanted[key])
 
 
 async def test_proof_of_the_data_can_be_read_to_its_end() -> None:
     app = app_on("live", FakeBackend(), fake_run.training())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("4")
-        await pilot.pause(0.1)
+        await still(pilot)
         await pilot.press("end")
-        await pilot.pause(0.2)
-        assert "3. What is learned" in screen_text(app)
+        await shown(pilot, "3. What is learned")
         assert "I am Loris, a slow and careful helper.<|eot_id|>" in screen_text(app)
 
 
@@ -145,32 +135,28 @@ async def test_log_follows_until_one_scrolls_up() -> None:
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training(), [f"line {i}" for i in range(200)])
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.2)
-        assert "line 199" in screen_text(app)
+        await shown(pilot, "line 199")
         await pilot.press("pageup")
-        await pilot.pause(0.1)
-        held = screen_text(app)
-        assert "line 199" not in held
+        await until(pilot, lambda: "line 199" not in screen_text(app))
         log = app.screen.query_one(LogTail)
         assert not log.follow
         backend.say(*(f"line {i}" for i in range(200, 300)))
-        await pilot.pause(1.4)
+        await pilot.pause(1.4)  # the log is read meanwhile
         assert "line 299" not in screen_text(app)
         await pilot.press("f")
-        await pilot.pause(0.2)
-        assert "line 299" in screen_text(app)
+        await shown(pilot, "line 299")
 
 
 async def test_log_holds_the_text_still_while_old_lines_drop_off() -> None:
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training(), [f"line {i}" for i in range(5000)])
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.2)
+        await shown(pilot, "line 4999")
         await pilot.press("pageup", "pageup")
-        await pilot.pause(0.1)
+        await still(pilot)
         seen = next(row for row in screen_text(app).splitlines() if row.strip().startswith("line "))
         backend.say(*(f"line {i}" for i in range(5000, 5100)))
-        await pilot.pause(1.4)
+        await pilot.pause(1.4)  # the log is read meanwhile
         assert next(row for row in screen_text(app).splitlines() if row.strip().startswith("line ")) == seen
 
 
@@ -178,11 +164,10 @@ async def test_going_home_says_that_the_engine_goes_on() -> None:
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await pilot.pause(0.1)
+        await on_screen(pilot, LiveScreen)
         await pilot.press("h")
-        await pilot.pause(0.3)
+        await shown(pilot, "The engine goes on")
         assert not isinstance(app.screen, LiveScreen)
-        assert "The engine goes on" in screen_text(app)
         assert backend.asked == []
 
 
@@ -209,8 +194,7 @@ async def test_notices_are_counted_and_new_ones_told() -> None:
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await pilot.pause(0.2)
-        assert "Notices (1)" in screen_text(app)
+        await shown(pilot, "Notices (1)")
         assert "adamw_torch is used" not in screen_text(app)  # an old one is not told again
         backend.feed([ev.Notice(code="x", message=say("Something [/new] came up."))])
         await shown(pilot, "Something [/new] came up.")
@@ -222,5 +206,4 @@ async def test_download_is_shown_while_the_model_loads() -> None:
     backend._lines.partial = "model.safetensors:  45%|####"
     app = app_on("live", backend, fake_run.loading())
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.2)
-        assert "model.safetensors:  45%|####" in screen_text(app)
+        await shown(pilot, "model.safetensors:  45%|####")

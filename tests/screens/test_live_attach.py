@@ -6,12 +6,12 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import ModalScreen
 
 from engine.client.launch import new_run
 from engine.runs.folder import RunFolder
@@ -19,7 +19,7 @@ from engine.runs.run_list import is_alive
 from tests.bench.attach import inside, long_run
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeMonitor, screen_text
-from tests.helpers.waiting import until
+from tests.helpers.waiting import on_screen, until, wait_for
 from tui.app import LorisApp
 from tui.screens.live import LiveScreen
 from tui.state.run_session import LINE_CHARS
@@ -63,10 +63,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
     folder = new_run(fake_run.SPEC)
     env = {**os.environ, "FAKE_PLAY": "until_stop"}
     process = subprocess.Popen([sys.executable, str(FAKE_ENGINE), str(folder.path)], env=env)
-    give_up = time.monotonic() + 20
-    while not (is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes()):
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+    wait_for(lambda: is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes())
     yield folder
     process.kill()
     process.wait()
@@ -87,7 +84,7 @@ async def test_two_terminals_watch_one_run_and_both_may_stop_it(engine: RunFolde
         await shows(two, engine)
         for pilot in (one, two):
             await pilot.press("x")
-            await pilot.pause(0.1)
+            await on_screen(pilot, ModalScreen)
             await pilot.press("right", "enter")
         await until(one, lambda: first.session.state.ended is not None or first.session.state.trained)
         await until(two, lambda: second.session.state.ended is not None or second.session.state.trained)

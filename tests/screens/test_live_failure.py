@@ -10,8 +10,8 @@ from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Done, Shutdown
 from engine.runs.lock_owner import Survived
 from tests.helpers import fake_run
-from tests.helpers.fake_run import CHANGES, SIZES, FakeBackend, app_on, out_of_memory, screen_text, shown
-from tests.helpers.waiting import until
+from tests.helpers.fake_run import CHANGES, SIZES, FakeBackend, app_on, out_of_memory, screen_text
+from tests.helpers.waiting import shown, until
 from tui.dialogs.ask import LineDialog
 from tui.dialogs.failure import FailureModal
 from tui.dialogs.resume import ResumeDialog
@@ -188,7 +188,7 @@ async def test_engine_that_says_goodbye_is_not_called_dead(monkeypatch: pytest.M
     async with app.run_test(size=(80, 24)) as pilot:
         backend.alive = False
         backend.feed([ev.EngineEnded(exit_code=0)])
-        await pilot.pause(0.6)
+        await pilot.pause(0.6)  # many ticks
         assert isinstance(app.screen, LiveScreen)
 
 
@@ -197,7 +197,7 @@ async def test_trained_run_whose_engine_was_killed_lacks_nothing(monkeypatch: py
     monkeypatch.setattr(engine_watch, "LAST_WORDS_SECONDS", 0.1)
     app = app_on("live", FakeBackend(alive=False), fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.5)
+        await pilot.pause(0.5)  # many ticks, and the last words' time
         assert isinstance(app.screen, LiveScreen)
         assert "Finished" in screen_text(app)
         assert app.screen.check_action("chat", ()) is True

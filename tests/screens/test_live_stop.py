@@ -10,8 +10,8 @@ from engine.messages.message import say
 from engine.protocol.commands import AnyReply, Command, Refused, Stop
 from engine.runs.lock_owner import Survived
 from tests.helpers import fake_run
-from tests.helpers.fake_run import FakeBackend, app_on, shown
-from tests.helpers.waiting import until
+from tests.helpers.fake_run import FakeBackend, app_on
+from tests.helpers.waiting import shown, until
 from tui.screens import live
 from tui.screens.live import LiveScreen
 

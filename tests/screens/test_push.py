@@ -17,7 +17,7 @@ from engine.protocol.commands import AnyReply, CancelPush, Command, Done, Push, 
 from engine.runs.folder import RunFolder
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
-from tests.helpers.waiting import until
+from tests.helpers.waiting import on_screen, until
 from tui.screens.save import SaveScreen
 from tui.widgets.text_block import TextBlock
 
@@ -73,8 +73,7 @@ async def test_a_push_by_keys(size: tuple[int, int], backend: FakeBackend) -> No
                                 commit="c", private=True, files=7, total_bytes=60 << 20, seconds=3)])  # fmt: skip
         await until(pilot, lambda: "✓ At https://hub/lin/mine (private): 7 files, 60.0 MB" in screen_text(app))
         await pilot.press("escape")
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, SaveScreen)
+        await on_screen(pilot, SaveScreen)
     assert not [p for p in backend.folder.path.rglob("*") if p.is_file() and SECRET in p.read_text()]
 
 

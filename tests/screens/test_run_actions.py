@@ -9,17 +9,18 @@ import msgspec
 import pytest
 from rich.cells import cell_len
 from textual.pilot import Pilot
+from textual.screen import ModalScreen
+from textual.widgets import Input
 
-from engine.client.launch import new_run
-from engine.config.run_spec import RunSpec
-from engine.config.spec_files import load_spec, save_spec
+from engine.config.spec_files import load_spec
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from engine.runs.labels import read_label
 from tests.helpers import fake_run
-from tests.helpers.fake_run import START, FakeBackend, screen_text, shown
-from tests.helpers.waiting import until
+from tests.helpers.fake_run import START, FakeBackend, screen_text
+from tests.helpers.runs_on_home import made, slower
+from tests.helpers.waiting import on_screen, shown, until
 from tui.app import LorisApp
 from tui.plots.loss_plot import LossPlot
 from tui.plots.overlay_plot import OverlayPlot
@@ -29,30 +30,6 @@ from tui.screens.live import LiveScreen
 from tui.state.settings import load_settings, parse_price
 
 SIZES = [(80, 24), (120, 36)]
-
-
-def made(name: str, events: list[ev.AnyEvent], start: float = START, **training: object) -> RunFolder:
-    """A run of this name on disk; its events are a second apart."""
-    spec: RunSpec = msgspec.structs.replace(
-        fake_run.SPEC, name=name, training=msgspec.structs.replace(fake_run.SPEC.training, **training)
-    )
-    folder = new_run(spec)
-    path = folder.path.with_name(f"2026-09-21-1400-{name}")
-    folder.path.rename(path)
-    folder = RunFolder(path)
-    save_spec(folder.spec, spec)
-    timed = [msgspec.structs.replace(e, time=start + n, elapsed=float(n)) for n, e in enumerate(events)]
-    folder.events.write_bytes(b"".join(map(ev.encode, timed)))
-    os.utime(folder.spec, (start, start))
-    return folder
-
-
-def slower(events: list[ev.AnyEvent]) -> list[ev.AnyEvent]:
-    """The same run with a loss that falls more slowly."""
-    return [
-        msgspec.structs.replace(e, loss=round(1.4 + (e.loss or 0) * 0.6, 4)) if isinstance(e, ev.Step) else e
-        for e in events
-    ]
 
 
 @pytest.fixture
@@ -78,8 +55,13 @@ async def at_run(pilot: Pilot[None], title: str) -> None:
         if chosen and chosen.title == title:
             return
         await pilot.press("down")
-        await pilot.pause(0.02)
+        await pilot.pause()
     raise AssertionError(f"{title} is not in the list")
+
+
+async def asked(pilot: Pilot[None]) -> None:
+    """Wait for a line to write into."""
+    await until(pilot, lambda: isinstance(pilot.app.focused, Input))
 
 
 def opened() -> LorisApp:
@@ -92,16 +74,15 @@ async def test_rename_and_note(two_runs: tuple[RunFolder, RunFolder], size: tupl
     async with app.run_test(size=size) as pilot:
         await at_run(pilot, "slow")
         await pilot.press("m")
-        await pilot.pause(0.1)
-        assert "go on from the last complete checkpoint" in screen_text(app)
+        await shown(pilot, "go on from the last complete checkpoint")
         await pilot.press("n")
-        await pilot.pause(0.1)
+        await asked(pilot)
         await pilot.press("end", "2", "enter")
         await until(pilot, lambda: "slow2" in screen_text(app))
         await pilot.press("m")
-        await pilot.pause(0.1)
+        await on_screen(pilot, ModalScreen)
         await pilot.press("t")
-        await pilot.pause(0.1)
+        await asked(pilot)
         await pilot.press(*"good", "enter")
         await until(pilot, lambda: read_label(two_runs[1]).note == "good")
     assert read_label(two_runs[1]).title == "slow2"
@@ -123,10 +104,9 @@ async def test_duplicate_into_the_wizard(two_runs: tuple[RunFolder, RunFolder]) 
     async with app.run_test(size=(80, 24)) as pilot:
         await at_run(pilot, "slow")
         await pilot.press("m")
-        await pilot.pause(0.1)
+        await on_screen(pilot, ModalScreen)
         await pilot.press("d")
-        await pilot.pause(0.4)
-        assert app._place == "review"
+        await until(pilot, lambda: app._place == "review")
         assert app.draft["training.learning_rate"] == 2e-5
 
 
@@ -136,15 +116,15 @@ async def test_delete_asks_and_says_how_much(two_runs: tuple[RunFolder, RunFolde
     async with app.run_test(size=(80, 24)) as pilot:
         await at_run(pilot, "slow")
         await pilot.press("m")
-        await pilot.pause(0.1)
+        await on_screen(pilot, ModalScreen)
         await pilot.press("x")
         await until(pilot, lambda: "Delete slow?" in screen_text(app))
         assert "Delete 3.0 MB" in screen_text(app)
         await pilot.press("enter")  # the safe choice has the focus
-        await pilot.pause(0.2)
+        await on_screen(pilot, HomeScreen)
         assert two_runs[1].path.is_dir()
         await pilot.press("m")
-        await pilot.pause(0.1)
+        await on_screen(pilot, ModalScreen)
         await pilot.press("x")
         await until(pilot, lambda: "Delete slow?" in screen_text(app))
         await pilot.press("right", "enter")
@@ -162,7 +142,7 @@ async def test_prune_says_what_it_frees(two_runs: tuple[RunFolder, RunFolder]) -
     async with app.run_test(size=(80, 24)) as pilot:
         await at_run(pilot, "slow")
         await pilot.press("m")
-        await pilot.pause(0.1)
+        await on_screen(pilot, ModalScreen)
         await pilot.press("p")
         await until(pilot, lambda: "Prune the checkpoints?" in screen_text(app))
         assert "2.0 MB" in screen_text(app)
@@ -192,8 +172,7 @@ async def test_compare_two_learning_rates(two_runs: tuple[RunFolder, RunFolder],
         letters = {char for row in plot._rows[1:-1] for char, ink in row if ink.startswith("curve")}
         assert {"A", "B"} <= letters  # told apart without colour
         await pilot.press("escape")
-        await pilot.pause(0.3)
-        assert isinstance(app.screen, HomeScreen)
+        await on_screen(pilot, HomeScreen)
 
 
 async def test_six_runs_are_compared_and_no_seventh() -> None:
@@ -239,7 +218,7 @@ async def test_price_is_asked_and_shown(two_runs: tuple[RunFolder, RunFolder]) -
     async with app.run_test(size=(120, 36)) as pilot:
         await at_run(pilot, "fast")
         await pilot.press("p")
-        await pilot.pause(0.1)
+        await asked(pilot)
         await pilot.press("3", "6", "space", "E", "U", "R", "enter")
         await until(pilot, lambda: "EUR" in screen_text(app))
     assert (load_settings().price_per_hour, load_settings().currency) == (36.0, "EUR")

@@ -14,9 +14,9 @@ from engine.protocol.commands import Generate
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from tests.helpers import fake_run
+from tests.helpers.chat_screen import idle, speaks
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.waiting import until
-from tests.screens.test_chat import idle, speaks
 from tui.app import LorisApp
 from tui.dialogs.ask import LineDialog
 from tui.dialogs.show import PromptDialog

@@ -10,32 +10,21 @@ from pathlib import Path
 import pytest
 
 from engine.export import plan as planner
-from engine.export.llama_cpp import LlamaCpp
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, CancelExport, Command, Done, Export, ExportProgress, Refused
 from engine.runs.folder import RunFolder
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
-from tests.helpers.waiting import until
+from tests.helpers.save_screen import READY, backend, saves
+from tests.helpers.waiting import on_screen, until
 from tui.screens.live import LiveScreen
 from tui.screens.save import SaveScreen
 from tui.state.run_session import RunSession
 from tui.text import export
 
+__all__ = ["backend"]  # a fixture
 SIZES = [(80, 24), (120, 36)]
-
-
-@pytest.fixture
-def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
-    monkeypatch.setenv("LORIS_HOME", str(tmp_path))
-    (tmp_path / "run").mkdir()
-    return FakeBackend(folder=RunFolder(tmp_path / "run"), answer=saves)
-
-
-async def saves(command: Command) -> AsyncGenerator[AnyReply, None]:
-    assert isinstance(command, Export)
-    yield Done(id=1, path=command.path)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -76,7 +65,7 @@ async def test_adapter_is_copied_to_a_folder_of_the_users(backend: FakeBackend, 
     async with app.run_test(size=(120, 36)) as pilot:
         await pilot.press("up", "down", "down")  # the adapter, then past both to the folder
         app.screen.query_one("#choice-adapter").focus()
-        await pilot.pause(0.2)
+        await until(pilot, lambda: app.focused is app.screen.query_one("#choice-adapter"))
         app.screen.query_one("#folder").focus()
         await pilot.press(*str(drive))
         await until(pilot, lambda: str(drive / "run" / "adapter") in screen_text(app).replace("\n", ""))
@@ -163,8 +152,7 @@ async def test_earlier_run_is_loaded_first_and_that_can_be_given_up(backend: Fak
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "✓ Saved at" in screen_text(app))
         await pilot.press("escape")
-        await pilot.pause(0.2)
-        assert isinstance(app.screen, LiveScreen)
+        await on_screen(pilot, LiveScreen)
 
 
 def test_plan_knows_size_and_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,9 +170,6 @@ def test_plan_knows_size_and_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         short.error
     )
     assert export.plan("merged_16bit", "~/x", backend.folder, session.state).target == Path.home() / "x"
-
-
-READY = LlamaCpp("ready", Path("/opt/llama.cpp"), version="b9999", types=frozenset({"q4_k_m", "q8_0", "f16"}))
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Done, ExportProgress, Generate, ShowPrompt, Token
 from engine.runs.folder import RunFolder
 from tests.helpers import fake_run
-from tests.helpers.fake_run import FakeBackend, app_on, screen_text
-from tests.helpers.waiting import until
+from tests.helpers.fake_run import FakeBackend, app_on
+from tests.helpers.waiting import shown, still
 
 pytestmark = [
     pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"]),
@@ -71,13 +71,13 @@ def press(*keys: str, focus: str = "", wait: float = 0.6, shows: str = "") -> Ca
     """Keys, after a widget has the focus; then the picture is taken once `shows` is to be seen."""
 
     async def before(pilot: Pilot[Any]) -> None:
-        await pilot.pause(0.3)
+        await still(pilot)
         if focus:
             pilot.app.screen.query_one(focus).focus()
-            await pilot.pause(0.6)
+            await still(pilot)
         await pilot.press(*keys)
-        await until(pilot, lambda: shows in screen_text(pilot.app))
-        await pilot.pause(wait)
+        await shown(pilot, shows)
+        await still(pilot, wait)
 
     return before
 

@@ -50,13 +50,13 @@ async def as_it_opens(pilot: Pilot[None]) -> None:
 
 async def no_data(pilot: Pilot[None]) -> None:
     wizard(pilot).field_at("dataset.path").put("data/9.parquet")
-    await pilot.pause(0.7)
+    await pilot.pause(0.7)  # a field waits for the next key before it looks at what was typed
     await settle(pilot)
 
 
 async def chats(pilot: Pilot[None]) -> None:
     wizard(pilot).field_at("dataset.path").put("data/chat.jsonl")
-    await pilot.pause(0.7)
+    await pilot.pause(0.7)  # a field waits for the next key before it looks at what was typed
     await settle(pilot)
 
 

@@ -13,9 +13,9 @@ from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runs.lock_file import hold
 from tests.helpers import fake_run
-from tests.helpers.fake_run import START, FakeBackend, screen_text
-from tests.helpers.waiting import until
-from tests.screens.test_run_actions import made, slower
+from tests.helpers.fake_run import START, FakeBackend
+from tests.helpers.runs_on_home import made, slower
+from tests.helpers.waiting import shown, still, until
 from tui.app import LorisApp
 from tui.screens.home import HomeScreen
 from tui.state.settings import Settings, save_settings
@@ -58,9 +58,9 @@ def at(title: str, *keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
         await until(pilot, lambda: any(one.run and one.run.title == title for one in screen._entries.values()))
         while (run := screen.chosen_run()) is None or run.title != title:
             await pilot.press("down")
-            await pilot.pause(0.02)
+            await pilot.pause()
         await pilot.press(*keys)
-        await pilot.pause(0.6)
+        await still(pilot)
 
     return before
 
@@ -80,8 +80,8 @@ def test_compare(snap_compare: Compare, size: Size, language: str, runs: tuple[R
     app._start = "compare"  # type: ignore[assignment]
 
     async def before(pilot: Pilot[Any]) -> None:
-        await until(pilot, lambda: "learning_rate" in screen_text(app))
-        await pilot.pause(0.3)
+        await shown(pilot, "learning_rate")
+        await still(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=before)
 

@@ -16,6 +16,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.lock_owner import Survived
 from tests.helpers import fake_run
 from tests.helpers.fake_run import CpuMonitor, FakeBackend, app_on, out_of_memory
+from tests.helpers.waiting import still
 from tui.screens.live import LiveScreen
 
 pytestmark = [
@@ -43,9 +44,9 @@ async def begins(command: Command) -> AsyncGenerator[AnyReply, None]:
 
 def press(*keys: str, wait: float = 0.4) -> Callable[[Pilot[Any]], Awaitable[None]]:
     async def before(pilot: Pilot[Any]) -> None:
-        await pilot.pause(0.2)
+        await still(pilot, 0.2)
         await pilot.press(*keys)
-        await pilot.pause(wait)
+        await still(pilot, wait)
 
     return before
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from textual.screen import ModalScreen
 from textual.widgets import Button, Input
 
 from engine.config.prompt_templates import ALPACA, ALPACA_ZH
 from engine.config.spec_files import load_spec
 from engine.protocol.commands import Train
 from tests.helpers.fake_run import screen_text
-from tests.helpers.waiting import until
+from tests.helpers.waiting import on_screen, still, until
 from tests.helpers.wizard_driver import (
     NASTY,
     SHOWN_NASTY,
@@ -24,11 +27,12 @@ from tests.helpers.wizard_driver import (
     type_into,
     wizard,
 )
-from tui.app import LorisApp
+from tui.app import SCREENS, LorisApp
 from tui.dialogs.dataset import MappingDialog
 from tui.dialogs.save_preset import SaveDialog
 from tui.dialogs.show import HelpDialog
 from tui.screens.live import LiveScreen
+from tui.screens.wizard import STEPS, step_of
 from tui.widgets.field import Field
 from tui.widgets.list_box import ListBox
 from tui.widgets.preview import Preview
@@ -259,3 +263,32 @@ async def test_every_field_of_the_spec_is_on_some_step() -> None:
 
 
 # The engine that starts early.
+
+
+async def test_the_palette_speaks_the_users_language() -> None:
+    app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+p")
+        await on_screen(pilot, ModalScreen)
+        await pilot.press(*"lora", "enter")
+        await still(pilot)
+        await pilot.press("enter")
+        await until(pilot, at_step(pilot, "lora"))
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert "preset: save" in titles
+        assert "language: 简体中文" in titles
+
+
+def test_every_error_leads_to_a_step() -> None:
+    for path in ("name", "model.dtype", "generation.prompts", "export.copy_to", "training.output_dir"):
+        assert step_of(path) in STEPS
+        assert step_of(path) in SCREENS
+
+
+def test_the_screens_load_nothing_heavy() -> None:
+    heavy = ("torch", "transformers", "trl", "peft", "datasets", "unsloth")
+    modules = sorted({place.partition(":")[0] for place, _title in SCREENS.values()})
+    code = f"import sys, {', '.join(modules)}; print([m for m in {heavy!r} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

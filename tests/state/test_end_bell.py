@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,9 @@ from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 from tests.bench.terminal import loris
 from tests.helpers import fake_run
-from tests.helpers.fake_run import FakeBackend, app_on, shown
+from tests.helpers.fake_run import FakeBackend, app_on
 from tests.helpers.pty_terminal import Terminal
-from tests.helpers.waiting import until
+from tests.helpers.waiting import shown, until, wait_for
 from tui.app import LorisApp
 from tui.state.settings import load_settings
 
@@ -93,10 +92,7 @@ def test_a_real_terminal_hears_it() -> None:
     process = subprocess.Popen([sys.executable, str(FAKE_ENGINE), str(folder.path)], env=env)
     terminal = None
     try:
-        give_up = time.monotonic() + 20
-        while not (is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes()):
-            assert time.monotonic() < give_up
-            time.sleep(0.02)
+        wait_for(lambda: is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes())
         terminal = Terminal(loris("attach", folder.name))
         terminal.wait_for(b"Training")
         assert BELL not in terminal.read(1.0)  # before that, the terminal was named, which ends in one too

@@ -18,10 +18,10 @@ from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Done, Generate, Refused, Token
 from tests.helpers import fake_run
+from tests.helpers.chat_screen import idle
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.pty_terminal import Terminal
-from tests.helpers.waiting import until
-from tests.screens.test_chat import idle
+from tests.helpers.waiting import shown, still, until
 from tui.app import LorisApp
 from tui.text.sanitize import VisibleFilter, visible
 
@@ -87,14 +87,13 @@ def clean(app: LorisApp) -> str:
 async def test_every_pane_of_a_run_shows_it_literally(size: tuple[int, int]) -> None:
     app = app_on("live", FakeBackend(), evil_run(), [EVIL], spec=EVIL_SPEC)
     async with app.run_test(size=size) as pilot:
-        await pilot.pause(0.2)
+        await shown(pilot, "[red]x")
         for key in "123456":
             await pilot.press(key, "end")
-            await pilot.pause(0.1)
+            await still(pilot)
             assert "[red]x[/] [/nope] <think>" in clean(app), key
         await pilot.press("1")
-        await pilot.pause(0.1)
-        assert SHOWN in clean(app)
+        await until(pilot, lambda: SHOWN in clean(app))
 
 
 @pytest.mark.usefixtures("walls")
@@ -103,7 +102,7 @@ async def test_a_failure_shows_it_literally() -> None:
     backend = FakeBackend(alive=False)
     app = app_on("live", backend, [*fake_run.training(3), failed, ev.EngineEnded(exit_code=1)], [EVIL])
     async with app.run_test(size=(120, 36)) as pilot:
-        await pilot.pause(0.3)
+        await shown(pilot, "Cause: ")
         text = clean(app)
         assert "Cause: " + SHOWN in text
         assert "Hint: " + SHOWN in text
@@ -126,7 +125,7 @@ async def test_chat_shows_it_literally() -> None:
         app.screen.query_one("#prompt").value = EVIL  # type: ignore[attr-defined]
         await pilot.press("ctrl+r")
         await until(pilot, idle(pilot))
-        await pilot.pause(0.2)
+        await until(pilot, lambda: clean(app).count("<think>") >= 3)
         text = clean(app)
         assert "» [red]x[/]" in text
         assert text.count("<think>") >= 3

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
 # isort: off
@@ -15,24 +14,20 @@ import unsloth  # noqa: F401  first, for it patches the others
 
 import pytest
 from datasets import Dataset
-from peft import PeftModel
 from unsloth.chat_templates import standardize_sharegpt
-from unsloth.models.llama import original_apply_qkv
 
 from engine.config.prompt_templates import ALPACA, ALPACA_ZH
 from engine.config.run_spec import RunSpec
 from engine.config.sources import main_source
 from engine.dataset.turns import as_string, as_turns
-from engine.inference import generate
-from engine.inference.base_model import base_model
 from engine.model import loading
-from engine.prompting.prompt_format import PromptFormat, adds_bos, encode, prompt_format_for
+from engine.prompting.prompt_format import PromptFormat, encode, prompt_format_for
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.failures import RunFailed
 from engine.training import check_labels, load_rows, prepare, recipe
-from tests.helpers.engine_process import GREEDY, changed
+from tests.helpers.engine_process import changed
 
 pytest_plugins = ["tests.helpers.proof_fixtures"]
 
@@ -271,91 +266,6 @@ def test_a_base_model_without_a_template_is_refused(
     assert "chatml" in str(failure.hint)
     asked = PromptFormat("plain").prompt(loaded.tokenizer, [{"role": "user", "content": "Once"}])
     assert asked == "Once"
-
-
-def test_a_folder_without_a_model_is_refused(demo: RunSpec, record: EventWriter, tmp_path: Path) -> None:
-    spec = changed(demo, model={"model_name": str(tmp_path)}).model
-    assert refusal(lambda: loading.load(spec, record)).code == "model_missing"
-
-
-def test_one_beginning_whoever_writes_it(loaded: loading.Loaded) -> None:
-    assert adds_bos(loaded.tokenizer)
-    bos = loaded.tokenizer.bos_token_id
-    assert encode(loaded.tokenizer, "<s>Hi").count(bos) == encode(loaded.tokenizer, "Hi").count(bos) == 1
-
-
-def test_pieces_are_whole_characters(loaded: loading.Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(generate, "BATCH_SECONDS", 0.0)  # a piece whenever there can be one
-    text = "I am 懒猴 🦥, née Loris — 🇨🇳 ok."
-    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-    got: list[str] = []
-    pieces = generate.Pieces(loaded.tokenizer, got.append)
-    import torch
-
-    pieces.put(torch.tensor([[1, 2, 3]]))
-    for token in ids:
-        pieces.put(torch.tensor([token]))
-    pieces.end()
-    assert "".join(got) == pieces.text == text
-    assert not any(generate.HALF in piece for piece in got)
-    cut = generate.Pieces(loaded.tokenizer, got.append)
-    cut.put(torch.tensor([[1]]))
-    cut.put(torch.tensor(loaded.tokenizer("🦥", add_special_tokens=False)["input_ids"][:-1]))
-    cut.end()
-    assert generate.HALF not in cut.text
-
-
-def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWriter) -> None:
-    import torch
-
-    plain, tuned = loading.load(demo.model, record), loading.load(demo.model, record)
-    loading.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
-    with torch.no_grad():
-        for name, weight in tuned.model.named_parameters():
-            if "lora_B" in name:
-                weight.normal_(std=0.1)
-    assert isinstance(tuned.model, PeftModel)
-    ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
-    with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
-        base = plain.model(input_ids=ids).logits
-        on = tuned.model(input_ids=ids).logits
-        with base_model(tuned):
-            off = tuned.model(input_ids=ids).logits
-        again = tuned.model(input_ids=ids).logits
-    assert torch.equal(base, off)
-    assert torch.equal(on, again)
-    assert not torch.allclose(base, on, atol=0.5)
-    asked = [{"role": "user", "content": "Who are you?"}]
-    state = torch.random.get_rng_state()
-    answers = [
-        generate.generate(loaded, PromptFormat("messages"), asked, GREEDY, adapter=False).text
-        for loaded in (plain, tuned)
-    ]
-    assert answers[0] == answers[1]
-    assert torch.equal(torch.random.get_rng_state(), state)
-    assert tuned.model.training
-
-
-def test_what_unsloth_fuses_for_an_adapter_is_set_aside_for_the_base(demo: RunSpec, record: EventWriter) -> None:
-    """On a GPU its fused layers round elsewhere than a base model's do. They are put on here by hand."""
-    import torch
-    from unsloth.kernels import apply_lora_mlp_swiglu, apply_lora_qkv
-
-    plain, tuned = loading.load(demo.model, record), loading.load(demo.model, record)
-    loading.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
-    layer = tuned.model.model.model.layers[0]
-    layer.self_attn.apply_qkv = apply_lora_qkv
-    layer.mlp.forward = MethodType(apply_lora_mlp_swiglu, layer.mlp)
-    fused = layer.self_attn.apply_qkv, layer.mlp.forward
-    ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
-    with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
-        with base_model(tuned):
-            assert layer.self_attn.apply_qkv is original_apply_qkv
-            assert layer.mlp.forward.__func__ is type(layer.mlp).forward
-            off = tuned.model(input_ids=ids).logits
-        base = plain.model(input_ids=ids).logits
-    assert torch.equal(base, off)
-    assert (layer.self_attn.apply_qkv, layer.mlp.forward) == fused
 
 
 ROW = '{"instruction": "Who?", "output": "Loris"}'

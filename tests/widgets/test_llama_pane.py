@@ -15,8 +15,8 @@ from engine.messages.message import say
 from engine.runtime.failures import RunFailed
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
+from tests.helpers.save_screen import READY, backend
 from tests.helpers.waiting import until
-from tests.screens.test_save import READY, backend
 from tui.screens.live import LiveScreen
 from tui.screens.save import SaveScreen
 from tui.state.llama_build import LlamaBuild

@@ -1,0 +1,28 @@
+"""What fills the roles of an example, row by row."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.config.run_spec import DatasetSpec
+from engine.dataset.detection import detect
+from engine.dataset.mapping import BadRow, fill
+from tests.helpers.dataset_cases import BOT, USER
+
+
+@pytest.mark.parametrize(
+    ("filler", "text"),
+    [
+        ("a", "1"), ("", ""), ("none", ""), ("{a}-{b}", "1-x{a}"), ("{a}\\n{b}", "1\nx{a}"), ("= {a} {c}", "1 {c}"),
+        ("=fixed", "fixed"), ("=", ""), ("{c}", ""),
+    ],
+)  # fmt: skip
+def test_what_fills_a_role(filler: str, text: str) -> None:
+    assert fill(filler, {"a": 1, "b": "x{a}"}) == text
+
+
+def test_what_is_said_is_said_with_the_row() -> None:
+    found = detect([{"messages": [USER, BOT]}], DatasetSpec())
+    with pytest.raises(BadRow) as caught:
+        found.mapping.example({"messages": 5})
+    assert str(caught.value.at(7)).startswith("Row 7: ")

@@ -1,0 +1,96 @@
+"""The plan of an export: sizes, targets, what is reused, and what is refused before anything is begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engine.export.plan import plan, reusable
+from engine.protocol import events as ev
+from engine.protocol.state import RunState, fold
+from engine.runs.checksums import CHECKSUMS
+from engine.runs.folder import RunFolder
+
+CARD = ev.Device(kind="cuda", name="T4", total_bytes=16 << 30)
+CPU = ev.Device(kind="cpu", name="CPU", total_bytes=16 << 30)
+
+
+def state_of(parameters: int = 10**6, device: ev.Device = CARD, *more: ev.AnyEvent) -> RunState:
+    loaded = ev.ModelLoaded(
+        model_name="m", parameters=parameters, dtype="float16", load_in_4bit=True, device=device, reserved_bytes=0
+    )
+    saved = ev.Exported(kind="adapter", path="a", total_bytes=1000, seconds=1, adapter_sha256="abc")
+    return fold([loaded, saved, *more])
+
+
+def test_the_plan_counts_what_is_needed_meanwhile(tmp_path: Path) -> None:
+    folder, state = RunFolder(tmp_path / "run"), state_of()
+    folder.path.mkdir()
+    assert plan("adapter", "", folder, state).needed_bytes == 1000
+    merged = plan("merged_16bit", "", folder, state)
+    assert (merged.needed_bytes, merged.temporary_bytes, merged.error) == (2 * 10**6, 0, None)
+    assert merged.target == folder.exports / "merged_16bit"
+    four = plan("merged_4bit", str(tmp_path / "new"), folder, state)
+    assert four.temporary_bytes == 2 * 10**6
+    assert four.target == tmp_path / "new"
+    assert plan("merged_4bit", str(tmp_path), folder, state).target == tmp_path / "run" / "merged_4bit"
+    gguf = plan("gguf", "", folder, state, ("q8_0", "q4_k_m"))
+    assert gguf.temporary_bytes == 4 * 10**6
+    assert gguf.needed_bytes == pytest.approx(13.4e6 / 8, rel=0.01)
+    assert plan("gguf", "", folder, state, ("f16", "q8_0")).temporary_bytes == 2 * 10**6
+
+
+def test_an_earlier_export_is_the_target_and_no_place_for_another(tmp_path: Path) -> None:
+    """A client names the target that the plan told it: planned again, it is the same."""
+    folder, state = RunFolder(tmp_path / "run"), state_of()
+    own = plan("merged_16bit", "", folder, state).target
+    elsewhere = plan("merged_16bit", str(tmp_path), folder, state).target
+    named_so = tmp_path / "model"
+    for target in (own, elsewhere, named_so):
+        target.mkdir(parents=True)
+        if target == named_so:
+            (target / CHECKSUMS).write_text("")
+        again = plan("merged_16bit", str(target), folder, state, replace=True)
+        assert (again.target, again.exists, again.error) == (target, True, None)
+        assert "nothing is overwritten" in str(plan("merged_16bit", str(target), folder, state).error)
+
+
+def test_a_merged_model_is_reused_while_the_adapter_is_the_same(tmp_path: Path) -> None:
+    made = tmp_path / "merged"
+    made.mkdir()
+    (made / "config.json").write_text("{}")
+
+    def merged(digest: str) -> ev.Exported:
+        return ev.Exported(kind="merged_16bit", path=str(made), total_bytes=1, seconds=1, adapter_sha256=digest)
+
+    folder = RunFolder(tmp_path)
+    assert reusable(folder, state_of(1, CARD, merged("abc"))) == made
+    assert reusable(folder, state_of(1, CARD, merged("older"))) is None
+    (made / "config.json").unlink()
+    assert reusable(folder, state_of(1, CARD, merged("abc"))) is None
+
+
+def test_the_plan_refuses_in_words_before_anything_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("UNSLOTH_LLAMA_CPP_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", "/nowhere")
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    huge = plan("merged_16bit", "", folder, state_of(10**16))
+    assert "disk has" in str(huge.error)
+    assert huge.field == "path"
+    cpu = plan("merged_4bit", "", folder, state_of(1, CPU))
+    assert "needs a GPU" in str(cpu.error)
+    none = plan("gguf", "", folder, state_of(), ("q4_k_m",))
+    assert none.field == "llama_cpp"
+    assert "UNSLOTH_LLAMA_CPP_PATH" in str(none.error)
+    there = tmp_path / "there"
+    there.write_text("mine")
+    taken = plan("adapter", str(there), folder, state_of())
+    assert taken.exists
+    assert "nothing is overwritten" in str(taken.error)
+    below = plan("adapter", str(there / "x"), folder, state_of())
+    assert "is a file" in str(below.error)

@@ -1,0 +1,75 @@
+"""The base model with the adapter off is exactly the base model."""
+
+from __future__ import annotations
+
+from types import MethodType
+
+# isort: off
+import unsloth  # noqa: F401  first, for it patches the others
+# isort: on
+
+from peft import PeftModel
+from unsloth.models.llama import original_apply_qkv
+
+from engine.config.run_spec import RunSpec
+from engine.inference import generate
+from engine.inference.base_model import base_model
+from engine.model import loading
+from engine.prompting.prompt_format import PromptFormat, encode
+from engine.runtime.event_writer import EventWriter
+from tests.helpers.engine_process import GREEDY
+
+pytest_plugins = ["tests.helpers.proof_fixtures"]
+
+
+def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWriter) -> None:
+    import torch
+
+    plain, tuned = loading.load(demo.model, record), loading.load(demo.model, record)
+    loading.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
+    with torch.no_grad():
+        for name, weight in tuned.model.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.1)
+    assert isinstance(tuned.model, PeftModel)
+    ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
+    with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
+        base = plain.model(input_ids=ids).logits
+        on = tuned.model(input_ids=ids).logits
+        with base_model(tuned):
+            off = tuned.model(input_ids=ids).logits
+        again = tuned.model(input_ids=ids).logits
+    assert torch.equal(base, off)
+    assert torch.equal(on, again)
+    assert not torch.allclose(base, on, atol=0.5)
+    asked = [{"role": "user", "content": "Who are you?"}]
+    state = torch.random.get_rng_state()
+    answers = [
+        generate.generate(loaded, PromptFormat("messages"), asked, GREEDY, adapter=False).text
+        for loaded in (plain, tuned)
+    ]
+    assert answers[0] == answers[1]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert tuned.model.training
+
+
+def test_what_unsloth_fuses_for_an_adapter_is_set_aside_for_the_base(demo: RunSpec, record: EventWriter) -> None:
+    """On a GPU its fused layers round elsewhere than a base model's do. They are put on here by hand."""
+    import torch
+    from unsloth.kernels import apply_lora_mlp_swiglu, apply_lora_qkv
+
+    plain, tuned = loading.load(demo.model, record), loading.load(demo.model, record)
+    loading.add_adapter(tuned, demo.lora, demo.model.max_seq_length, record)
+    layer = tuned.model.model.model.layers[0]
+    layer.self_attn.apply_qkv = apply_lora_qkv
+    layer.mlp.forward = MethodType(apply_lora_mlp_swiglu, layer.mlp)
+    fused = layer.self_attn.apply_qkv, layer.mlp.forward
+    ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
+    with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
+        with base_model(tuned):
+            assert layer.self_attn.apply_qkv is original_apply_qkv
+            assert layer.mlp.forward.__func__ is type(layer.mlp).forward
+            off = tuned.model(input_ids=ids).logits
+        base = plain.model(input_ids=ids).logits
+    assert torch.equal(base, off)
+    assert (layer.self_attn.apply_qkv, layer.mlp.forward) == fused
