@@ -46,11 +46,16 @@ def new_run(spec: RunSpec) -> RunFolder:
     """Make a folder for a run, only its owner's to open, with the spec in it.
 
     It lies among Loris's runs, or under `training.output_dir` with a link among the runs, so that it is
-    listed. Raises `SpecError` at training.output_dir when it cannot be written.
+    listed. Raises `SpecError` at training.output_dir when it cannot be written, or its name is not UTF-8.
     """
     spec = absolute_paths(spec)
     listed = runs_folder()
     parent = Path(spec.training.output_dir) if spec.training.output_dir else listed
+    name = os.fsencode(os.path.realpath(parent)).decode("utf-8", "replace")
+    if name != os.path.realpath(parent):
+        # It would train to the end, and then the tokenizer could not be saved.
+        message = say("The name of the folder {folder} is not UTF-8, and nothing can be saved in it.", folder=name)
+        raise SpecError(None, [FieldError("training.output_dir", message)])
     try:
         listed.mkdir(parents=True, exist_ok=True, mode=0o700)
         parent.mkdir(parents=True, exist_ok=True)

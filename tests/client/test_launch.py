@@ -83,6 +83,19 @@ def test_where_nothing_can_be_written(spec: RunSpec, good_data: Path, place: str
     assert [e.field for e in caught.value.errors] == ["training.output_dir"]
 
 
+def test_a_folder_whose_name_is_not_utf8_is_refused_before_training(
+    spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / os.fsdecode("用户".encode("gbk"))
+    monkeypatch.setenv("LORIS_HOME", str(place))
+    with pytest.raises(SpecError) as caught:
+        new_run(spec)
+    (error,) = caught.value.errors
+    assert error.field == "training.output_dir"
+    assert "is not UTF-8" in str(error.message)
+    assert not place.exists()
+
+
 def test_an_engine_is_detached(folder: RunFolder, fake_engine: pytest.MonkeyPatch):
     fake_engine.setattr(launching, "has_accelerator", lambda: False)
     process = launch(folder, "train", exit_when_done=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine.client.launch import launch, new_run
-from engine.client.serving import served
+from engine.client.serving import serving
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec, save_spec
 from engine.runs.folder import RunFolder
@@ -79,7 +79,7 @@ def test_a_run(planted: Planted) -> None:
 
 
 async def test_a_served_run_its_answers_and_exports(planted: Planted) -> None:
-    async with served(planted.folder, lambda stage: None):
+    async with serving(planted.folder, lambda *_: None, exports=True):
         client = Client(planted.folder)
         text, _ = client.chat("Who are you?", adapter=True)
         assert text
