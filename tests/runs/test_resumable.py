@@ -1,0 +1,49 @@
+"""What decides whether a run can be resumed, for the list and the live screen alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from engine.client.engine_client import EngineClient
+from engine.protocol import events as ev
+from engine.protocol.state import fold
+from engine.runs.folder import RunFolder
+from engine.runs.manifest import seal
+from engine.runs.resumable import resumable
+from engine.runs.run_list import summarise
+from tests.helpers import fake_run
+from tests.helpers.fake_run import FakeBackend
+
+ENDED = [ev.EngineEnded(exit_code=0)]
+
+
+@pytest.mark.parametrize(
+    ("events", "checkpoint", "can"),
+    [
+        (fake_run.training(7), None, True),
+        (fake_run.failed(), None, True),
+        ([*fake_run.finished(), *ENDED], 60, False),
+        ([*fake_run.finished("stopped", 20), *ENDED], 20, True),
+        ([*fake_run.finished("stopped", 20), *ENDED], None, False),
+        ([*fake_run.finished(), *fake_run.training(7)], 60, True),  # longer, and cut off
+        ([], None, True),  # its engine never said a word
+    ],
+)
+def test_facts(events: list[ev.AnyEvent], checkpoint: int | None, can: bool) -> None:
+    state = fold(events)
+    assert resumable(state, state.trained, checkpoint) == can
+
+
+def test_adapter_with_a_fault_is_made_again(folder: RunFolder) -> None:
+    folder.events.write_bytes(b"".join(map(ev.encode, [*fake_run.finished(), *ENDED])))
+    folder.adapter.mkdir()
+    (folder.adapter / "adapter_config.json").write_text("{}")
+    seal(folder.adapter)
+    live = EngineClient(FakeBackend(alive=False))
+    live.attach(folder)
+    live.state = fold([*fake_run.finished(), *ENDED])
+    assert not summarise(folder).resumable
+    assert not live.resumable(None)
+    (folder.adapter / "adapter_config.json").write_text("{} ")
+    assert summarise(folder).resumable
+    assert live.resumable(None)
