@@ -15,7 +15,7 @@ from engine.runs.lock_file import hold
 from tests.helpers import fake_run
 from tests.helpers.fake_run import START, FakeBackend, screen_text
 from tests.helpers.waiting import until
-from tests.screens.test_run_actions import made, slower
+from tests.screens.test_run_menu import made, slower
 from tui.app import LorisApp
 from tui.screens.home import HomeScreen
 from tui.state.settings import Settings, save_settings
