@@ -18,10 +18,11 @@ FAKE_ENGINE = Path(__file__).parent / "scripts" / "fake_engine.py"
 
 
 @pytest.fixture(autouse=True)
-def home(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """Loris's own folders, empty; English; and nothing of the user's."""
-    place = tmp_path / "home"
-    place.mkdir()
+    place = tmp_path_factory.mktemp("home")  # not in `tmp_path`, which a test finds empty
     monkeypatch.setenv("LORIS_HOME", str(place))
     monkeypatch.setenv("LANGUAGE", "en")
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):

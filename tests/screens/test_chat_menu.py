@@ -51,8 +51,8 @@ async def test_markdown_is_laid_out_and_nothing_is_swallowed(size: tuple[int, in
     async with app.run_test(size=size) as pilot:
         await pilot.press("a", "enter")
         await until(pilot, idle(pilot))
-        await until(pilot, lambda: "next line" in screen_text(app))
-        text = screen_text(app)
+        await until(pilot, lambda: len(app.screen.query(MarkdownFence)) == 1)
+        text = await shown(pilot, "next line")
         assert "Use this:" in text
         assert "**" not in text
         assert "```" not in text
