@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from engine.client.launch import launch
-from engine.config.change import Change
-from engine.config.check import build
+from engine.config.change import Change, apply_changes
 from engine.config.resume_rules import refusals
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
-from engine.config.spec_files import load_spec, save_spec, to_values
+from engine.config.spec_files import load_spec, save_spec
 from engine.protocol.state import RunState
 from engine.runs.folder import RunFolder
 
@@ -25,18 +24,6 @@ def resumable(state: RunState, checkpoint: int | None) -> bool:
     return not state.trained or state.unsaved or (stopped_early(state) and checkpoint is not None)
 
 
-def with_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
-    """The spec with these settings replaced. Raises `SpecError` naming each that is wrong."""
-    values = to_values(spec)
-    for change in changes:
-        section, _, key = change.field.rpartition(".")
-        (values.setdefault(section, {}) if section else values)[key] = change.value
-    changed, errors = build(values)
-    if changed is None or errors:
-        raise SpecError(None, errors)
-    return changed
-
-
 def resume(folder: RunFolder, changes: tuple[Change, ...] = (), step: int = 0) -> RunSpec:
     """Start an engine that goes on from the newest whole checkpoint; returns its spec.
 
@@ -44,7 +31,7 @@ def resume(folder: RunFolder, changes: tuple[Change, ...] = (), step: int = 0) -
     """
     spec = load_spec(folder.spec)
     if changes:
-        new = with_changes(spec, changes)
+        new = apply_changes(spec, changes)
         if step and (errors := refusals(spec, new, step)):
             raise SpecError(None, errors)
         save_spec(folder.spec, new)
@@ -54,7 +41,7 @@ def resume(folder: RunFolder, changes: tuple[Change, ...] = (), step: int = 0) -
 
 
 def parse_change(text: str) -> Change:
-    """A change as typed, such as training.max_steps=200; `with_changes` looks at its value. Raises ValueError."""
+    """A change as typed, such as training.max_steps=200; `apply_changes` looks at its value. Raises ValueError."""
     field, equals, value = text.partition("=")
     if not equals or not field.strip():
         raise ValueError(text)

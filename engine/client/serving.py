@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from engine.client.connection import Connection
-from engine.client.errors import ClientError
 from engine.client.follow import Follower
 from engine.client.launch import launch
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol.commands import Shutdown
 from engine.protocol.events import Stage
@@ -36,7 +36,7 @@ async def served(
 ) -> AsyncIterator[tuple[Connection, Follower, RunState]]:
     """The engine once it serves, what it reports, and the state so far. `tell` gets each stage on the way.
 
-    Raises `ClientError` when it cannot serve, or OSError when no process can be made.
+    Raises `UserError` when it cannot serve, or OSError when no process can be made.
     """
     follower, state = Follower(folder), RunState()
     catch_up(follower, state)
@@ -50,14 +50,14 @@ async def served(
             gone = process.poll() is not None if process else not is_alive(folder)
             catch_up(follower, state)
             if state.failed:
-                raise ClientError(state.failed.message)
+                raise UserError(state.failed.code, state.failed.message)
             if state.stage == "serving":
                 break
             if gone:
                 message = say("The engine ended before it could answer. Its log: {path}", path=str(folder.log))
-                raise ClientError(message)
+                raise UserError("engine_gone", message)
             if not process and state.stage in ("ready", "preparing", "training"):
-                raise ClientError(say("This run is being trained: wait until it is done."))
+                raise UserError("busy", say("This run is being trained: wait until it is done."))
             if state.stage != told:
                 told = state.stage
                 tell(told)
@@ -68,7 +68,7 @@ async def served(
                 yield control, follower, state
             finally:
                 if process:
-                    with suppress(ClientError, TimeoutError):
+                    with suppress(UserError, TimeoutError):
                         await asyncio.wait_for(control.ask(Shutdown(id=0)), 5.0)
     finally:
         if process:

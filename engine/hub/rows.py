@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any
 
 from engine.dataset.turns import is_turn
+from engine.hub.errors import HubError
 from engine.messages.message import Message, say
 
 MOST_BYTES = 2 << 20  # read of a text file, at most
@@ -24,12 +25,8 @@ _LIST = re.compile(r'\s*\{(?:\s*"[^"]*"\s*:\s*(?:"[^"]*"|[^\[\]{}",]+)\s*,)*\s*"
 Row = dict[str, Any]
 
 
-class Unreadable(Exception):
-    """A file whose rows cannot be shown; `message` says why."""
-
-    def __init__(self, message: Message) -> None:
-        self.message = message
-        super().__init__(str(message))
+def _unreadable(why: Message) -> HubError:
+    return HubError("hub_unreadable", why)
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ def _kind(path: str) -> tuple[str, bool]:
 
 
 def read_rows(files: Any, path: str, limit: int) -> HubRows:
-    """The first `limit` rows at `path` of `files`, a file system as fsspec has them. Raises `Unreadable`."""
+    """The first `limit` rows at `path` of `files`, a file system as fsspec has them. Raises `HubError`."""
     kind, packed = _kind(path)
     if kind == "parquet":
         return _parquet(files, path, limit)
@@ -73,7 +70,7 @@ def read_rows(files: Any, path: str, limit: int) -> HubRows:
                 break
             wanted = min(len(data) * 4, MOST_BYTES)
     if not rows:
-        raise Unreadable(say("No row was found at the start of {file}.", file=path.rpartition("/")[2]))
+        raise _unreadable(say("No row was found at the start of {file}.", file=path.rpartition("/")[2]))
     total = len(rows) if ended and len(rows) < limit else None
     return HubRows(tuple(dict.fromkeys(key for row in rows for key in row)), tuple(rows), path, len(data), total)
 
@@ -85,7 +82,7 @@ def _text(data: bytes, packed: bool, ended: bool) -> tuple[str, bool]:
         try:
             data = unpack.decompress(data, 4 * MOST_BYTES)
         except zlib.error:
-            raise Unreadable(say("The file is not gzip, as its name says.")) from None
+            raise _unreadable(say("The file is not gzip, as its name says.")) from None
         ended = ended and unpack.eof
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     text = data.decode(encoding, "replace")
@@ -167,9 +164,9 @@ def _parquet(files: Any, path: str, limit: int) -> HubRows:
                 rows = batch.to_pylist() if batch is not None else []
         except import_module("pyarrow").ArrowInvalid as error:
             reason = str(error).splitlines()[0]
-            raise Unreadable(say("This is not a Parquet file: {reason}.", reason=reason)) from None
+            raise _unreadable(say("This is not a Parquet file: {reason}.", reason=reason)) from None
     if not rows:
-        raise Unreadable(say("No row was found at the start of {file}.", file=path.rpartition("/")[2]))
+        raise _unreadable(say("No row was found at the start of {file}.", file=path.rpartition("/")[2]))
     return HubRows(columns, tuple(rows[:limit]), path, counted.bytes_read, total)
 
 

@@ -13,7 +13,8 @@ from typing import IO
 
 import msgspec
 
-from engine.hub.upload_job import PushError, PushJob, Result, UploadProblem, UploadProgress, decode_said, encode
+from engine.hub.errors import HubError
+from engine.hub.upload_job import PushJob, Result, UploadProblem, UploadProgress, decode_said, encode
 from engine.messages.message import say
 
 GRACE_SECONDS = 5.0
@@ -46,12 +47,12 @@ class UploadProcess:
                 self._process.kill()
 
     def run(self, tell: Callable[[UploadProgress], None]) -> Result:
-        """Push, and return once the Hub's list was compared. Raises `PushFailed`; with code cancelled for that."""
+        """Push, and return once the Hub's list was compared. Raises `HubError`; with code cancelled for that."""
         environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", "PYTHONUNBUFFERED": "1"}
         if environment.pop(OFFLINE_MARK, None):
             environment.pop("HF_HUB_OFFLINE", None)  # the network may be back
         self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "engine.hub"],
+            [sys.executable, "-m", "engine.hub.upload_worker"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
         )  # fmt: skip
         assert process.stdin
@@ -85,15 +86,15 @@ class UploadProcess:
         if isinstance(last, Result):
             return last
         if self._cancelled.is_set():
-            raise PushError("cancelled", say("The push was cancelled."))
+            raise HubError("cancelled", say("The push was cancelled."))
         if last is None:
-            raise PushError(
+            raise HubError(
                 "push_died",
                 say("The process that uploads ended early."),
                 say("Push again: what arrived is not sent twice."),
                 passing=True,
             )
-        raise PushError(last.code, last.message, last.hint, last.field, last.passing)
+        raise last.as_error()
 
     def _copy_log(self, lines: IO[bytes] | None) -> None:
         for line in lines or ():

@@ -11,8 +11,8 @@ from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template
 from engine.config import prompt_templates
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.mapping import Example, question_of
+from engine.messages.errors import UserError, last_line
 from engine.messages.message import say
-from engine.runtime.failures import RunFailed, last_line
 
 Format = Literal["alpaca", "messages", "plain"]
 Messages = Sequence[Mapping[str, Any]]
@@ -72,10 +72,10 @@ def prompt_format_for(spec: DatasetSpec, kind: Format) -> PromptFormat:
 
 
 def choose_template(tokenizer: Any, name: str) -> Any:
-    """The tokenizer with the chat template of this name; "auto" keeps its own. Raises `RunFailed`."""
+    """The tokenizer with the chat template of this name; "auto" keeps its own. Raises `UserError`."""
     if name != "auto":
         if name not in CHAT_TEMPLATES:
-            raise RunFailed(
+            raise UserError(
                 "template_unknown",
                 say('There is no chat template named "{name}".', name=name),
                 say("Take one of these: {names}.", names=", ".join(CHAT_TEMPLATES)),
@@ -84,7 +84,7 @@ def choose_template(tokenizer: Any, name: str) -> Any:
         try:
             return get_chat_template(tokenizer, chat_template=name)
         except Exception as error:  # above all a token that the tokenizer lacks
-            raise RunFailed(
+            raise UserError(
                 "template_unfit",
                 say(
                     'The chat template "{name}" does not fit this model: {reason}',
@@ -95,7 +95,7 @@ def choose_template(tokenizer: Any, name: str) -> Any:
                 "dataset.chat_template",
             ) from error
     if not getattr(tokenizer, "chat_template", None):
-        raise RunFailed(
+        raise UserError(
             "no_chat_template",
             say("This model comes without a chat template, so turns cannot be written as text."),
             say("Choose a chat template by name, for instance chatml, or take an instruct model."),
@@ -107,7 +107,7 @@ def choose_template(tokenizer: Any, name: str) -> Any:
 def render(
     tokenizer: Any, messages: Messages, add_generation_prompt: bool = False, tools: list[Any] | None = None
 ) -> str:
-    """A conversation as the chat template writes it. Raises `RunFailed` when the template refuses it."""
+    """A conversation as the chat template writes it. Raises `UserError` when the template refuses it."""
     try:
         text: str = tokenizer.apply_chat_template(
             [dict(message) for message in messages],
@@ -117,7 +117,7 @@ def render(
         )
         return text
     except Exception as error:  # templates raise what they like
-        raise RunFailed(
+        raise UserError(
             "template_refused",
             say("The chat template refuses a conversation: {reason}", reason=last_line(error)),
             say("Most templates want user and assistant in turns, and some take no system text."),

@@ -12,10 +12,10 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from engine.dataset.mapping import BadRow, Example, Row
+from engine.messages.errors import UserError
 from engine.messages.message import Message
 from engine.prompting.prompt_format import PromptFormat
 from engine.protocol.data_report import ProvenRow, TokenView
-from engine.runtime.failures import RunFailed
 from engine.training.check_labels import MASKED, ends
 from engine.training.prepare import refused_row, trained_tokens
 
@@ -109,7 +109,7 @@ class Measure:
                 continue
             try:
                 text = self._prompt_format.training_text(self._tokenizer, example)
-            except RunFailed as refused:
+            except UserError as refused:
                 why = refused_row(number, row, refused)
                 self.found.bad.add(number, _raw(row), why, refused.field, times)
                 self._show_failed(number, row, why)

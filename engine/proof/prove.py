@@ -16,6 +16,7 @@ from engine.config.sources import Source, eval_source, sources_of
 from engine.dataset.detection import Detected, detect, one_prompt_format
 from engine.dataset.mapping import BadRow, Example, Row
 from engine.dataset.row_sampling import drawn, draws, rows_taken
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.prompting import mask_markers
 from engine.prompting.prompt_format import PromptFormat, choose_template, prompt_format_for
@@ -24,7 +25,6 @@ from engine.proof.problems import as_problem, clashing, problems_of, unreadable
 from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import Tokenizers
 from engine.protocol.data_report import DataProblem, DataReport, Fix, ProofProgress
-from engine.runtime.failures import RunFailed
 from engine.training.prepare import check_ending
 
 BATCH_ROWS = 1000
@@ -42,7 +42,7 @@ def prove(
 ) -> DataReport:
     """Measure the spec's data. `most`: rows to read of each source at most, None for all.
 
-    Raises `RunFailed` where nothing can be measured at all, and `Cancelled`.
+    Raises `UserError` where nothing can be measured at all, and `Cancelled`.
     """
     started, data = time.monotonic(), spec.dataset
     tell(ProofProgress(stage="tokenizer"))
@@ -65,7 +65,7 @@ def prove(
             tokenizers.forget()
         try:
             prompt_format, tokenizer, parts, labels = _prepared(spec, kind, tokenizer, stop_ids)
-        except RunFailed as failure:
+        except UserError as failure:
             refused.append(as_problem(failure, spec))
         else:
             eos = str(tokenizer.eos_token or "")
@@ -159,7 +159,7 @@ def _to_evaluate(spec: RunSpec) -> list[Sample]:
 def _prepared(
     spec: RunSpec, kind: Any, tokenizer: Any, stop_ids: list[int]
 ) -> tuple[PromptFormat, Any, tuple[str, str], Labels | None]:
-    """(style, tokenizer, markers, what masks a batch). Raises `RunFailed`."""
+    """(style, tokenizer, markers, what masks a batch). Raises `UserError`."""
     data = spec.dataset
     prompt_format = prompt_format_for(data, kind)
     if kind == "messages":

@@ -20,6 +20,7 @@ from engine.dataset.mapping import BadRow, Mapping, shown
 from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import drawn
 from engine.dataset.turns import as_string, as_turns
+from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model import hardware
 from engine.prompting import mask_markers
@@ -27,10 +28,10 @@ from engine.prompting.prompt_format import PromptFormat, adds_bos, after_answer,
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed
+from engine.runtime.ranks import is_leader
 from engine.training.load_rows import SourceRows, fetch, read
 
-LEADER = os.environ.get("RANK", "0") == "0"  # under torchrun one rank writes
+LEADER = is_leader()
 FEW_ROWS = 5_000  # below this, starting processes costs more than they save
 
 __all__ = ["Prepared", "as_string", "as_turns", "check_ending", "eos_missing", "fetch", "prepare", "processes"]
@@ -77,7 +78,7 @@ def processes(spec: RunSpec, rows: int) -> int | None:
 
 
 def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWriter) -> tuple[Prepared, Any]:
-    """The texts to learn, and the tokenizer with the chosen chat template. Raises `RunFailed`."""
+    """The texts to learn, and the tokenizer with the chosen chat template. Raises `UserError`."""
     data = spec.dataset
     parts = [_part(spec, fetch(data, main_source(data)))]
     for line in data.mix:
@@ -89,7 +90,7 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
         held = _part(spec, fetch(data, source, at, "dataset.eval_split"), at)
     kind, clash = one_prompt_format([part.mapping.kind for part in [*parts, *([held] if held else [])]], data)
     if clash:
-        raise RunFailed("formats_mixed", clash.message, None, clash.field)
+        raise UserError("formats_mixed", clash.message, None, clash.field)
     prompt_format = prompt_format_for(data, kind)
     if kind == "messages":
         tokenizer = choose_template(tokenizer, data.chat_template)
@@ -116,14 +117,14 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
 
 
 def _part(spec: RunSpec, rows: SourceRows, field: str = "") -> Part:
-    """What the rows of a source are. Raises `RunFailed`."""
+    """What the rows of a source are. Raises `UserError`."""
     first = rows.first(DETECTED_ROWS)
     found = detect(first, spec.dataset)
     columns = tuple(dict.fromkeys(key for row in first for key in row))
     if found.problem:
         code = "column_missing" if "_column" in found.problem.field else "format_unknown"
         hint = say("Say which column holds what in the dataset settings.")
-        raise RunFailed(code, found.problem.message, hint, field or found.problem.field)
+        raise UserError(code, found.problem.message, hint, field or found.problem.field)
     return Part(rows, found.mapping, columns)
 
 
@@ -132,7 +133,7 @@ def hold_out(rows: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     try:
         parts = rows.train_test_split(test_size=share, seed=seed)
     except ValueError as error:
-        raise RunFailed(
+        raise UserError(
             "dataset_too_small",
             say("Of {rows} rows, a share of {share} cannot be held out.", rows=len(rows), share=share),
             say("Set it to 0, or add data."),
@@ -153,11 +154,11 @@ class Writer:
         self.example_raw = ""
 
     def texts(self, parts: list[Part], taken: list[Any]) -> Dataset:
-        """The rows of all sources as texts, in the one column "text". Raises `RunFailed`."""
+        """The rows of all sources as texts, in the one column "text". Raises `UserError`."""
         found = [self._part(part, places) for part, places in zip(parts, taken, strict=True) if len(places)]
         rows = concatenate_datasets(found) if len(found) > 1 else found[0]
         if not len(rows):
-            raise RunFailed(
+            raise UserError(
                 "dataset_empty",
                 say("No row of the dataset has an answer."),
                 say("A conversation needs a turn of the assistant; other rows need text in the output column."),
@@ -201,7 +202,7 @@ class Writer:
         return texts if len(good) == len(written) else texts.select(good)
 
     def _leave_out(self, part: Part, records: Dataset, written: Dataset, picked: Any) -> None:
-        """List the rows of which nothing can be learned. Raises `RunFailed` for a bad one, unless told not to."""
+        """List the rows of which nothing can be learned. Raises `UserError` for a bad one, unless told not to."""
         with (self._file if LEADER else Path(os.devnull)).open("a", encoding="utf-8") as file:
             for index, text in enumerate(written["problem"]):
                 if not text:
@@ -209,7 +210,7 @@ class Writer:
                 problem = msgspec.json.decode(text, type=RowProblem)
                 if not problem.empty and not self._spec.dataset.drop_bad_rows:
                     hint = say("Correct the row, or set drop_bad_rows to leave such rows out.")
-                    raise RunFailed(problem.code, problem.message, hint, problem.field)
+                    raise UserError(problem.code, problem.message, hint, problem.field)
                 number, row, _ = read(part.rows.local, records[index], picked[index] if picked else index)
                 line = {
                     "source": part.rows.source.path,
@@ -242,25 +243,25 @@ def text_of(
         return prompt_format.training_text(tokenizer, mapping.example(row)), None
     except BadRow as bad:
         return "", RowProblem("bad_row", bad.at(number), bad.field, bad.empty)
-    except RunFailed as failure:
+    except UserError as failure:
         return "", RowProblem(failure.code, refused_row(number, row, failure), failure.field)
 
 
-def refused_row(number: int, row: AnyMapping[str, Any], why: RunFailed) -> Message:
+def refused_row(number: int, row: AnyMapping[str, Any], why: UserError) -> Message:
     """Why a row cannot be written as text: the template takes it not."""
     return say("Row {row}: {reason} The row is: {value}", row=number, reason=str(why.message), value=shown(row))
 
 
 def check_ending(tokenizer: Any, stop_ids: list[int]) -> None:
-    """Raises `RunFailed` when the chat template does not end an answer with a token that stops the model."""
+    """Raises `UserError` when the chat template does not end an answer with a token that stops the model."""
     tail = after_answer(tokenizer)
     if not set(tokenizer(tail, add_special_tokens=False)["input_ids"]) & set(stop_ids):
         raise eos_missing(tokenizer, "dataset.chat_template")
 
 
-def eos_missing(tokenizer: Any, field: str) -> RunFailed:
+def eos_missing(tokenizer: Any, field: str) -> UserError:
     """The model would not learn to end its answers."""
-    return RunFailed(
+    return UserError(
         "eos_missing",
         say(
             "No example ends with the token that stops the model, {eos}: its answers would never stop.",

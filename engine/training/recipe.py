@@ -18,11 +18,10 @@ from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from engine.runtime.control import Control
-from engine.runtime.failures import diverged
 from engine.training import check_labels
 from engine.training.callback import EventCallback
 from engine.training.prepare import prepare, processes
-from engine.training.trainer import Trainer, finite
+from engine.training.trainer import Trainer, diverged, finite
 
 
 def train(
@@ -37,7 +36,7 @@ def train(
     """Fine-tune a loaded model as the spec says; the adapter is then on `loaded.model`.
 
     `ask` tries the untouched model, once it is known how a question is written. `checkpoint`: go on from
-    there. `at_checkpoint` gets the step of each. Returns the style. Raises `RunFailed` when the input is to blame.
+    there. `at_checkpoint` gets the step of each. Returns the style. Raises `UserError` when the input is to blame.
     """
     record = control.record
     record.enter("preparing")
@@ -149,7 +148,7 @@ def arguments(loaded: loading.Loaded, spec: RunSpec, folder: RunFolder, rows: in
 
 
 def mask(trainer: Any, instruction_part: str, response_part: str, spec: RunSpec) -> None:
-    """Leave only the answers to be learned. Raises `RunFailed` when none would be left."""
+    """Leave only the answers to be learned. Raises `UserError` when none would be left."""
     try:
         train_on_responses_only(
             trainer,

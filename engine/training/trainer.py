@@ -14,11 +14,12 @@ import torch
 import torch.distributed
 from trl import SFTTrainer
 
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runtime.control import Control
-from engine.runtime.failures import diverged, explain
+from engine.runtime.explain import explain
 
 SPEC = "spec.yaml"
 
@@ -35,13 +36,26 @@ def not_finite(model: Any) -> str:
     return ""
 
 
+def diverged(step: int, kept: list[manifest.Checkpoint]) -> UserError:
+    """Training has gone wrong for good. `kept`: the checkpoints of before, the newest first."""
+    hint = (
+        say(
+            "Lower the learning rate and train again. The checkpoint of step {step} is sound.",
+            step=kept[0].step,
+        )
+        if kept
+        else say("Lower the learning rate and train again.")
+    )
+    return UserError("diverged", say("At step {step} the loss is no longer of use.", step=step), hint)
+
+
 class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
     """Saves each checkpoint under another name, seals it, and renames it: only then may an older one go."""
 
     loris: Control
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save one, or tell why not and train on. Raises `RunFailed` when the weights are of no use."""
+        """Save one, or tell why not and train on. Raises `UserError` when the weights are of no use."""
         step, folder = self.state.global_step, Path(str(self.args.output_dir))
         if bad := not_finite(self.model):
             sys.stderr.write(f"step {step}: {bad} is not finite: no checkpoint is saved\n")
@@ -134,7 +148,7 @@ class Trainer(SFTTrainer):  # type: ignore[misc, unused-ignore]
 
 
 def finite(model: Any, step: int, folder: Path) -> None:
-    """Refuse to save what is of no use. Raises `RunFailed`."""
+    """Refuse to save what is of no use. Raises `UserError`."""
     if bad := not_finite(model):
         sys.stderr.write(f"{bad} is not finite: no adapter is saved\n")
         raise diverged(step, manifest.checkpoints(folder))

@@ -21,11 +21,11 @@ from engine.export.gguf_header import NotGguf, read_head
 from engine.export.llama_cpp import find_llama_cpp, look_at
 from engine.export.plan import plan, reusable
 from engine.export.tool_errors import explain_tool_error
+from engine.messages.errors import UserError
 from engine.protocol import events as ev
 from engine.protocol.state import RunState, fold
 from engine.runs.checksums import CHECKSUMS, damaged, write_checksums
 from engine.runs.folder import RunFolder
-from engine.runtime.failures import RunFailed
 from tui.cli.main import main
 
 CARD = ev.Device(kind="cuda", name="T4", total_bytes=16 << 30)
@@ -86,7 +86,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         fail(OSError("full"), True)
     with pytest.raises(Cancelled):
         fail(Cancelled(), True)
-    with pytest.raises(RunFailed, match="already"):
+    with pytest.raises(UserError, match="already"):
         fail(OSError("never gets there"), False)
     assert [path.name for path in target.parent.iterdir()] == ["model"]
     assert [path.name for path in target.iterdir()] == ["weights"]

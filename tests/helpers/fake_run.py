@@ -13,7 +13,7 @@ import msgspec
 from textual._context import visible_screen_stack
 from textual.pilot import Pilot
 
-from engine.client.errors import EngineGone
+from engine.client.connection import EngineGone
 from engine.client.launch import Mode
 from engine.client.stop import Tell
 from engine.config.change import Change
@@ -138,7 +138,7 @@ class FakeBackend:
     async def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]:
         self.asked.append(command)
         if not self.alive:
-            raise EngineGone(say("No engine is running for {run}.", run=folder.name))
+            raise EngineGone("engine_gone", say("No engine is running for {run}.", run=folder.name))
         try:
             async for reply in self.answer(command):
                 yield reply

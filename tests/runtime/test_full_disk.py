@@ -12,7 +12,7 @@ from engine.client.follow import Follower
 from engine.protocol import events as ev
 from engine.runs.folder import SOCKET_BYTES, RunFolder
 from engine.runtime import event_writer
-from engine.runtime.failures import explain
+from engine.runtime.explain import explain
 from tui.cli import main
 
 

@@ -11,7 +11,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, OptionList, Static
 
-from engine.hub.search import Found, HubError, search_datasets
+from engine.hub.errors import HubError
+from engine.hub.search import Found, search_datasets
 from tui.dialogs.modal import Modal
 from tui.text.errors import with_hint
 from tui.text.sanitize import visible

@@ -15,9 +15,9 @@ from textual.content import Content
 from textual.widgets import Footer, Input, Static
 from textual.worker import Worker
 
-from engine.client.errors import ClientError
 from engine.config.run_spec import GenerationSpec
 from engine.config.sampling_presets import name_of
+from engine.messages.errors import UserError
 from engine.protocol.commands import ChatMessage, Done, Refused, Token
 from tui.dialogs.generation import GenerationDialog
 from tui.screens.base import PaletteEntry
@@ -25,7 +25,7 @@ from tui.screens.chat_more import MORE, MoreChat
 from tui.screens.messages import RunChanged
 from tui.state.chat_turns import ADAPTER, BASE, Speaker, can_adapt, messages_for, note, ways
 from tui.state.run_session import Answer, Turn
-from tui.state.serving import NotServing, until_it_answers, why
+from tui.state.serving import until_it_answers
 from tui.state.transcripts import keep, new_transcript
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
@@ -189,10 +189,8 @@ class ChatScreen(MoreChat):
         except asyncio.CancelledError:
             answer.note = _("stopped")
             raise
-        except NotServing as error:
-            answer.failed, answer.note = True, why(error)
-        except ClientError as error:
-            answer.failed, answer.note = True, render(error.message)
+        except UserError as error:
+            answer.failed, answer.note = True, visible(render(error.message))
 
     def ask_again(self, turn: Turn) -> None:
         """Ask a question that was taken back, of those who had answered it."""

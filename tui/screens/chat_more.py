@@ -10,15 +10,15 @@ from textual import work
 from textual.widgets import Input
 from textual.worker import Worker
 
-from engine.client.errors import ClientError
 from engine.config.run_spec import GenerationSpec
+from engine.messages.errors import UserError
 from engine.protocol.commands import ChatMessage, Done, Refused, ShowPrompt
 from tui.dialogs.choose import ChooseDialog
 from tui.dialogs.prompt import PromptDialog
 from tui.screens.base import LorisScreen
 from tui.state.chat_turns import Speaker, best_answer, can_adapt, messages_for, other_runs, ways
 from tui.state.run_session import Turn
-from tui.state.serving import NotServing, until_it_answers, why
+from tui.state.serving import until_it_answers
 from tui.state.transcripts import collect, collected
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
@@ -110,10 +110,8 @@ class MoreChat(LorisScreen):
                     self.app.push_screen(PromptDialog(reply.text, _("What the model is given")))
                 elif isinstance(reply, Refused):
                     self.tell(render(reply.message))
-        except NotServing as error:
-            self.tell(why(error))
-        except ClientError as error:
-            self.tell(render(error.message))
+        except UserError as error:
+            self.tell(visible(render(error.message)))
 
     @work
     async def action_other(self) -> None:

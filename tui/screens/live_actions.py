@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from textual import work
 
-from engine.client.errors import ClientError
 from engine.client.resume import resumable
 from engine.config.change import Change
 from engine.config.spec_error import SpecError
+from engine.messages.errors import UserError
 from engine.protocol.commands import Refused
 from engine.runs.exit_cause import exit_cause_of
 from tui.dialogs.resume import ResumeDialog
@@ -166,5 +166,5 @@ class LiveActions(LorisScreen):
             async for reply in session.stop("save" if rung == 0 else "now"):
                 if isinstance(reply, Refused):
                     self.notify(visible(render(reply.message)), severity="warning", markup=False)
-        except ClientError as error:
+        except UserError as error:
             self.notify(visible(render(error.message)), severity="error", markup=False)

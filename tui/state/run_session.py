@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Protocol
 
 from engine.client.connection import Connection
-from engine.client.errors import ClientError
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import Mode, launch, new_run
 from engine.client.resume import resume
 from engine.client.stop import Tell, stop
 from engine.config.change import Change
 from engine.config.run_spec import GenerationSpec, ModelSpec, RunSpec
+from engine.messages.errors import UserError
 from engine.protocol.commands import (
     AnyReply,
     ChatMessage,
@@ -132,7 +132,7 @@ class RealBackend:
         """End an engine that has nothing to lose, and delete its folder. Takes a few seconds at worst."""
         process = self._processes.pop(folder, None)
         if self.is_alive(folder) or (process and process.poll() is None):
-            with suppress(ClientError, OSError):
+            with suppress(UserError, OSError):
                 async with Connection.connect(folder, START_PATIENCE) as control:
                     await control.ask(Shutdown(id=0))
         for _ in range(round(END_PATIENCE / 0.1)):
@@ -143,7 +143,7 @@ class RealBackend:
             if process:
                 process.kill()
                 await asyncio.sleep(0.2)
-        with suppress(ClientError, OSError):
+        with suppress(UserError, OSError):
             await asyncio.to_thread(discard, folder)
 
     async def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]:
@@ -155,7 +155,7 @@ class RealBackend:
         finally:
             # Nobody waits for the rest of an answer. What saves or trains goes on all the same.
             if isinstance(command, Generate):
-                with suppress(ClientError):
+                with suppress(UserError):
                     request.cancel()
 
     def is_frozen(self, folder: RunFolder) -> bool:
@@ -274,7 +274,7 @@ class RunSession:
 
     async def let_go(self, folder: RunFolder) -> None:
         """End an engine that only waits for questions, so that its card is free: all it has is saved."""
-        with suppress(ClientError, OSError):
+        with suppress(UserError, OSError):
             async for _reply in self.backend.ask(folder, Shutdown(id=0)):
                 pass
         for _ in range(round(END_PATIENCE / 0.1)):
@@ -329,7 +329,7 @@ class RunSession:
 
         Once this returns, the session looks at the run; iterate over the replies to learn of a refusal. An engine
         that is still loading keeps the request, and trains even if this terminal is gone by then. Raises
-        `SpecError`, `ClientError` or OSError.
+        `SpecError`, `UserError` or OSError.
         """
         async with self._changing:
             if self.folder is not None and self._usable_for(spec):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from engine.messages.message import N_, Message, say
+from engine.messages.errors import UserError
+from engine.messages.message import N_, say
 from tui.state.run_session import RunSession
-from tui.text.sanitize import visible
-from tui.text.translation import _, render
+from tui.text.translation import _
 
 POLL_SECONDS = 0.1
 WAITING = {
@@ -17,16 +17,8 @@ WAITING = {
 }
 
 
-class NotServing(Exception):
-    """No engine will answer. `message` says why."""
-
-    def __init__(self, message: Message) -> None:
-        self.message = message
-        super().__init__(str(message))
-
-
 async def until_it_answers(session: RunSession, tell: Callable[[str], None]) -> None:
-    """Return when the engine takes requests, or refuses them in its own words. Raises `NotServing`.
+    """Return when the engine takes requests, or refuses them in its own words. Raises `UserError`.
 
     `tell` is given what is waited for, in words, as often as that changes.
     """
@@ -34,7 +26,7 @@ async def until_it_answers(session: RunSession, tell: Callable[[str], None]) -> 
     while True:
         state = session.state
         if session.folder is None:
-            raise NotServing(say("No run is open."))
+            raise UserError("no_run", say("No run is open."))
         if session.being_served:
             launched = True  # by this call, or by one that was given up
         elif session.alive:
@@ -42,17 +34,19 @@ async def until_it_answers(session: RunSession, tell: Callable[[str], None]) -> 
                 return
         elif launched:
             failed = say("The engine did not start. Its log says why: {path}", path=str(session.folder.log))
-            raise NotServing(state.failed.message if state.failed else failed)
+            raise UserError("engine_gone", state.failed.message if state.failed else failed)
         elif state.trained:
             try:
                 session.serve()
             except OSError as error:
                 reason = error.strerror or str(error)
-                raise NotServing(say("The engine could not be started: {reason}", reason=reason)) from error
+                raise UserError(
+                    "no_process", say("The engine could not be started: {reason}", reason=reason)
+                ) from error
         elif state.failed:
-            raise NotServing(state.failed.message)
+            raise UserError(state.failed.code, state.failed.message)
         elif state.started or not session.warm:
-            raise NotServing(say("No engine is running, and this run has no adapter to load."))
+            raise UserError("not_trained", say("No engine is running, and this run has no adapter to load."))
         stage = "starting" if session.being_served or state.stage not in WAITING else state.stage
         words = _(WAITING[stage])
         if state.stage in ("starting", "loading") and session.doing:
@@ -61,8 +55,3 @@ async def until_it_answers(session: RunSession, tell: Callable[[str], None]) -> 
             told = words
             tell(words)
         await asyncio.sleep(POLL_SECONDS)
-
-
-def why(error: NotServing) -> str:
-    """The reason in the language in use, safe to show."""
-    return visible(render(error.message))

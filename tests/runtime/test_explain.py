@@ -8,7 +8,7 @@ import pytest
 
 from engine.config.oom_fallback import next_smaller
 from engine.config.run_spec import RunSpec
-from engine.runtime.failures import explain
+from engine.runtime.explain import explain
 from tests.runs.test_manifest import changed
 
 
