@@ -28,6 +28,8 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
 from engine.hub.upload_process import OFFLINE_MARK
+from engine.messages.errors import UserError
+from engine.messages.exit_codes import BAD_INPUT, COMPLETED, TERMINATED
 from engine.messages.message import say
 from engine.preflight.tested_versions import unlike_tested
 from engine.protocol import events as ev
@@ -38,9 +40,10 @@ from engine.runtime import after_run
 from engine.runtime.control import Control
 from engine.runtime.environment import hub_is_near, set_environment, versions
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed, explain
+from engine.runtime.explain import explain
+from engine.runtime.ranks import is_leader
 from engine.runtime.recovery import RestartEngine, report_stop, restart, tidy
-from engine.runtime.server import Server, UnsafeFolder
+from engine.runtime.server import Server
 
 
 def arguments() -> argparse.Namespace:
@@ -58,11 +61,11 @@ def arguments() -> argparse.Namespace:
 def refuse(reason: str) -> NoReturn:
     """End before anything was done, with a line for whoever started the process."""
     sys.stderr.write(reason + "\n")
-    sys.exit(2)
+    sys.exit(BAD_INPUT)
 
 
 def take_lock(folder: RunFolder) -> None:
-    """Hold the folder for this process's life, or end with exit code 2."""
+    """Hold the folder for this process's life, or end with `BAD_INPUT`."""
     try:
         handle = hold(folder.lock)
     except BlockingIOError:
@@ -137,7 +140,7 @@ def watch(folder: RunFolder, control: Control, server: Server | None) -> None:
     def on_terminate() -> None:
         control.terminate.wait()
         if control.stage not in ("training", "saving"):
-            leave(143)
+            leave(TERMINATED)
         control.stop.set()
 
     def on_shutdown() -> None:
@@ -145,14 +148,14 @@ def watch(folder: RunFolder, control: Control, server: Server | None) -> None:
         if control.stop_now.is_set():
             return  # whoever asks to stop asks for this too: the stop is to be told first
         if control.stage in ("starting", "loading", "preparing"):
-            leave(0)
+            leave(COMPLETED)
         control.stop.set()
 
     def on_stop() -> None:
         control.stop_now.wait()
         time.sleep(0.1)  # for the answer to whoever asked
         report_stop(folder, control.record, control.stop_mode)
-        leave(0)
+        leave(COMPLETED)
 
     for target in (on_terminate, on_shutdown, on_stop):
         threading.Thread(target=target, name=f"loris-{target.__name__}", daemon=True).start()
@@ -167,13 +170,13 @@ def hear_signals(control: Control) -> None:
 
 
 def open_server(folder: RunFolder, control: Control) -> Server:
-    """Listen on the control socket. Raises `RunFailed` when that is not possible, or not safe."""
+    """Listen on the control socket. Raises `UserError` when that is not possible, or not safe."""
     try:
         path = folder.new_socket
         folder.socket_note.write_text(str(path), "utf-8", "surrogateescape")
         return Server(path, control)
-    except (UnsafeFolder, OSError) as error:
-        raise RunFailed(
+    except OSError as error:
+        raise UserError(
             "no_socket",
             say("The engine cannot open its control socket: {reason}", reason=str(error)),
             say("Set TMPDIR to a folder that only you can write to."),
@@ -181,13 +184,13 @@ def open_server(folder: RunFolder, control: Control) -> Server:
 
 
 def read_spec(folder: RunFolder) -> RunSpec:
-    """The run's spec. Raises `RunFailed` naming the first thing that is wrong; all of it is in the log."""
+    """The run's spec. Raises `UserError` naming the first thing that is wrong; all of it is in the log."""
     try:
         return absolute_paths(load_spec(folder.spec))
     except SpecError as error:
         sys.stderr.write("\n".join([*error.lines(), ""]))
         first = error.errors[0]
-        raise RunFailed(
+        raise UserError(
             "spec_invalid", first.message, say("Correct spec.yaml in the run folder."), first.field or "spec"
         ) from None
 
@@ -196,7 +199,7 @@ def main() -> int:
     """Run the engine; the exit code is that of `EngineEnded`."""
     options = arguments()
     folder = RunFolder(options.run_dir.absolute())
-    leader = os.environ.get("RANK", "0") == "0"  # of several ranks under torchrun, the one that speaks
+    leader = is_leader()
     if leader:
         take_lock(folder)
         detach(folder)
@@ -235,10 +238,10 @@ def main() -> int:
             server.close()
         restart(folder, options.exit)
     except Exception as error:
-        if not isinstance(error, RunFailed):
+        if not isinstance(error, UserError):
             traceback.print_exc()  # into engine.log
         failure = explain(error)
-        record.emit(failure.event(record.stage))
+        record.emit(ev.Failed.of(failure, record.stage))
         after_run.failed(folder, failure.message, record)
         exit_code = failure.exit_code
     control.refuse_all()

@@ -13,13 +13,15 @@ from pathlib import Path
 import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
 
 from engine.config.check import check
-from engine.config.oom_fallback import next_smaller
+from engine.config.oom_fallback import OutOfMemory, next_smaller
 from engine.config.places import absolute_paths, is_local
 from engine.config.run_spec import RunSpec
 from engine.export.exports import Exports
 from engine.export.push_queue import PushQueue
 from engine.inference.generate import answer_prompts, generate
 from engine.inference.other_adapter import OtherAdapter
+from engine.messages.errors import UserError, last_line
+from engine.messages.exit_codes import COMPLETED, TERMINATED
 from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
@@ -34,11 +36,12 @@ from engine.runs.folder import RunFolder
 from engine.runs.summary_fields import write_run_spec
 from engine.runtime import after_run
 from engine.runtime.control import Control, Job
-from engine.runtime.failures import OUT_OF_MEMORY_CODES, RunFailed, explain, last_line
-from engine.runtime.recovery import RestartEngine, changed, check_unchanged, smaller_setting
+from engine.runtime.explain import explain
+from engine.runtime.ranks import is_distributed, is_leader
+from engine.runtime.recovery import RestartEngine, check_unchanged, save_smaller
 from engine.training.recipe import train
 
-LEADER = os.environ.get("RANK", "0") == "0"  # under torchrun one rank saves and answers
+LEADER = is_leader()
 POLL_SECONDS = 1.0
 SAVE_AGAIN_SECONDS = 5.0
 IDLE_MINUTES = 30.0
@@ -64,7 +67,7 @@ class Session:
         self._loaded: loading.Loaded
 
     def run(self, *, wait: bool, serve: bool, leave: bool, resume: bool = False) -> int:
-        """Do what the process was started for; returns its exit code. Raises `RunFailed` and whatever else."""
+        """Do what the process was started for; returns its exit code. Raises `UserError` and whatever else."""
         self._load(self._folder.adapter if serve else None)
         if serve:
             self._prompt_format = self._earlier_prompt_format()
@@ -78,37 +81,37 @@ class Session:
                 # Without being told to, only what was cut short is gone on with.
                 self._train(resume or not self._folder.adapter.exists())
             if self._control.terminate.is_set():
-                return 143
+                return TERMINATED
             if LEADER:
                 after_run.succeeded(self._folder, self._spec, self._record)
             if leave or not LEADER or self._control.shutdown.is_set():
-                return 0
+                return COMPLETED
         self._record.enter("serving")
         self._answer_until()
         self._pushes.cancel()
         return self._code()
 
     def _code(self) -> int:
-        return 143 if self._control.terminate.is_set() else 0
+        return TERMINATED if self._control.terminate.is_set() else COMPLETED
 
     def _load(self, adapter: Path | None) -> None:
         self._record.enter("loading")
         if adapter and not (adapter / "adapter_config.json").is_file():
-            raise RunFailed(
+            raise UserError(
                 "adapter_missing",
                 say("This run has no trained adapter."),
                 say("Train it first, or look in engine.log for why it ended."),
                 "run",
             )
         if adapter and manifest.is_broken(adapter, hashes=True):
-            raise RunFailed(
+            raise UserError(
                 "adapter_broken",
                 say("The adapter is not what was saved: the disk may have a fault."),
                 say("Resume the run: the adapter is saved again from its newest whole checkpoint."),
             )
         try:
             self._loaded = loading.load(self._spec.model, self._record, adapter)
-        except RunFailed:
+        except UserError:
             raise
         except Exception as error:
             raise self._with_less(explain(error, "model.model_name"), loading=True) from error
@@ -164,17 +167,17 @@ class Session:
     def _again_or_failed(self, error: Exception) -> Exception:
         """What to raise for a training that failed: to try again with less, when the spec lets Loris do so."""
         failure = self._with_less(explain(error))
-        if not isinstance(error, RunFailed):
+        if not isinstance(error, UserError):
             traceback.print_exception(error)
-        if not (failure.changes and self._spec.training.retry_out_of_memory) or "RANK" in os.environ:
+        changes = failure.changes if isinstance(failure, OutOfMemory) else ()
+        if not (changes and self._spec.training.retry_out_of_memory) or is_distributed():
             return failure
-        write_run_spec(self._folder, changed(self._spec, failure.changes))
-        self._record.emit(smaller_setting(failure.changes))
+        save_smaller(self._folder, self._spec, changes, self._record)
         return RestartEngine()
 
-    def _with_less(self, failure: RunFailed, loading: bool = False) -> RunFailed:
+    def _with_less(self, failure: UserError, loading: bool = False) -> UserError:
         """The same failure with the settings that need less memory, when that is what ran out."""
-        if failure.code in OUT_OF_MEMORY_CODES:
+        if isinstance(failure, OutOfMemory):
             host = failure.code == "out_of_host_memory" and self._record.stage == "preparing"
             failure.changes = next_smaller(self._spec, has_gpu(), loading, host)
         return failure
@@ -220,7 +223,7 @@ class Session:
     def _warn(self, code: str, template: str, error: Exception) -> None:
         """Report a failure that the run survives."""
         traceback.print_exception(error)
-        reason = str(error.message) if isinstance(error, RunFailed) else last_line(error)
+        reason = str(error) if isinstance(error, UserError) else last_line(error)
         self._record.emit(ev.Notice(code=code, message=say(template, reason=reason), level="warning"))
 
     def _answer_until(self) -> None:
@@ -273,8 +276,7 @@ class Session:
             try:
                 write_run_spec(self._folder, spec)
             except OSError as error:
-                failure = explain(error)
-                job.reply(Refused(id=command.id, code=failure.code, message=failure.message))
+                job.reply(Refused.of(command.id, explain(error)))
                 return False
             self._spec = spec
             # The stage first: a client that has its answer may count on it.
@@ -297,12 +299,10 @@ class Session:
                 self._loaded.tokenizer, as_dicts(command.messages), command.generation.system_prompt
             )
             return Done(id=command.id, text=text)
-        except RunFailed as failure:
-            return Refused(id=command.id, code=failure.code, message=failure.message, field=failure.field)
         except Exception as error:
-            traceback.print_exc()
-            why = explain(error)
-            return Refused(id=command.id, code=why.code, message=why.message)
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            return Refused.of(command.id, explain(error))
         finally:
             self._record.enter(stage)
 
@@ -311,9 +311,9 @@ class Session:
 
     def _generate(self, job: Job, command: Generate) -> Done:
         if command.adapter and not self._loaded.has_adapter:
-            raise RunFailed("not_trained", say("There is no adapter yet: train first."))
+            raise UserError("not_trained", say("There is no adapter yet: train first."))
         if not command.messages:
-            raise RunFailed("malformed", say("There is nothing to answer."))
+            raise UserError("malformed", say("There is nothing to answer."))
         if job.cancelled.is_set():
             return Done(id=command.id, finish_reason="cancelled")
         other = command.adapter and command.other

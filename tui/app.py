@@ -15,10 +15,10 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
 from engine.client.backend import Backend, RealBackend
-from engine.client.errors import ClientError
 from engine.config.presets import find_preset
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
+from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.protocol.commands import Refused
 from engine.runs.consent import give_consent
@@ -198,7 +198,7 @@ class LorisApp(App[None]):
         except SpecError as error:
             self.draft.blamed.update({one.field: one.message for one in error.errors})
             self.notify(render(error.errors[0].message), severity="error", markup=False)
-        except (ClientError, OSError) as error:
+        except (UserError, OSError) as error:
             self.notify(render(_said(error)), severity="error", markup=False)
         self.screen.post_message(RunChanged())
         return self.session.warm
@@ -265,7 +265,7 @@ class LorisApp(App[None]):
         except SpecError as error:
             self.draft.blamed.update({one.field: one.message for one in error.errors})
             self._refused(error.errors[0].message)
-        except (ClientError, OSError) as error:
+        except (UserError, OSError) as error:
             self._refused(_said(error))
 
     def _refused(self, why: Message) -> None:
@@ -322,7 +322,7 @@ class LorisApp(App[None]):
         try:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await self.session.drop_warm()
-        except (TimeoutError, ClientError, OSError):
+        except (TimeoutError, UserError, OSError):
             pass
         finally:
             self.proofs.close()
@@ -353,8 +353,8 @@ class LorisApp(App[None]):
         yield SystemCommand(_("quit"), _("Leave Loris; a run goes on"), self.action_quit)
 
 
-def _said(error: ClientError | OSError) -> Message:
+def _said(error: UserError | OSError) -> Message:
     """Why something failed, in a sentence."""
-    if isinstance(error, ClientError):
+    if isinstance(error, UserError):
         return error.message
     return say("The engine could not be started: {reason}", reason=error.strerror or str(error))

@@ -10,13 +10,13 @@ from contextlib import suppress
 from typing import Protocol
 
 from engine.client.connection import Connection
-from engine.client.errors import ClientError
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import Mode, launch, new_run
 from engine.client.resume import resume
 from engine.client.stop import Tell, stop
 from engine.config.change import Change
 from engine.config.run_spec import RunSpec
+from engine.messages.errors import UserError
 from engine.protocol.commands import AnyReply, Command, Generate, Shutdown, StopMode
 from engine.protocol.events import AnyEvent
 from engine.runs import lock_owner, manifest
@@ -109,7 +109,7 @@ class RealBackend:
             try:
                 async with asyncio.timeout(END_PATIENCE):
                     await (await self.connection(folder)).ask(Shutdown(id=0))
-            except (ClientError, OSError, TimeoutError):
+            except (UserError, OSError, TimeoutError):
                 if process:
                     process.terminate()  # too young to listen
         ended = await wait_until(lambda: not self.is_alive(folder) and self.is_gone(folder), patience)
@@ -121,7 +121,7 @@ class RealBackend:
     async def abandon(self, folder: RunFolder) -> None:
         """End an engine that has nothing to lose, and delete its folder. Takes a few seconds at worst."""
         await self.end(folder)
-        with suppress(ClientError, OSError):
+        with suppress(UserError, OSError):
             await asyncio.to_thread(discard, folder)
 
     async def close(self, patience: float) -> None:
@@ -142,7 +142,7 @@ class RealBackend:
         finally:
             # Nobody waits for the rest of an answer. What saves or trains goes on all the same.
             if isinstance(command, Generate):
-                with suppress(ClientError):
+                with suppress(UserError):
                     request.cancel()
 
     def is_frozen(self, folder: RunFolder) -> bool:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.client.errors import CommandRefused, EngineGone
 from engine.config.places import absolute_paths, local_path
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol.commands import (
     MAX_REQUEST_BYTES,
@@ -39,6 +39,14 @@ MAX_REPLY_BYTES = 16 << 20
 RETRY_SECONDS = 0.1
 
 
+class EngineGone(UserError):
+    """No engine answers for this run: none was started, it has ended, or it died."""
+
+
+class CommandRefused(UserError):
+    """The engine did not carry a command out."""
+
+
 class Request:
     """A request on its way. Iterate over it for the replies; the last is a `Done` or a `Refused`."""
 
@@ -58,7 +66,7 @@ class Request:
         reply = await self.replies.get()
         if reply is None:
             self._ended = True
-            raise EngineGone(say("The engine went away before it answered."))
+            raise EngineGone("engine_gone", say("The engine went away before it answered."))
         self._ended = isinstance(reply, Done | Refused)
         return reply
 
@@ -99,7 +107,7 @@ class Connection:
             except OSError as error:
                 if time.monotonic() >= give_up:
                     message = say("No engine is running for {run}.", run=folder.name)
-                    raise EngineGone(message) from error
+                    raise EngineGone("engine_gone", message) from error
             await asyncio.sleep(RETRY_SECONDS)
 
     @property
@@ -114,11 +122,11 @@ class Connection:
         `EngineGone` when the connection has ended and `CommandRefused` for one that is too long.
         """
         if self._gone or self._writer.is_closing():
-            raise EngineGone(say("The engine has ended."))
+            raise EngineGone("engine_gone", say("The engine has ended."))
         self._last_id += 1
         line = encode(msgspec.structs.replace(_from_here(command), id=self._last_id)) + b"\n"
         if len(line) > MAX_REQUEST_BYTES:
-            raise CommandRefused(say("This text is too long to send."), code="too_long")
+            raise CommandRefused("too_long", say("This text is too long to send."))
         request = self._pending[self._last_id] = Request(self, self._last_id)
         self._writer.write(line)
         return request
@@ -127,7 +135,7 @@ class Connection:
         """Send a command and wait until it is carried out. Raises `CommandRefused` or `EngineGone`."""
         async for reply in self.request(command):
             if isinstance(reply, Refused):
-                raise CommandRefused(reply.message, reply.code, reply.field)
+                raise CommandRefused(reply.code, reply.message, field=reply.field)
             if isinstance(reply, Done):
                 return reply
         raise AssertionError("a request ends with Done or Refused")

@@ -7,10 +7,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 
 from engine.client.backend import END_PATIENCE, Backend, EventSource, wait_until
-from engine.client.errors import ClientError
 from engine.client.launch import Mode
 from engine.config.change import Change
 from engine.config.run_spec import GenerationSpec, ModelSpec, RunSpec
+from engine.messages.errors import UserError
 from engine.protocol.commands import (
     AnyReply,
     ChatMessage,
@@ -136,7 +136,7 @@ class EngineClient:
 
     async def let_go(self, folder: RunFolder) -> None:
         """End an engine that only waits for questions, so that its card is free: all it has is saved."""
-        with suppress(ClientError, OSError):
+        with suppress(UserError, OSError):
             async for _reply in self.backend.ask(folder, Shutdown(id=0)):
                 pass
         await wait_until(lambda: not self.backend.is_alive(folder), END_PATIENCE)
@@ -184,7 +184,7 @@ class EngineClient:
 
         Once this returns, the session looks at the run; iterate over the replies to learn of a refusal. An engine
         that is still loading keeps the request, and trains even if this terminal is gone by then. Raises
-        `SpecError`, `ClientError` or OSError.
+        `SpecError`, `UserError` or OSError.
         """
         async with self._changing:
             if self.folder is not None and self._usable_for(spec):

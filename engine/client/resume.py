@@ -5,26 +5,13 @@ from __future__ import annotations
 import subprocess
 
 from engine.client.launch import launch
-from engine.config.change import Change
-from engine.config.check import build
+from engine.config.change import Change, apply_changes
 from engine.config.resume_rules import refusals
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
-from engine.config.spec_files import load_spec, to_values
+from engine.config.spec_files import load_spec
 from engine.runs.folder import RunFolder
 from engine.runs.summary_fields import write_run_spec
-
-
-def with_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
-    """The spec with these settings replaced. Raises `SpecError` naming each that is wrong."""
-    values = to_values(spec)
-    for change in changes:
-        section, _, key = change.field.rpartition(".")
-        (values.setdefault(section, {}) if section else values)[key] = change.value
-    changed, errors = build(values)
-    if changed is None or errors:
-        raise SpecError(None, errors)
-    return changed
 
 
 def resume(
@@ -36,7 +23,7 @@ def resume(
     """
     spec = load_spec(folder.spec)
     if changes:
-        new = with_changes(spec, changes)
+        new = apply_changes(spec, changes)
         if step and (errors := refusals(spec, new, step)):
             raise SpecError(None, errors)
         write_run_spec(folder, new)
@@ -45,7 +32,7 @@ def resume(
 
 
 def parse_change(text: str) -> Change:
-    """A change as typed, such as training.max_steps=200; `with_changes` looks at its value. Raises ValueError."""
+    """A change as typed, such as training.max_steps=200; `apply_changes` looks at its value. Raises ValueError."""
     field, equals, value = text.partition("=")
     if not equals or not field.strip():
         raise ValueError(text)

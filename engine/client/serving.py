@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from engine.client.backend import POLL_SECONDS, RealBackend
-from engine.client.connection import Connection
+from engine.client.connection import Connection, EngineGone
 from engine.client.engine_client import EngineClient
-from engine.client.errors import ClientError, EngineGone, NotATarget
 from engine.config.paths import runs_folder
 from engine.config.run_spec import ModelSpec, RunSpec
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol.events import Stage
 from engine.runs.folder import RunFolder
@@ -29,13 +29,13 @@ async def until_it_answers(client: EngineClient, tell: Tell, exports: bool = Fal
 
     An engine is started where none lives and there is an adapter to load. `tell` is called as often as what is
     waited for changes. `exports`: wait until it can export, and not at all for one that trains.
-    Raises `ClientError` when no engine will answer.
+    Raises `UserError` when no engine will answer.
     """
     launched = False
     told: tuple[Stage, str] | None = None
     while True:
         if client.folder is None:
-            raise ClientError(say("No run is open."))
+            raise UserError("no_run", say("No run is open."))
         alive = client.alive  # asked first: what it wrote last is then there to read
         await client.catch_up()
         state = client.state
@@ -43,23 +43,28 @@ async def until_it_answers(client: EngineClient, tell: Tell, exports: bool = Fal
         if coming:
             launched = True  # by this call, or by one that was given up
         elif launched and state.failed:
-            raise ClientError(state.failed.message, state.failed.hint)
+            raise UserError(state.failed.code, state.failed.message, state.failed.hint)
         elif alive:
             if not state.ended and not state.failed and _answers(state.stage, exports):
                 return
         elif launched:
-            raise EngineGone(say("The engine did not start. Its log says why: {path}", path=str(client.folder.log)))
+            raise EngineGone(
+                "engine_gone",
+                say("The engine did not start. Its log says why: {path}", path=str(client.folder.log)),
+            )
         elif state.trained or client.folder.has_adapter:
             try:
                 client.serve()
             except OSError as error:
                 reason = error.strerror or str(error)
-                raise ClientError(say("The engine could not be started: {reason}", reason=reason)) from error
+                raise UserError(
+                    "not_started", say("The engine could not be started: {reason}", reason=reason)
+                ) from error
             launched = coming = True
         elif state.failed:
-            raise ClientError(state.failed.message, state.failed.hint)
+            raise UserError(state.failed.code, state.failed.message, state.failed.hint)
         else:
-            raise EngineGone(say("No engine is running, and this run has no adapter to load."))
+            raise EngineGone("engine_gone", say("No engine is running, and this run has no adapter to load."))
         waits_for: tuple[Stage, str] = ("starting", "") if coming or state.ended else (state.stage, client.doing)
         if waits_for != told:
             told = waits_for
@@ -68,9 +73,9 @@ async def until_it_answers(client: EngineClient, tell: Tell, exports: bool = Fal
 
 
 def _answers(stage: Stage, exports: bool) -> bool:
-    """Raises `ClientError` in a stage that leads to no export."""
+    """Raises `UserError` in a stage that leads to no export."""
     if exports and stage in ("ready", "preparing", "training"):
-        raise ClientError(say("This run is being trained: wait until it is done."))
+        raise UserError("busy", say("This run is being trained: wait until it is done."))
     return stage == "serving" if exports else stage not in ("starting", "loading")
 
 
@@ -102,7 +107,7 @@ async def serving(
 def find_target(target: str) -> tuple[RunFolder | None, Path | None]:
     """What to chat with: (the run of this name or folder, None) or (None, the folder of an adapter or model).
 
-    Raises `NotATarget`.
+    Raises `UserError`.
     """
     typed = Path(os.path.expanduser(target))
     for path in (typed, runs_folder() / target):
@@ -112,14 +117,16 @@ def find_target(target: str) -> tuple[RunFolder | None, Path | None]:
             return run, None
     if any((typed / name).is_file() for name in ("adapter_config.json", "config.json")):
         return None, typed.absolute()
-    raise NotATarget(
+    raise UserError(
+        "no_such_run",
         say('"{target}" is neither a run nor the folder of an adapter or model.', target=target),
         say("A run's name is its folder's, below {folder}.", folder=str(runs_folder())),
+        "run",
     )
 
 
 def need_adapter(run: RunFolder) -> None:
-    """Raises `NotATarget` for a run without one: an engine would need half a minute to find that out."""
+    """Raises `UserError` for a run without one: an engine would need half a minute to find that out."""
     if not run.has_adapter:
         message = say("The run {run} has no trained adapter.", run=run.name)
-        raise NotATarget(message, say("Train it first: loris run SPEC.yaml"))
+        raise UserError("not_trained", message, say("Train it first: loris run SPEC.yaml"), "run")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal
 
-from engine.client.connection import Connection
-from engine.client.errors import ClientError, CommandRefused, EngineGone
+from engine.client.connection import CommandRefused, Connection, EngineGone
+from engine.messages.errors import UserError
 from engine.protocol.commands import Shutdown, Stop, StopMode
 from engine.runs import lock_owner
 from engine.runs.folder import RunFolder
@@ -48,7 +48,7 @@ async def stop(folder: RunFolder, mode: StopMode, tell: Tell, grace: float | Non
 
 async def _ask(folder: RunFolder, mode: StopMode) -> bool:
     """Tell the engine to stop, and to end after that; whether it heard it."""
-    with suppress(ClientError, OSError, TimeoutError):
+    with suppress(UserError, OSError, TimeoutError):
         async with asyncio.timeout(ASK_SECONDS), Connection.connect(folder, 1.0) as control:
             with suppress(CommandRefused):  # it trains no more: then ending it is all that is left to ask
                 await control.ask(Stop(id=0, mode=mode))

@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.config.check import build
+from engine.config.run_spec import RunSpec
+from engine.config.spec_error import SpecError
+from engine.config.spec_files import to_values
+
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """A setting to change, such as training.per_device_train_batch_size, and its new value."""
 
     field: str
     value: bool | int | float | str
+
+
+def apply_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
+    """The spec with these settings replaced. Raises `SpecError` naming each that is wrong."""
+    values = to_values(spec)
+    for change in changes:
+        section, _, key = change.field.rpartition(".")
+        (values.setdefault(section, {}) if section else values)[key] = change.value
+    changed, errors = build(values)
+    if changed is None or errors:
+        raise SpecError(None, errors)
+    return changed

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from engine.config.change import Change
 from engine.config.run_spec import RunSpec
+from engine.messages.errors import UserError
 
 SHORTEST = 256  # tokens; below that, most answers would be cut off
+
+
+class OutOfMemory(UserError):
+    """The GPU's memory or the machine's ran out. `changes`: settings with which it should work."""
+
+    changes: tuple[Change, ...] = ()
 
 
 def next_smaller(spec: RunSpec, gpu: bool, loading: bool = False, host: bool = False) -> tuple[Change, ...]:

@@ -129,21 +129,15 @@ def files_of(name: str, split: str = "train") -> list[Path]:
 
 def _only_train(split: str) -> None:
     if split != "train":
-        raise SplitError(say("A file has only the split train: write train, or train[:1000] for the first rows."))
-
-
-class SplitError(DataError):
-    """The split is to blame, not the place."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message, "split_missing")
+        message = say("A file has only the split train: write train, or train[:1000] for the first rows.")
+        raise DataError(message, "split_missing")
 
 
 def _in_folder(folder: Path, split: str) -> list[Path]:
     if (folder / "dataset_dict.json").is_file():
         names = sorted(entry.name for entry in os.scandir(folder) if (folder / entry.name / "state.json").is_file())
         if split not in names:
-            raise SplitError(_no_split(split, names))
+            raise DataError(_no_split(split, names), "split_missing")
         folder = folder / split
     if (folder / "state.json").is_file() and (folder / "dataset_info.json").is_file():
         return _saved(folder)
@@ -161,7 +155,7 @@ def _in_folder(folder: Path, split: str) -> list[Path]:
     wanted = re.compile(rf"(^|[^a-z])({_SPLITS.get(split, re.escape(split))})([^a-z]|$)", re.IGNORECASE)
     found = train if split == "train" else [name for name in names if wanted.search(name)]
     if not found:
-        raise SplitError(_no_split(split, names))
+        raise DataError(_no_split(split, names), "split_missing")
     return [folder / name for name in found]
 
 
@@ -189,4 +183,4 @@ def _no_split(split: str, names: list[str]) -> Message:
     return say('There is no split "{split}" here. There are: {names}.', split=split, names=", ".join(names[:10]))
 
 
-__all__ = ["KINDS", "SplitError", "data_files", "files_of", "open_rows", "open_source", "sliced"]
+__all__ = ["KINDS", "data_files", "files_of", "open_rows", "open_source", "sliced"]

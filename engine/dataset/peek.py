@@ -12,7 +12,7 @@ from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Place, Source, eval_place, main_source, parse_split, places_of
 from engine.dataset.detection import MESSAGE_COLUMNS, Detected, detect, one_prompt_format
 from engine.dataset.mapping import BadRow, Kind
-from engine.dataset.open_source import KINDS, SplitError, open_source, sliced
+from engine.dataset.open_source import KINDS, open_source, sliced
 from engine.dataset.row_file import DataError, Row, RowFile
 from engine.messages.message import Message, say
 
@@ -125,10 +125,8 @@ def _check_place(data: DatasetSpec, place: Place, method: str, kinds: list[Kind]
     try:
         file = open_source(source)
         found = _check_rows(file, source, data, method, kinds)
-    except SplitError as bad:
-        return [FieldError(split_at, bad.message)]
     except DataError as bad:
-        return [FieldError(at, bad.message)]
+        return [FieldError(split_at if bad.code == "split_missing" else at, bad.message)]
     if at == "dataset.path" or not found:
         return found
     return [FieldError(at, say("{path}: {reason}", path=source.path, reason=str(e.message))) for e in found]

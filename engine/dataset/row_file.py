@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from engine.config.fields import did_you_mean
 from engine.config.places import DATA_SUFFIXES
+from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 
 Row = dict[str, Any]
@@ -25,12 +26,11 @@ SNIFF_BYTES = 64 << 10
 BROKEN = (gzip.BadGzipFile, EOFError)
 
 
-class DataError(Exception):
-    """A data file that cannot be used; `message` says why, and `code` in one word."""
+class DataError(UserError):
+    """A data file that cannot be used. Whoever asked for it knows the setting to blame: caught to name that."""
 
     def __init__(self, message: Message, code: str = "dataset_broken") -> None:
-        self.message, self.code = message, code
-        super().__init__(str(message))
+        super().__init__(code, message)
 
 
 @dataclass(frozen=True)

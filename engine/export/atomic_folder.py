@@ -11,47 +11,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.export.plan import taken
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.runs.checksums import FILLING_LOCK
 from engine.runs.lock_file import hold
-from engine.runtime.failures import RunFailed
-
-
-def sync(folder: Path) -> int:
-    """Have every file below `folder` on disk before its name is; returns their bytes."""
-    total = 0
-    for path in sorted(folder.rglob("*")):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-            total += os.fstat(handle).st_size if path.is_file() else 0
-        finally:
-            os.close(handle)
-    return total
-
-
-def size_of(folder: Path) -> int:
-    """The bytes of the files below a folder that may be changing."""
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+from engine.runs.manifest import sync
 
 
 def refuse_existing(target: Path, replace: bool) -> None:
-    """Raises `RunFailed` when something is at the target and nobody said that it may be replaced."""
+    """Raises `UserError` when something is at the target and nobody said that it may be replaced."""
     if os.path.lexists(target) and not replace:
-        raise RunFailed("path_exists", taken(target), None, "path")
+        raise UserError("path_exists", taken(target), None, "path")
     if replace and (target.is_symlink() or target.is_file()):
-        raise RunFailed("path_exists", say("{path} is a file, not a folder.", path=str(target)), None, "path")
+        raise UserError("path_exists", say("{path} is a file, not a folder.", path=str(target)), None, "path")
 
 
 @contextmanager
 def filling(target: Path, *, replace: bool = False) -> Iterator[Path]:
     """A temporary folder beside `target`, which gets its name when the block ends well and is removed if not.
 
-    Raises `RunFailed` when something is at `target` already, or OSError.
+    Raises `UserError` when something is at `target` already, or OSError.
     """
     refuse_existing(target, replace)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +41,8 @@ def filling(target: Path, *, replace: bool = False) -> Iterator[Path]:
         handle = hold(temporary / FILLING_LOCK)
         yield temporary
         (temporary / FILLING_LOCK).unlink()
-        sync(temporary)
+        for path in sorted(temporary.rglob("*")):
+            sync(path)  # on disk before its name is
         _take_place(temporary, target, replace)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)

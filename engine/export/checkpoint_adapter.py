@@ -5,14 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from engine.client.errors import ClientError
 from engine.export.atomic_folder import filling
 from engine.export.plan import target_of
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.runs import manifest
 from engine.runs.checksums import write_checksums
 from engine.runs.folder import RunFolder
-from engine.runtime.failures import RunFailed
 
 # What a checkpoint holds besides, to go on training with.
 STATE = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "trainer_state*", "training_args*", manifest.MANIFEST)
@@ -25,13 +24,13 @@ def checkpoint_at(folder: RunFolder, step: int) -> Path | None:
 
 
 def take(folder: RunFolder, step: int, typed: str = "") -> Path:
-    """Copy the adapter of this step's checkpoint, with checksums. Raises `ClientError`.
+    """Copy the adapter of this step's checkpoint, with checksums. Raises `UserError`.
 
     `typed`: a new folder, or one that is there, below which it gets the run's name; empty: among the run's exports.
     """
     source = checkpoint_at(folder, step)
     if source is None:
-        raise ClientError(say("The checkpoint of step {step} is no longer kept.", step=step))
+        raise UserError("checkpoint_gone", say("The checkpoint of step {step} is no longer kept.", step=step))
     target = target_of("adapter", typed, folder)
     if not typed.strip() or target.parent.name == folder.name:
         target = target.with_name(f"adapter-step-{step}")
@@ -43,9 +42,7 @@ def take(folder: RunFolder, step: int, typed: str = "") -> Path:
                     if not (temporary / path.name).exists():
                         shutil.copy2(path, temporary)
             write_checksums(temporary, lambda *_: None)
-    except RunFailed as error:
-        raise ClientError(error.message) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ClientError(say("It was not written: {reason}", reason=reason)) from error
+        raise UserError("not_written", say("It was not written: {reason}", reason=reason)) from error
     return target

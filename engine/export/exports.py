@@ -20,6 +20,7 @@ from engine.export.merge import save_merged_4bit, save_merged_16bit
 from engine.export.plan import Plan, plan, reusable
 from engine.export.tool_errors import explain_tool_error
 from engine.export.verify import check_adapter, check_adapter_weights, check_gguf, check_merged
+from engine.messages.errors import UserError
 from engine.messages.message import N_, Message, say
 from engine.model.loading import Loaded
 from engine.prompting.format_file import write_prompt_format
@@ -31,7 +32,7 @@ from engine.runs import manifest
 from engine.runs.checksums import adapter_digest, write_checksums
 from engine.runs.folder import RunFolder
 from engine.runtime.control import Control, Job
-from engine.runtime.failures import RunFailed, explain
+from engine.runtime.explain import explain
 
 NOT_SAVED: dict[ev.ExportKind, tuple[str, str]] = {
     "merged_16bit": ("merge_failed", N_("The merged model was not saved: {reason}")),
@@ -50,7 +51,7 @@ class Exports:
         self._control, self._record = control, control.record
 
     def save_trained(self) -> None:
-        """Save the adapter into the run folder, where it replaces an earlier one. Raises `RunFailed` or OSError."""
+        """Save the adapter into the run folder, where it replaces an earlier one. Raises `UserError` or OSError."""
         started, target = time.monotonic(), self._folder.adapter
         with filling(target, replace=True) as folder:
             save_adapter(self._loaded, folder)
@@ -96,9 +97,9 @@ class Exports:
         return saved
 
     def carry_out(self, job: Job, command: Export) -> Done:
-        """Do what a client asks, and return the answer. Raises `RunFailed` and whatever the libraries do."""
+        """Do what a client asks, and return the answer. Raises `UserError` and whatever the libraries do."""
         if command.path and not Path(command.path).expanduser().is_absolute():
-            raise RunFailed("path_relative", say("Give the whole path, from / on."), None, "path")
+            raise UserError("path_relative", say("Give the whole path, from / on."), None, "path")
         self._record.enter("exporting")
 
         def cancelled() -> bool:
@@ -108,7 +109,7 @@ class Exports:
             target, note = self.save(command, self._work(cancelled, (job, command.id)))
         except Cancelled:
             message = say("Saving was given up, and nothing is left of it.")
-            raise RunFailed("cancelled", message) from None
+            raise UserError("cancelled", message) from None
         except ToolFailed as error:
             raise explain_tool_error(error, self._folder) from error
         return Done(id=command.id, path=str(target), note=note)
@@ -163,7 +164,7 @@ class Exports:
         self._saved(kind, target, started)
 
     def _planned(self, command: Export, state: RunState) -> Plan:
-        """Where it goes. Raises `RunFailed` when it cannot: before anything is begun."""
+        """Where it goes. Raises `UserError` when it cannot: before anything is begun."""
         found = plan(
             command.kind,
             command.path,
@@ -178,7 +179,7 @@ class Exports:
                 found.field
             )
             code = code or ("path_exists" if found.exists and not command.replace else "no_room")
-            raise RunFailed(code, found.error, None, found.field)
+            raise UserError(code, found.error, None, found.field)
         return found
 
     def _tidy(self, parent: Path) -> None:

@@ -7,15 +7,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from engine.export.atomic_folder import size_of
 from engine.export.cancellation import cancellable, run_tool
 from engine.export.export_job import ExportJob
 from engine.export.plan import no_gpu
 from engine.export.subprocess_env import OFFLINE
+from engine.messages.errors import UserError
 from engine.model.loading import count_parameters
 from engine.runs.checksums import CHECKSUMS
+from engine.runs.disk_usage import size_of
 from engine.runs.python_process import python
-from engine.runtime.failures import RunFailed
 
 BUFFERS = ".buffers"  # where Unsloth puts what does not fit into the GPU's memory
 VOCABULARY = "tokenizer.model"
@@ -49,13 +49,13 @@ def save_merged_16bit(work: ExportJob, folder: Path) -> None:
 
 
 def save_merged_4bit(work: ExportJob, merged: Path, folder: Path) -> None:
-    """Quantise the 16-bit model in `merged` to bitsandbytes' 4 bits. Raises `RunFailed` without a GPU.
+    """Quantise the 16-bit model in `merged` to bitsandbytes' 4 bits. Raises `UserError` without a GPU.
 
     Unsloth's own merged_4bit merges into the model in memory, which could not be chatted with any more; so this
     is done in a process of its own, from weights that were merged in 16 bits, which is also more exact.
     """
     if work.loaded.model.device.type != "cuda":
-        raise RunFailed("needs_gpu", no_gpu(), None, "kind")
+        raise UserError("needs_gpu", no_gpu(), None, "kind")
     expected = int(count_parameters(work.loaded.model)[1] * 0.65)
 
     def tick() -> None:

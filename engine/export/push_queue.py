@@ -13,7 +13,7 @@ from engine.config.export import ExportSpec
 from engine.config.quantizations import repo_name
 from engine.hub.model_card import draft_card
 from engine.hub.search import license_of
-from engine.hub.upload_job import PushError, PushJob, Result, UploadProgress
+from engine.hub.upload_job import PushJob, Result, UploadProgress
 from engine.hub.upload_process import UploadProcess
 from engine.messages.message import say
 from engine.protocol import events as ev
@@ -21,6 +21,7 @@ from engine.protocol.commands import Done, Push, Refused
 from engine.protocol.state import read_state
 from engine.runs.folder import RunFolder
 from engine.runtime.control import Control, Job
+from engine.runtime.explain import explain
 
 EVENT_SECONDS = 1.0
 
@@ -165,18 +166,6 @@ class PushQueue:
         return Done(id=number, path=result.url, seconds=seconds)
 
     def _failed(self, number: int, kind: ev.ExportKind, repo_id: str, error: Exception) -> Refused:
-        if not isinstance(error, PushError):
-            reason = f"{type(error).__name__}: {error}"[:300]
-            error = PushError("crashed", say("The engine failed: {reason}", reason=reason))
-        why = error.problem
-        self._record.emit(
-            ev.PushFailed(
-                kind=kind,
-                repo_id=repo_id,
-                code=why.code,
-                message=why.message,
-                hint=why.hint,
-                field=why.field,
-            )
-        )
-        return Refused(id=number, code=why.code, message=why.message, field=why.field)
+        why = explain(error)
+        self._record.emit(ev.PushFailed(kind=kind, repo_id=repo_id, **why.as_values()))
+        return Refused.of(number, why)

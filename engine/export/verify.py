@@ -15,18 +15,18 @@ import torch
 from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
-from engine.export.atomic_folder import size_of
 from engine.export.cancellation import ToolFailed, run_tool
 from engine.export.export_job import ExportJob
 from engine.export.gguf_header import NotGguf, read_head
 from engine.export.merge import layers_of
 from engine.export.subprocess_env import OFFLINE, ON_CPU
 from engine.inference.generate import inference
+from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model.loading import Loaded
 from engine.prompting.prompt_format import encode
+from engine.runs.disk_usage import size_of
 from engine.runs.python_process import python
-from engine.runtime.failures import RunFailed
 
 TEXTS = ("The quick brown fox jumps over the lazy dog, and", "北京是中国的首都，")
 # How far logits may be from those in memory, as a share of how far these are from their own mean.
@@ -38,8 +38,8 @@ GGUF_TOKENS = 16
 _CHECK = "loris_check"
 
 
-def wrong_result(why: Message) -> RunFailed:
-    return RunFailed("verify_failed", why, say("Nothing was kept of it. The end of engine.log has the details."))
+def wrong_result(why: Message) -> UserError:
+    return UserError("verify_failed", why, say("Nothing was kept of it. The end of engine.log has the details."))
 
 
 def check_adapter(work: ExportJob, folder: Path) -> Message:
@@ -64,7 +64,7 @@ def check_adapter(work: ExportJob, folder: Path) -> Message:
 
 
 def check_adapter_weights(loaded: Loaded, folder: Path) -> None:
-    """Raises `RunFailed` unless every weight in the folder is the one in memory."""
+    """Raises `UserError` unless every weight in the folder is the one in memory."""
     path = folder / "adapter_model.safetensors"
     if not path.is_file():
         return  # saved in another form, by the user's own setting
@@ -150,7 +150,7 @@ def check_gguf(work: ExportJob, merged: Path, files: dict[str, Path]) -> Message
 
 
 def _gguf_answer(work: ExportJob, name: str, path: Path) -> str | None:
-    """What llama.cpp says to a prompt; None where it is not installed. Raises `RunFailed` when it says nothing."""
+    """What llama.cpp says to a prompt; None where it is not installed. Raises `UserError` when it says nothing."""
     if find_spec("xllamacpp") is None:
         return None
     question = (work.prompts or ("Who are you?",))[0]

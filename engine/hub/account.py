@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.config.places import is_hub_id
+from engine.hub.errors import HubError
 from engine.hub.upload_errors import WRITE_HINT, unknown_token
-from engine.hub.upload_job import PushError
 from engine.messages.message import say
 
 WRITE = "repo.write"
@@ -22,7 +22,7 @@ class Target:
 
 
 def check_token(token: str) -> str:
-    """The token without the blanks that pasting brings. Raises `PushFailed` for what can be none.
+    """The token without the blanks that pasting brings. Raises `HubError` for what can be none.
 
     The web client would show such a token in its error.
     """
@@ -33,11 +33,11 @@ def check_token(token: str) -> str:
 
 
 def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
-    """The full name of the repository. `whoami`: what the Hub says of the token. Raises `PushFailed`."""
+    """The full name of the repository. `whoami`: what the Hub says of the token. Raises `HubError`."""
     user = str(whoami.get("name", ""))
     name = repo_id.strip() if "/" in repo_id else f"{user}/{repo_id.strip()}"
     if not is_hub_id(name) or name.count("/") != 1:
-        raise PushError(
+        raise HubError(
             "push_bad_name",
             say("{name} is no name for a repository.", name=repo_id),
             say("Letters, digits, - _ and . are allowed, as in owner/my-model."),
@@ -46,7 +46,7 @@ def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
     owner = name.partition("/")[0]
     owners = [user, *(str(org.get("name")) for org in whoami.get("orgs") or [])]
     if owner not in owners:
-        raise PushError(
+        raise HubError(
             "hub_not_owner",
             say("The account {user} does not belong to {owner}.", user=user, owner=owner),
             say("It may write to: {owners}.", owners=", ".join(owners)),
@@ -54,7 +54,7 @@ def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
         )
     token = (whoami.get("auth") or {}).get("accessToken") or {}
     if not _may_write(token, owner, name):
-        raise PushError(
+        raise HubError(
             "hub_no_write",
             say("The token of {user} may not write to {repo}.", user=user, repo=name),
             say(WRITE_HINT),

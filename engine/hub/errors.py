@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from engine.messages.errors import UserError, causes
 from engine.messages.message import Message, say
 
 OFFLINE = {"ConnectError", "ConnectionError", "ConnectTimeout", "OfflineModeIsEnabled", "MaxRetryError",
@@ -15,15 +14,24 @@ BROKEN = {"RemoteProtocolError", "ReadError", "WriteError", "ConnectionResetErro
           "ChunkedEncodingError", "IncompleteRead"}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class HubProblem:
-    """A failure of the Hub. `passing`: another try may do better. `wait`: seconds that the Hub asks for."""
+class HubError(UserError):
+    """The Hub does not do what was asked: hub_offline, hub_not_found, hub_no_access, hub_bad_token, ...
 
-    code: str
-    message: Message
-    hint: Message | None = None
-    passing: bool = False
-    wait: float = 0.0
+    `passing`: another try may do better. `wait`: seconds that the Hub asks for.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: Message,
+        hint: Message | None = None,
+        field: str = "",
+        *,
+        passing: bool = False,
+        wait: float = 0.0,
+    ) -> None:
+        super().__init__(code, message, hint, field)
+        self.passing, self.wait = passing, wait
 
 
 def token_source() -> str:
@@ -42,15 +50,6 @@ def token_source() -> str:
         return ""
 
 
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and what it came from, nearest first."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _response(error: BaseException) -> tuple[int | None, dict[str, str]]:
     """(status, headers in lower case) of the answer that an exception of a web client carries."""
     response = getattr(error, "response", None)
@@ -59,7 +58,7 @@ def _response(error: BaseException) -> tuple[int | None, dict[str, str]]:
     return (status if isinstance(status, int) else None), headers
 
 
-def hub_problem(error: BaseException, name: str = "", source: str | None = None) -> HubProblem | None:
+def hub_problem(error: BaseException, name: str = "", source: str | None = None) -> HubError | None:
     """What of the Hub an exception is about, or None. `name`: of the repository; `source`: of the token used."""
     chain = list(causes(error))
     types = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
@@ -69,34 +68,34 @@ def hub_problem(error: BaseException, name: str = "", source: str | None = None)
     headers = next((headers for status, headers in answers if status), {})
     token = token_source() if source is None else source
     if "Invalid credentials" in text or "Invalid user token" in text:
-        return HubProblem(
+        return HubError(
             "hub_bad_token",
             say("The Hub does not know the token from {source}.", source=token or "HF_TOKEN"),
             say("It was deleted, or has run out. Make a new one on the Hub, then: hf auth login --force"),
         )  # fmt: skip
     gated = ("access gated repo", "access a gated repo", "is a gated dataset")
     if "GatedRepoError" in types or any(words in text for words in gated):
-        return HubProblem("hub_no_access", *_gated(name, token))
+        return HubError("hub_no_access", *_gated(name, token))
     if "RevisionNotFoundError" in types:
-        return HubProblem(
+        return HubError(
             "hub_no_revision",
             say("The repository has no such revision."),
             say("Leave the revision empty for the newest."),
         )
     missing = types & {"RepositoryNotFoundError", "DatasetNotFoundError", "HFValidationError"}
     if missing or "is not a valid model identifier" in text:
-        return HubProblem("hub_not_found", *_missing(name, token))
+        return HubError("hub_not_found", *_missing(name, token))
     if found := _by_status(status, headers, name, token):
         return found
     if types & BROKEN:
-        return HubProblem(
+        return HubError(
             "hub_broke_off",
             say("The connection to the Hub broke off."),
             say("Try again: what was transferred is kept."),
             passing=True,
         )
     if types & OFFLINE or any(w in text for w in ("Couldn't reach", "couldn't connect", "We couldn't connect")):
-        return HubProblem(
+        return HubError(
             "hub_offline",
             say("The Hugging Face Hub cannot be reached, and nothing of this is in the local cache."),
             say("Check the network, or name a folder or file on this machine."),
@@ -105,21 +104,21 @@ def hub_problem(error: BaseException, name: str = "", source: str | None = None)
     return None
 
 
-def _by_status(status: int | None, headers: dict[str, str], name: str, token: str) -> HubProblem | None:
+def _by_status(status: int | None, headers: dict[str, str], name: str, token: str) -> HubError | None:
     if status == 401:
-        return HubProblem("hub_no_access", *_missing(name, token))
+        return HubError("hub_no_access", *_missing(name, token))
     if status == 403:
-        return HubProblem(
+        return HubError(
             "hub_no_access",
             NO_ACCESS,
             say("Accept its licence on its page, and log in with a token that may read it: hf auth login."),
         )
     if status == 404:
-        return HubProblem("hub_not_found", *_missing(name, token))
+        return HubError("hub_not_found", *_missing(name, token))
     if status == 429:
         asked = headers.get("retry-after", "").strip()
         wait = float(asked) if asked.isdigit() else 0.0
-        return HubProblem(
+        return HubError(
             "hub_busy",
             say("The Hub takes no more requests from here for now (error 429)."),
             say("Wait a few minutes and try again. With a login it takes more: hf auth login."),
@@ -127,7 +126,7 @@ def _by_status(status: int | None, headers: dict[str, str], name: str, token: st
             wait=wait,
         )
     if status in (408, 500, 502, 503, 504):
-        return HubProblem(
+        return HubError(
             "hub_down",
             say("The Hub has trouble of its own (error {status}).", status=status),
             say("Try again in a few minutes."),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.hub.upload_job import PushError
+from engine.hub.errors import HubError
 from engine.messages.message import Message, say
 from engine.runs.checksums import damaged
 
@@ -45,9 +45,9 @@ class LocalFile:
 
 
 def files_of(kind: str, folder: Path, card: str) -> list[LocalFile]:
-    """The files to send, after a look at whether they are whole. Raises `PushFailed`; OSError from the disk."""
+    """The files to send, after a look at whether they are whole. Raises `HubError`; OSError from the disk."""
     if not folder.is_dir():
-        raise PushError("push_missing", say("There is no such folder: {path}.", path=str(folder)), field="path")
+        raise HubError("push_missing", say("There is no such folder: {path}.", path=str(folder)), field="path")
     found = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
@@ -55,7 +55,7 @@ def files_of(kind: str, folder: Path, card: str) -> list[LocalFile]:
             found.append(LocalFile(name.as_posix(), path.stat().st_size, path))
     if broken := _broken(kind, folder, found):
         hint = say("Save it again, then push it.")
-        raise PushError("push_not_whole", broken, hint, field="path")
+        raise HubError("push_not_whole", broken, hint, field="path")
     if card:
         text = card.encode()
         found = [file for file in found if file.name != CARD] + [LocalFile(CARD, len(text), text)]

@@ -10,10 +10,9 @@ from typing import Any
 
 from engine.hub.account import check_account, check_token
 from engine.hub.errors import token_source
-from engine.hub.search import HubError, ask_hub
+from engine.hub.search import ask_hub
 from engine.hub.upload import OWN_FILES
 from engine.hub.upload_errors import explain_push
-from engine.hub.upload_job import PushError
 from engine.messages.message import Message, say
 
 
@@ -58,16 +57,10 @@ def check_target(repo_id: str, token: str = "") -> PushTarget:
             except hub.errors.RepositoryNotFoundError:
                 return PushTarget(account.repo_id, account.user, source, exists=False, private=True, files=0)
         except Exception as error:
-            raise _refused(error, repo_id, bool(token)) from error
+            raise explain_push(error, repo_id, bool(token)) from error
         names = [file.rfilename for file in info.siblings or [] if file.rfilename not in OWN_FILES]
         return PushTarget(
             account.repo_id, account.user, source, exists=True, private=bool(info.private), files=len(names)
         )
 
     return ask_hub(repo_id, ask)
-
-
-def _refused(error: Exception, repo_id: str, given: bool) -> HubError:
-    failure: PushError = explain_push(error, repo_id, given)[0]
-    why = failure.problem
-    return HubError(why.code, why.message, why.hint, why.passing, why.field)

@@ -12,6 +12,7 @@ from typing import Any
 
 from engine.dataset.open_source import KINDS, kind_of
 from engine.dataset.row_file import DataError, Remote, Row, RowFile, encoding_of
+from engine.hub.errors import HubError
 from engine.messages.message import Message, say
 
 MOST_BYTES = 2 << 20  # read of a text file, at most
@@ -19,12 +20,8 @@ FIRST_BYTES = 128 << 10  # read of it at first
 PARQUET_BLOCK = 128 << 10
 
 
-class Unreadable(Exception):
-    """A file whose rows cannot be shown; `message` says why."""
-
-    def __init__(self, message: Message) -> None:
-        self.message = message
-        super().__init__(str(message))
+def _unreadable(why: Message) -> HubError:
+    return HubError("hub_unreadable", why)
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ def can_read(path: str) -> bool:
 
 
 def read_rows(files: Any, path: str, limit: int) -> HubRows:
-    """The first `limit` rows at `path` of `files`, a file system as fsspec has them. Raises `Unreadable`."""
+    """The first `limit` rows at `path` of `files`, a file system as fsspec has them. Raises `HubError`."""
     found = _of_parquet if path.lower().endswith(".parquet") else _of_text
     return found(files, path, limit)
 
@@ -70,7 +67,7 @@ def _unpacked(path: str, data: bytes, ended: bool) -> tuple[bytes, bool]:
         try:
             data = unpack.decompress(data, 4 * MOST_BYTES)
         except zlib.error:
-            raise Unreadable(say("The file is not gzip, as its name says.")) from None
+            raise _unreadable(say("The file is not gzip, as its name says.")) from None
         ended = ended and unpack.eof
     if not ended:  # the last character may be cut in two: the decoder keeps it back
         encoding = encoding_of(data)
@@ -102,7 +99,7 @@ def _read(path: str, remote: Remote, limit: int) -> tuple[RowFile | None, list[R
 
 def _found(reader: RowFile | None, rows: list[Row], error: Message | None, path: str, bytes_read: int) -> HubRows:
     if reader is None or not rows:
-        raise Unreadable(error or say("No row was found at the start of {file}.", file=path.rpartition("/")[2]))
+        raise _unreadable(error or say("No row was found at the start of {file}.", file=path.rpartition("/")[2]))
     total = reader.total if reader.knows_total else None
     return HubRows(tuple(dict.fromkeys(key for row in rows for key in row)), tuple(rows), path, bytes_read, total)
 

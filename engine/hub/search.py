@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
-from engine.client.errors import ClientError
 from engine.config.places import is_local
-from engine.hub.errors import hub_problem
+from engine.hub.errors import HubError, hub_problem
 from engine.hub.model_card import local_license
-from engine.hub.rows import MOST_BYTES, HubRows, Unreadable, can_read, read_rows
-from engine.messages.message import Message, say
+from engine.hub.rows import MOST_BYTES, HubRows, can_read, read_rows
+from engine.messages.message import say
 
 __all__ = ["MOST_BYTES", "Config", "DatasetPage", "Found", "HubError", "HubRows", "Split", "describe_dataset",
            "first_rows", "license_of", "search_datasets", "search_models"]  # fmt: skip
@@ -30,20 +29,6 @@ SPLITS = {
     "test": ("test", "testing", "eval", "evaluation"),
 }
 _T = TypeVar("_T")
-
-
-class HubError(ClientError):
-    """The Hub did not give what was asked. `code`: hub_offline, hub_not_found, hub_no_access, hub_bad_token, ...
-
-    `message` says why in a sentence and `hint` what to do; `passing`: trying again later may help;
-    `field`: what was given wrongly, if something was.
-    """
-
-    def __init__(
-        self, code: str, message: Message, hint: Message | None = None, passing: bool = False, field: str = ""
-    ) -> None:
-        self.code, self.passing, self.field = code, passing, field
-        super().__init__(message, hint)
 
 
 @dataclass(frozen=True)
@@ -128,12 +113,10 @@ def ask_hub(name: str, question: Callable[[Any], _T]) -> _T:
 
 def _explained(error: Exception, name: str) -> Exception:
     """The `HubError` for an exception, or the exception itself where the Hub is not to blame."""
-    if isinstance(error, Unreadable):
-        return HubError("hub_unreadable", error.message)
     if isinstance(error, HubError):
         return error
     if problem := hub_problem(error, name):
-        return HubError(problem.code, problem.message, problem.hint, problem.passing)
+        return problem
     if isinstance(error, OSError | ValueError):
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         return HubError("hub_unreadable", say("The Hub's answer is of no use: {reason}", reason=reason[:300]))

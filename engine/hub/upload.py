@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from engine.hub.account import check_account, check_token
+from engine.hub.errors import HubError
 from engine.hub.local_files import LocalFile, files_of
 from engine.hub.upload_errors import explain_push
-from engine.hub.upload_job import PushError, PushJob, Result, UploadProgress
+from engine.hub.upload_job import PushJob, Result, UploadProgress
 from engine.messages.message import say
 from engine.protocol.events import PushStep
 
@@ -42,7 +43,7 @@ class Upload:
         self._file, self._sent, self._told = "", 0, 0.0
 
     def run(self) -> Result:
-        """Do all of it. Raises `PushFailed`."""
+        """Do all of it. Raises `HubError`."""
         self._enter("checking")
         kind, folder = self._job.kind, Path(self._job.folder)
         files_of(kind, folder, self._job.card)  # before anything is asked of the Hub
@@ -79,34 +80,34 @@ class Upload:
             self._tell(progress)
 
     def _again(self, ask: Callable[[], _T]) -> _T:
-        """What `ask` returns, asked again after failures that pass. Raises `PushFailed`."""
+        """What `ask` returns, asked again after failures that pass. Raises `HubError`."""
         number = 1
         while True:
             try:
                 return ask()
             except Exception as error:
-                failure, asked = explain_push(error, self._repo, bool(self._job.token))
-                wait = max(asked, min(FIRST_WAIT * 2 ** (number - 1), LONGEST_WAIT))
-                if not failure.problem.passing or number >= self._job.tries or wait > MOST_ASKED_WAIT:
+                failure = explain_push(error, self._repo, bool(self._job.token))
+                wait = max(failure.wait, min(FIRST_WAIT * 2 ** (number - 1), LONGEST_WAIT))
+                if not failure.passing or number >= self._job.tries or wait > MOST_ASKED_WAIT:
                     raise failure from error
             number += 1
             self._report(waiting=wait)
             time.sleep(wait)
 
     def _make_room(self) -> None:
-        """Make the repository, or see that the one there may be used. Raises `PushFailed`."""
+        """Make the repository, or see that the one there may be used. Raises `HubError`."""
         missing = self._hub.errors.RepositoryNotFoundError
         with suppress(missing):
             there = self._again_but(missing, lambda: self._api.repo_info(self._repo))
             if self._job.private and not there.private:
-                raise PushError(
+                raise HubError(
                     "repo_public",
                     say("{repo} is there already, and everyone can read it.", repo=self._repo),
                     say("Give another name, or choose public."),
                     "private",
                 )
             if not self._job.replace and self._foreign():
-                raise PushError(
+                raise HubError(
                     "repo_exists",
                     say("{repo} is there already and holds other files.", repo=self._repo),
                     say("Give another name, or allow files of the same name to be replaced."),
@@ -218,20 +219,20 @@ class Upload:
             module.XetUploadProgressReporter = original
 
     def _verify(self) -> Result:
-        """Compare what the Hub lists with what is here. Raises `PushFailed`."""
+        """Compare what the Hub lists with what is here. Raises `HubError`."""
         there = self._remote()
         for file in self._files:
             self._file = file.name
             self._report()
             remote = there.get(file.name)
             if remote is None:
-                raise PushError(
+                raise HubError(
                     "hub_incomplete",
                     say("{file} did not arrive: {repo} is not complete.", file=file.name, repo=self._repo),
                     say("Push again: what arrived is not sent twice."),
                 )
             if remote.size != file.size or not _same(file, remote):
-                raise PushError(
+                raise HubError(
                     "hub_mismatch",
                     say("{file} on the Hub is not the file that was sent.", file=file.name),
                     say("Do not use {repo} yet. Push again.", repo=self._repo),

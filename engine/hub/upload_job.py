@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.hub.errors import HubError
 from engine.messages.message import Message
 from engine.protocol.events import ExportKind, PushStep
 
@@ -60,18 +61,11 @@ class UploadProblem(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     field: str = ""
     passing: bool = False
 
+    def as_error(self) -> HubError:
+        return HubError(self.code, self.message, self.hint, self.field, passing=self.passing)
+
 
 Said = UploadProgress | Result | UploadProblem
 encode = msgspec.json.Encoder().encode
 decode_job = msgspec.json.Decoder(PushJob).decode
 decode_said = msgspec.json.Decoder(Said).decode
-
-
-class PushError(Exception):
-    """A push that cannot go on; `problem` says why."""
-
-    def __init__(
-        self, code: str, message: Message, hint: Message | None = None, field: str = "", passing: bool = False
-    ) -> None:
-        self.problem = UploadProblem(code=code, message=message, hint=hint, field=field, passing=passing)
-        super().__init__(str(message))

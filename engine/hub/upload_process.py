@@ -12,7 +12,8 @@ from typing import IO
 
 import msgspec
 
-from engine.hub.upload_job import PushError, PushJob, Result, UploadProblem, UploadProgress, decode_said, encode
+from engine.hub.errors import HubError
+from engine.hub.upload_job import PushJob, Result, UploadProblem, UploadProgress, decode_said, encode
 from engine.messages.message import say
 from engine.runs.python_process import environment, python
 
@@ -85,15 +86,15 @@ class UploadProcess:
         if isinstance(last, Result):
             return last
         if self._cancelled.is_set():
-            raise PushError("cancelled", say("The push was cancelled."))
+            raise HubError("cancelled", say("The push was cancelled."))
         if last is None:
-            raise PushError(
+            raise HubError(
                 "push_died",
                 say("The process that uploads ended early."),
                 say("Push again: what arrived is not sent twice."),
                 passing=True,
             )
-        raise PushError(last.code, last.message, last.hint, last.field, last.passing)
+        raise last.as_error()
 
     def _copy_log(self, lines: IO[bytes] | None) -> None:
         for line in lines or ():

@@ -8,9 +8,10 @@ import threading
 import traceback
 from contextlib import suppress
 
+from engine.hub.errors import HubError
 from engine.hub.retry import resume_after_resets
 from engine.hub.upload_errors import explain_push
-from engine.hub.upload_job import PushError, Said, UploadProblem, decode_job, encode
+from engine.hub.upload_job import Said, UploadProblem, decode_job, encode
 
 IDLE_SECONDS = 300.0  # without an answer; a large commit takes the Hub its time
 
@@ -42,11 +43,10 @@ def main() -> int:
         report(Upload(job, report).run())
         return 0
     except Exception as error:
-        failure, _ = explain_push(error, job.repo_id, bool(job.token))
-        if not isinstance(error, PushError) or error.__cause__:
+        failure = explain_push(error, job.repo_id, bool(job.token))
+        if not isinstance(error, HubError) or error.__cause__:
             traceback.print_exc()  # into the log, where the token is struck out
-        problem: UploadProblem = failure.problem
-        report(problem)
+        report(UploadProblem(**failure.as_values(), passing=failure.passing))
         return 1
 
 

@@ -16,13 +16,13 @@ from unsloth import FastLanguageModel
 from engine.config.run_spec import GenerationSpec
 from engine.inference.base_model import base_model
 from engine.inference.repetition import cause
+from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model import hardware
 from engine.model.loading import Loaded, stop_ids
 from engine.prompting.prompt_format import Messages, PromptFormat, encode
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed
 
 FinishReason = Literal["eos", "length", "cancelled"]
 BATCH_SECONDS = 0.03  # a piece a token would cost a fast model dearly, and nobody reads 30 pieces a second
@@ -147,7 +147,7 @@ def generate(
     take: Callable[[str], None] = lambda text: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> GeneratedText:
-    """Answer a conversation. `take` gets each piece of text. Raises `RunFailed` for a prompt that cannot be."""
+    """Answer a conversation. `take` gets each piece of text. Raises `UserError` for a prompt that cannot be."""
     started = time.monotonic()
     model, tokenizer = loaded.model, loaded.tokenizer
     ids = encode(tokenizer, prompt_format.prompt(tokenizer, messages, spec.system_prompt))
@@ -182,11 +182,11 @@ def generate(
 
 
 def room_for_answer(model: Any, prompt_tokens: int) -> int:
-    """How many tokens an answer may have before the model's positions end. Raises `RunFailed` if none."""
+    """How many tokens an answer may have before the model's positions end. Raises `UserError` if none."""
     limit = getattr(model.config, "max_position_embeddings", None)
     room = (limit if isinstance(limit, int) else 1 << 30) - prompt_tokens
     if room < 1:
-        raise RunFailed(
+        raise UserError(
             "prompt_too_long",
             say(
                 "The conversation has {tokens} tokens, and the model takes {limit}.",

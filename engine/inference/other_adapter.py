@@ -9,30 +9,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from engine.messages.errors import UserError, last_line
 from engine.messages.message import say
 from engine.model.loading import QUANTISED, Loaded
-from engine.runtime.failures import RunFailed, last_line
 
 OWN = "default"  # PEFT's name for the adapter that the model was trained or loaded with
 
 
 def adapter_folder(place: str) -> Path:
-    """The adapter that a run's folder or an adapter's folder means. Raises `RunFailed`."""
+    """The adapter that a run's folder or an adapter's folder means. Raises `UserError`."""
     path = Path(os.path.expanduser(place))
     for folder in (path, path / "adapter"):
         if (folder / "adapter_config.json").is_file():
             return folder
-    raise RunFailed("adapter_missing", say("There is no adapter in {path}.", path=str(path)))
+    raise UserError("adapter_missing", say("There is no adapter in {path}.", path=str(path)))
 
 
 def base_of(folder: Path) -> str:
-    """The model that an adapter was trained on, in its plain form. Raises `RunFailed` for a broken file."""
+    """The model that an adapter was trained on, in its plain form. Raises `UserError` for a broken file."""
     try:
         config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
         return _plain(str(config["base_model_name_or_path"]))
     except (OSError, ValueError, LookupError, TypeError) as error:
         reason = last_line(error)
-        raise RunFailed(
+        raise UserError(
             "adapter_broken",
             say("The adapter in {path} cannot be read: {reason}", path=str(folder), reason=reason),
         ) from error
@@ -50,11 +50,11 @@ class OtherAdapter:
 
     @contextmanager
     def use(self, loaded: Loaded, place: str) -> Iterator[None]:
-        """Have the adapter of `place` answer instead of the run's own. Raises `RunFailed` if it does not fit."""
+        """Have the adapter of `place` answer instead of the run's own. Raises `UserError` if it does not fit."""
         folder = adapter_folder(place)
         own, theirs = loaded.model.peft_config[OWN].base_model_name_or_path, base_of(folder)
         if _plain(str(own)) != theirs:
-            raise RunFailed(
+            raise UserError(
                 "adapter_unfit",
                 say(
                     "The adapter in {path} was trained on {theirs}, and this model is {own}.",
@@ -70,7 +70,7 @@ class OtherAdapter:
             except Exception as error:  # shapes that do not fit, a torn file
                 if name in loaded.model.peft_config:
                     loaded.model.delete_adapter(name)
-                raise RunFailed(
+                raise UserError(
                     "adapter_unfit",
                     say(
                         "The adapter in {path} cannot be read: {reason}",

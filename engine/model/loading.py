@@ -15,11 +15,11 @@ from unsloth import FastLanguageModel
 from engine.config.places import is_local
 from engine.config.run_spec import LoraSpec, ModelSpec
 from engine.hub.retry import retrying
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.model import hardware
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed
 
 # Prequantised repositories, as Unsloth names them, and their plain form.
 QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
@@ -75,12 +75,12 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
 
 
 def check_folder(name: str) -> None:
-    """Raises `RunFailed` when a name that means a folder on this machine holds no model."""
+    """Raises `UserError` when a name that means a folder on this machine holds no model."""
     if not is_local(name):
         return
     folder = Path(name).expanduser()
     if not any((folder / file).is_file() for file in ("config.json", "adapter_config.json")):
-        raise RunFailed(
+        raise UserError(
             "model_missing",
             say("There is no model in {path}.", path=str(folder)),
             say("A model's folder holds config.json, and an adapter's adapter_config.json."),

@@ -15,9 +15,9 @@ from unsloth_zoo.dataset_utils import get_chat_template_parts
 from engine.config import prompt_templates
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.mapping import Example
+from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.prompting.prompt_format import PromptFormat, encode
-from engine.runtime.failures import RunFailed
 
 LONGEST_MARKER = 60  # characters
 MASKED = -100
@@ -29,7 +29,7 @@ Probe = tuple[Example, list[str]]
 
 
 def find(data: DatasetSpec, prompt_format: PromptFormat, tokenizer: Any) -> Parts:
-    """The texts that open a question and an answer, as given or as found. Raises `RunFailed`."""
+    """The texts that open a question and an answer, as given or as found. Raises `UserError`."""
     if data.instruction_part and data.response_part:
         return data.instruction_part, data.response_part
     return (
@@ -76,7 +76,7 @@ def _chats(prompt_format: PromptFormat, tokenizer: Any) -> Iterator[Probe]:
     told = Example(turns=[{"role": "system", "content": "Be brief."}, *turns[4:]])
     try:
         prompt_format.training_text(tokenizer, told)
-    except RunFailed:
+    except UserError:
         return
     yield told, [_ANSWERS[2]]
 
@@ -157,8 +157,8 @@ def _bare(text: str) -> str:
     return "".join(text.split())
 
 
-def missing(reason: str, hint: Message | None = None) -> RunFailed:
-    return RunFailed(
+def missing(reason: str, hint: Message | None = None) -> UserError:
+    return UserError(
         "markers_missing",
         say("The text that opens an answer cannot be found in the template. {reason}", reason=reason),
         hint or say("Fill in both markers, or switch off training on responses only."),

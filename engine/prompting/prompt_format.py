@@ -12,8 +12,8 @@ from engine.config import prompt_templates
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.mapping import Example, question_of
 from engine.dataset.turns import as_string
+from engine.messages.errors import UserError, last_line
 from engine.messages.message import say
-from engine.runtime.failures import RunFailed, last_line
 
 Format = Literal["alpaca", "messages", "plain"]
 Messages = Sequence[Mapping[str, Any]]
@@ -73,10 +73,10 @@ def prompt_format_for(spec: DatasetSpec, kind: Format) -> PromptFormat:
 
 
 def choose_template(tokenizer: Any, name: str) -> Any:
-    """The tokenizer with the chat template of this name; "auto" keeps its own. Raises `RunFailed`."""
+    """The tokenizer with the chat template of this name; "auto" keeps its own. Raises `UserError`."""
     if name != "auto":
         if name not in CHAT_TEMPLATES:
-            raise RunFailed(
+            raise UserError(
                 "template_unknown",
                 say('There is no chat template named "{name}".', name=name),
                 say("Take one of these: {names}.", names=", ".join(CHAT_TEMPLATES)),
@@ -85,7 +85,7 @@ def choose_template(tokenizer: Any, name: str) -> Any:
         try:
             return get_chat_template(tokenizer, chat_template=name)
         except Exception as error:  # above all a token that the tokenizer lacks
-            raise RunFailed(
+            raise UserError(
                 "template_unfit",
                 say(
                     'The chat template "{name}" does not fit this model: {reason}',
@@ -96,7 +96,7 @@ def choose_template(tokenizer: Any, name: str) -> Any:
                 "dataset.chat_template",
             ) from error
     if not getattr(tokenizer, "chat_template", None):
-        raise RunFailed(
+        raise UserError(
             "no_chat_template",
             say("This model comes without a chat template, so turns cannot be written as text."),
             say("Choose a chat template by name, for instance chatml, or take an instruct model."),
@@ -108,7 +108,7 @@ def choose_template(tokenizer: Any, name: str) -> Any:
 def render(
     tokenizer: Any, messages: Messages, add_generation_prompt: bool = False, tools: list[Any] | None = None
 ) -> str:
-    """A conversation as the chat template writes it. Raises `RunFailed` when the template refuses it."""
+    """A conversation as the chat template writes it. Raises `UserError` when the template refuses it."""
     try:
         text: str = tokenizer.apply_chat_template(
             [dict(message) for message in messages],
@@ -118,7 +118,7 @@ def render(
         )
         return text
     except Exception as error:  # templates raise what they like
-        raise RunFailed(
+        raise UserError(
             "template_refused",
             say("The chat template refuses a conversation: {reason}", reason=last_line(error)),
             say("Most templates want user and assistant in turns, and some take no system text."),
@@ -146,15 +146,15 @@ def after_answer(tokenizer: Any) -> str:
 
 
 def check_ending(tokenizer: Any, stop_ids: list[int]) -> None:
-    """Raises `RunFailed` when the chat template does not end an answer with a token that stops the model."""
+    """Raises `UserError` when the chat template does not end an answer with a token that stops the model."""
     tail = after_answer(tokenizer)
     if not set(tokenizer(tail, add_special_tokens=False)["input_ids"]) & set(stop_ids):
         raise eos_missing(tokenizer, "dataset.chat_template")
 
 
-def eos_missing(tokenizer: Any, field: str) -> RunFailed:
+def eos_missing(tokenizer: Any, field: str) -> UserError:
     """The model would not learn to end its answers."""
-    return RunFailed(
+    return UserError(
         "eos_missing",
         say(
             "No example ends with the token that stops the model, {eos}: its answers would never stop.",

@@ -15,9 +15,10 @@ from typing import NoReturn
 import msgspec
 
 from engine.config.run_spec import RunSpec
+from engine.messages.errors import UserError
 from engine.protocol.data_report import AnyProof, ProofFailed, ProofProgress, ProofRequest, decode_request, encode
 from engine.runtime.environment import hub_is_near, set_environment, versions
-from engine.runtime.failures import RunFailed, explain
+from engine.runtime.explain import explain
 
 
 def main() -> NoReturn:
@@ -61,18 +62,9 @@ def main() -> NoReturn:
         except ProofCancelled:
             pass
         except Exception as error:
-            if not isinstance(error, RunFailed):
+            if not isinstance(error, UserError):
                 traceback.print_exc()
-            why = explain(error)
-            tell(
-                ProofFailed(
-                    number=number,
-                    code=why.code,
-                    message=why.message,
-                    hint=why.hint,
-                    field=why.field,
-                )
-            )
+            tell(ProofFailed(number=number, **explain(error).as_values()))
 
     while True:
         while not requests.empty():

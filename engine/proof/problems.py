@@ -8,10 +8,10 @@ from typing import Any
 from engine.config.fields import FieldError
 from engine.config.run_spec import RunSpec
 from engine.dataset.mapping import BadRow, Row
+from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.proof.measure import Measures, RowIssue
 from engine.protocol.data_report import DataProblem, Fix
-from engine.runtime.failures import RunFailed
 
 LENGTH = "model.max_seq_length"
 MOST_LENGTH = 131_072
@@ -142,7 +142,7 @@ def template_fixes(spec: RunSpec) -> tuple[Fix, ...]:
     )
 
 
-def as_problem(failure: RunFailed, spec: RunSpec) -> DataProblem:
+def as_problem(failure: UserError, spec: RunSpec) -> DataProblem:
     """What the engine refuses at once, as a stop with the fixes that there are."""
     fixes: tuple[Fix, ...] = ()
     if failure.field == "dataset.chat_template":

@@ -14,13 +14,13 @@ from engine.dataset.detection import Detected, detect, one_prompt_format
 from engine.dataset.mapping import BadRow
 from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import drawn, draws, rows_taken
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.proof.measure import Measure
 from engine.proof.problems import as_problem, clashing, problems_of, unreadable
 from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import Tokenizers
 from engine.protocol.data_report import DataProblem, DataReport, Fix, ProofProgress
-from engine.runtime.failures import RunFailed
 from engine.training.methods import method_for
 
 BATCH_ROWS = 1000
@@ -37,7 +37,7 @@ def prove(
 ) -> DataReport:
     """Measure the spec's data. `most`: rows to read of each source at most, None for all.
 
-    Raises `RunFailed` where nothing can be measured at all, and `Cancelled`.
+    Raises `UserError` where nothing can be measured at all, and `Cancelled`.
     """
     started, data = time.monotonic(), spec.dataset
     tell(ProofProgress(stage="tokenizer"))
@@ -61,7 +61,7 @@ def prove(
             tokenizers.forget()
         try:
             method = method_for(spec, kind, tokenizer, stop_ids)
-        except RunFailed as failure:
+        except UserError as failure:
             refused.append(as_problem(failure, spec))
         else:
             eos = str(method.tokenizer.eos_token or "")

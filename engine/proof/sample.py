@@ -17,7 +17,7 @@ from engine.dataset.mapping import BadRow, Row
 from engine.dataset.open_source import files_of, open_source, sliced
 from engine.dataset.row_file import DataError
 from engine.messages.message import N_, Message
-from engine.runtime.failures import RunFailed, explain
+from engine.runtime.explain import explain
 
 MOST_ROWS = 100_000  # measured, unless all are asked for
 HUB_ROWS = 2_000  # of a Hub dataset, streamed
@@ -47,7 +47,7 @@ class Sample:
         return is_local(self._source.path)
 
     def __iter__(self) -> Iterator[Numbered]:
-        """(row number from 1, the row or why it cannot be read). Raises `RunFailed`."""
+        """(row number from 1, the row or why it cannot be read). Raises `UserError`."""
         try:
             if not self.local:
                 yield from self._streamed()
@@ -166,8 +166,6 @@ class Sample:
             count = 0
             for count, row in enumerate(islice(iter(rows.skip(first)), wanted), 1):
                 yield first + count, row
-        except RunFailed:
-            raise
         except Exception as error:
             raise explain(error, "dataset.path") from error
         self.sampled = wanted is not None and count == wanted and wanted == most

@@ -12,7 +12,7 @@ from unsloth.tokenizer_utils import load_correct_tokenizer
 
 from engine.config.run_spec import ModelSpec
 from engine.model.loading import with_eos
-from engine.runtime.failures import explain
+from engine.runtime.explain import explain
 
 
 class Tokenizers:
@@ -23,7 +23,7 @@ class Tokenizers:
         self._found: tuple[Any, list[int]] = (None, [])
 
     def get(self, model: ModelSpec) -> tuple[Any, list[int]]:
-        """(the tokenizer as Unsloth corrects it, the tokens that stop the model). Raises `RunFailed`."""
+        """(the tokenizer as Unsloth corrects it, the tokens that stop the model). Raises `UserError`."""
         key = (model.model_name, model.revision)
         if key != self._key:
             try:

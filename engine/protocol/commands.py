@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from engine.config.run_spec import GenerationSpec, RunSpec
+from engine.messages.errors import UserError
 from engine.messages.message import Message
 from engine.protocol.events import ExportKind
 
@@ -191,6 +192,10 @@ class Refused(Reply, frozen=True, kw_only=True):
     code: str
     message: Message
     field: str = ""
+
+    @classmethod
+    def of(cls, request: int, error: UserError) -> Refused:
+        return cls(id=request, code=error.code, message=error.message, field=error.field)
 
 
 AnyReply = Token | ExportProgress | Done | Refused

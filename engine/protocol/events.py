@@ -11,6 +11,8 @@ from typing import Literal
 import msgspec
 
 from engine.config.change import Change
+from engine.config.oom_fallback import OutOfMemory
+from engine.messages.errors import UserError
 from engine.messages.message import Message
 
 Stage = Literal[
@@ -277,9 +279,14 @@ class Failed(Event, frozen=True, kw_only=True):
     stage: Stage = "starting"
     changes: tuple[Change, ...] = ()
 
+    @classmethod
+    def of(cls, error: UserError, stage: Stage) -> Failed:
+        changes = error.changes if isinstance(error, OutOfMemory) else ()
+        return cls(**error.as_values(), stage=stage, changes=changes)
+
 
 class EngineEnded(Event, frozen=True, kw_only=True):
-    """Last of all. `exit_code`: 0 well, 1 failed, 2 bad input, 143 terminated."""
+    """Last of all. `exit_code`: see `engine.messages.exit_codes`."""
 
     exit_code: int
 

@@ -42,21 +42,25 @@ def damaged(folder: Path, suffix: str = "") -> list[str]:
     return [
         name
         for digest, name in (line.split("  ", 1) for line in lines if "  " in line)
-        if name.endswith(suffix) and _sha256(folder / name) != digest
+        if name.endswith(suffix) and not _is(folder / name, digest)
     ]
 
 
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
+def _is(path: Path, digest: str) -> bool:
+    with suppress(OSError):
+        return sha256(path) == digest
+    return False
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, in hex. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def adapter_digest(folder: Path) -> str:
     """The SHA-256 of an adapter's weights; empty when there are none."""
     for name in ("adapter_model.safetensors", "adapter_model.bin"):
-        with suppress(OSError), (folder / name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with suppress(OSError):
+            return sha256(folder / name)
     return ""

@@ -30,7 +30,7 @@ def prunable(folder: RunFolder) -> tuple[list[Path], int]:
 
 
 def prune(folder: RunFolder) -> int:
-    """Delete the prunable checkpoints; returns the bytes freed. Raises `DiscardRefused` while an engine runs."""
+    """Delete the prunable checkpoints; returns the bytes freed. Raises `UserError` while an engine runs."""
     with no_engine(folder):
         old, freed = prunable(folder)
         for path in old:

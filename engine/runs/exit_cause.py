@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.messages.exit_codes import KILLED, TERMINATED
 from engine.messages.message import Message, say
 from engine.protocol.state import RunState
 from engine.runs.machine import boot_id, memory_kills
 
 LostCode = Literal["killed", "rebooted", "other_machine", "terminated"]
-KILLED, TERMINATED = 137, 143  # what a shell shows for a process that SIGKILL or SIGTERM ended
 
 
 @dataclass(frozen=True)

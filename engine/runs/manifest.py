@@ -6,7 +6,6 @@ it has another name until it is complete, and what is complete says of what it c
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from contextlib import suppress
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+
+from engine.runs.checksums import sha256
 
 MANIFEST = "loris-manifest.json"
 PARTIAL = ".partial-"  # what a folder is called until it is complete
@@ -50,7 +51,7 @@ def seal(folder: Path, step: int = 0, eval_loss: float | None = None) -> int:
         if path.is_file() and path.name != MANIFEST and not path.name.startswith("."):
             sync(path)
             size = path.stat().st_size
-            files[str(path.relative_to(folder))] = FileEntry(size, _hash(path))
+            files[str(path.relative_to(folder))] = FileEntry(size, sha256(path))
             total += size
     manifest = folder / MANIFEST
     manifest.write_bytes(msgspec.json.encode(Manifest(files=files, step=step, eval_loss=eval_loss)))
@@ -69,7 +70,7 @@ def fault(folder: Path, *, hashes: bool = True) -> str:
         try:
             if (folder / name).stat().st_size != entry.size:
                 return f"{folder / name}: not {entry.size} bytes"
-            if hashes and _hash(folder / name) != entry.sha256:
+            if hashes and sha256(folder / name) != entry.sha256:
                 return f"{folder / name}: not what was written"
         except OSError as error:
             return f"{folder / name}: {error.strerror}"
@@ -137,11 +138,6 @@ def remove_leftovers(*folders: Path) -> None:
     for folder in folders:
         for path in folder.glob(f"{PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: Path) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from engine.client.errors import DiscardRefused
 from engine.config.paths import runs_folder
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.protocol.state import RunState, fold
@@ -199,12 +199,12 @@ def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
 def discard(folder: RunFolder) -> None:
     """Delete a run's folder with all that is in it, and its link in the list.
 
-    Raises `DiscardRefused` while its engine lives, or for a folder that is not a listed run, and OSError.
+    Raises `UserError` while its engine lives, or for a folder that is not a listed run, and OSError.
     """
     path = Path(os.path.realpath(folder.path))
     links = [Path(e.path) for e in os.scandir(runs_folder()) if os.path.realpath(e.path) == str(path)]
     if not links or not (path / "spec.yaml").is_file():
-        raise DiscardRefused(say("{folder} is not the folder of a run.", folder=str(path)))
+        raise UserError("not_a_run", say("{folder} is not the folder of a run.", folder=str(path)))
     with no_engine(RunFolder(path)):
         shutil.rmtree(path)
         for link in links:
@@ -216,7 +216,7 @@ def discard_drafts(now: float | None = None) -> list[RunFolder]:
     gone = []
     for run in list_runs():
         if run.draft and not run.alive and (now or time.time()) - run.started > DRAFT_SECONDS:
-            with suppress(DiscardRefused, OSError):
+            with suppress(UserError, OSError):
                 discard(run.folder)
                 gone.append(run.folder)
     return gone
@@ -224,12 +224,12 @@ def discard_drafts(now: float | None = None) -> list[RunFolder]:
 
 @contextmanager
 def no_engine(folder: RunFolder) -> Iterator[None]:
-    """Keep engines off this folder. Raises `DiscardRefused` when one is there."""
+    """Keep engines off this folder. Raises `UserError` when one is there."""
     try:
         handle = hold(folder.lock)
     except BlockingIOError:
         message = say("{run} is still running: stop it first.", run=folder.name)
-        raise DiscardRefused(message) from None
+        raise UserError("busy", message) from None
     try:
         yield
     finally:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from engine.protocol import events as ev
+from engine.runtime.ranks import is_leader
 
 MOST_UNWRITTEN = 4 << 20  # bytes of events kept for a disk that is full
 
@@ -26,7 +27,7 @@ class EventWriter:
         self._file: int | None = None
         self._unwritten = b""
         self.stage: ev.Stage = "starting"
-        if os.environ.get("RANK", "0") != "0":
+        if not is_leader():
             return
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         size = os.fstat(self._file).st_size

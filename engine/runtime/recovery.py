@@ -9,21 +9,20 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-import msgspec
-
-from engine.config.change import Change
+from engine.config.change import Change, apply_changes
 from engine.config.places import absolute_paths
 from engine.config.resume_rules import refusals
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import StopMode
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from engine.runs.python_process import environment, python
+from engine.runs.summary_fields import write_run_spec
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed
 
 _TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9a-f]{8}$")  # as engine.export names what is not complete
 
@@ -47,17 +46,8 @@ def tidy(folder: RunFolder) -> None:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def changed(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
-    """The spec with these settings replaced."""
-    for change in changes:
-        section, _, field = change.field.partition(".")
-        part = msgspec.structs.replace(getattr(spec, section), **{field: change.value})
-        spec = msgspec.structs.replace(spec, **{section: part})
-    return spec
-
-
 def check_unchanged(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:
-    """See that a checkpoint may be gone on from with this spec. Raises `RunFailed` at a field that may not."""
+    """See that a checkpoint may be gone on from with this spec. Raises `UserError` at a field that may not."""
     path = checkpoint.path / "spec.yaml"
     if not path.is_file():
         return  # of an older Loris
@@ -65,7 +55,7 @@ def check_unchanged(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:
     if errors:
         sys.stderr.write("\n".join([*(f"{error.field}: {error.message}" for error in errors), ""]))
         hint = say("Put the setting back, or start a new run with it.")
-        raise RunFailed("resume_refused", errors[0].message, hint, errors[0].field)
+        raise UserError("resume_refused", errors[0].message, hint, errors[0].field)
 
 
 def report_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
@@ -81,11 +71,12 @@ def report_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
     )
 
 
-def smaller_setting(changes: tuple[Change, ...]) -> ev.Notice:
-    """The notice that the engine goes on with less."""
+def save_smaller(folder: RunFolder, spec: RunSpec, changes: tuple[Change, ...], record: EventWriter) -> None:
+    """Have the next engine go on with less. Raises `SpecError`, with spec.yaml as it was, or OSError."""
+    write_run_spec(folder, apply_changes(spec, changes))
     settings = ", ".join(f"{change.field} = {change.value}" for change in changes)
     message = say("The memory ran out: going on with {settings}.", settings=settings)
-    return ev.Notice(code="retry_smaller", message=message, level="warning")
+    record.emit(ev.Notice(code="retry_smaller", message=message, level="warning"))
 
 
 def restart(folder: RunFolder, leave: bool) -> NoReturn:

@@ -37,26 +37,22 @@ SEND_SECONDS = 30  # so is one that takes nothing for so long
 MAX_CLIENTS = 64
 
 
-class UnsafeFolder(Exception):
-    """The socket's folder is not ours alone."""
-
-
 def _private(folder: Path) -> None:
-    """Make the folder, or see that the one there is ours and closed to others. Raises `UnsafeFolder`."""
+    """Make the folder, or see that the one there is ours and closed to others. Raises OSError."""
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700, parents=True)
     status = os.lstat(folder)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        raise UnsafeFolder(f"{folder} does not belong to this user")
+        raise PermissionError(f"{folder} does not belong to this user")
     if status.st_mode & 0o077:
-        raise UnsafeFolder(f"{folder} can be opened by others: chmod 700 it")
+        raise PermissionError(f"{folder} can be opened by others: chmod 700 it")
 
 
 class Server:
     """Listens until `close`. Start it only while holding the run's lock: it removes a stale socket."""
 
     def __init__(self, path: Path, control: Control) -> None:
-        """Bind and start listening. Raises `UnsafeFolder` or OSError."""
+        """Bind and start listening. Raises OSError."""
         self._path, self._control = path, control
         _private(path.parent)
         path.unlink(missing_ok=True)

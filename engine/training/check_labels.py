@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from engine.config.run_spec import RunSpec
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.prompting.prompt_format import eos_missing
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed
 from engine.training.method import Prepared
 
 MASKED = -100
 SHOWN_CHARACTERS = 20_000  # of each text of the example, for a terminal shows it
 
 
-def nothing_learned(spec: RunSpec) -> RunFailed:
+def nothing_learned(spec: RunSpec) -> UserError:
     """Every label is masked."""
-    return RunFailed(
+    return UserError(
         "nothing_learned",
         say("Nothing would be learned: no answer is left in any example."),
         say(
@@ -29,9 +29,9 @@ def nothing_learned(spec: RunSpec) -> RunFailed:
     )
 
 
-def too_many_cut(spec: RunSpec, cut: int, rows: int) -> RunFailed:
+def too_many_cut(spec: RunSpec, cut: int, rows: int) -> UserError:
     """More rows are longer than the context than the spec allows."""
-    return RunFailed(
+    return UserError(
         "rows_cut",
         say(
             "{cut} of {rows} rows are longer than {length} tokens: their ends would not be learned.",
@@ -48,7 +48,7 @@ def too_many_cut(spec: RunSpec, cut: int, rows: int) -> RunFailed:
 def check_labels(
     trainer: Any, prepared: Prepared, spec: RunSpec, stop_ids: list[int], record: EventWriter
 ) -> ev.DatasetReady:
-    """Count and check the trainer's rows. Raises `RunFailed` if training on them would be in vain."""
+    """Count and check the trainer's rows. Raises `UserError` if training on them would be in vain."""
     tokenizer, rows, limit = trainer.processing_class, trainer.train_dataset, spec.model.max_seq_length
     columns = [name for name in ("input_ids", "labels") if name in rows.column_names]
     stops, tokens, learned, truncated, endless = set(stop_ids), 0, 0, 0, 0

@@ -13,10 +13,11 @@ from engine.config.places import is_local
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source, parse_split
 from engine.dataset.open_source import files_of, open_source, sliced
-from engine.dataset.row_file import DataError
+from engine.dataset.row_file import DataError, empty
 from engine.hub.retry import retrying
+from engine.messages.errors import UserError, causes, last_line
 from engine.messages.message import Message, say
-from engine.runtime.failures import RunFailed, explain, last_line
+from engine.runtime.explain import explain
 
 IN_MEMORY_BYTES = 64 << 20  # larger files are kept on disk by `datasets`
 LAYOUT = 1  # of the records that `datasets` keeps: count it up when `_records` changes
@@ -62,7 +63,7 @@ def read(local: bool, record: dict[str, Any], index: int) -> tuple[int, dict[str
 def fetch(
     data: DatasetSpec, source: Source, field: str = "dataset.path", split: str = "dataset.split"
 ) -> SourceRows:
-    """The rows of a source, from this machine or the Hub. Raises `RunFailed` at the setting to blame."""
+    """The rows of a source, from this machine or the Hub. Raises `UserError` at the setting to blame."""
     rows = _from_files(data, source, field, split) if is_local(source.path) else _from_hub(source, field, split)
     if not len(rows):
         raise no_rows(source, field)
@@ -73,7 +74,7 @@ def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str)
     split = parse_split(source.split)
     if split is None:
         message = say("Write a split as train, train[:1000], train[10:20] or train[:10%].")
-        raise RunFailed("split_missing", message, None, split_field)
+        raise UserError("split_missing", message, None, split_field)
     try:
         files = files_of(source.path, split.split)
         stamp = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
@@ -84,14 +85,12 @@ def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str)
         if sum(size for _, _, size in stamp) <= IN_MEMORY_BYTES:
             found = list(_records(**arguments))
             if not found:
-                raise no_rows(source, field)
+                raise DataError(empty(), "dataset_empty")
             records = Dataset.from_list(found, features=FEATURES)
         else:
             records = Dataset.from_generator(
                 _records, features=FEATURES, gen_kwargs={**arguments, "stamp": repr((LAYOUT, stamp))}
             )
-    except RunFailed:
-        raise
     except Exception as error:
         raise unreadable(error, source, field, split_field) from error
     first, last = split.bounds(len(records))
@@ -119,11 +118,9 @@ def _records(source: str, skip_bad: bool, stamp: str = "") -> Iterator[dict[str,
     yield from bad
 
 
-def unreadable(error: Exception, source: Source, field: str, split_field: str) -> RunFailed:
+def unreadable(error: Exception, source: Source, field: str, split_field: str) -> UserError:
     """Why the files of a source cannot be read, at the setting to blame."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, DataError):
-        cause = cause.__cause__
+    cause = next((one for one in causes(error) if isinstance(one, DataError)), None)
     if cause is None:
         return explain(error, field)
     hint = None
@@ -136,7 +133,7 @@ def unreadable(error: Exception, source: Source, field: str, split_field: str) -
             hint = BROKEN_HINT
         case "split_missing":
             field = split_field
-    return RunFailed(cause.code, cause.message, hint, field)
+    return UserError(cause.code, cause.message, hint, field)
 
 
 def _from_hub(source: Source, field: str, split_field: str) -> SourceRows:
@@ -152,24 +149,24 @@ def _from_hub(source: Source, field: str, split_field: str) -> SourceRows:
         failure = explain(error, field)
         raise (broken(error, field) if failure.code == "crashed" else failure) from error
     if not isinstance(records, Dataset):
-        raise RunFailed("split_missing", say("Name one split, such as train."), None, split_field)
+        raise UserError("split_missing", say("Name one split, such as train."), None, split_field)
     return SourceRows(source, records, local=False)
 
 
-def _load_error(source: Source, error: ValueError, field: str, split_field: str) -> RunFailed:
+def _load_error(source: Source, error: ValueError, field: str, split_field: str) -> UserError:
     """datasets says ValueError for a wrong split, a wrong configuration and an empty file alike."""
     text = str(error)
     if "corresponds to no data" in text:
         return no_rows(source, field)
     if "split" in text.lower():
-        return RunFailed(
+        return UserError(
             "split_missing",
             say('The dataset has no split "{split}": {reason}', split=source.split, reason=last_line(error)),
             say("train is the usual name; a file of your own has only that."),
             split_field,
         )
     if "onfig" in text:
-        return RunFailed(
+        return UserError(
             "config_missing",
             say("Name one of the dataset's configurations: {reason}", reason=last_line(error)),
             None,
@@ -179,10 +176,10 @@ def _load_error(source: Source, error: ValueError, field: str, split_field: str)
     return broken(error, field) if failure.code == "crashed" else failure
 
 
-def broken(error: BaseException, field: str) -> RunFailed:
+def broken(error: BaseException, field: str) -> UserError:
     """The file is there but cannot be read as rows."""
     cause = error.__cause__ or error
-    return RunFailed(
+    return UserError(
         "dataset_broken",
         say("The dataset cannot be read: {reason}", reason=last_line(cause)),
         BROKEN_HINT,
@@ -190,8 +187,8 @@ def broken(error: BaseException, field: str) -> RunFailed:
     )
 
 
-def no_rows(source: Source, field: str) -> RunFailed:
-    return RunFailed(
+def no_rows(source: Source, field: str) -> UserError:
+    return UserError(
         "dataset_empty",
         say("The dataset has no rows: {path}, split {split}.", path=source.path, split=source.split),
         say("Check the file, or take a larger slice."),

@@ -12,12 +12,12 @@ from datasets import Dataset
 
 from engine.config.run_spec import RunSpec
 from engine.dataset.mapping import BadRow, Example, Mapping, Row, shown
+from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model import loading
 from engine.prompting.prompt_format import Format, PromptFormat, check_ending, choose_template, prompt_format_for
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed
 from engine.training.trainer import checkpointed
 
 FEW_ROWS = 5_000  # below this, starting processes costs more than they save
@@ -33,7 +33,7 @@ def processes(spec: RunSpec, rows: int) -> int | None:
 
 
 class TrainingMethod(ABC):
-    """One way to train, prepared for a spec and its kind of data. Raises `RunFailed` where that cannot be.
+    """One way to train, prepared for a spec and its kind of data. Raises `UserError` where that cannot be.
 
     `columns`: in which its trainer takes the rows. `tokenizer`: the one given, with the chosen chat template.
     `instruction_part`, `response_part`: the markers that open a question and an answer; empty where whole texts are
@@ -53,12 +53,12 @@ class TrainingMethod(ABC):
             check_ending(self.tokenizer, [*stop_ids, self.tokenizer.eos_token_id])
 
     def text(self, example: Example) -> str:
-        """What is read of an example, and in part learned. Raises `RunFailed` when the template refuses it."""
+        """What is read of an example, and in part learned. Raises `UserError` when the template refuses it."""
         return self.prompt_format.training_text(self.tokenizer, example)
 
     @abstractmethod
     def row(self, example: Example) -> dict[str, str]:
-        """An example in the columns of the trainer. Raises `RunFailed`."""
+        """An example in the columns of the trainer. Raises `UserError`."""
 
     @abstractmethod
     def tokens(self, texts: list[str]) -> list[list[int]]:
@@ -85,7 +85,7 @@ class TrainingMethod(ABC):
 
     @abstractmethod
     def check(self, trainer: Any, data: Prepared, stop_ids: list[int], record: EventWriter) -> ev.DatasetReady:
-        """Count and check the trainer's rows. Raises `RunFailed` if training on them would be in vain."""
+        """Count and check the trainer's rows. Raises `UserError` if training on them would be in vain."""
 
 
 @dataclass
@@ -117,7 +117,7 @@ def convert(
         return example, make(example)
     except BadRow as bad:
         return RowProblem("bad_row", bad.at(number), bad.field, bad.empty)
-    except RunFailed as why:  # the template takes it not
+    except UserError as why:  # the template takes it not
         words = say(
             "Row {row}: {reason} The row is: {value}", row=number, reason=str(why.message), value=shown(row)
         )

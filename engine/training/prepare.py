@@ -17,11 +17,11 @@ from engine.dataset.detection import detect, one_prompt_format
 from engine.dataset.mapping import Mapping
 from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import drawn
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed
 from engine.training.load_rows import SourceRows, fetch, read
 from engine.training.method import Prepared, RowProblem, TrainingMethod, convert, processes
 from engine.training.methods import method_for
@@ -39,14 +39,14 @@ class Part:
 
 
 def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWriter) -> Prepared:
-    """The rows to learn, as the spec's training method takes them. Raises `RunFailed`."""
+    """The rows to learn, as the spec's training method takes them. Raises `UserError`."""
     data = spec.dataset
     parts = [_part(spec, place) for place in places_of(data)]
     place = eval_place(data)
     held = _part(spec, place) if place else None
     kind, clash = one_prompt_format([part.mapping.kind for part in [*parts, *([held] if held else [])]], data)
     if clash:
-        raise RunFailed("formats_mixed", clash.message, None, clash.field)
+        raise UserError("formats_mixed", clash.message, None, clash.field)
     method = method_for(spec, kind, tokenizer, stop_ids)
     writer = Writer(spec, method, record)
     counts, weights = [len(part.rows) for part in parts], [part.rows.source.weight for part in parts]
@@ -59,7 +59,7 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
 
 
 def _part(spec: RunSpec, place: Place) -> Part:
-    """The rows of a source and what they are. Raises `RunFailed`."""
+    """The rows of a source and what they are. Raises `UserError`."""
     rows = fetch(spec.dataset, place.source, place.field, place.split_field)
     first = rows.first(DETECTED_ROWS)
     found = detect(first, spec.dataset, spec.training.method)
@@ -68,7 +68,7 @@ def _part(spec: RunSpec, place: Place) -> Part:
         code = "column_missing" if "_column" in found.problem.field else "format_unknown"
         hint = say("Say which column holds what in the dataset settings.")
         field = found.problem.field if place.field == "dataset.path" else place.field
-        raise RunFailed(code, found.problem.message, hint, field)
+        raise UserError(code, found.problem.message, hint, field)
     return Part(rows, found.mapping, columns)
 
 
@@ -77,7 +77,7 @@ def hold_out(rows: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     try:
         parts = rows.train_test_split(test_size=share, seed=seed)
     except ValueError as error:
-        raise RunFailed(
+        raise UserError(
             "dataset_too_small",
             say("Of {rows} rows, a share of {share} cannot be held out.", rows=len(rows), share=share),
             say("Set it to 0, or add data."),
@@ -98,11 +98,11 @@ class Writer:
         self.example_raw = ""
 
     def rows(self, parts: list[Part], taken: list[Any]) -> Dataset:
-        """The rows of all sources, in the columns that the trainer takes. Raises `RunFailed`."""
+        """The rows of all sources, in the columns that the trainer takes. Raises `UserError`."""
         found = [self._part(part, places) for part, places in zip(parts, taken, strict=True) if len(places)]
         rows = concatenate_datasets(found) if len(found) > 1 else found[0]
         if not len(rows):
-            raise RunFailed(
+            raise UserError(
                 "dataset_empty",
                 say("No row of the dataset has an answer."),
                 say("A conversation needs a turn of the assistant; other rows need text in the output column."),
@@ -144,7 +144,7 @@ class Writer:
         return rows if len(good) == len(written) else rows.select(good)
 
     def _leave_out(self, part: Part, records: Dataset, written: Dataset, picked: Any) -> None:
-        """List the rows of which nothing can be learned. Raises `RunFailed` for a bad one, unless told not to."""
+        """List the rows of which nothing can be learned. Raises `UserError` for a bad one, unless told not to."""
         with (self._file if LEADER else Path(os.devnull)).open("a", encoding="utf-8") as file:
             for index, text in enumerate(written["problem"]):
                 if not text:
@@ -152,7 +152,7 @@ class Writer:
                 problem = msgspec.json.decode(text, type=RowProblem)
                 if not problem.empty and not self._spec.dataset.drop_bad_rows:
                     hint = say("Correct the row, or set drop_bad_rows to leave such rows out.")
-                    raise RunFailed(problem.code, problem.message, hint, problem.field)
+                    raise UserError(problem.code, problem.message, hint, problem.field)
                 number, row, _ = read(part.rows.local, records[index], picked[index] if picked else index)
                 line = {
                     "source": part.rows.source.path,

@@ -20,11 +20,10 @@ from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from engine.runtime.control import Control
-from engine.runtime.failures import diverged
 from engine.training.callback import EventCallback
 from engine.training.method import TrainingMethod
 from engine.training.prepare import prepare
-from engine.training.trainer import finite
+from engine.training.trainer import diverged, finite
 
 
 def train(
@@ -39,7 +38,7 @@ def train(
     """Fine-tune a loaded model as the spec says; the adapter is then on `loaded.model`.
 
     `ask` tries the untouched model, once it is known how a question is written. `checkpoint`: go on from
-    there. `at_checkpoint` gets the step of each. Returns the style. Raises `RunFailed` when the input is to blame.
+    there. `at_checkpoint` gets the step of each. Returns the style. Raises `UserError` when the input is to blame.
     """
     record = control.record
     record.enter("preparing")

@@ -14,11 +14,12 @@ import torch
 import torch.distributed
 from transformers import Trainer
 
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runtime.control import Control
-from engine.runtime.failures import diverged, explain
+from engine.runtime.explain import explain
 
 SPEC = "spec.yaml"
 
@@ -35,6 +36,16 @@ def not_finite(model: Any) -> str:
     return ""
 
 
+def diverged(step: int, kept: list[manifest.Checkpoint]) -> UserError:
+    """Training has gone wrong for good. `kept`: the checkpoints of before, the newest first."""
+    hint = say("Lower the learning rate and train again.")
+    if kept:
+        hint = say(
+            "Lower the learning rate and train again. The checkpoint of step {step} is sound.", step=kept[0].step
+        )
+    return UserError("diverged", say("At step {step} the loss is no longer of use.", step=step), hint)
+
+
 def checkpointed(trainer_class: Any) -> Any:
     """A class of trainers with the engine's own way to save and to evaluate. Set `loris` before it trains."""
     return type("Trainer", (WholeCheckpoints, trainer_class), {})
@@ -46,7 +57,7 @@ class WholeCheckpoints(Trainer):
     loris: Control
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save one, or tell why not and train on. Raises `RunFailed` when the weights are of no use."""
+        """Save one, or tell why not and train on. Raises `UserError` when the weights are of no use."""
         step, folder = self.state.global_step, Path(str(self.args.output_dir))
         if bad := not_finite(self.model):
             sys.stderr.write(f"step {step}: {bad} is not finite: no checkpoint is saved\n")
@@ -139,7 +150,7 @@ class WholeCheckpoints(Trainer):
 
 
 def finite(model: Any, step: int, folder: Path) -> None:
-    """Refuse to save what is of no use. Raises `RunFailed`."""
+    """Refuse to save what is of no use. Raises `UserError`."""
     if bad := not_finite(model):
         sys.stderr.write(f"{bad} is not finite: no adapter is saved\n")
         raise diverged(step, manifest.checkpoints(folder))

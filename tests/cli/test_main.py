@@ -16,6 +16,7 @@ import pytest
 from engine.config.paths import user_presets_folder
 from engine.config.presets import save_preset
 from engine.config.run_spec import RunSpec
+from engine.messages import exit_codes as codes
 from tui.cli import main, run
 from tui.text.translation import language
 
@@ -152,8 +153,8 @@ def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main.main(["run", "--help"])
     text = capsys.readouterr().out
-    for code in (run.COMPLETED, run.FAILED, run.BAD_INPUT, run.STOPPED, run.LEFT,
-                 run.TERMINATED):  # fmt: skip
+    for code in (codes.COMPLETED, codes.FAILED, codes.BAD_INPUT, codes.STOPPED, codes.INTERRUPTED,
+                 codes.TERMINATED):  # fmt: skip
         assert re.search(rf"^  {code} ", text, re.MULTILINE)
 
 

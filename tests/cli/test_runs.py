@@ -17,6 +17,7 @@ from engine.client.launch import launch, new_run
 from engine.config.change import Change
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import manifest
@@ -28,7 +29,7 @@ from tests.helpers.run_events import FAILED, SAVED, STARTED, STEP, TRAINING, fin
 from tests.helpers.waiting import wait_for
 from tui.cli import main
 from tui.cli.chat import _place
-from tui.cli.run_choice import NoSuchRun, find_run
+from tui.cli.run_choice import find_run
 from tui.state.run_status import status_of
 from tui.state.settings import Settings, save_settings
 
@@ -181,13 +182,13 @@ def test_frozen_is_told(engine: subprocess.Popen[bytes], folder: RunFolder, caps
 
 
 def test_the_run_that_is_meant(spec: RunSpec):
-    with pytest.raises(NoSuchRun, match="no runs yet"):
+    with pytest.raises(UserError, match="no runs yet"):
         find_run("")
     old, new = new_run(spec), new_run(msgspec.structs.replace(spec, name="other thing"))
     write(old, *timed(*TRAINED, start=1000.0))
     write(new, *timed(*TRAINED, start=2000.0))
     assert find_run("").folder.path.name == new.name
-    with pytest.raises(NoSuchRun, match="No run is live"):
+    with pytest.raises(UserError, match="No run is live"):
         find_run("", live_only=True)
     lock = hold(old)
     try:
@@ -198,15 +199,15 @@ def test_the_run_that_is_meant(spec: RunSpec):
     assert find_run("oth").name == new.name
     assert find_run("try").name == old.name
     assert find_run(str(old.path)).name == old.name
-    with pytest.raises(NoSuchRun, match="could be any of these"):
+    with pytest.raises(UserError, match="could be any of these"):
         find_run("20")
-    with pytest.raises(NoSuchRun, match="could be any of these"):
+    with pytest.raises(UserError, match="could be any of these"):
         _place("20")
     assert _place("oth") == str(new.path)  # chat takes the same names
     assert _place("nowhere") == "nowhere"
-    with pytest.raises(NoSuchRun, match="Did you mean other thing"):
+    with pytest.raises(UserError, match="Did you mean other thing"):
         find_run("ohter thing")
-    with pytest.raises(NoSuchRun, match="loris ls"):
+    with pytest.raises(UserError, match="loris ls"):
         find_run("zzzzzz")
 
 

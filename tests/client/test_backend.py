@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.client.backend import RealBackend
-from engine.client.errors import EngineGone
+from engine.client.connection import EngineGone
 from engine.config.run_spec import GenerationSpec
 from engine.protocol.commands import (
     AnyCommand,

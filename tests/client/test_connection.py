@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.client.connection import Connection, check_owner
-from engine.client.errors import CommandRefused, EngineGone
+from engine.client.connection import CommandRefused, Connection, EngineGone, check_owner
 from engine.client.launch import launch
 from engine.config.run_spec import DatasetSpec, GenerationSpec, RunSpec
 from engine.protocol.commands import (

@@ -13,10 +13,10 @@ import pytest
 
 from engine.client import launch as launching
 from engine.client.backend import POLL_SECONDS, wait_until
-from engine.client.errors import ClientError, NotATarget
 from engine.client.launch import launch
 from engine.client.serving import find_target, serving
 from engine.config.paths import runs_folder
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import Stop
@@ -94,7 +94,7 @@ async def test_engine_that_fails_says_why_and_what_to_do(
     trained: RunFolder, fake_engine: pytest.MonkeyPatch
 ) -> None:
     fake_engine.setenv("FAKE_PLAY", "fail")
-    with pytest.raises(ClientError) as found:
+    with pytest.raises(UserError) as found:
         async with serving(trained, Heard()):
             pytest.fail("it does not answer")
     assert (found.value.message, found.value.hint) == (say("The model's files are gone."), say("Look."))
@@ -107,7 +107,7 @@ async def test_engine_that_dies_while_it_is_waited_for(
 ) -> None:
     """After its first word, and before."""
     fake_engine.setenv("FAKE_PLAY", play)
-    with pytest.raises(ClientError) as found:
+    with pytest.raises(UserError) as found:
         async with asyncio.timeout(30), serving(trained, Heard()):
             pytest.fail("it does not answer")
     assert str(found.value) == f"The engine did not start. Its log says why: {trained.log}"
@@ -134,17 +134,17 @@ async def test_joined_engine_that_is_killed_is_followed_by_one_of_ours(
 
 async def test_process_that_cannot_be_made(trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
     fake_engine.setattr(launching.sys, "executable", "/nowhere/python")
-    with pytest.raises(ClientError, match="The engine could not be started: No such file or directory"):
+    with pytest.raises(UserError, match="The engine could not be started: No such file or directory"):
         async with serving(trained, Heard()):
             pytest.fail("there is none")
 
 
 async def test_run_without_an_adapter_starts_nothing(folder: RunFolder) -> None:
-    with pytest.raises(ClientError, match="No engine is running, and this run has no adapter to load"):
+    with pytest.raises(UserError, match="No engine is running, and this run has no adapter to load"):
         async with serving(folder, Heard()):
             pytest.fail("there is nothing to load")
     assert not folder.lock.exists()
-    with pytest.raises(NotATarget) as found:
+    with pytest.raises(UserError) as found:
         find_target(folder.name)
     assert str(found.value) == f"The run {folder.name} has no trained adapter."
     assert main(["--lang", "en", "chat", folder.name, "--prompt", "Hi"]) == 2
@@ -155,7 +155,7 @@ async def test_run_that_trains_exports_nothing(folder: RunFolder, fake_engine: p
     process = launch(folder, "train")
     assert await wait_until(lambda: read_state(folder.events).stage == "training", 20)
     try:
-        with pytest.raises(ClientError, match="This run is being trained"):
+        with pytest.raises(UserError, match="This run is being trained"):
             async with serving(folder, Heard(), exports=True):
                 pytest.fail("it trains")
         async with serving(folder, Heard()) as (_control, client):
@@ -231,7 +231,7 @@ async def test_folder_of_a_model_gets_a_run_for_as_long(good_model: Path) -> Non
 
 
 def test_what_is_neither_is_named(home: Path) -> None:
-    with pytest.raises(NotATarget, match='"nothing" is neither a run nor the folder of an adapter or model'):
+    with pytest.raises(UserError, match='"nothing" is neither a run nor the folder of an adapter or model'):
         find_target("nothing")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.export.atomic_folder import filling, remove_stale
 from engine.export.cancellation import Cancelled
-from engine.runtime.failures import RunFailed
+from engine.messages.errors import UserError
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         fail(OSError("full"), True)
     with pytest.raises(Cancelled):
         fail(Cancelled(), True)
-    with pytest.raises(RunFailed, match="already"):
+    with pytest.raises(UserError, match="already"):
         fail(OSError("never gets there"), False)
     assert [path.name for path in target.parent.iterdir()] == ["model"]
     assert [path.name for path in target.iterdir()] == ["weights"]

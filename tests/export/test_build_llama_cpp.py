@@ -14,7 +14,7 @@ from engine.export import build_llama_cpp
 from engine.export.build_llama_cpp import VERSION, fetch, needs
 from engine.export.cancellation import Cancelled
 from engine.export.llama_cpp import built_folder, find_llama_cpp
-from engine.runtime.failures import RunFailed
+from engine.messages.errors import UserError
 from tests.helpers.waiting import wait_for
 from tui.cli.main import main
 
@@ -53,8 +53,8 @@ class Machine:
     def fetch(self) -> Path:
         return fetch(lambda *all: self.told.append(all))
 
-    def fails(self, code: str, words: str) -> RunFailed:
-        with pytest.raises(RunFailed) as error:
+    def fails(self, code: str, words: str) -> UserError:
+        with pytest.raises(UserError) as error:
             self.fetch()
         assert error.value.code == code
         assert words in str(error.value.message)
@@ -109,7 +109,7 @@ def test_what_was_built_is_found_and_nothing_else_is_left(
 def test_what_lacks_is_said_before_anything_is_fetched(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     (machine.bin / "c++").unlink()
     assert "apt-get install g++" in str(needs().error)
-    with pytest.raises(RunFailed, match="compiler"):
+    with pytest.raises(UserError, match="compiler"):
         machine.fetch()
     assert left() == []
     assert not machine.seen.exists()
@@ -150,7 +150,7 @@ def test_a_failure_leaves_the_log_alone_and_another_try_succeeds(
 def test_one_that_works_is_kept_when_a_newer_one_fails(machine: Machine) -> None:
     machine.fetch()
     machine.has("cmake", "exit 1")
-    with pytest.raises(RunFailed):
+    with pytest.raises(UserError):
         machine.fetch()
     assert find_llama_cpp(str(built_folder())).status == "ready"
 

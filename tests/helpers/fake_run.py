@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from textual._context import visible_screen_stack
 
-from engine.client.errors import EngineGone
+from engine.client.connection import EngineGone
 from engine.client.launch import Mode
 from engine.client.stop import Tell
 from engine.config.change import Change
@@ -139,7 +139,7 @@ class FakeBackend:
     async def ask(self, folder: RunFolder, command: Command) -> AsyncGenerator[AnyReply, None]:
         self.asked.append(command)
         if not self.alive:
-            raise EngineGone(say("No engine is running for {run}.", run=folder.name))
+            raise EngineGone("engine_gone", say("No engine is running for {run}.", run=folder.name))
         try:
             async for reply in self.answer(command):
                 yield reply

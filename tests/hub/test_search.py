@@ -14,8 +14,9 @@ import pyarrow.parquet
 import pytest
 
 from engine.hub import search as client
+from engine.hub.errors import HubError
 from engine.hub.push_target import check_target
-from engine.hub.search import HubError, describe_dataset, first_rows, license_of, search_datasets, search_models
+from engine.hub.search import describe_dataset, first_rows, license_of, search_datasets, search_models
 from tests.helpers.hub_stub import HubStub
 
 TURNS = [{"from": "human", "value": "你好"}, {"from": "gpt", "value": "<b>hi</b>"}]

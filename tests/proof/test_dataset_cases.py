@@ -14,10 +14,10 @@ import pytest
 
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec, save_spec
+from engine.messages.errors import UserError
 from engine.proof.prove import prove
 from engine.proof.tokenizers import Tokenizers
 from engine.protocol.data_report import DataReport
-from engine.runtime.failures import RunFailed
 from tests.helpers.dataset_cases import BAD, GOOD, Case
 from tests.helpers.engine_process import changed
 
@@ -73,7 +73,7 @@ def test_a_bad_dataset_is_stopped_in_words(case: Case, proof_of: Any) -> None:
     said: list[tuple[str, str, str]]
     try:
         report = proof_of(case)
-    except RunFailed as refused:
+    except UserError as refused:
         said = [(refused.code, refused.field, str(refused.message))]
     else:
         said = [(stop.code, stop.field, str(stop.message)) for stop in report.stops]

@@ -15,10 +15,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from engine.config.run_spec import RunSpec
+from engine.messages.errors import UserError
 from engine.model import loading
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed
 from tests.helpers.engine_process import changed
 from tests.helpers.proof_datasets import ALPACA, CHATS, PAIRS, TEXTS, fixed, proof, proven_rows, trained_rows
 
@@ -49,7 +49,7 @@ def test_each_stop_has_a_fix_that_mends_it(name: str, spec_for: Any, trainer_for
     report = proof(spec)
     assert [problem.code for problem in report.stops] == [code]
     stop = report.stops[0]
-    with pytest.raises(RunFailed):  # the engine stops there, too
+    with pytest.raises(UserError):  # the engine stops there, too
         trainer_for(spec)
     assert stop.fixes
     for fix in stop.fixes:
@@ -73,7 +73,7 @@ def test_a_model_whose_template_ends_no_answer(
     spec = changed(spec_for(CHATS), model={"model_name": str(tmp_path / "endless")})
     (stop,) = proof(spec).stops
     assert stop.code == "eos_missing"
-    with pytest.raises(RunFailed) as refused:
+    with pytest.raises(UserError) as refused:
         trainer_for(spec)
     assert refused.value.code == "eos_missing"
     assert stop.fixes
@@ -111,7 +111,7 @@ def test_chats_cannot_be_mixed_with_a_prompt_text(spec_for: Any, trainer_for: An
     spec = spec_for(ALPACA, mix=(str(other),), written_with="prompt_template")
     (stop,) = proof(spec).stops
     assert stop.code == "mixed_formats"
-    with pytest.raises(RunFailed):
+    with pytest.raises(UserError):
         trainer_for(spec)
     (fix,) = stop.fixes
     mended = fixed(spec, fix.changes)
@@ -169,7 +169,7 @@ def test_rows_without_any_answer_are_a_stop(spec_for: Any, trainer_for: Any) -> 
     spec = spec_for(rows, split="train[150:]")
     (stop,) = proof(spec).stops
     assert stop.code in ("dataset_empty", "column_missing", "format_unknown")
-    with pytest.raises(RunFailed):
+    with pytest.raises(UserError):
         trainer_for(spec)
 
 

@@ -19,10 +19,10 @@ from trl import SFTConfig, SFTTrainer
 from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template, standardize_sharegpt, train_on_responses_only
 
 from engine.config.run_spec import RunSpec
+from engine.messages.errors import UserError
 from engine.model import loading
 from engine.proof.tokenizers import Tokenizers
 from engine.protocol.data_report import at_length
-from engine.runtime.failures import RunFailed
 from tests.helpers.engine_process import changed
 from tests.helpers.proof_datasets import (
     ALPACA,
@@ -70,7 +70,7 @@ def test_named_templates_are_masked_as_in_training(template: str, spec_for: Any,
     report = proof(spec)
     try:
         trainer = trainer_for(spec)
-    except RunFailed as failure:  # then the proof must say the same
+    except UserError as failure:  # then the proof must say the same
         refused = failure
     else:
         assert not report.stops, report.stops

@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.client.errors import DiscardRefused
 from engine.client.launch import launch, new_run
 from engine.config.paths import runs_folder
 from engine.config.run_spec import RunSpec, TrainingSpec
+from engine.messages.errors import UserError
 from engine.protocol import events as ev
 from engine.runs import restarts
 from engine.runs import run_list as listing
@@ -178,7 +178,7 @@ def test_discard(folder: RunFolder, spec: RunSpec, tmp_path: Path):
 
 def test_discard_spares_the_living_and_what_is_no_run(folder: RunFolder, tmp_path: Path):
     handle = hold(folder)
-    with pytest.raises(DiscardRefused, match="still running"):
+    with pytest.raises(UserError, match="still running"):
         discard(folder)
     os.close(handle)
     foreign = tmp_path / "precious"
@@ -186,7 +186,7 @@ def test_discard_spares_the_living_and_what_is_no_run(folder: RunFolder, tmp_pat
     (foreign / "spec.yaml").touch()
     (runs_folder() / "no-spec").symlink_to(tmp_path)
     for path in (foreign, tmp_path, runs_folder(), folder.path / "..", folder.checkpoints):
-        with pytest.raises(DiscardRefused, match="not the folder of a run"):
+        with pytest.raises(UserError, match="not the folder of a run"):
             discard(RunFolder(path))
     assert folder.spec.exists()
     assert foreign.exists()

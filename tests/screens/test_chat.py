@@ -9,7 +9,7 @@ import pytest
 from textual import events
 from textual.widgets import Input
 
-from engine.client.errors import EngineGone
+from engine.client.connection import EngineGone
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, ChatMessage, Command, Done, Generate, Refused, Token
@@ -212,7 +212,7 @@ async def test_refused_and_gone_are_lines_and_the_input_works_on() -> None:
 
     async def dies(command: Command) -> AsyncGenerator[AnyReply, None]:
         yield Token(id=1, text="half an ans")
-        raise EngineGone(say("The engine went away before it answered."))
+        raise EngineGone("engine_gone", say("The engine went away before it answered."))
 
     backend = FakeBackend(answer=refuses)
     app = app_on("chat", backend, fake_run.finished())

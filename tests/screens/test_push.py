@@ -9,8 +9,8 @@ import pytest
 from textual.widgets import Input
 
 from engine.config.spec_files import save_spec
+from engine.hub.errors import HubError
 from engine.hub.push_target import PushTarget
-from engine.hub.search import HubError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, CancelPush, Command, Done, Push, Refused

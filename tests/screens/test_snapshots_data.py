@@ -11,7 +11,8 @@ import pytest
 from textual.pilot import Pilot
 
 from engine.config.run_spec import DatasetSpec, RunSpec
-from engine.hub.search import Found, HubError
+from engine.hub.errors import HubError
+from engine.hub.search import Found
 from engine.messages.message import say
 from tests.helpers.fake_prover import FAILED, MEASURING, REPORT, STOPPED, FakeProver
 from tests.helpers.waiting import until

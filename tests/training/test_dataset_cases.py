@@ -18,10 +18,10 @@ from transformers import AutoTokenizer
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec, save_spec
 from engine.dataset.peek import check_dataset, peek
+from engine.messages.errors import UserError
 from engine.prompting import mask_markers, prompt_format
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed
 from engine.training import load_rows, prepare
 from tests.helpers.dataset_cases import BAD, CASES, GOOD, Case
 from tests.helpers.engine_process import changed
@@ -107,7 +107,7 @@ def test_a_bad_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path)
         assert words in str(errors[0].message)
     (tmp_path / "run").mkdir()
     record = EventWriter(tmp_path / "run/events.jsonl")
-    with pytest.raises(RunFailed) as caught:
+    with pytest.raises(UserError) as caught:
         prepare.prepare(spec, tokenizer, [tokenizer.eos_token_id], record)
     assert caught.value.exit_code == 2
     if caught.value.code != "dataset_empty":
@@ -165,7 +165,7 @@ def with_tokens_of(name: str, tokenizer: Any) -> Any:
 
 @pytest.mark.parametrize("name", sorted(set(prompt_format.CHAT_TEMPLATES) - FITTING))
 def test_a_template_that_does_not_fit_says_so(name: str, named: Any) -> None:
-    with pytest.raises(RunFailed) as caught:
+    with pytest.raises(UserError) as caught:
         named(name)
     assert caught.value.code in ("template_unfit", "eos_missing", "markers_missing")
     assert caught.value.field == "dataset.chat_template"
@@ -230,7 +230,7 @@ def test_large_files_are_kept_on_disk_and_read_again_when_they_change(
         prepared = prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))
         assert [text[-5:-4] for text in prepared.train["text"]] == answers
     path.write_text('{"question": "q", "answer": "a"}\n{')
-    with pytest.raises(RunFailed, match="Line 2 is not valid JSON"):
+    with pytest.raises(UserError, match="Line 2 is not valid JSON"):
         prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))
 
 

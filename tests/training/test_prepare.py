@@ -20,12 +20,12 @@ from engine.config.prompt_templates import ALPACA, ALPACA_ZH
 from engine.config.run_spec import RunSpec
 from engine.config.sources import main_source
 from engine.dataset.turns import as_string, as_turns
+from engine.messages.errors import UserError
 from engine.model import loading
 from engine.prompting.prompt_format import PromptFormat, encode, prompt_format_for
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.failures import RunFailed
 from engine.training import check_labels, load_rows, prepare, recipe
 from tests.helpers.engine_process import changed
 
@@ -68,9 +68,9 @@ def look(
     return make
 
 
-def refusal(action: Callable[[], Any]) -> RunFailed:
+def refusal(action: Callable[[], Any]) -> UserError:
     """The failure that an action ends in; it names a field, so that a form can show it."""
-    with pytest.raises(RunFailed) as caught:
+    with pytest.raises(UserError) as caught:
         action()
     assert caught.value.field
     assert caught.value.exit_code == 2

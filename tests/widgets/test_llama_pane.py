@@ -11,8 +11,8 @@ import pytest
 from engine.export.build_llama_cpp import Needs
 from engine.export.cancellation import Cancelled
 from engine.export.llama_cpp import LlamaCpp, missing
+from engine.messages.errors import UserError
 from engine.messages.message import say
-from engine.runtime.failures import RunFailed
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.save_screen import READY, backend
@@ -112,7 +112,7 @@ async def test_fetching_is_given_up_and_a_failure_is_said(backend: FakeBackend, 
         await until(pilot, lambda: "Fetch and build it:" in screen_text(app))
         for error, key, words in (
             (None, "ctrl+g", "Building llama.cpp was given up"),
-            (RunFailed("llama_fetch", say("The package index did not give it: no route")), "", "no route"),
+            (UserError("llama_fetch", say("The package index did not give it: no route")), "", "no route"),
         ):
             fetching.error = error
             app.screen.query_one("#fetch").focus()

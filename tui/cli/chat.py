@@ -15,21 +15,22 @@ from typing import Any
 import msgspec
 
 from engine.client.connection import Connection
-from engine.client.errors import ClientError, NotATarget
 from engine.client.serving import find_target, serving
 from engine.config.fields import field_info, parse_field
 from engine.config.run_spec import GenerationSpec
 from engine.config.sampling_presets import SAMPLINGS, sampled
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
+from engine.messages.errors import UserError
+from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED, INTERRUPTED
+from engine.messages.message import say
 from engine.protocol.commands import ChatMessage, Done, Generate, Refused, ShowPrompt, Token
-from tui.cli.run_choice import NoSuchRun, find_run
+from tui.cli.run_choice import find_run
 from tui.text.amounts import rate
-from tui.text.errors import print_error, with_hint
+from tui.text.errors import fail, print_error
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 NUMBERS = ("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "seed")
 HELP = N_(
     "/new forgets the conversation, /retry asks again with another seed, /raw shows the prompt as the model gets "
@@ -58,19 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
 
 
-class BadOption(Exception):
-    """An option with a value that cannot be; the words are for the user."""
-
-
 def generation_of(options: argparse.Namespace, start: GenerationSpec) -> GenerationSpec:
-    """How answers are made: the run's settings, changed by the options. Raises `BadOption`."""
+    """How answers are made: the run's settings, changed by the options. Raises `UserError`."""
     spec = sampled(start, options.sampling) if options.sampling else start
     changed: dict[str, Any] = {} if options.system is None else {"system_prompt": options.system}
     for name in NUMBERS:
         if (typed := getattr(options, name)) is not None:
             value, error = parse_field(field_info(f"generation.{name}"), typed)
             if error:
-                raise BadOption("--" + name.replace("_", "-") + ": " + render(error))
+                raise UserError("bad_option", error, field="--" + name.replace("_", "-"))
             changed[name] = value
     return msgspec.structs.replace(spec, **changed)
 
@@ -89,12 +86,9 @@ def run_chat(options: argparse.Namespace) -> int:
                 start = load_spec(run.spec).generation
         generation = generation_of(options, start)
         if options.prompt is not None and not options.prompt.strip():  # a variable that is not set, most often
-            raise BadOption("--prompt: " + _("Give a question."))
-    except ClientError as error:
-        return _tell(error)
-    except (BadOption, NoSuchRun) as error:
-        print_error(visible(str(error)))
-        return BAD_INPUT
+            raise UserError("bad_option", say("Give a question."), field="--prompt")
+    except UserError as error:
+        return fail(error)
     who = Who.of(options, other)
     loading = cache(lambda: print_error(_("Loading the model…")))  # said once
     with asyncio.Runner() as runner:
@@ -112,11 +106,8 @@ def run_chat(options: argparse.Namespace) -> int:
             if options.prompt is not None:
                 return runner.run(chat.raw(options.prompt) if options.raw else chat.ask(options.prompt))
             return _talk(runner, chat)
-        except ClientError as error:
-            return _tell(error)
-        except SpecError as error:
-            print_error(visible(render(error.errors[0].message)))
-            return FAILED
+        except UserError as error:
+            return fail(error)
         except KeyboardInterrupt:
             return INTERRUPTED
         finally:
@@ -127,20 +118,15 @@ def run_chat(options: argparse.Namespace) -> int:
 def _place(target: str) -> str:
     """What is meant, as a path: a folder, or a run by any of the names that the other commands take.
 
-    Raises `NoSuchRun` when it may be several runs; what it is not at all, `find_target` says.
+    Raises `UserError` when it may be several runs; what it is not at all, `find_target` says.
     """
     if target and not os.path.lexists(os.path.expanduser(target)):
         try:
             return str(find_run(target).folder.path)
-        except NoSuchRun as error:
-            if error.several:
+        except UserError as error:
+            if error.code == "several_runs":
                 raise
     return target
-
-
-def _tell(error: ClientError) -> int:
-    print_error(visible(" ".join(with_hint(error.message, error.hint).split())))
-    return BAD_INPUT if isinstance(error, NotATarget) else FAILED
 
 
 @dataclass(frozen=True)
@@ -168,7 +154,7 @@ def _talk(runner: asyncio.Runner, chat: Chat) -> int:
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
         print_error(_(HELP))
-    code = DONE
+    code = COMPLETED
     while True:
         try:
             line = input("» " if interactive else "").strip()
@@ -213,7 +199,7 @@ class Chat:
                 print_error(_(HELP))
             case _:
                 return await self.ask(line)
-        return DONE
+        return COMPLETED
 
     async def raw(self, question: str) -> int:
         """Print the prompt as the model is given it."""
@@ -224,12 +210,12 @@ class Chat:
                 print(visible(reply.text), flush=True)  # noqa: T201
             elif isinstance(reply, Refused):
                 return self._refused(reply)
-        return DONE
+        return COMPLETED
 
     async def ask(self, question: str) -> int:
         """Ask whoever is to answer, and print what they say as it comes."""
         messages = (*self._before, ChatMessage("user", question))
-        self._last, said, code = question, "", DONE
+        self._last, said, code = question, "", COMPLETED
         for label, adapter, other in self._who.each:
             if len(self._who.each) > 1 and not self._json:
                 print(visible(f"[{label}]"), flush=True)  # noqa: T201
@@ -257,9 +243,9 @@ class Chat:
                     case Refused():
                         return said, self._refused(reply)
         finally:
-            with suppress(ClientError):
+            with suppress(UserError):
                 request.cancel()
-        return said, DONE
+        return said, COMPLETED
 
     def _end(self, label: str, prompt: str, said: str, adapter: bool, done: Done) -> None:
         note = render(done.note) if done.note else ""

@@ -17,14 +17,13 @@ from engine.config.fields import FieldError
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec, locate
+from engine.messages.exit_codes import BAD_INPUT, COMPLETED, INTERRUPTED, exit_code_of
 from engine.preflight.check import check_inputs
 from engine.protocol.data_report import DataProblem, DataReport, ProofFailed, ProofProgress, ProvenRow, at_length
-from tui.text.errors import error_lines, print_error
+from tui.text.errors import error_lines, fail, print_error
 from tui.text.proof import bars, facts, progress_words
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
-
-COMPLETED, FAILED, BAD_INPUT = 0, 1, 2
 
 
 def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROWS) -> int:
@@ -36,21 +35,19 @@ def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROW
         if errors:
             raise SpecError(path, locate(path, errors))
     except SpecError as error:
-        for line in error_lines(path, error.errors):
-            print_error(line)
-        return BAD_INPUT
+        return fail(error, path)
     console = Console(highlight=False)
     as_json = as_json or not console.is_terminal
     try:
         found = asyncio.run(_prove(spec, most_rows, tell=not as_json))
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     if isinstance(found, ProofFailed):
         for line in error_lines(path, locate(path, [FieldError(found.field, found.message)])):
             print_error(line)
         if found.hint:
             print_error(visible(render(found.hint)))
-        return BAD_INPUT if found.field else FAILED
+        return exit_code_of(found.field)
     if as_json:
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_shown(found)), indent=2) + b"\n")
     else:

@@ -12,15 +12,17 @@ from pathlib import Path
 
 from engine.client.connection import Connection, Request
 from engine.client.engine_client import EngineClient
-from engine.client.errors import ClientError, NotATarget
 from engine.client.serving import need_adapter, serving
 from engine.config.quantizations import export_name, named, repo_name, wrong
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
 from engine.export.plan import already, plan, target_of
+from engine.hub.errors import HubError
 from engine.hub.model_card import draft_card
 from engine.hub.push_target import check_target
-from engine.hub.search import HubError, license_of
+from engine.hub.search import license_of
+from engine.messages.errors import UserError
+from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED, INTERRUPTED, exit_code_of
 from engine.messages.message import Message
 from engine.protocol import commands as co
 from engine.protocol import events as ev
@@ -29,24 +31,16 @@ from engine.protocol.state import RunState, read_state
 from engine.runs.checksums import damaged
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
-from tui.cli.llama_cpp import BAD_INPUT, CANCELLED, FAILED, SAVED, find_or_fetch
+from tui.cli.llama_cpp import find_or_fetch
 from tui.cli.printer import STAGE_LINES
-from tui.cli.run_choice import NoSuchRun, find_run
+from tui.cli.run_choice import find_run
 from tui.text.amounts import size
-from tui.text.errors import error_lines, print_error, with_hint
+from tui.text.errors import fail, print_error, with_hint
+from tui.text.export import step_words
 from tui.text.sanitize import visible
-from tui.text.translation import N_, _, language, render
+from tui.text.translation import _, language, render
 
 LINE_SECONDS = 2.0  # between lines of one step
-STEPS: dict[co.ExportStep, str] = {
-    "merging": N_("Merging adapter and model"),
-    "converting": N_("Converting to GGUF"),
-    "quantizing": N_("Quantising"),
-    "copying": N_("Copying"),
-    "verifying": N_("Loading it back to check it"),
-    "hashing": N_("Writing checksums"),
-    "ollama": N_("Handing it to Ollama"),
-}
 OPTIONS = {
     "path": "--to",
     "quantizations": "--gguf",
@@ -80,15 +74,11 @@ def run_export(options: argparse.Namespace) -> int:
     try:
         folder = find_run(options.run).folder
         load_spec(folder.spec)
-    except NoSuchRun as error:
-        print_error(visible(str(error)))
-        return BAD_INPUT
-    except SpecError as error:
-        print_error(visible("\n".join(error_lines(folder.spec, error.errors))))
-        return BAD_INPUT
+    except UserError as error:
+        return fail(error)
     asked = wanted(options)
     if options.gguf and not wrong(asked[-1].quantizations):
-        if (code := find_or_fetch(options)) != SAVED:
+        if (code := find_or_fetch(options)) != COMPLETED:
             return code
         asked = wanted(options)
     if not asked:
@@ -97,9 +87,8 @@ def run_export(options: argparse.Namespace) -> int:
     if not is_alive(folder):
         try:
             need_adapter(folder)
-        except NotATarget as error:
-            print_error(visible(with_hint(error.message, error.hint)))
-            return BAD_INPUT
+        except UserError as error:
+            return fail(error)
     state = read_state(folder.events)
     asked = [_own_place(command, folder, len(asked)) for command in asked]
     problem = _problem(asked, folder, state)
@@ -179,18 +168,18 @@ class Exporting:
                 for number, command in enumerate(self._asked):
                     if is_there(command, self._folder, client.state):
                         self._is_there(command, client.state)
-                        code = SAVED
+                        code = COMPLETED
                     else:
                         code = await self._export(control, command, client)
-                    if code == SAVED and self._options.push:
+                    if code == COMPLETED and self._options.push:
                         code = await self._push(control, command, number, client)
-                    if code != SAVED:
+                    if code != COMPLETED:
                         return code
-            return SAVED
+            return COMPLETED
         except asyncio.CancelledError:
             print_error(_("Given up."))
-            return CANCELLED
-        except ClientError as error:
+            return INTERRUPTED
+        except UserError as error:
             print_error(visible(render(error.message)))
             return FAILED
         except OSError as error:
@@ -221,7 +210,7 @@ class Exporting:
                     await client.catch_up()
                     self._saved(reply, client.state)
         self._request = None
-        return SAVED
+        return COMPLETED
 
     def _is_there(self, command: co.Export, state: RunState) -> None:
         target = target_of(command.kind, command.path, self._folder, command.quantizations)
@@ -235,7 +224,8 @@ class Exporting:
         if self._options.json:
             self._json(co.encode(progress))
             return
-        words = _(STEPS[progress.step]) + (f" {progress.what}" if progress.what else "")
+        words = step_words(progress)
+        words = words[0].upper() + words[1:]
         now = time.monotonic()
         if words == self._said[1] and now - self._said[0] < LINE_SECONDS:
             return
@@ -263,8 +253,8 @@ class Exporting:
         problem = OPTIONS.get(reply.field, ""), with_hint(reply.message, hint)
         print_error(visible(": ".join(filter(None, problem))))
         if reply.code == "cancelled":
-            return CANCELLED
-        return BAD_INPUT if reply.field else FAILED
+            return INTERRUPTED
+        return exit_code_of(reply.field)
 
     async def _push(self, control: Connection, command: co.Export, number: int, client: EngineClient) -> int:
         name = repo_name(self._options.push, command.kind, first=number == 0)
@@ -294,12 +284,12 @@ class Exporting:
         reply = reading.result()
         if isinstance(reply, co.Refused):
             self._refused(reply, client.state.push_failed.hint if client.state.push_failed else None)
-            return CANCELLED if reply.code == "cancelled" else FAILED  # what was saved is there
+            return INTERRUPTED if reply.code == "cancelled" else FAILED  # what was saved is there
         if self._options.json:
             self._json(co.encode(reply))
         else:
             print(visible(_("Sent to {url}").format(url=reply.path)), flush=True)  # noqa: T201
-        return SAVED
+        return COMPLETED
 
     def _card(self, kind: ExportKind, repo_id: str) -> str:
         """The model card in the language in use; empty in English, in which the engine writes it."""

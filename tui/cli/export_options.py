@@ -37,13 +37,3 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     seen.add_argument("--private", action="store_true", help=_("only you see the repository, which is the default"))
     seen.add_argument("--public", action="store_true", help=_("everyone sees the repository"))
     add("--json", action="store_true", help=_("print progress and results as JSON lines"))
-
-
-def exit_codes() -> str:
-    return _(
-        "exit codes:\n"
-        "  0    saved, checked, and sent where that was asked for\n"
-        "  1    it failed; nothing half-made is left\n"
-        "  2    an option is wrong, or it does not fit the disk; nothing was begun\n"
-        "  130  given up with Ctrl-C; nothing half-made is left"
-    )

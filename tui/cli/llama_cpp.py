@@ -11,18 +11,17 @@ from pathlib import Path
 from engine.export.build_llama_cpp import FetchStep, fetch
 from engine.export.cancellation import Cancelled
 from engine.export.llama_cpp import find_llama_cpp, look_at
-from engine.runtime.failures import RunFailed
+from engine.messages.errors import UserError
+from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED, INTERRUPTED
 from tui.state.llama_build import step_words
 from tui.state.settings import llama_cpp_folder
-from tui.text.errors import print_error, with_hint
+from tui.text.errors import fail, print_error
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
-SAVED, FAILED, BAD_INPUT, CANCELLED = 0, 1, 2, 130  # exit codes of `loris export`
-
 
 def find_or_fetch(options: argparse.Namespace) -> int:
-    """Put the folder of the llama.cpp to use into the options; SAVED, or the exit code with which to end."""
+    """Put the folder of the llama.cpp to use into the options; COMPLETED, or the exit code with which to end."""
     found = find_llama_cpp(options.llama_cpp or llama_cpp_folder())
     if found.error and options.fetch_llama_cpp:
         code, folder = _fetch(options.json)
@@ -35,7 +34,7 @@ def find_or_fetch(options: argparse.Namespace) -> int:
         print_error(visible(f"--llama-cpp: {words}"))
         return BAD_INPUT
     options.llama_cpp = str(found.folder)  # the engine may be one that would find another
-    return SAVED
+    return COMPLETED
 
 
 def _fetch(quiet: bool) -> tuple[int, Path | None]:
@@ -53,12 +52,12 @@ def _fetch(quiet: bool) -> tuple[int, Path | None]:
             print(words, file=sys.stderr, flush=True)  # noqa: T201
 
     try:
-        return SAVED, fetch(tell, given_up.is_set)
+        return COMPLETED, fetch(tell, given_up.is_set)
     except Cancelled:
         print_error(_("Given up."))
-        return CANCELLED, None
-    except RunFailed as failure:
-        print_error(visible(with_hint(failure.message, failure.hint)))
+        return INTERRUPTED, None
+    except UserError as failure:
+        return fail(failure), None
     except OSError as error:
         print_error(visible(str(error)))
     finally:

@@ -11,11 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+from engine.messages.exit_codes import BAD_INPUT, BROKEN_PIPE, COMPLETED, FAILED, INTERRUPTED, WORDS
 from tui.cli import export_options
 from tui.state.settings import load_settings, name_llama_cpp
-from tui.text.translation import LANGUAGES, _, language_of_locale, set_language
-
-FAILED, BAD_INPUT, BROKEN_PIPE = 1, 2, 141
+from tui.text.translation import LANGUAGES, _, language_of_locale, render, set_language
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
@@ -187,9 +186,9 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
         _("try everything with a tiny model that needs no GPU and no network"),
         _("In a terminal, the wizard opens filled in and ready to start. Elsewhere it trains and prints lines.")
         + "\n"
-        + _exit_codes(),
+        + _exit_codes("run"),
     )
-    run = command("run", _("train as a spec file or preset file says, without the wizard"), _exit_codes())
+    run = command("run", _("train as a spec file or preset file says, without the wizard"), _exit_codes("run"))
     run.add_argument("spec", type=Path, metavar="SPEC.yaml", help=_("the run spec: a preset, or a run's spec.yaml"))
     run.add_argument("--json", action="store_true", help=_("print the engine's events as JSON lines instead"))
     run.add_argument(
@@ -198,7 +197,7 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
     data = command(
         "data",
         _("show what a spec's dataset would teach: rows, lengths, mask, and what is wrong with it"),
-        _("exit codes: 0 good to train, 1 could not be measured, 2 something would stop the training"),
+        _exit_codes("data"),
     )
     data.add_argument(
         "spec", type=Path, metavar="SPEC.yaml", help=_("the run spec: a preset, or a run's spec.yaml")
@@ -212,14 +211,14 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
     chat = command(
         "chat",
         _("talk with a trained model: of an earlier run, or an adapter's folder"),
-        _("exit codes: 0 answered, 1 the engine failed or refused, 2 a wrong name or option, 130 left with Ctrl-C"),
+        _exit_codes("chat"),
     )
     if given is None or "chat" in given:  # its options are made from the spec, which takes a moment to import
         from tui.cli.chat import add_arguments
 
         add_arguments(chat)
     export_options.add_arguments(
-        command("export", _("save a trained run: adapter, merged model, GGUF"), export_options.exit_codes())
+        command("export", _("save a trained run: adapter, merged model, GGUF"), _exit_codes("export"))
     )
     command("presets", _("list the presets that come with Loris, and your own"))
     _add_run_commands(command)
@@ -245,7 +244,7 @@ def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     stop = of_run(
         "stop",
         _("stop a run, wait until its engine is gone, and say what survived"),
-        _("exit codes:\n  0    stopped\n  1    it had to be ended by force\n  2    there is no such run"),
+        _exit_codes("stop"),
     )
     how = stop.add_mutually_exclusive_group()
     for flag, mode, words in (
@@ -261,16 +260,9 @@ def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     resume.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
 
 
-def _exit_codes() -> str:
-    return _(
-        "exit codes:\n"
-        "  0    trained and saved\n"
-        "  1    the run failed, or the engine died\n"
-        "  2    a setting or an input is wrong; nothing was trained\n"
-        "  3    stopped early with Ctrl-C, and the model was kept\n"
-        "  130  left with a second Ctrl-C while the engine goes on, or stopped before training\n"
-        "  143  ended by SIGTERM, with a checkpoint saved"
-    )
+def _exit_codes(command: str) -> str:
+    """What the help of a command says of them."""
+    return "\n".join([_("exit codes:"), *(f"  {code:<5}{render(words)}" for code, words in WORDS[command].items())])
 
 
 def _all_terminals() -> bool:
@@ -308,7 +300,7 @@ def wizard(preset: str | None, language: str | None, start: Literal["home", "rev
     app = LorisApp(preset=preset, language=language, start=start)
     sys.stderr.write("\x1b[2K")  # the line would still be there when the wizard is gone
     app.run()
-    return app.return_code or 0
+    return app.return_code or COMPLETED
 
 
 def attach(run: str, language: str | None) -> int:
@@ -316,19 +308,19 @@ def attach(run: str, language: str | None) -> int:
     if why := _unusable_terminal():
         print(why, file=sys.stderr)  # noqa: T201
         return BAD_INPUT
-    from tui.cli.run_choice import NoSuchRun, find_run
-    from tui.text.sanitize import visible
+    from engine.messages.errors import UserError
+    from tui.cli.run_choice import find_run
+    from tui.text.errors import fail
 
     try:
         found = find_run(run)
-    except NoSuchRun as error:
-        print(visible(str(error)), file=sys.stderr)  # noqa: T201
-        return BAD_INPUT
+    except UserError as error:
+        return fail(error)
     from tui.app import LorisApp
 
     app = LorisApp(language=language, run=found.folder)
     app.run()
-    return app.return_code or 0
+    return app.return_code or COMPLETED
 
 
 def _no_preset(name: str) -> str:
@@ -362,4 +354,4 @@ def list_presets() -> int:
         elif preset.spec and preset.spec.description:
             description = preset.spec.description
             print("    " + visible(_(description) if preset.shipped else description))  # noqa: T201
-    return 0
+    return COMPLETED

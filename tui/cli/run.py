@@ -10,25 +10,24 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from engine.client.connection import Connection
-from engine.client.errors import CommandRefused, EngineGone
+from engine.client.connection import CommandRefused, Connection, EngineGone
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import launch, new_run
 from engine.config.fields import FieldError
 from engine.config.presets import shipped_folder
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec, locate
+from engine.messages.exit_codes import COMPLETED, FAILED, INTERRUPTED, STOPPED, TERMINATED, exit_code_of
 from engine.preflight.check import check_inputs
 from engine.protocol.commands import Command, Shutdown, Stop
 from engine.protocol.state import RunState
 from engine.runs.consent import give_consent
 from engine.runs.folder import RunFolder
 from tui.cli.printer import JsonPrinter, LinePrinter, LivePrinter, Printer
-from tui.text.errors import error_lines, print_error
+from tui.text.errors import error_lines, fail, print_error
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
-COMPLETED, FAILED, BAD_INPUT, STOPPED, LEFT, TERMINATED = 0, 1, 2, 3, 130, 143
 POLL_SECONDS = 0.2
 ANSWER_SECONDS = 2.0  # for the engine's socket, which answers at once; meanwhile no key is seen
 LEAVE_SECONDS = 20.0  # how long an engine that has written its last event may take to be gone
@@ -48,9 +47,7 @@ def run_file(path: Path, as_json: bool = False, allow_command: bool = False) -> 
         except SpecError as error:
             raise SpecError(path, locate(path, error.errors)) from error
     except SpecError as error:
-        for line in error_lines(path, error.errors):
-            print_error(line)
-        return BAD_INPUT
+        return fail(error, path)
     try:
         # The engine exits by itself when all is done: nobody is here to chat with it.
         process = launch(folder, "train", exit_when_done=True)
@@ -187,7 +184,7 @@ class Watch:
                 pid=self._process.pid, path=visible(str(self._folder.log))
             )
         )
-        return LEFT
+        return INTERRUPTED
 
     def _conclude(self) -> int:
         """Tell the end, and put it into an exit code."""
@@ -201,7 +198,7 @@ class Watch:
             return TERMINATED
         if state.finished is None or not state.trained:
             if self._gave_up:
-                return LEFT
+                return INTERRUPTED
             print_error(_("The engine ended before anything was trained."))
             return state.ended.exit_code or FAILED
         self._printer.finish(state)
@@ -220,7 +217,7 @@ class Watch:
             print_error(visible(render(failed.hint)))
         if not failed.field:
             self._log_tail()
-        return BAD_INPUT if failed.field else FAILED
+        return exit_code_of(failed.field)
 
     def _died(self) -> int:
         code = self._process.returncode

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import msgspec
 from rich.cells import cell_len, set_cell_size
@@ -16,20 +15,21 @@ from engine.client.follow import LogFollower
 from engine.client.resume import parse_change, resume
 from engine.client.stop import GRACE_SECONDS, Phase, stop
 from engine.config.spec_error import SpecError
+from engine.messages.errors import UserError
+from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED
 from engine.messages.message import say
 from engine.protocol.commands import StopMode
 from engine.runs.lock_owner import Survived
 from engine.runs.run_list import RunSummary, is_alive, list_runs, summarise
-from tui.cli.run_choice import NoSuchRun, find_run
+from tui.cli.run_choice import find_run
 from tui.state.run_status import cost_of, cost_words, seconds_so_far, status_lines, status_of
 from tui.state.settings import load_settings
 from tui.text.amounts import duration
-from tui.text.errors import error_lines, print_error
+from tui.text.errors import fail, print_error
 from tui.text.run_states import LOST, STATES, phase_words, survived_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
-DONE, FAILED, BAD_INPUT = 0, 1, 2
 FOLLOW_SECONDS = 0.3
 START_SECONDS = 30.0  # for a new engine to take the run's lock
 TITLE_CELLS = 28
@@ -42,17 +42,17 @@ def ls(as_json: bool) -> int:
     now = time.time()
     if as_json:
         print(msgspec.json.encode([_as_values(run, now) for run in runs]).decode())
-        return DONE
+        return COMPLETED
     if not runs:
         print_error(_("There are no runs yet. Start one with: loris, or loris run SPEC.yaml"))
-        return DONE
+        return COMPLETED
     rows = [_row(run, now) for run in runs]
     heads = (_("RUN"), _("TITLE"), _("STATE"), _("STEP"), _("LOSS"), _("TIME"), _("COST"), _("MODEL"))
     shown = [column for column in range(len(heads)) if any(row[column] for row in rows)]
     widths = [max(cell_len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     for row in (heads, *rows):
         print("  ".join(set_cell_size(row[column], widths[column]) for column in shown).rstrip())
-    return DONE
+    return COMPLETED
 
 
 def _row(run: RunSummary, now: float) -> tuple[str, ...]:
@@ -86,22 +86,22 @@ def status(name: str, as_json: bool) -> int:
     """Tell everything of one run."""
     try:
         run = find_run(name)
-    except NoSuchRun as error:
-        return _no_such_run(error)
+    except UserError as error:
+        return fail(error)
     found = status_of(run.folder, run)
     if as_json:
         print(msgspec.json.encode(found).decode())
     else:
         print("\n".join(status_lines(found)))
-    return DONE
+    return COMPLETED
 
 
 def logs(name: str, follow: bool) -> int:
     """Print the log's end; with `follow`, go on until the engine is gone."""
     try:
         run = find_run(name)
-    except NoSuchRun as error:
-        return _no_such_run(error)
+    except UserError as error:
+        return fail(error)
     log = LogFollower(run.folder)
     while True:
         gone = not is_alive(run.folder)  # asked first: what was written last is then there to read
@@ -114,19 +114,19 @@ def logs(name: str, follow: bool) -> int:
         time.sleep(FOLLOW_SECONDS)
     if log.partial:
         print(visible(log.partial))
-    return DONE
+    return COMPLETED
 
 
 def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
     """Stop a run, wait until its engine is gone and say what survived."""
     try:
         run = find_run(name, live_only=True)
-    except NoSuchRun as error:
-        return _no_such_run(error)
+    except UserError as error:
+        return fail(error)
     if not run.alive:
         print(_("{run} is not running.").format(run=visible(run.name)))
         print("\n".join(survived_lines(status_survived(run))))
-        return DONE
+        return COMPLETED
     seconds = GRACE_SECONDS[mode] if grace is None else grace
     forced = False
 
@@ -142,7 +142,7 @@ def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
     ended = _("{run} was ended by force.") if forced else _("{run} has stopped.")
     print(ended.format(run=visible(run.name)))
     print("\n".join(survived_lines(survived)))
-    return FAILED if forced else DONE
+    return FAILED if forced else COMPLETED
 
 
 def status_survived(run: RunSummary) -> Survived:
@@ -156,8 +156,8 @@ def resume_run(name: str, changes: list[str]) -> int:
     """Go on with a run in the background; returns once its engine is there."""
     try:
         run = find_run(name)
-    except NoSuchRun as error:
-        return _no_such_run(error)
+    except UserError as error:
+        return fail(error)
     if run.alive:
         print_error(_("{run} is running: look at it with loris attach.").format(run=visible(run.name)))
         return BAD_INPUT
@@ -172,9 +172,7 @@ def resume_run(name: str, changes: list[str]) -> int:
     try:
         _spec, process = resume(run.folder, wanted, run.checkpoint or 0)
     except SpecError as error:
-        for line in error_lines(error.path or Path(run.folder.spec), error.errors):
-            print_error(line)
-        return BAD_INPUT
+        return fail(error, error.path or run.folder.spec)
     except OSError as error:
         reason = say("The engine could not be started: {reason}", reason=error.strerror or str(error))
         print_error(visible(render(reason)))
@@ -188,9 +186,4 @@ def resume_run(name: str, changes: list[str]) -> int:
     step = summarise(run.folder).checkpoint
     said = _("Resumed from step {step}.").format(step=step) if step else _("Started again from the first step.")
     print(said + " " + _("Watch it with: loris attach {run}").format(run=visible(run.name)))
-    return DONE
-
-
-def _no_such_run(error: NoSuchRun) -> int:
-    print_error(visible(str(error)))
-    return BAD_INPUT
+    return COMPLETED

@@ -12,8 +12,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from engine.client.resume import with_changes
-from engine.config.change import Change
+from engine.config.change import Change, apply_changes
 from engine.config.fields import FieldError, field_info
 from engine.config.resume_rules import may_change, refusals, why_fixed
 from engine.config.run_spec import RunSpec
@@ -101,7 +100,7 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
     def _errors(self) -> list[FieldError]:
         """What is wrong with the changes."""
         try:
-            new = with_changes(self._spec, self.changes)
+            new = apply_changes(self._spec, self.changes)
         except SpecError as error:
             return error.errors
         return refusals(self._spec, new, self._step) if self._step else []

@@ -16,10 +16,10 @@ from textual.content import Content
 from textual.widgets import Footer, Input, Static
 from textual.worker import Worker
 
-from engine.client.errors import ClientError
 from engine.client.serving import until_it_answers
 from engine.config.run_spec import GenerationSpec
 from engine.config.sampling_presets import name_of
+from engine.messages.errors import UserError
 from engine.protocol.commands import ChatMessage, Done, Refused, Token
 from tui.dialogs.generation import GenerationDialog
 from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
@@ -191,7 +191,7 @@ class ChatScreen(LorisScreen):
         except asyncio.CancelledError:
             answer.note = _("stopped")
             raise
-        except ClientError as error:
+        except UserError as error:
             answer.failed, answer.note = True, visible(render(error.message))
 
     def _wait(self, answer: Answer, words: str) -> None:

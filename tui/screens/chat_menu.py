@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from engine.client.errors import ClientError
 from engine.client.serving import until_it_answers
 from engine.config.run_spec import GenerationSpec
+from engine.messages.errors import UserError
 from engine.protocol.commands import ChatMessage, Done, Refused, ShowPrompt
 from tui.dialogs.ask import ChooseDialog
 from tui.dialogs.show import PromptDialog
@@ -77,7 +77,7 @@ class ChatMenu:
                     self._screen.app.push_screen(PromptDialog(reply.text, _("What the model is given")))
                 elif isinstance(reply, Refused):
                     self._tell(render(reply.message))
-        except ClientError as error:
+        except UserError as error:
             self._tell(render(error.message))
 
     async def choose_other(self) -> bool:

@@ -15,12 +15,12 @@ from textual.containers import Horizontal
 from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
-from engine.client.errors import ClientError
 from engine.client.serving import until_it_answers
-from engine.hub.errors import token_source
+from engine.hub.errors import HubError, token_source
 from engine.hub.model_card import draft_card
 from engine.hub.push_target import check_target
-from engine.hub.search import HubError, license_of
+from engine.hub.search import license_of
+from engine.messages.errors import UserError
 from engine.protocol.commands import CancelPush, Push, Refused
 from engine.protocol.events import Exported, Pushed, PushFailed, Pushing
 from tui.screens.base import LorisScreen, RunChanged
@@ -192,7 +192,7 @@ class PushScreen(LorisScreen):
             return
         try:
             self._license = await asyncio.to_thread(license_of, spec.model.model_name)
-        except ClientError:
+        except UserError:
             return  # the card says that it is not known
         self._draft()
 
@@ -259,8 +259,8 @@ class PushScreen(LorisScreen):
                 async for reply in replies:
                     if isinstance(reply, Refused) and self.is_here:
                         self._refused(reply)
-        except ClientError as error:
-            self._tell("✗ " + render(error.message), "-wrong", own=True)
+        except UserError as error:
+            self._tell("✗ " + visible(render(error.message)), "-wrong", own=True)
         finally:
             self._pushing = None
 
@@ -278,7 +278,7 @@ class PushScreen(LorisScreen):
                 async for reply in replies:
                     if isinstance(reply, Refused):
                         self.notify(visible(render(reply.message)), markup=False)
-        except ClientError as error:
+        except UserError as error:
             self.notify(visible(render(error.message)), markup=False)
 
     def action_back(self) -> None:

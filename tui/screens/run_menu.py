@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from engine.client.errors import ClientError
 from engine.config.change import Change
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
+from engine.messages.errors import UserError
 from engine.runs.disk_usage import prunable, prune, size_of
 from engine.runs.labels import read_label, write_label
 from engine.runs.run_list import RunSummary, discard
@@ -80,7 +80,7 @@ class RunMenu:
                 self._changed()
             else:
                 actions[name](run)
-        except ClientError as error:
+        except UserError as error:
             self._screen.notify(visible(render(error.message)), severity="error", markup=False)
         except OSError as error:
             self._screen.notify(visible(error.strerror or str(error)), severity="error", markup=False)

@@ -14,8 +14,8 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Footer, Static
 
-from engine.client.errors import ClientError
 from engine.export.checkpoint_adapter import checkpoint_at, take
+from engine.messages.errors import UserError
 from engine.protocol.events import Answered
 from engine.protocol.state import RunState
 from tui.dialogs.ask import LineDialog
@@ -214,7 +214,7 @@ class SamplesScreen(LorisScreen):
             return
         try:
             target = await asyncio.to_thread(take, session.folder, column.step, typed)
-        except ClientError as error:
+        except UserError as error:
             self.notify(visible(render(error.message)), severity="error", markup=False)
             return
         self.query_one("#state", Static).update(visible(_("Saved at {path}").format(path=target)))

@@ -14,9 +14,9 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
-from engine.client.errors import ClientError
 from engine.client.serving import until_it_answers
 from engine.config.quantizations import QUANTIZATIONS
+from engine.messages.errors import UserError
 from engine.protocol.commands import CancelExport, Done, Export, ExportProgress, Refused
 from engine.protocol.events import Exported, ExportKind
 from tui.screens.base import LorisScreen, RunChanged
@@ -261,8 +261,8 @@ class SaveScreen(LorisScreen):
             if self.is_here:
                 self._end(_("Stopped before anything was saved."), "-wrong")
             raise
-        except ClientError as error:
-            self._end(render(error.message), "-wrong")
+        except UserError as error:
+            self._end(visible(render(error.message)), "-wrong")
         finally:
             self._saving, self._doing = None, ""
             if self.is_here:
@@ -312,7 +312,7 @@ class SaveScreen(LorisScreen):
                     async for reply in replies:
                         if isinstance(reply, Refused):
                             self.notify(visible(render(reply.message)), markup=False)
-            except ClientError as error:
+            except UserError as error:
                 self.notify(visible(render(error.message)), markup=False)
 
     def action_push(self) -> None:

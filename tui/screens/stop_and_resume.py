@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from engine.client.errors import ClientError
 from engine.config.change import Change
 from engine.config.spec_error import SpecError
+from engine.messages.errors import UserError
 from engine.protocol.commands import Refused
 from engine.runs.exit_cause import exit_cause_of
 from tui.dialogs.failure import Failure, FailureModal, WayOn
@@ -152,5 +152,5 @@ class StopAndResume:
             async for reply in session.stop("save" if rung == 0 else "now"):
                 if isinstance(reply, Refused):
                     self._screen.notify(visible(render(reply.message)), severity="warning", markup=False)
-        except ClientError as error:
+        except UserError as error:
             self._screen.notify(visible(render(error.message)), severity="error", markup=False)

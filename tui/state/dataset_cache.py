@@ -10,8 +10,10 @@ from engine.config.run_spec import DatasetSpec
 from engine.config.sources import parse_split
 from engine.dataset.detection import detect
 from engine.dataset.peek import Peek, peek
-from engine.hub.search import DatasetPage, HubError, HubRows, describe_dataset, first_rows
+from engine.hub.errors import HubError
+from engine.hub.search import DatasetPage, HubRows, describe_dataset, first_rows
 from engine.messages.message import Message
+from tui.text.errors import with_hint
 
 ROWS = 20
 
@@ -44,7 +46,7 @@ def look_at_hub(data: DatasetSpec, method: str = "sft") -> Peek | None:
     try:
         found = _hub_rows(data.path, data.name, data.revision, split.split if split else data.split)
     except HubError as error:
-        return Peek(path=data.path, error=_with_hint(error))
+        return Peek(path=data.path, error=Message("{words}", {"words": with_hint(error.message, error.hint)}))
     rows = [dict(row) for row in found.rows]
     detected = detect(rows, data, method) if rows else None
     return Peek(
@@ -74,9 +76,3 @@ def _hub_page(path: str, revision: str) -> DatasetPage:
 @lru_cache(maxsize=8)
 def _hub_rows(path: str, name: str, revision: str, split: str) -> HubRows:
     return first_rows(_hub_page(path, revision), name, split, ROWS)
-
-
-def _with_hint(error: HubError) -> Message:
-    if error.hint is None:
-        return error.message
-    return Message("{message} {hint}", {"message": str(error.message), "hint": str(error.hint)})

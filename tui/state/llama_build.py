@@ -10,9 +10,11 @@ from pathlib import Path
 
 from engine.export.build_llama_cpp import FetchStep, Needs, fetch, needs
 from engine.export.cancellation import Cancelled
+from engine.messages.errors import UserError
 from tui.text.amounts import duration, size
+from tui.text.errors import error_words
 from tui.text.sanitize import visible
-from tui.text.translation import N_, _, render
+from tui.text.translation import N_, _
 
 __all__ = ["LlamaBuild", "build", "needs", "question", "step_words"]
 
@@ -71,9 +73,7 @@ class LlamaBuild:
         except Cancelled:
             self.failed = _("Building llama.cpp was given up, and nothing is left of it.")
         except Exception as error:
-            message, hint = getattr(error, "message", None), getattr(error, "hint", None)
-            words = [render(message) if message else str(error), render(hint) if hint else ""]
-            self.failed = visible(" ".join(filter(None, words)))
+            self.failed = visible(error_words(error) if isinstance(error, UserError) else str(error))
 
     def _tell(self, step: FetchStep, done: int, total: int) -> None:
         self._at = step, done, total

@@ -8,6 +8,7 @@ import msgspec
 
 from engine.client.follow import Follower, LogFollower
 from engine.config.change import Change
+from engine.messages.exit_codes import FAILED, exit_code_of
 from engine.protocol.events import AnyEvent
 from engine.protocol.state import RunState
 from engine.runs.exit_cause import exit_cause_of, way_on
@@ -32,7 +33,7 @@ class FailureReport(msgspec.Struct, frozen=True, kw_only=True):
     hint: str = ""
     field: str = ""
     stage: str = ""
-    exit_code: int | None = 1
+    exit_code: int | None = FAILED
     changes: tuple[Change, ...] = ()
     log: tuple[str, ...] = ()
 
@@ -157,7 +158,8 @@ def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureRepo
     if failed:
         return FailureReport(
             code=failed.code, message=render(failed.message), hint=render(failed.hint) if failed.hint else "",
-            field=failed.field, stage=failed.stage, exit_code=2 if failed.field else 1, changes=failed.changes,
+            field=failed.field, stage=failed.stage, exit_code=exit_code_of(failed.field),
+            changes=failed.changes,
             log=log_tail(folder),
         )  # fmt: skip
     if run.broken and not run.alive:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from engine.config.fields import FieldError
 from engine.config.spec_error import SpecError
+from engine.messages.errors import UserError
 from engine.messages.message import Message
 from tui.text.sanitize import visible
 from tui.text.translation import render
@@ -32,9 +33,23 @@ def error_lines(path: Path, errors: list[FieldError]) -> list[str]:
     return found
 
 
-def error_words(error: SpecError | OSError) -> str:
+def error_words(error: UserError | OSError) -> str:
     """What is wrong, for a notice: a line for each field, or for the file where it is about none."""
     if isinstance(error, SpecError):
         places = ((one, one.field or str(error.path or "")) for one in error.errors)
         return "\n".join(": ".join(filter(None, (place, render(one.message)))) for one, place in places)
+    if isinstance(error, UserError):
+        return with_hint(error.message, error.hint)
     return error.strerror or str(error)
+
+
+def fail(error: UserError, path: Path | None = None) -> int:
+    """Say on standard error what is wrong; returns the exit code. `path`: the file that a `SpecError` is about."""
+    if isinstance(error, SpecError):
+        lines = error_lines(path or error.path or Path(), error.errors)
+    else:
+        option = error.field if error.field.startswith("--") else ""
+        words = " ".join(with_hint(error.message, error.hint).split())
+        lines = [visible(": ".join(filter(None, (option, words))))]
+    print_error("\n".join(lines))
+    return error.exit_code

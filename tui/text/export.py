@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from engine.export.llama_cpp import LlamaCpp
 from engine.export.plan import Plan, needed, plan
-from engine.protocol.commands import ExportProgress
+from engine.protocol.commands import ExportProgress, ExportStep
 from tui.text.amounts import size
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
 __all__ = ["Plan", "llama_words", "needed", "plan", "plan_words", "progress_words"]
 
-STEPS = {
+STEPS: dict[ExportStep, str] = {
     "merging": N_("merging the adapter into the base model"),
     "converting": N_("converting to GGUF"),
     "quantizing": N_("quantising"),
@@ -41,9 +41,14 @@ def llama_words(found: LlamaCpp) -> str:
     return "✓ " + visible(words.strip())
 
 
+def step_words(step: ExportProgress) -> str:
+    """What an export does, such as: quantising q4_k_m."""
+    return _(STEPS.get(step.step, step.step)) + (f" {step.what}" if step.what else "")
+
+
 def progress_words(step: ExportProgress) -> str:
     """How far an export is, such as: quantising q4_k_m, 12 of 40 tensors (30%)."""
-    words = _(STEPS.get(step.step, step.step)) + (f" {step.what}" if step.what else "")
+    words = step_words(step)
     if step.total:
         if step.unit == "bytes":
             count = _("{part} of {whole}").format(part=size(step.done), whole=size(step.total))

@@ -81,7 +81,7 @@ class SFT(TrainingMethod):
         }
 
     def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any) -> Any:
-        """With all but the answers masked. Raises `RunFailed` when none would be left."""
+        """With all but the answers masked. Raises `UserError` when none would be left."""
         trainer = super().trainer(loaded, data, config)
         if self.response_part:
             try:

@@ -10,7 +10,7 @@ import msgspec
 
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source
-from engine.runtime.failures import RunFailed
+from engine.messages.errors import UserError
 from engine.training.load_rows import fetch
 
 for line in sys.stdin:
@@ -19,6 +19,6 @@ for line in sys.stdin:
     try:
         rows = fetch(DatasetSpec(), msgspec.convert(wanted, Source))
         found = {"rows": len(rows), "first": rows.first(1)[0]}
-    except RunFailed as why:
+    except UserError as why:
         found = {"code": why.code, "field": why.field, "message": str(why.message), "hint": str(why.hint or "")}
     print(json.dumps(found), flush=True)  # noqa: T201

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from engine.runtime.failures import explain
+from engine.runtime.explain import explain
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""The exit codes of the engine and of every command."""
+
+from __future__ import annotations
+
+from engine.messages.message import Message, say
+
+COMPLETED = 0  # trained and saved, exported, answered
+FAILED = 1
+BAD_INPUT = 2  # a setting, an option or an input is wrong; nothing was done
+STOPPED = 3  # training was stopped early, and the model was kept
+INTERRUPTED = 130  # left with Ctrl-C, as a shell shows SIGINT
+KILLED = 137  # by SIGKILL
+BROKEN_PIPE = 141  # whoever read the output has gone
+TERMINATED = 143  # by SIGTERM
+
+
+def exit_code_of(field: str) -> int:
+    """Of a failure: whether a setting, an option or an input is to blame."""
+    return BAD_INPUT if field else FAILED
+
+
+# What each command's help says of them.
+WORDS: dict[str, dict[int, Message]] = {
+    "run": {
+        COMPLETED: say("trained and saved"),
+        FAILED: say("the run failed, or the engine died"),
+        BAD_INPUT: say("a setting or an input is wrong; nothing was trained"),
+        STOPPED: say("stopped early with Ctrl-C, and the model was kept"),
+        INTERRUPTED: say("left with a second Ctrl-C while the engine goes on, or stopped before training"),
+        TERMINATED: say("ended by SIGTERM, with a checkpoint saved"),
+    },
+    "data": {
+        COMPLETED: say("good to train"),
+        FAILED: say("could not be measured"),
+        BAD_INPUT: say("something would stop the training"),
+        INTERRUPTED: say("left with Ctrl-C"),
+    },
+    "stop": {
+        COMPLETED: say("stopped"),
+        FAILED: say("it had to be ended by force"),
+        BAD_INPUT: say("there is no such run"),
+    },
+    "chat": {
+        COMPLETED: say("answered"),
+        FAILED: say("the engine failed or refused"),
+        BAD_INPUT: say("a wrong name or option"),
+        INTERRUPTED: say("left with Ctrl-C"),
+    },
+    "export": {
+        COMPLETED: say("saved, checked, and sent where that was asked for"),
+        FAILED: say("it failed; nothing half-made is left"),
+        BAD_INPUT: say("an option is wrong, or it does not fit the disk; nothing was begun"),
+        INTERRUPTED: say("given up with Ctrl-C; nothing half-made is left"),
+    },
+}

@@ -1,0 +1,21 @@
+"""Puts any exception into words for the user. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from engine.hub.errors import hub_problem
+from engine.messages.errors import UserError
+from engine.runs.machine_errors import crashed, explain_disk, explain_gpu, explain_memory
+
+
+def explain(error: BaseException, field: str = "") -> UserError:
+    """`field` is the setting that names what was being fetched, if one does."""
+    if isinstance(error, UserError):
+        return error
+    if found := explain_memory(error) or explain_disk(error):
+        return found
+    if problem := hub_problem(error):
+        no_revision = problem.code == "hub_no_revision"
+        section = "dataset" if field.startswith("dataset.") else "model"
+        problem.field = f"{section}.revision" if no_revision else field
+        return problem
+    return explain_gpu(error) or crashed(error)
