@@ -148,7 +148,10 @@ def _shared_options() -> argparse.ArgumentParser:
     """The options of every command. Given before the command, they hold for it as well."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
-        "--lang", choices=list(LANGUAGES), default=argparse.SUPPRESS, help=_("language: English or Chinese")
+        "--lang",
+        choices=list(LANGUAGES),
+        default=argparse.SUPPRESS,
+        help=_("language: {names}").format(names=", ".join(LANGUAGES.values())),
     )
     shared.add_argument("-h", "--help", action="help", help=_("show this help and exit"))
     return shared
