@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine.client import launch as launching
 from engine.client.backend import POLL_SECONDS, wait_until
 from engine.client.launch import launch
 from engine.client.serving import find_target, serving
@@ -133,7 +133,7 @@ async def test_joined_engine_that_is_killed_is_followed_by_one_of_ours(
 
 
 async def test_process_that_cannot_be_made(trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
-    fake_engine.setattr(launching.sys, "executable", "/nowhere/python")
+    fake_engine.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(UserError, match="The engine could not be started: No such file or directory"):
         async with serving(trained, Heard()):
             pytest.fail("there is none")

@@ -16,7 +16,8 @@ from engine.dataset.open_source import kind_of
 from engine.dataset.row_file import DataError
 from engine.dataset.table_files import CsvFile, TextFile
 from engine.hub import rows as hub_rows
-from engine.hub.rows import HubRows, Unreadable, can_read, read_rows
+from engine.hub.errors import HubError
+from engine.hub.rows import HubRows, can_read, read_rows
 from tests.helpers.dataset_cases import CASES, Case
 from tests.helpers.dataset_files import lines
 
@@ -58,7 +59,7 @@ def test_the_same_rows_as_on_this_machine(case: Case, tmp_path: Path) -> None:
         if expected and isinstance(expected, list):
             assert list(remote(path).rows) == expected, path.name
         else:
-            with pytest.raises(Unreadable):
+            with pytest.raises(HubError):
                 remote(path)
 
 
@@ -107,7 +108,7 @@ def test_a_file_cut_anywhere_shows_whole_rows_only(
         monkeypatch.setattr(hub_rows, "MOST_BYTES", cut)
         try:
             found = remote(path)
-        except Unreadable:
+        except HubError:
             counts.add(0)
             continue
         assert list(found.rows) == expected[: len(found.rows)], cut
@@ -125,7 +126,7 @@ def test_a_file_cut_anywhere_shows_whole_rows_only(
 def test_no_start_of_a_file_takes_long(text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(text + "x" * hub_rows.MOST_BYTES)
-    with pytest.raises(Unreadable):
+    with pytest.raises(HubError):
         remote(path)
 
 
