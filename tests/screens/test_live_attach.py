@@ -85,6 +85,7 @@ async def test_two_terminals_watch_one_run_and_both_may_stop_it(engine: RunFolde
         for pilot in (one, two):
             await pilot.press("x")
             await on_screen(pilot, ModalScreen)
+        for pilot in (one, two):
             await pilot.press("right", "enter")
         await until(one, lambda: first.session.state.ended is not None or first.session.state.trained)
         await until(two, lambda: second.session.state.ended is not None or second.session.state.trained)
