@@ -41,7 +41,7 @@ def process(folder: RunFolder, fake_engine: object) -> Iterator[subprocess.Popen
 
 
 async def test_an_answer_is_streamed(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+    async with Connection.connect(folder, seconds=10) as control:
         request = control.request(question("abc"))
         replies = [reply async for reply in request]
     assert [r.text for r in replies if isinstance(r, Token)] == ["a", "b", "c"]
@@ -56,13 +56,13 @@ async def test_requests_share_a_connection(folder: RunFolder, process: subproces
     async def text(control: Connection, asked: str) -> str:
         return "".join([r.text async for r in control.request(question(asked)) if isinstance(r, Token)])
 
-    async with Connection.connect(folder, patience=10) as control:
+    async with Connection.connect(folder, seconds=10) as control:
         asked = ["first" * 5, "second", "third" * 3]
         assert await asyncio.gather(*(text(control, a) for a in asked)) == asked
 
 
 async def test_one_answer_is_cancelled_and_the_other_goes_on(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+    async with Connection.connect(folder, seconds=10) as control:
         endless, other = control.request(question("x" * 1000)), control.request(question("yes"))
         await anext(endless)
         endless.cancel()
@@ -74,7 +74,7 @@ async def test_one_answer_is_cancelled_and_the_other_goes_on(folder: RunFolder, 
 
 
 async def test_a_refusal_has_words_and_field(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+    async with Connection.connect(folder, seconds=10) as control:
         with pytest.raises(CommandRefused, match="No export") as caught:
             await control.ask(Export(id=0, kind="adapter"))
         assert (caught.value.code, caught.value.field) == ("nope", "x")
@@ -85,7 +85,7 @@ async def test_local_paths_are_sent_absolute(
     folder: RunFolder, process: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    async with Connection.connect(folder, patience=10) as control:
+    async with Connection.connect(folder, seconds=10) as control:
         done = await control.ask(Train(id=0, spec=RunSpec(dataset=DatasetSpec(path="mine.json"))))
     assert done.path == str(tmp_path / "mine.json")
 
@@ -104,26 +104,26 @@ async def test_a_socket_without_an_engine(folder: RunFolder):
 
 
 async def test_an_engine_that_dies_with_a_question_open(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+    async with Connection.connect(folder, seconds=10) as control:
         answer = control.request(question("x" * 1000))
         with pytest.raises(EngineGone, match="before it answered"):
             await control.ask(SaveCheckpoint(id=0))
         with pytest.raises(EngineGone):
             async for _ in answer:
                 pass
-        assert control.gone
+        assert control.closed
         with pytest.raises(EngineGone, match="has ended"):
             control.request(Stop(id=0))
 
 
 async def test_an_engine_that_ends_well_answers_first(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+    async with Connection.connect(folder, seconds=10) as control:
         assert isinstance(await control.ask(Shutdown(id=0)), Done)
     assert await asyncio.to_thread(process.wait, 10) == 0
 
 
 async def test_what_is_too_long_is_not_sent(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+    async with Connection.connect(folder, seconds=10) as control:
         with pytest.raises(CommandRefused, match="too long"):
             control.request(question("x" * MAX_REQUEST_BYTES))
         await control.ask(Stop(id=0))

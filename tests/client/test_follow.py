@@ -22,7 +22,7 @@ def append(path, data: bytes) -> None:
 def test_nothing_there_yet(folder: RunFolder):
     events, log = Follower(folder), LogFollower(folder)
     assert (events.poll(), log.poll(), log.partial) == ([], [], "")
-    assert not events.behind
+    assert not events.has_more
     append(folder.events, ev.encode(READY))
     append(folder.log, b"hello\n")
     assert (events.poll(), log.poll()) == ([READY], ["hello"])
@@ -66,7 +66,7 @@ def test_a_long_file_comes_in_bounded_pieces(folder: RunFolder):
         found += events.poll(max_bytes=100_000)
         assert time.process_time() - began < 0.5
         polls += 1
-        if not events.behind:
+        if not events.has_more:
             break
     assert found == steps
     assert polls == -(-folder.events.stat().st_size // 100_000)

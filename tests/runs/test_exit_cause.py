@@ -14,7 +14,7 @@ from engine.protocol.state import RunState, fold
 from engine.runs import machine, pid_file
 from engine.runs.exit_cause import exit_cause_of
 from engine.runs.folder import RunFolder
-from engine.runs.lock_file import hold
+from engine.runs.lock_file import acquire_lock
 from engine.runs.run_list import summarise
 from tests.helpers.run_events import SAVED, STEP, TRAINING, finished, stage, write
 
@@ -82,7 +82,7 @@ def sleeper() -> subprocess.Popen[bytes]:
 
 
 def test_killed_before_its_first_word(folder: RunFolder, sleeper: subprocess.Popen[bytes]) -> None:
-    pid_file.note(folder, sleeper.pid)
+    pid_file.write_pid(folder, sleeper.pid)
     assert not pid_file.is_gone(folder)
     assert summarise(folder).state == "starting"
     sleeper.kill()
@@ -94,23 +94,23 @@ def test_killed_before_its_first_word(folder: RunFolder, sleeper: subprocess.Pop
 
 
 def test_a_reused_pid_is_another_process(folder: RunFolder) -> None:
-    pid_file.note(folder, os.getpid())
-    pid, began, boot = folder.launched.read_text().split()
+    pid_file.write_pid(folder, os.getpid())
+    pid, began, boot = folder.pid_file.read_text().split()
     assert not pid_file.is_gone(folder)
-    folder.launched.write_text(f"{pid} {int(began) - 1} {boot}\n")
+    folder.pid_file.write_text(f"{pid} {int(began) - 1} {boot}\n")
     assert pid_file.is_gone(folder)
-    folder.launched.write_text(f"{pid} {began} another-boot\n")
+    folder.pid_file.write_text(f"{pid} {began} another-boot\n")
     assert pid_file.is_gone(folder)
 
 
 def test_an_engine_started_by_hand_that_came_and_went(folder: RunFolder) -> None:
     assert summarise(folder).state == "starting"
-    os.close(hold(folder.lock))
+    os.close(acquire_lock(folder.lock))
     assert (summarise(folder).state, summarise(folder).lost) == ("interrupted", "killed")
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"1 2", b"x y z", b"\xff"])
 def test_a_damaged_note_is_no_note(folder: RunFolder, text: bytes) -> None:
-    folder.launched.write_bytes(text)
+    folder.pid_file.write_bytes(text)
     assert not pid_file.is_gone(folder)
     assert summarise(folder).state == "starting"

@@ -22,14 +22,14 @@ def test_a_look_at_the_lock_does_not_keep_an_engine_from_it(tmp_path: Path) -> N
     looking = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(looking, fcntl.LOCK_SH)
     threading.Timer(0.1, os.close, [looking]).start()
-    os.close(lock_file.hold(tmp_path / "lock"))
+    os.close(lock_file.acquire_lock(tmp_path / "lock"))
 
 
 def test_a_held_lock_is_refused_before_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_file, "PATIENCE", 0.1)
-    handle = lock_file.hold(tmp_path / "lock")
+    monkeypatch.setattr(lock_file, "LOCK_SECONDS", 0.1)
+    handle = lock_file.acquire_lock(tmp_path / "lock")
     with pytest.raises(BlockingIOError):
-        lock_file.hold(tmp_path / "lock")
+        lock_file.acquire_lock(tmp_path / "lock")
     os.close(handle)
 
 

@@ -14,7 +14,7 @@ def sealed(folder: Path, step: int, eval_loss: float | None = None) -> Path:
     (path / "deep").mkdir(parents=True)
     (path / "weights").write_bytes(b"w" * 1000)
     (path / "deep/state").write_bytes(b"s" * 10)
-    assert manifest.seal(path, step, eval_loss) == 1010
+    assert manifest.write_manifest(path, step, eval_loss) == 1010
     return path
 
 
@@ -26,8 +26,8 @@ def test_every_way_to_be_broken_is_seen(tmp_path: Path):
     (sealed(tmp_path, 5) / manifest.MANIFEST).write_bytes(b"{")
     (tmp_path / "checkpoint-6").mkdir()
     (tmp_path / f"{manifest.PARTIAL}checkpoint-7").mkdir()
-    assert [one.step for one in manifest.checkpoints(tmp_path)] == [2, 1]
-    found = manifest.newest(tmp_path)
+    assert [one.step for one in manifest.list_checkpoints(tmp_path)] == [2, 1]
+    found = manifest.newest_checkpoint(tmp_path)
     assert found
     assert found.step == 1
     manifest.remove_leftovers(tmp_path)
@@ -52,6 +52,6 @@ def test_the_newest_and_the_best_are_kept(
 ):
     for step, loss in enumerate(losses, 1):
         sealed(tmp_path, step, loss)
-    found = manifest.checkpoints(tmp_path)
-    gone = {one.step for one in manifest.excess(found, limit)}
+    found = manifest.list_checkpoints(tmp_path)
+    gone = {one.step for one in manifest.checkpoints_to_delete(found, limit)}
     assert tuple(one.step for one in reversed(found) if one.step not in gone) == kept

@@ -8,8 +8,8 @@ from engine.client.engine_client import EngineClient
 from engine.protocol import events as ev
 from engine.protocol.state import fold
 from engine.runs.folder import RunFolder
-from engine.runs.manifest import seal
-from engine.runs.resumable import resumable
+from engine.runs.manifest import write_manifest
+from engine.runs.resumable import is_resumable
 from engine.runs.run_list import summarise
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend
@@ -31,19 +31,19 @@ ENDED = [ev.EngineEnded(exit_code=0)]
 )
 def test_facts(events: list[ev.AnyEvent], checkpoint: int | None, can: bool) -> None:
     state = fold(events)
-    assert resumable(state, state.trained, checkpoint) == can
+    assert is_resumable(state, state.trained, checkpoint) == can
 
 
 def test_adapter_with_a_fault_is_made_again(folder: RunFolder) -> None:
     folder.events.write_bytes(b"".join(map(ev.encode, [*fake_run.finished(), *ENDED])))
     folder.adapter.mkdir()
     (folder.adapter / "adapter_config.json").write_text("{}")
-    seal(folder.adapter)
+    write_manifest(folder.adapter)
     live = EngineClient(FakeBackend(alive=False))
     live.attach(folder)
     live.state = fold([*fake_run.finished(), *ENDED])
     assert not summarise(folder).resumable
-    assert not live.resumable(None)
+    assert not live.is_resumable(None)
     (folder.adapter / "adapter_config.json").write_text("{} ")
     assert summarise(folder).resumable
-    assert live.resumable(None)
+    assert live.is_resumable(None)

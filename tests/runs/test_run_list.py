@@ -17,8 +17,8 @@ from engine.protocol import events as ev
 from engine.runs import restarts
 from engine.runs import run_list as listing
 from engine.runs.folder import RunFolder
-from engine.runs.lock_owner import end
-from engine.runs.run_list import discard, discard_drafts, is_alive, list_runs, summarise
+from engine.runs.lock_owner import terminate
+from engine.runs.run_list import delete_drafts, delete_run, is_alive, list_runs, summarise
 from tests.helpers.run_events import (
     ENDED,
     FAILED,
@@ -167,11 +167,11 @@ def test_discard(folder: RunFolder, spec: RunSpec, tmp_path: Path):
     away = new_run(msgspec.structs.replace(spec, training=TrainingSpec(output_dir=str(tmp_path / "disk"))))
     (away.path / "adapter").mkdir()
     link = runs_folder() / away.name
-    discard(RunFolder(link))
+    delete_run(RunFolder(link))
     assert not away.path.exists()
     assert not os.path.lexists(link)
     assert (tmp_path / "disk").exists()
-    discard(folder)
+    delete_run(folder)
     assert not folder.path.exists()
     assert list_runs() == []
 
@@ -179,7 +179,7 @@ def test_discard(folder: RunFolder, spec: RunSpec, tmp_path: Path):
 def test_discard_spares_the_living_and_what_is_no_run(folder: RunFolder, tmp_path: Path):
     handle = hold(folder)
     with pytest.raises(UserError, match="still running"):
-        discard(folder)
+        delete_run(folder)
     os.close(handle)
     foreign = tmp_path / "precious"
     foreign.mkdir()
@@ -187,22 +187,22 @@ def test_discard_spares_the_living_and_what_is_no_run(folder: RunFolder, tmp_pat
     (runs_folder() / "no-spec").symlink_to(tmp_path)
     for path in (foreign, tmp_path, runs_folder(), folder.path / "..", folder.checkpoints):
         with pytest.raises(UserError, match="not the folder of a run"):
-            discard(RunFolder(path))
+            delete_run(RunFolder(path))
     assert folder.spec.exists()
     assert foreign.exists()
 
 
 def test_discard_does_not_follow_links_out(folder: RunFolder, good_data: Path):
     (folder.path / "data").symlink_to(good_data.parent)
-    discard(folder)
+    delete_run(folder)
     assert good_data.exists()
 
 
 def test_drafts_that_a_kill_left_behind_are_tidied_up_after_a_while(folder: RunFolder, spec: RunSpec):
     folder.draft.touch()
     kept = new_run(spec)
-    assert discard_drafts() == [], "its owner may be about to come back"
-    assert discard_drafts(now=time.time() + 7200) == [folder]
+    assert delete_drafts() == [], "its owner may be about to come back"
+    assert delete_drafts(now=time.time() + 7200) == [folder]
     assert not folder.path.exists()
     assert kept.path.is_dir()
 
@@ -214,7 +214,7 @@ def test_engines_that_follow_each_other_are_found_over_the_seams_of_what_is_read
     """Three engines of 100 s each, in a file read in small pieces, at any place between the pieces."""
     for name in ("HEAD_BYTES", "TAIL_BYTES"):
         monkeypatch.setattr(listing, name, 512)
-    monkeypatch.setattr(restarts, "PIECE_BYTES", piece)
+    monkeypatch.setattr(restarts, "CHUNK_BYTES", piece)
     monkeypatch.setattr(restarts, "LINE_BYTES", 300)
     path = folder.events
 
@@ -246,7 +246,7 @@ def test_a_long_run_is_not_mapped_into_memory_and_is_read_once(folder: RunFolder
     before = resident_mb("VmRSS")
     summarise(folder)
     assert resident_mb("VmHWM") - before < 20
-    monkeypatch.setattr(restarts, "_found", None)
+    monkeypatch.setattr(restarts, "_find_in_chunk", None)
     summarise(folder)
 
 
@@ -260,4 +260,4 @@ def test_a_pid_that_was_reused_is_nobodys_engine(folder: RunFolder):
     folder.lock.touch()
     seen = summarise(folder)
     assert (seen.alive, seen.state, seen.frozen) == (False, "interrupted", False)
-    end(folder, patience=0.1)  # and we live on
+    terminate(folder, timeout=0.1)  # and we live on

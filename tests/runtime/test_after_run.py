@@ -65,13 +65,13 @@ def test_the_command_gets_the_users_environment(
     monkeypatch.setenv("PYTHONUTF8", "1")
     command = 'echo "$LORIS_RUN|$PYTHONSAFEPATH$PYTHONUTF8|$HOME" > told'
     give_consent(folder, command)
-    after_run.succeeded(folder, commanding(command), record)
+    after_run.after_success(folder, commanding(command), record)
     assert (folder.path / "told").read_text() == f"{folder.path}||{os.environ['HOME']}\n"
 
 
 def test_a_notice_is_sent(folder: RunFolder, record: EventWriter, hook: list[dict[str, str]]):
-    after_run.succeeded(folder, RunSpec(), record)
-    after_run.failed(folder, say("No room."), record)
+    after_run.after_success(folder, RunSpec(), record)
+    after_run.after_failure(folder, say("No room."), record)
     assert [(one["state"], one["run"]) for one in hook] == [("completed", folder.name), ("failed", folder.name)]
     assert "No room." in hook[1]["text"]
     assert [one.code for one in notices(folder)] == ["notified", "notified"]
@@ -86,23 +86,23 @@ def test_a_notice_that_fails_is_told_without_its_address(
 ):
     monkeypatch.setenv(after_run.NOTICE_URL, url)
     monkeypatch.setattr("time.sleep", lambda _: None)
-    after_run.succeeded(folder, RunSpec(), record)
+    after_run.after_success(folder, RunSpec(), record)
     assert [one.code for one in notices(folder)] == ["notice_failed"]
     assert b"secret-path" not in folder.events.read_bytes()
 
 
 def test_a_command_is_carried_out_only_when_its_very_words_were_confirmed(folder: RunFolder, record: EventWriter):
     made = folder.path / "made"
-    after_run.succeeded(folder, commanding("touch made"), record)
+    after_run.after_success(folder, commanding("touch made"), record)
     assert not made.exists()
     give_consent(folder, "touch other")
-    after_run.succeeded(folder, commanding("touch made"), record)
+    after_run.after_success(folder, commanding("touch made"), record)
     assert not made.exists()
     give_consent(folder, "touch made")
-    after_run.succeeded(folder, commanding("touch made"), record)
+    after_run.after_success(folder, commanding("touch made"), record)
     assert made.exists()
     give_consent(folder, "exit 3")
-    after_run.succeeded(folder, commanding("exit 3"), record)
+    after_run.after_success(folder, commanding("exit 3"), record)
     found = notices(folder)
     assert [one.code for one in found] == ["after_unconfirmed"] * 2 + ["after_command"] * 2
     assert [one.level for one in found][2:] == ["info", "warning"]
@@ -114,5 +114,5 @@ def test_a_command_that_does_not_end_is_ended(
 ):
     monkeypatch.setattr(after_run, "COMMAND_SECONDS", 0.2)
     give_consent(folder, "sleep 60")
-    after_run.succeeded(folder, commanding("sleep 60"), record)
+    after_run.after_success(folder, commanding("sleep 60"), record)
     assert "ended" in str(notices(folder)[0].message)
