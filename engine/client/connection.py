@@ -164,7 +164,7 @@ class Connection:
             self._pending.clear()
 
     def _deliver(self, reply: AnyReply) -> None:
-        # 0: the engine could not read the id, so it answers the newest request.
+        # 0: the engine could not read the id. It can only mean the newest request.
         number = reply.id or max(self._pending, default=0)
         if request := self._pending.get(number):
             request.replies.put_nowait(reply)

@@ -72,7 +72,7 @@ def report_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
 
 
 def save_oom_fallback(folder: RunFolder, spec: RunSpec, changes: tuple[Change, ...], record: EventWriter) -> None:
-    """Write a spec with lower memory use for the next engine. Raises `SpecError` (spec.yaml unchanged) or OSError."""
+    """Write a spec that uses less memory for the next engine. Raises `SpecError` (spec.yaml unchanged), OSError."""
     write_run_spec(folder, apply_changes(spec, changes))
     settings = ", ".join(f"{change.field} = {change.value}" for change in changes)
     message = say("The memory ran out: going on with {settings}.", settings=settings)
