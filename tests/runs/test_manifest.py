@@ -1,4 +1,4 @@
-"""What counts as a whole checkpoint, and which are kept."""
+"""What counts as a complete checkpoint, and which are kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def sealed(folder: Path, step: int, eval_loss: float | None = None) -> Path:
     return path
 
 
-def test_every_way_to_be_broken_is_seen(tmp_path: Path):
+def test_every_kind_of_damage_is_found(tmp_path: Path):
     sealed(tmp_path, 1)
     (sealed(tmp_path, 2) / "weights").write_bytes(b"x" * 1000)  # the right size, the wrong bytes
     (sealed(tmp_path, 3) / "deep/state").unlink()
@@ -53,5 +53,5 @@ def test_the_newest_and_the_best_are_kept(
     for step, loss in enumerate(losses, 1):
         sealed(tmp_path, step, loss)
     found = manifest.list_checkpoints(tmp_path)
-    gone = {one.step for one in manifest.checkpoints_to_delete(found, limit)}
-    assert tuple(one.step for one in reversed(found) if one.step not in gone) == kept
+    deleted = {one.step for one in manifest.checkpoints_to_delete(found, limit)}
+    assert tuple(one.step for one in reversed(found) if one.step not in deleted) == kept

@@ -25,16 +25,16 @@ ENDED = [ev.EngineEnded(exit_code=0)]
         ([*fake_run.finished(), *ENDED], 60, False),
         ([*fake_run.finished("stopped", 20), *ENDED], 20, True),
         ([*fake_run.finished("stopped", 20), *ENDED], None, False),
-        ([*fake_run.finished(), *fake_run.training(7)], 60, True),  # longer, and cut off
-        ([], None, True),  # its engine never said a word
+        ([*fake_run.finished(), *fake_run.training(7)], 60, True),  # resumed for more steps, and interrupted
+        ([], None, True),  # its engine never wrote an event
     ],
 )
-def test_facts(events: list[ev.AnyEvent], checkpoint: int | None, can: bool) -> None:
+def test_is_resumable(events: list[ev.AnyEvent], checkpoint: int | None, can: bool) -> None:
     state = fold(events)
     assert is_resumable(state, state.trained, checkpoint) == can
 
 
-def test_adapter_with_a_fault_is_made_again(folder: RunFolder) -> None:
+def test_run_with_a_damaged_adapter_can_be_resumed(folder: RunFolder) -> None:
     folder.events.write_bytes(b"".join(map(ev.encode, [*fake_run.finished(), *ENDED])))
     folder.adapter.mkdir()
     (folder.adapter / "adapter_config.json").write_text("{}")
