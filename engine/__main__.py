@@ -35,14 +35,14 @@ from engine.preflight.tested_versions import unlike_tested
 from engine.protocol import events as ev
 from engine.runs import machine
 from engine.runs.folder import RunFolder
-from engine.runs.lock_file import hold
+from engine.runs.lock_file import acquire_lock
 from engine.runtime import after_run
 from engine.runtime.control import Control
-from engine.runtime.environment import hub_is_near, set_environment, versions
+from engine.runtime.environment import hub_is_reachable, installed_versions, set_environment
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.explain import explain
-from engine.runtime.ranks import is_leader
-from engine.runtime.recovery import RestartEngine, report_stop, restart, tidy
+from engine.runtime.ranks import is_main_process
+from engine.runtime.recovery import RestartEngine, clean_up_folder, report_stop, restart
 from engine.runtime.server import Server
 
 
@@ -67,7 +67,7 @@ def refuse(reason: str) -> NoReturn:
 def take_lock(folder: RunFolder) -> None:
     """Hold the folder for this process's life, or end with `BAD_INPUT`."""
     try:
-        handle = hold(folder.lock)
+        handle = acquire_lock(folder.lock)
     except BlockingIOError:
         refuse(f"{folder.path}: another engine is running on this folder")
     except OSError as error:
@@ -109,7 +109,7 @@ def detach(folder: RunFolder) -> None:
 
 def stay_off_the_hub(spec: RunSpec, waiting: bool, record: EventWriter) -> None:
     """Without a way to the Hub, have the libraries look in its local cache alone, and say so if it matters."""
-    if hub_is_near():
+    if hub_is_reachable():
         return
     os.environ["HF_HUB_OFFLINE"] = os.environ[OFFLINE_MARK] = "1"
     wanted = [spec.model.model_name] if waiting else [spec.model.model_name, spec.dataset.path]
@@ -172,8 +172,8 @@ def hear_signals(control: Control) -> None:
 def open_server(folder: RunFolder, control: Control) -> Server:
     """Listen on the control socket. Raises `UserError` when that is not possible, or not safe."""
     try:
-        path = folder.new_socket
-        folder.socket_note.write_text(str(path), "utf-8", "surrogateescape")
+        path = folder.default_socket
+        folder.socket_path_file.write_text(str(path), "utf-8", "surrogateescape")
         return Server(path, control)
     except OSError as error:
         raise UserError(
@@ -199,15 +199,15 @@ def main() -> int:
     """Run the engine; the exit code is that of `EngineEnded`."""
     options = arguments()
     folder = RunFolder(options.run_dir.absolute())
-    leader = is_leader()
+    leader = is_main_process()
     if leader:
         take_lock(folder)
         detach(folder)
-        tidy(folder)
+        clean_up_folder(folder)
     record = EventWriter(folder.events)
     control = Control(record)
     hear_signals(control)
-    installed = versions()
+    installed = installed_versions()
     record.emit(
         ev.EngineStarted(
             pid=os.getpid(),
@@ -242,7 +242,7 @@ def main() -> int:
             traceback.print_exc()  # into engine.log
         failure = explain(error)
         record.emit(ev.Failed.of(failure, record.stage))
-        after_run.failed(folder, failure.message, record)
+        after_run.after_failure(folder, failure.message, record)
         exit_code = failure.exit_code
     control.refuse_all()
     if server:

@@ -37,11 +37,11 @@ from engine.runs.summary_fields import write_run_spec
 from engine.runtime import after_run
 from engine.runtime.control import Control, Job
 from engine.runtime.explain import explain
-from engine.runtime.ranks import is_distributed, is_leader
-from engine.runtime.recovery import RestartEngine, check_unchanged, save_smaller
+from engine.runtime.ranks import is_distributed, is_main_process
+from engine.runtime.recovery import RestartEngine, check_resume_rules, save_oom_fallback
 from engine.training.recipe import train
 
-LEADER = is_leader()
+LEADER = is_main_process()
 POLL_SECONDS = 1.0
 SAVE_AGAIN_SECONDS = 5.0
 IDLE_MINUTES = 30.0
@@ -83,7 +83,7 @@ class Session:
             if self._control.terminate.is_set():
                 return TERMINATED
             if LEADER:
-                after_run.succeeded(self._folder, self._spec, self._record)
+                after_run.after_success(self._folder, self._spec, self._record)
             if leave or not LEADER or self._control.shutdown.is_set():
                 return COMPLETED
         self._record.enter("serving")
@@ -103,7 +103,7 @@ class Session:
                 say("Train it first, or look in engine.log for why it ended."),
                 "run",
             )
-        if adapter and manifest.is_broken(adapter, hashes=True):
+        if adapter and manifest.is_damaged(adapter, hashes=True):
             raise UserError(
                 "adapter_broken",
                 say("The adapter is not what was saved: the disk may have a fault."),
@@ -143,9 +143,9 @@ class Session:
             if self._spec.generation.prompts_at_checkpoints:
                 self._ask_test_prompts(adapter=True, step=step)
 
-        checkpoint = manifest.newest(self._folder.checkpoints) if resume else None
+        checkpoint = manifest.newest_checkpoint(self._folder.checkpoints) if resume else None
         if checkpoint:
-            check_unchanged(checkpoint, self._spec)
+            check_resume_rules(checkpoint, self._spec)
         try:
             self._prompt_format = train(
                 self._loaded, self._spec, self._folder, self._control, ask, checkpoint, at_checkpoint
@@ -172,7 +172,7 @@ class Session:
         changes = failure.changes if isinstance(failure, OutOfMemory) else ()
         if not (changes and self._spec.training.retry_out_of_memory) or is_distributed():
             return failure
-        save_smaller(self._folder, self._spec, changes, self._record)
+        save_oom_fallback(self._folder, self._spec, changes, self._record)
         return RestartEngine()
 
     def _with_less(self, failure: UserError, loading: bool = False) -> UserError:
@@ -229,7 +229,7 @@ class Session:
     def _answer_until(self) -> None:
         """Carry out requests until training was done, or the engine shall end, or nobody came for long."""
         control = self._control
-        control.seen()
+        control.reset_idle_time()
         while not control.ending:
             job = control.next_job(POLL_SECONDS)
             if job is None:
@@ -250,17 +250,17 @@ class Session:
                 continue
             elif isinstance(job.command, Train):
                 if self._accept(job, job.command):
-                    control.finished(job)
+                    control.job_done(job)
                     self._train(resume=False)
                     return
             else:
                 answer = self._carry_out(job)
-                control.finished(job)
+                control.job_done(job)
                 job.reply(answer)  # last: who has the answer finds the engine free
-                control.seen()
+                control.reset_idle_time()
                 continue
-            control.finished(job)
-            control.seen()
+            control.job_done(job)
+            control.reset_idle_time()
 
     def _accept(self, job: Job, command: Train) -> bool:
         """Take a spec to train on; False, and a refusal sent, when it cannot be used."""

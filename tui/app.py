@@ -22,7 +22,7 @@ from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.protocol.commands import Refused
 from engine.runs.consent import give_consent
-from engine.runs.run_list import discard_drafts, list_runs
+from engine.runs.run_list import delete_drafts, list_runs
 from tui.screens.base import ProofChanged, RunChanged
 from tui.state.draft import Draft
 from tui.state.engine_watch import EndBell
@@ -112,7 +112,7 @@ class LorisApp(App[None]):
         signal.signal(signal.SIGHUP, lambda *_: self._hung_up(loop))
         loop.add_signal_handler(signal.SIGTERM, self._told_to_end)
         self.set_interval(POLL_SECONDS, self._poll)
-        self.set_timer(TIDY_SECONDS, lambda: self.run_worker(discard_drafts, thread=True, exit_on_error=False))
+        self.set_timer(TIDY_SECONDS, lambda: self.run_worker(delete_drafts, thread=True, exit_on_error=False))
         self.go(self._start)
         if self._wanted_run:
             self._show_run(self._wanted_run)
@@ -125,12 +125,12 @@ class LorisApp(App[None]):
             self.notify(visible(render(error.errors[0].message)), severity="error", markup=False)
 
     def _poll(self) -> None:
-        if self.session.poll() or self.session.unshown:
-            self.session.unshown = False
+        if self.session.poll() or self.session.has_unshown:
+            self.session.has_unshown = False
             self.screen.post_message(RunChanged())
         if self._end.rings(self.session) and load_settings().bell:
             self.bell()
-        if self.session.behind:
+        if self.session.has_more:
             self.call_later(self._poll)
 
     def go(self, name: str, field: str = "") -> None:
@@ -208,7 +208,7 @@ class LorisApp(App[None]):
         runs = [run for run in await asyncio.to_thread(list_runs) if run.alive and not run.draft]
         idle = [run for run in runs if run.state == "serving"]
         for run in idle:
-            await self.session.let_go(run.folder)
+            await self.session.shut_down(run.folder)
             told = _("The engine of {run} gave way. Open that run to start it again.")
             self.notify(told.format(run=visible(run.title)), markup=False)
         return len(idle) < len(runs)
@@ -237,7 +237,7 @@ class LorisApp(App[None]):
         self.run_worker(self._open_run(folder, spec, resume), group="engine")
 
     async def _open_run(self, folder: RunFolder, spec: RunSpec, resume: tuple[Change, ...] | None) -> None:
-        await self.session.look_at(folder, spec)
+        await self.session.switch_to(folder, spec)
         await self.session.catch_up()
         if resume is not None:
             try:

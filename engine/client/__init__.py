@@ -1,1 +1,1 @@
-"""What terminal and command line use to start, follow, ask, stop and resume engines. No torch."""
+"""Starts, follows, queries, stops and resumes engines, for terminal and command line. Imports no torch."""

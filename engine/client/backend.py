@@ -1,4 +1,4 @@
-"""What a client needs of the world: processes, files and sockets of engines. Tests of the screens pass a fake."""
+"""Access to the processes, files and sockets of engines. Tests of the screens pass a fake."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.client.connection import Connection
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import Mode, launch, new_run
 from engine.client.resume import resume
-from engine.client.stop import Tell, stop
+from engine.client.stop import OnPhase, stop
 from engine.config.change import Change
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
@@ -21,19 +21,19 @@ from engine.protocol.commands import AnyReply, Command, Generate, Shutdown, Stop
 from engine.protocol.events import AnyEvent
 from engine.runs import lock_owner, manifest
 from engine.runs.folder import RunFolder
-from engine.runs.lock_owner import Survived
-from engine.runs.run_list import discard, is_alive
+from engine.runs.lock_owner import SavedWork
+from engine.runs.run_list import delete_run, is_alive
 
 POLL_SECONDS = 0.1
-CONNECT_PATIENCE = 1.0  # seconds for an engine that lives to answer
-END_PATIENCE = 5.0  # seconds for an engine to end before it is killed
+CONNECT_SECONDS = 1.0  # for a running engine to answer
+END_SECONDS = 5.0  # for an engine to exit before it is killed
 
 
-async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Whether something came to be so within this time."""
-    give_up = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() >= give_up:
+async def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether `condition` became true within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() >= deadline:
             return False
         await asyncio.sleep(POLL_SECONDS)
     return True
@@ -41,8 +41,8 @@ async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
 
 class EventSource(Protocol):
     @property
-    def behind(self) -> bool:
-        """Whether more is there to be read at once."""
+    def has_more(self) -> bool:
+        """Whether more events can be read at once."""
 
     def poll(self) -> list[AnyEvent]: ...
 
@@ -69,12 +69,12 @@ class Backend(Protocol):
     def is_frozen(self, folder: RunFolder) -> bool: ...
     def checkpoint(self, folder: RunFolder) -> int | None: ...
     def resume(self, folder: RunFolder, changes: tuple[Change, ...]) -> RunSpec: ...
-    async def stop(self, folder: RunFolder, mode: StopMode, tell: Tell) -> Survived: ...
-    async def force(self, folder: RunFolder) -> Survived: ...
+    async def stop(self, folder: RunFolder, mode: StopMode, on_phase: OnPhase) -> SavedWork: ...
+    async def kill(self, folder: RunFolder) -> SavedWork: ...
 
 
 class RealBackend:
-    """Engines as processes of their own."""
+    """Engines as separate processes."""
 
     def __init__(self) -> None:
         self._processes: dict[RunFolder, subprocess.Popen[bytes]] = {}  # the engines that were started here
@@ -98,37 +98,37 @@ class RealBackend:
         return is_alive(folder)
 
     def is_gone(self, folder: RunFolder) -> bool:
-        """Whether no process that was started here can become, or still is, the engine of this run."""
+        """Whether no process started here is, or can still become, the engine of this run."""
         process = self._processes.get(folder)
         return process is None or process.poll() is not None
 
-    async def end(self, folder: RunFolder, patience: float = END_PATIENCE) -> None:
-        """End an engine that has nothing to lose. One that was started here is killed if it does not go."""
+    async def end(self, folder: RunFolder, seconds: float = END_SECONDS) -> None:
+        """End an engine that has nothing to save. One that was started here is killed if it does not exit."""
         process = self._processes.get(folder)
         if self.is_alive(folder) or not self.is_gone(folder):
             try:
-                async with asyncio.timeout(END_PATIENCE):
+                async with asyncio.timeout(END_SECONDS):
                     await (await self.connection(folder)).ask(Shutdown(id=0))
             except (UserError, OSError, TimeoutError):
                 if process:
-                    process.terminate()  # too young to listen
-        ended = await wait_until(lambda: not self.is_alive(folder) and self.is_gone(folder), patience)
+                    process.terminate()  # it does not listen yet
+        ended = await wait_until(lambda: not self.is_alive(folder) and self.is_gone(folder), seconds)
         if process and not ended:
             process.kill()
             await asyncio.to_thread(process.wait)
         self._processes.pop(folder, None)
 
     async def abandon(self, folder: RunFolder) -> None:
-        """End an engine that has nothing to lose, and delete its folder. Takes a few seconds at worst."""
+        """End an engine that has nothing to save, and delete its folder. Takes a few seconds at most."""
         await self.end(folder)
         with suppress(UserError, OSError):
-            await asyncio.to_thread(discard, folder)
+            await asyncio.to_thread(delete_run, folder)
 
-    async def close(self, patience: float) -> None:
-        """End the engines that were started here, and hang up."""
+    async def close(self, seconds: float) -> None:
+        """End the engines that were started here, and close the connection."""
         try:
             for folder in tuple(self._processes):
-                await self.end(folder, patience)
+                await self.end(folder, seconds)
         finally:
             if self._control is not None:
                 await self._control.close()
@@ -140,7 +140,7 @@ class RealBackend:
             async for reply in request:
                 yield reply
         finally:
-            # Nobody waits for the rest of an answer. What saves or trains goes on all the same.
+            # Nobody reads the rest of an answer. Training and exports continue.
             if isinstance(command, Generate):
                 with suppress(UserError):
                     request.cancel()
@@ -150,27 +150,27 @@ class RealBackend:
 
     def checkpoint(self, folder: RunFolder) -> int | None:
         """The step of the newest complete checkpoint."""
-        kept = manifest.checkpoints(folder.checkpoints)
+        kept = manifest.list_checkpoints(folder.checkpoints)
         return kept[0].step if kept else None
 
     def resume(self, folder: RunFolder, changes: tuple[Change, ...]) -> RunSpec:
         spec, self._processes[folder] = resume(folder, changes, self.checkpoint(folder) or 0)
         return spec
 
-    async def stop(self, folder: RunFolder, mode: StopMode, tell: Tell) -> Survived:
-        return await stop(folder, mode, tell)
+    async def stop(self, folder: RunFolder, mode: StopMode, on_phase: OnPhase) -> SavedWork:
+        return await stop(folder, mode, on_phase)
 
-    async def force(self, folder: RunFolder) -> Survived:
-        return await asyncio.to_thread(lock_owner.end, folder)
+    async def kill(self, folder: RunFolder) -> SavedWork:
+        return await asyncio.to_thread(lock_owner.terminate, folder)
 
     async def connection(self, folder: RunFolder) -> Connection:
-        """The one connection, to this run's engine. It stays open, so that the engine knows it is looked at."""
+        """The only connection, to this run's engine. It stays open, so that the engine does not count as idle."""
         async with self._connecting:
             control = self._control
-            if control is None or control.gone or self._control_of != folder:
+            if control is None or control.closed or self._control_of != folder:
                 if control is not None:
                     await control.close()
                     self._control = None
-                control = await Connection.open(folder, CONNECT_PATIENCE)
+                control = await Connection.open(folder, CONNECT_SECONDS)
                 self._control, self._control_of = control, folder
             return control

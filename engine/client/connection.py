@@ -1,4 +1,4 @@
-"""Talks to a running engine over its Unix socket: several requests at once over one connection."""
+"""Sends requests to a running engine over its Unix socket: several at once over one connection."""
 
 from __future__ import annotations
 
@@ -40,27 +40,27 @@ RETRY_SECONDS = 0.1
 
 
 class EngineGone(UserError):
-    """No engine answers for this run: none was started, it has ended, or it died."""
+    """No engine answers for this run: none was started, it has exited, or it died."""
 
 
 class CommandRefused(UserError):
-    """The engine did not carry a command out."""
+    """The engine refused a command."""
 
 
 class Request:
-    """A request on its way. Iterate over it for the replies; the last is a `Done` or a `Refused`."""
+    """A request that was sent. Iterate over it for the replies; the last is a `Done` or a `Refused`."""
 
     def __init__(self, control: Connection, number: int) -> None:
         self._control = control
         self.id = number
-        self.replies: asyncio.Queue[AnyReply | None] = asyncio.Queue()  # None: the connection is gone
+        self.replies: asyncio.Queue[AnyReply | None] = asyncio.Queue()  # None: the connection is closed
         self._ended = False
 
     def __aiter__(self) -> Request:
         return self
 
     async def __anext__(self) -> AnyReply:
-        """The next reply. Raises `EngineGone` when the engine went away before the last one."""
+        """The next reply. Raises `EngineGone` when the connection closed before the last one."""
         if self._ended:
             raise StopAsyncIteration
         reply = await self.replies.get()
@@ -71,7 +71,7 @@ class Request:
         return reply
 
     def cancel(self) -> None:
-        """Ask the engine to stop this answer; it then ends with finish_reason cancelled."""
+        """Ask the engine to cancel this answer; it then ends with finish_reason cancelled."""
         if not self._ended:
             self._control.request(Cancel(id=0, target=self.id))
 
@@ -83,48 +83,48 @@ class Connection:
         self._reader, self._writer = reader, writer
         self._pending: dict[int, Request] = {}
         self._last_id = 0
-        self._gone = False
+        self._closed = False
         self._listener = asyncio.create_task(self._listen())
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, folder: RunFolder, patience: float = 0.0) -> AsyncIterator[Connection]:
-        """Connect to the engine of a run. Raises `EngineGone` if none answers within `patience` seconds."""
-        control = await cls.open(folder, patience)
+    async def connect(cls, folder: RunFolder, seconds: float = 0.0) -> AsyncIterator[Connection]:
+        """Connect to the engine of a run. Raises `EngineGone` if none answers within `seconds`."""
+        control = await cls.open(folder, seconds)
         try:
             yield control
         finally:
             await control.close()
 
     @classmethod
-    async def open(cls, folder: RunFolder, patience: float = 0.0) -> Connection:
+    async def open(cls, folder: RunFolder, seconds: float = 0.0) -> Connection:
         """As `connect`, for a connection that outlives a block: `close` it yourself."""
-        give_up = time.monotonic() + patience
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 check_owner(folder.socket.parent)
                 return cls(*await asyncio.open_unix_connection(folder.socket, limit=MAX_REPLY_BYTES))
             except OSError as error:
-                if time.monotonic() >= give_up:
+                if time.monotonic() >= deadline:
                     message = say("No engine is running for {run}.", run=folder.name)
                     raise EngineGone("engine_gone", message) from error
             await asyncio.sleep(RETRY_SECONDS)
 
     @property
-    def gone(self) -> bool:
-        """Whether the engine has closed the connection."""
-        return self._gone
+    def closed(self) -> bool:
+        """Whether the engine closed the connection."""
+        return self._closed
 
     def request(self, command: Command) -> Request:
-        """Send a command under a number of its own (its `id` is overwritten) and return at once.
+        """Send a command with a new `id` and return at once.
 
-        Relative paths in it are meant from here, not from the engine's folder, and sent absolute. Raises
-        `EngineGone` when the connection has ended and `CommandRefused` for one that is too long.
+        Relative paths are relative to our working directory, not the engine's, and sent as absolute. Raises
+        `EngineGone` when the connection is closed and `CommandRefused` for a command that is too long.
         """
-        if self._gone or self._writer.is_closing():
+        if self._closed or self._writer.is_closing():
             raise EngineGone("engine_gone", say("The engine has ended."))
         self._last_id += 1
-        line = encode(msgspec.structs.replace(_from_here(command), id=self._last_id)) + b"\n"
+        line = encode(msgspec.structs.replace(_with_absolute_paths(command), id=self._last_id)) + b"\n"
         if len(line) > MAX_REQUEST_BYTES:
             raise CommandRefused("too_long", say("This text is too long to send."))
         request = self._pending[self._last_id] = Request(self, self._last_id)
@@ -132,7 +132,7 @@ class Connection:
         return request
 
     async def ask(self, command: Command) -> Done:
-        """Send a command and wait until it is carried out. Raises `CommandRefused` or `EngineGone`."""
+        """Send a command and wait until it is done. Raises `CommandRefused` or `EngineGone`."""
         async for reply in self.request(command):
             if isinstance(reply, Refused):
                 raise CommandRefused(reply.code, reply.message, field=reply.field)
@@ -141,7 +141,7 @@ class Connection:
         raise AssertionError("a request ends with Done or Refused")
 
     async def close(self) -> None:
-        """Hang up. What the engine was asked to do before goes on."""
+        """Close the connection. The engine continues what it was asked to do."""
         self._listener.cancel()
         with suppress(asyncio.CancelledError):
             await self._listener
@@ -150,21 +150,21 @@ class Connection:
             await self._writer.wait_closed()
 
     async def _listen(self) -> None:
-        """Hand each reply to its request, so that one slow reader of answers holds up no other."""
+        """Pass each reply to its request, so that a slow reader does not block the others."""
         try:
             while line := await self._reader.readline():
-                with suppress(msgspec.DecodeError):  # a newer engine's reply of a kind unknown here
+                with suppress(msgspec.DecodeError):  # a newer engine's reply of an unknown type
                     self._deliver(decode_reply(line))
-        except (OSError, ValueError):  # reset, or a line beyond every bound
+        except (OSError, ValueError):  # reset, or a line that is too long
             pass
         finally:
-            self._gone = True
+            self._closed = True
             for request in self._pending.values():
                 request.replies.put_nowait(None)
             self._pending.clear()
 
     def _deliver(self, reply: AnyReply) -> None:
-        # 0: the engine could not even read the number. Nothing older than the newest request can be meant.
+        # 0: the engine could not read the id. It can only mean the newest request.
         number = reply.id or max(self._pending, default=0)
         if request := self._pending.get(number):
             request.replies.put_nowait(reply)
@@ -172,7 +172,7 @@ class Connection:
                 del self._pending[number]
 
 
-def _from_here(command: Command) -> Command:
+def _with_absolute_paths(command: Command) -> Command:
     """The same command with its local paths made absolute."""
     if isinstance(command, Train):
         return msgspec.structs.replace(command, spec=absolute_paths(command.spec))
@@ -184,7 +184,7 @@ def _from_here(command: Command) -> Command:
 
 
 def check_owner(folder: Path) -> None:
-    """Refuse a socket folder that someone else made first: it lies in a place that all users share.
+    """Reject a socket folder that another user made: its parent folder is shared by all users.
 
     Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""Makes run folders and starts engines in them, detached: they outlive the terminal."""
+"""Creates run folders and starts engines in them, detached: they outlive the terminal."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from engine.runs.summary_fields import write_run_spec
 
 Mode = Literal["train", "wait", "serve", "resume"]
 
-# What Python runs. More GPUs: put torch.distributed.run and its --nproc-per-node before the module here.
+# What Python runs. For more GPUs, put torch.distributed.run and its --nproc-per-node before the module here.
 ENGINE = ("-m", "engine")
 MODE_ARGUMENTS: dict[Mode, tuple[str, ...]] = {
     "train": (),
@@ -43,9 +43,9 @@ def run_name(spec: RunSpec, now: float | None = None) -> str:
 
 
 def new_run(spec: RunSpec) -> RunFolder:
-    """Make a folder for a run, only its owner's to open, with the spec in it.
+    """Create a run folder (mode 0700) with the spec in it.
 
-    It lies among Loris's runs, or under `training.output_dir` with a link among the runs, so that it is
+    It is in Loris's runs folder, or under `training.output_dir` with a link in the runs folder, so that it is
     listed. Raises `SpecError` at training.output_dir when it cannot be written, or its name is not UTF-8.
     """
     spec = absolute_paths(spec)
@@ -53,7 +53,7 @@ def new_run(spec: RunSpec) -> RunFolder:
     parent = Path(spec.training.output_dir) if spec.training.output_dir else listed
     name = os.fsencode(os.path.realpath(parent)).decode("utf-8", "replace")
     if name != os.path.realpath(parent):
-        # It would train to the end, and then the tokenizer could not be saved.
+        # Training would complete, and then saving the tokenizer would fail.
         message = say("The name of the folder {folder} is not UTF-8, and nothing can be saved in it.", folder=name)
         raise SpecError(None, [FieldError("training.output_dir", message)])
     try:
@@ -71,7 +71,7 @@ def new_run(spec: RunSpec) -> RunFolder:
 
 
 def _claim(name: str, parent: Path, listed: Path) -> Path:
-    """Make the first folder of this name, or name-2, name-3, that is free both where it lies and in the list."""
+    """Create the first folder of this name, or name-2, name-3, that is free both in `parent` and in `listed`."""
     number = 1
     while True:
         path = parent / (name if number == 1 else f"{name}-{number}")
@@ -84,22 +84,22 @@ def _claim(name: str, parent: Path, listed: Path) -> Path:
         if os.path.realpath(parent) != os.path.realpath(listed):
             try:
                 link.symlink_to(path.resolve(), target_is_directory=True)
-            except FileExistsError:  # a run that lies elsewhere has this name
+            except FileExistsError:  # a run in another folder has this name
                 path.rmdir()
                 continue
         return path
 
 
 def has_accelerator(devices: Path = Path("/dev")) -> bool:
-    """Whether this machine shows a GPU that the engine could use, judged by its device files alone."""
+    """Whether this machine has a GPU that the engine could use, judged only by its device files."""
     return any(next(devices.glob(pattern), None) for pattern in ACCELERATORS)
 
 
 def launch(folder: RunFolder, mode: Mode, exit_when_done: bool = False) -> subprocess.Popen[bytes]:
-    """Start an engine on a run folder and return at once. Raises OSError when no process can be made.
+    """Start an engine on a run folder and return at once. Raises OSError when no process can be created.
 
-    The engine leads its own session, has no standard input, and writes all it prints to `folder.log`, so
-    nothing of it hangs on this terminal. That it runs is known by `is_alive`, what it does by its events.
+    The engine leads its own session, has no standard input, and writes all its output to `folder.log`, so it
+    does not depend on this terminal. `is_alive` reports whether it runs, its events what it does.
     """
     if mode == "wait":
         folder.draft.touch()
@@ -120,9 +120,9 @@ def launch(folder: RunFolder, mode: Mode, exit_when_done: bool = False) -> subpr
         )
     finally:
         os.close(log)
-    pid_file.note(folder, process.pid)
+    pid_file.write_pid(folder, process.pid)
     if not has_accelerator():
-        # Training on the processor would take the time the screen needs to answer keys.
+        # Training on the CPU would take the time that the screen needs to handle keys.
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, CPU_NICENESS)
     return process

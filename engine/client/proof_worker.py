@@ -1,4 +1,4 @@
-"""Starts the worker that proves datasets, asks it, and ends it at any time."""
+"""Starts the worker that checks datasets, sends it requests, and ends it at any time."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from engine.protocol.data_report import AnyProof, DataReport, ProofFailed, Proof
 from engine.runs.python_process import environment, python
 
 MOST_ROWS = 100_000  # of each source; a larger one is sampled
-NICENESS = 5  # the keys come first
-LINE_BYTES = 64 << 20  # a report with its examples
+NICENESS = 5  # handling keys has priority
+LINE_BYTES = 64 << 20  # the longest line: a report with its examples
 
 
 class ProofWorker:
-    """One worker, kept for the next question: importing Unsloth takes it 10 to 30 seconds, once."""
+    """One worker, kept for the next request: importing Unsloth takes 10 to 30 seconds, once."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
@@ -32,8 +32,8 @@ class ProofWorker:
         return self._process is not None and self._process.returncode is None
 
     async def prove(self, spec: RunSpec, most_rows: int | None = MOST_ROWS) -> AsyncGenerator[AnyProof, None]:
-        """Progress, then one `DataReport` or `ProofFailed`. Close it early, with `aclosing`, and the worker stops
-        measuring, ready for the next question."""
+        """Yields progress, then one `DataReport` or `ProofFailed`. Close it early, with `aclosing`, and the worker
+        stops measuring, ready for the next request."""
         async with self._busy:
             self._number += 1
             number, ended = self._number, False
@@ -44,14 +44,14 @@ class ProofWorker:
                 while not ended:
                     line = await process.stdout.readline()
                     if not line:
-                        await process.wait()  # the next question finds it gone, and starts another
-                    answer: AnyProof = decode_proof(line) if line else _gone(number)
-                    if answer.number == number:  # else: the last words on an earlier question
+                        await process.wait()  # the next request starts another worker
+                    answer: AnyProof = decode_proof(line) if line else _worker_gone(number)
+                    if answer.number == number:  # else: the rest of an earlier answer
                         ended = isinstance(answer, DataReport | ProofFailed)
                         yield answer
             except (BrokenPipeError, ConnectionResetError):
                 ended = True
-                yield _gone(number)
+                yield _worker_gone(number)
             finally:
                 if not ended:
                     with suppress(BrokenPipeError, ConnectionResetError):
@@ -78,17 +78,17 @@ class ProofWorker:
         process, self._process = self._process, None
         if process and process.returncode is None:
             logging.getLogger("asyncio").addFilter(_is_news)
-            # This kills it, and closes its pipes: they would complain of a loop that has ended before them.
+            # Kills it and closes its pipes, which otherwise warn that the event loop closed before them.
             pipes: Any = process
             pipes._transport.close()
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for asyncio's word, on the terminal, that a killed worker was gone only after the loop that ran it."""
+    """False for asyncio's warning, on the terminal, that a killed worker exited after its event loop."""
     return not str(record.msg).startswith("Loop %r that handles pid")
 
 
-def _gone(number: int) -> ProofFailed:
+def _worker_gone(number: int) -> ProofFailed:
     return ProofFailed(
         number=number,
         code="worker_gone",

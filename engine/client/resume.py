@@ -1,4 +1,4 @@
-"""Resumes a run whose engine is gone, with other settings where they may change."""
+"""Resumes a run whose engine has exited, with changed settings where that is allowed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from engine.runs.summary_fields import write_run_spec
 def resume(
     folder: RunFolder, changes: tuple[Change, ...] = (), step: int = 0
 ) -> tuple[RunSpec, subprocess.Popen[bytes]]:
-    """Start an engine that goes on from the newest whole checkpoint; returns its spec and its process.
+    """Start an engine that resumes from the newest complete checkpoint; returns its spec and its process.
 
     `step`: of that checkpoint. Raises `SpecError` at every setting that may not change, and OSError.
     """
@@ -32,7 +32,7 @@ def resume(
 
 
 def parse_change(text: str) -> Change:
-    """A change as typed, such as training.max_steps=200; `apply_changes` looks at its value. Raises ValueError."""
+    """Parse a change such as training.max_steps=200; `apply_changes` checks its value. Raises ValueError."""
     field, equals, value = text.partition("=")
     if not equals or not field.strip():
         raise ValueError(text)

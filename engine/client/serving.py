@@ -1,4 +1,4 @@
-"""Waits for the engine of a run: it is started where none lives, followed until it answers, and ended again."""
+"""Starts the engine of a run if none is running, waits until it is ready, and ends it again."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from engine.messages.message import say
 from engine.protocol.events import Stage
 from engine.runs.folder import RunFolder
 
-LEAVE_SECONDS = 20.0  # for an engine to end that may have an export to tidy up
+LEAVE_SECONDS = 20.0  # for an engine to exit, which may have to clean up an export
 
-# What is waited for: the stage that the engine is in, and the line that it is writing, such as a download's bar.
-Tell = Callable[[Stage, str], None]
+# Receives the engine's stage and the log line that it is writing, such as a download's progress bar.
+OnWait = Callable[[Stage, str], None]
 
 
-async def until_it_answers(client: EngineClient, tell: Tell, exports: bool = False) -> None:
-    """Return when the attached run's engine takes requests, or refuses them in its own words.
+async def wait_for_engine(client: EngineClient, on_wait: OnWait, exports: bool = False) -> None:
+    """Return when the attached run's engine accepts requests, or refuses them with a message.
 
-    An engine is started where none lives and there is an adapter to load. `tell` is called as often as what is
-    waited for changes. `exports`: wait until it can export, and not at all for one that trains.
+    An engine is started if none is running and there is an adapter to load. `on_wait` is called whenever its
+    arguments change. `exports`: wait until the engine can export; raise if it is training.
     Raises `UserError` when no engine will answer.
     """
     launched = False
-    told: tuple[Stage, str] | None = None
+    reported: tuple[Stage, str] | None = None
     while True:
         if client.folder is None:
             raise UserError("no_run", say("No run is open."))
-        alive = client.alive  # asked first: what it wrote last is then there to read
+        alive = client.alive  # before `catch_up`, so that its final events are read
         await client.catch_up()
         state = client.state
-        coming = client.being_served
+        coming = client.is_launching
         if coming:
-            launched = True  # by this call, or by one that was given up
+            launched = True  # by this call, or by one that was cancelled
         elif launched and state.failed:
             raise UserError(state.failed.code, state.failed.message, state.failed.hint)
         elif alive:
-            if not state.ended and not state.failed and _answers(state.stage, exports):
+            if not state.ended and not state.failed and _is_ready(state.stage, exports):
                 return
         elif launched:
             raise EngineGone(
@@ -65,15 +65,15 @@ async def until_it_answers(client: EngineClient, tell: Tell, exports: bool = Fal
             raise UserError(state.failed.code, state.failed.message, state.failed.hint)
         else:
             raise EngineGone("engine_gone", say("No engine is running, and this run has no adapter to load."))
-        waits_for: tuple[Stage, str] = ("starting", "") if coming or state.ended else (state.stage, client.doing)
-        if waits_for != told:
-            told = waits_for
-            tell(*waits_for)
+        waits_for: tuple[Stage, str] = ("starting", "") if coming or state.ended else (state.stage, client.log_line)
+        if waits_for != reported:
+            reported = waits_for
+            on_wait(*waits_for)
         await asyncio.sleep(POLL_SECONDS)
 
 
-def _answers(stage: Stage, exports: bool) -> bool:
-    """Raises `UserError` in a stage that leads to no export."""
+def _is_ready(stage: Stage, exports: bool) -> bool:
+    """Raises `UserError` if `exports` in a stage from which no export is possible."""
     if exports and stage in ("ready", "preparing", "training"):
         raise UserError("busy", say("This run is being trained: wait until it is done."))
     return stage == "serving" if exports else stage not in ("starting", "loading")
@@ -81,12 +81,12 @@ def _answers(stage: Stage, exports: bool) -> bool:
 
 @asynccontextmanager
 async def serving(
-    folder: RunFolder | None, tell: Tell, model: str = "", exports: bool = False
+    folder: RunFolder | None, on_wait: OnWait, model: str = "", exports: bool = False
 ) -> AsyncIterator[tuple[Connection, EngineClient]]:
-    """The engine of a run once it answers, and what is known of it: see `until_it_answers`.
+    """A connection to the engine of a run once it is ready, and its client: see `wait_for_engine`.
 
-    One that was started for this is ended with it. Without a folder, one is made for the length of this, with an
-    engine that loads `model`, a name or path. Raises `SpecError` when that cannot be.
+    An engine that was started here is ended on exit. Without a folder, a temporary run is created whose engine
+    loads `model`, a name or path. Raises `SpecError` when that fails.
     """
     backend = RealBackend()
     client = EngineClient(backend)
@@ -96,7 +96,7 @@ async def serving(
             await client.catch_up()
         else:
             await client.warm_up(RunSpec(name="chat", model=ModelSpec(model_name=model)))
-        await until_it_answers(client, tell, exports)
+        await wait_for_engine(client, on_wait, exports)
         assert client.folder is not None
         yield await backend.connection(client.folder), client
     finally:
@@ -113,7 +113,7 @@ def find_target(target: str) -> tuple[RunFolder | None, Path | None]:
     for path in (typed, runs_folder() / target):
         if (path / "spec.yaml").is_file():
             run = RunFolder(Path(os.path.realpath(path)))
-            need_adapter(run)
+            require_adapter(run)
             return run, None
     if any((typed / name).is_file() for name in ("adapter_config.json", "config.json")):
         return None, typed.absolute()
@@ -125,8 +125,8 @@ def find_target(target: str) -> tuple[RunFolder | None, Path | None]:
     )
 
 
-def need_adapter(run: RunFolder) -> None:
-    """Raises `UserError` for a run without one: an engine would need half a minute to find that out."""
+def require_adapter(run: RunFolder) -> None:
+    """Raises `UserError` for a run without an adapter: an engine would need half a minute to find that out."""
     if not run.has_adapter:
         message = say("The run {run} has no trained adapter.", run=run.name)
         raise UserError("not_trained", message, say("Train it first: loris run SPEC.yaml"), "run")

@@ -1,4 +1,4 @@
-"""Stops a run for good: asks, waits while the engine shows signs of life, and ends it when it shows none."""
+"""Stops a run: asks its engine, waits while it shows signs of life, and kills it when it shows none."""
 
 from __future__ import annotations
 
@@ -17,40 +17,42 @@ from engine.runs.run_list import is_alive
 
 GRACE_SECONDS: dict[StopMode, float] = {"save": 120.0, "now": 15.0, "discard": 15.0}
 POLL_SECONDS = 0.2
-ASK_SECONDS = 5.0  # for an engine to answer that it heard
-FROZEN_SECONDS = 2.0  # a process that is held up by a signal cannot save anything, however long one waits
+ASK_SECONDS = 5.0  # for an engine to confirm the request
+FROZEN_SECONDS = 2.0  # a process stopped by a signal cannot save anything, however long we wait
 
-# What goes on: the engine was asked, it does not move, it is told to end at once, it is ended by force.
+# Asked to stop; stopped by a signal; no sign of life; asked to end at once; killed.
 Phase = Literal["asked", "frozen", "silent", "now", "force"]
-Tell = Callable[[Phase], None]
+OnPhase = Callable[[Phase], None]
 
 
-async def stop(folder: RunFolder, mode: StopMode, tell: Tell, grace: float | None = None) -> lock_owner.Survived:
-    """Stop the run and end its engine; returns what is whole on disk afterwards.
+async def stop(
+    folder: RunFolder, mode: StopMode, on_phase: OnPhase, grace: float | None = None
+) -> lock_owner.SavedWork:
+    """Stop the run and end its engine; returns what is complete on disk afterwards.
 
-    `grace`: seconds without a sign of life (an event, a line of log) before the next, stronger step is taken.
+    `grace`: seconds without a sign of life (an event, a line of log) before the next, stronger step.
     """
     patience = GRACE_SECONDS[mode] if grace is None else grace
-    tell("asked")
+    on_phase("asked")
     if not await _ask(folder, mode):
-        await _wait(folder, patience, tell)
-    elif await _wait(folder, patience, tell):
+        await _wait(folder, patience, on_phase)
+    elif await _wait(folder, patience, on_phase):
         pass
     elif mode == "save":
-        tell("now")
+        on_phase("now")
         await _ask(folder, "now")
-        await _wait(folder, min(patience, GRACE_SECONDS["now"]), tell)
+        await _wait(folder, min(patience, GRACE_SECONDS["now"]), on_phase)
     if is_alive(folder):
-        tell("force")
-        return await asyncio.to_thread(lock_owner.end, folder)
-    return await asyncio.to_thread(lock_owner.survived, folder)
+        on_phase("force")
+        return await asyncio.to_thread(lock_owner.terminate, folder)
+    return await asyncio.to_thread(lock_owner.saved_work, folder)
 
 
 async def _ask(folder: RunFolder, mode: StopMode) -> bool:
-    """Tell the engine to stop, and to end after that; whether it heard it."""
+    """Ask the engine to stop and then to exit; returns whether it confirmed."""
     with suppress(UserError, OSError, TimeoutError):
         async with asyncio.timeout(ASK_SECONDS), Connection.connect(folder, 1.0) as control:
-            with suppress(CommandRefused):  # it trains no more: then ending it is all that is left to ask
+            with suppress(CommandRefused):  # it is not training: only ask it to exit
                 await control.ask(Stop(id=0, mode=mode))
             with suppress(EngineGone):
                 await control.ask(Shutdown(id=0))
@@ -58,29 +60,29 @@ async def _ask(folder: RunFolder, mode: StopMode) -> bool:
     return False
 
 
-async def _wait(folder: RunFolder, grace: float, tell: Tell) -> bool:
-    """Wait until the engine is gone; False once it has shown no sign of life for `grace` seconds."""
-    signs, since = _signs(folder), time.monotonic()
+async def _wait(folder: RunFolder, grace: float, on_phase: OnPhase) -> bool:
+    """Wait until the engine has exited; False once it has shown no sign of life for `grace` seconds."""
+    sizes, since = _file_sizes(folder), time.monotonic()
     frozen_since: float | None = None
     while is_alive(folder):
         await asyncio.sleep(POLL_SECONDS)
         now = time.monotonic()
-        if (seen := _signs(folder)) != signs:
-            signs, since = seen, now
+        if (new := _file_sizes(folder)) != sizes:
+            sizes, since = new, now
         if not lock_owner.is_frozen(folder):
             frozen_since = None
         elif frozen_since is None:
             frozen_since = now
         if frozen_since is not None and now - frozen_since >= min(FROZEN_SECONDS, grace):
-            tell("frozen")
+            on_phase("frozen")
             return False
         if now - since >= grace:
-            tell("silent")
+            on_phase("silent")
             return False
     return True
 
 
-def _signs(folder: RunFolder) -> tuple[int, ...]:
+def _file_sizes(folder: RunFolder) -> tuple[int, ...]:
     sizes = []
     for path in (folder.events, folder.log):
         with suppress(OSError):

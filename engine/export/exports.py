@@ -57,7 +57,7 @@ class Exports:
             save_adapter(self._loaded, folder)
             write_prompt_format(folder, self._prompt_format)
             check_adapter_weights(self._loaded, folder)
-            manifest.seal(folder)
+            manifest.write_manifest(folder)
         self._saved("adapter", target, started)
 
     def as_told(self, warn: Callable[[str, str, Exception], None]) -> list[tuple[ev.ExportKind, Path]]:

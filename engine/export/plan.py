@@ -13,7 +13,7 @@ from engine.messages.message import Message, say
 from engine.protocol.events import ExportKind
 from engine.protocol.state import RunState
 from engine.runs.checksums import CHECKSUMS
-from engine.runs.disk_space import unwritable
+from engine.runs.disk_space import write_problem
 from engine.runs.folder import RunFolder
 
 MERGED_BITS = 16.0
@@ -87,7 +87,7 @@ def reusable(folder: RunFolder, state: RunState) -> Path | None:
 def already(
     kind: ExportKind, target: Path, quantizations: tuple[str, ...], folder: RunFolder, state: RunState
 ) -> bool:
-    """Whether the run saved just this at `target`, whole, and of the adapter as it is now. See `damaged` too."""
+    """Whether the run saved just this at `target`, whole, and of the adapter as it is now. See `damaged_files`."""
     adapter = next((e for e in reversed(state.exports) if Path(e.path) == folder.adapter), None)
     made = next((e for e in reversed(state.exports) if Path(e.path) == target), None)
     return (
@@ -164,7 +164,7 @@ def _wrong(
             return "quantizations", message
     if os.path.lexists(target) and not replace:
         return "path", taken(target)
-    if message := unwritable(target.parent):
+    if message := write_problem(target.parent):
         return "path", message
     if size > free:
         message = say(

@@ -40,7 +40,7 @@ class PushQueue:
         path = Path(command.path) if command.path else self._saved(command.kind)
         if path is None:
             message = say("Nothing of this kind is saved yet: save it first.")
-            self._control.finished(job)
+            self._control.job_done(job)
             job.reply(Refused(id=command.id, code="push_missing", message=message, field="path"))
             return
         push = PushJob(
@@ -56,7 +56,7 @@ class PushQueue:
         with self._lock:
             if self._runner:
                 message = say("Another push is going on: wait for it, or cancel it.")
-                self._control.finished(job)
+                self._control.job_done(job)
                 job.reply(Refused(id=command.id, code="busy", message=message))
                 return
             self._runner = runner
@@ -110,7 +110,7 @@ class PushQueue:
 
     def _run(self, job: Job, command: Push, push: PushJob, runner: UploadProcess) -> None:
         answer = self._send(command.id, push, runner)
-        self._control.finished(job)
+        self._control.job_done(job)
         job.reply(answer)  # last: who has the answer may push again
 
     def _send(self, number: int, push: PushJob, runner: UploadProcess) -> Done | Refused:
@@ -121,7 +121,7 @@ class PushQueue:
 
         def tell(progress: UploadProgress) -> None:
             nonlocal last, told
-            self._control.seen()  # an engine that uploads is of use
+            self._control.reset_idle_time()  # an engine that uploads is of use
             now = time.monotonic()
             if last and last.step == progress.step and not progress.waiting and now - told < EVENT_SECONDS:
                 return

@@ -12,11 +12,11 @@ from engine.export.cancellation import ToolFailed
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.runs.folder import RunFolder
-from engine.runs.machine_errors import FULL_WORDS, disk_full
+from engine.runs.machine_errors import DISK_FULL_WORDS, disk_full
 
 LITTLE_BYTES = 8 << 20  # with less left than this a disk is as good as full
 _SHORT = re.compile(r"\d+ requested and \d+ written")  # what numpy says for any disk that takes no more
-_FULL = (*FULL_WORDS, os.strerror(errno.EFBIG), "iostream error", "failed to write")
+_FULL = (*DISK_FULL_WORDS, os.strerror(errno.EFBIG), "iostream error", "failed to write")
 
 
 def explain_tool_error(error: ToolFailed, folder: RunFolder) -> UserError:

@@ -13,7 +13,7 @@ import msgspec
 
 from engine.hub.errors import HubError
 from engine.messages.message import Message, say
-from engine.runs.checksums import damaged
+from engine.runs.checksums import damaged_files
 
 CARD = "README.md"
 BLOCK = 1 << 20
@@ -73,7 +73,7 @@ def _broken(kind: str, folder: Path, files: list[LocalFile]) -> Message | None:
     for file in weights:
         if isinstance(file.content, Path) and not _whole(file.content, file.size):
             return say("{file} is cut short or no file of weights.", file=file.name)
-    if cut := damaged(folder, ".gguf"):  # its header does not tell its length
+    if cut := damaged_files(folder, ".gguf"):  # its header does not tell its length
         return say("{file} is cut short or no file of weights.", file=cut[0])
     for index in folder.glob("*.safetensors.index.json"):
         named = msgspec.json.decode(index.read_bytes(), type=dict[str, object]).get("weight_map")

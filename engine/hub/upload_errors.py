@@ -5,7 +5,7 @@ from __future__ import annotations
 from engine.hub.errors import HubError, hub_problem
 from engine.messages.errors import causes
 from engine.messages.message import N_, say
-from engine.runs.machine_errors import crashed, disk_full, explain_disk, explain_memory
+from engine.runs.machine_errors import disk_full, explain_crash, explain_disk, explain_memory
 
 WRITE_HINT = N_("Make a token that may write in the Hub's settings, then: hf auth login --force")
 
@@ -34,7 +34,7 @@ def explain_push(error: Exception, repo_id: str, given: bool) -> HubError:
         if isinstance(cause, OSError) and cause.errno == 28:
             return HubError("disk_full", disk_full(cause.filename))
     if problem is None:
-        why = explain_memory(error) or explain_disk(error) or crashed(error)
+        why = explain_memory(error) or explain_disk(error) or explain_crash(error)
         return HubError(why.code, why.message, why.hint)
     if problem.code == "hub_offline":
         message = say("The Hugging Face Hub cannot be reached.")

@@ -15,7 +15,7 @@ from engine.export.llama_cpp import find_llama_cpp
 from engine.hub.errors import token_source
 from engine.messages.message import Message, say
 from engine.preflight.model import check_model, merged_bytes
-from engine.runs.disk_space import too_small, unwritable
+from engine.runs.disk_space import space_problem, write_problem
 
 # The packages any one of which a tracker needs. They are not among Loris's own.
 TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "trackio": ("trackio",)}
@@ -42,15 +42,15 @@ def _check_tracker(spec: RunSpec) -> list[FieldError]:
 def _check_folders(spec: RunSpec) -> list[FieldError]:
     errors = []
     output = local_path(spec.training.output_dir) if spec.training.output_dir else runs_folder()
-    if message := unwritable(output):
+    if message := write_problem(output):
         errors.append(FieldError("training.output_dir", message))
-    elif spec.export.merged_16bit and (message := too_small(output, merged_bytes(spec.model))):
+    elif spec.export.merged_16bit and (message := space_problem(output, merged_bytes(spec.model))):
         errors.append(FieldError("export.merged_16bit", message))
     elif spec.export.gguf and (message := _gguf(spec, output)):
         errors.append(FieldError("export.gguf", message))
     if spec.export.push_to.strip() and (message := _push(spec.export.push_to.strip())):
         errors.append(FieldError("export.push_to", message))
-    if spec.export.copy_to and (message := unwritable(local_path(spec.export.copy_to))):
+    if spec.export.copy_to and (message := write_problem(local_path(spec.export.copy_to))):
         errors.append(FieldError("export.copy_to", message))
     return errors
 
@@ -60,7 +60,7 @@ def _gguf(spec: RunSpec, output: Path) -> Message | None:
     found = find_llama_cpp()
     merged = merged_bytes(spec.model)
     files = sum(merged * QUANTIZATIONS[name].bits / 16 for name in spec.export.gguf)
-    return found.error or found.lacks(spec.export.gguf) or too_small(output, round(2 * merged + files))
+    return found.error or found.lacks(spec.export.gguf) or space_problem(output, round(2 * merged + files))
 
 
 def _push(name: str) -> Message | None:

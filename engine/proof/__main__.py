@@ -17,7 +17,7 @@ import msgspec
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
 from engine.protocol.data_report import AnyProof, ProofFailed, ProofProgress, ProofRequest, decode_request, encode
-from engine.runtime.environment import hub_is_near, set_environment, versions
+from engine.runtime.environment import hub_is_reachable, installed_versions, set_environment
 from engine.runtime.explain import explain
 
 
@@ -42,9 +42,9 @@ def main() -> NoReturn:
 
     request = requests.get()
     tell(ProofProgress(number=request.number, stage="importing"))
-    set_environment(versions())
+    set_environment(installed_versions())
     os.environ["TOKENIZERS_PARALLELISM"] = "true"  # nothing forks here, and both cores are wanted
-    if not hub_is_near():
+    if not hub_is_reachable():
         os.environ["HF_HUB_OFFLINE"] = "1"
 
     from engine.proof.prove import ProofCancelled, prove  # imports unsloth

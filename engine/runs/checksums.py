@@ -1,4 +1,4 @@
-"""The SHA-256 sums beside what an export made: written by Loris, checked by it or by `sha256sum --check`."""
+"""The SHA256SUMS file of an export: written by Loris, checked by it or by `sha256sum --check`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-CHECKSUMS = "SHA256SUMS"  # in every folder that an export made
-FILLING_LOCK = ".loris-lock"  # held while a folder is filled, so that one left by a killed engine is told apart
+CHECKSUMS = "SHA256SUMS"  # in every exported folder
+FILLING_LOCK = ".loris-lock"  # held while a folder is written: one that nobody holds was left by a killed engine
 _CHUNK = 1 << 20
 
 
 def write_checksums(folder: Path, tick: Callable[[str, int, int], None]) -> None:
-    """Write the SHA-256 of every file. `tick` gets the file's name, and bytes done and in all."""
+    """Write the SHA-256 of every file. `tick` receives the file's name, the bytes done and the total."""
     files = sorted(
         path for path in folder.rglob("*") if path.is_file() and path.name not in (FILLING_LOCK, CHECKSUMS)
     )
@@ -30,10 +30,10 @@ def write_checksums(folder: Path, tick: Callable[[str, int, int], None]) -> None
     (folder / CHECKSUMS).write_text("".join(lines), "utf-8")
 
 
-def damaged(folder: Path, suffix: str = "") -> list[str]:
-    """The files of an earlier export that are gone or not what they were; only those of this suffix, if given.
+def damaged_files(folder: Path, suffix: str = "") -> list[str]:
+    """The files of an earlier export that are missing or have changed; with `suffix`, only those that end in it.
 
-    Reads them whole. Empty too where there are no checksums to go by.
+    Reads every byte. Also empty where there are no checksums.
     """
     try:
         lines = (folder / CHECKSUMS).read_text("utf-8").splitlines()
@@ -42,11 +42,11 @@ def damaged(folder: Path, suffix: str = "") -> list[str]:
     return [
         name
         for digest, name in (line.split("  ", 1) for line in lines if "  " in line)
-        if name.endswith(suffix) and not _is(folder / name, digest)
+        if name.endswith(suffix) and not _matches(folder / name, digest)
     ]
 
 
-def _is(path: Path, digest: str) -> bool:
+def _matches(path: Path, digest: str) -> bool:
     with suppress(OSError):
         return sha256(path) == digest
     return False

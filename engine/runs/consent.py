@@ -1,6 +1,6 @@
-"""The consent to a command after a run: given once, for one run, to the very words of the command.
+"""The consent to a command after a run: given once, for one run and for the exact text of the command.
 
-A preset of a colleague's may name a command; nothing of it is carried out because a preset was opened.
+A preset from someone else may contain a command: opening the preset must not run it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ def _digest(command: str) -> str:
 
 
 def give_consent(folder: RunFolder, command: str) -> None:
-    """Let this run carry this command out. Raises OSError."""
-    folder.confirmed.write_text(_digest(command) + "\n", "ascii")
+    """Allow this run to run this command. Raises OSError."""
+    folder.consent.write_text(_digest(command) + "\n", "ascii")
 
 
 def has_consent(folder: RunFolder, command: str) -> bool:
-    """Whether someone confirmed just this command for this run."""
+    """Whether the user confirmed exactly this command for this run."""
     with suppress(OSError, UnicodeDecodeError):
-        return folder.confirmed.read_text("ascii").strip() == _digest(command)
+        return folder.consent.read_text("ascii").strip() == _digest(command)
     return False

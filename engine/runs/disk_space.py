@@ -1,4 +1,4 @@
-"""Whether a folder can be written to, and whether something fits on its disk. It need not exist yet."""
+"""Whether a folder is writable and has enough free disk space. It need not exist yet."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ def _existing(path: Path) -> Path:
     return next((p for p in (path, *path.parents) if os.path.lexists(p)), Path("/"))
 
 
-def unwritable(folder: Path) -> Message | None:
-    """Why nothing could be written in a folder, which need not exist yet; None when all is well."""
-    place = _existing(folder)
-    if not place.is_dir():
-        return say("{path} is a file, not a folder.", path=str(place))
+def write_problem(folder: Path) -> Message | None:
+    """Why a folder, which need not exist yet, is not writable; None when it is."""
+    parent = _existing(folder)
+    if not parent.is_dir():
+        return say("{path} is a file, not a folder.", path=str(parent))
     try:
-        # Only trying tells: permission bits say nothing of read-only mounts, quotas and full disks.
-        with tempfile.TemporaryDirectory(dir=place, prefix=".loris-"):
+        # Trying is the only test: permission bits do not show read-only mounts, quotas and full disks.
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".loris-"):
             return None
     except OSError as error:
         reason = error.strerror or str(error)
-        return say("Nothing can be written in {folder}: {reason}.", folder=str(place), reason=reason)
+        return say("Nothing can be written in {folder}: {reason}.", folder=str(parent), reason=reason)
 
 
-def too_small(folder: Path, needed: int) -> Message | None:
-    """Why `needed` bytes do not fit into a folder's disk; None when they do."""
+def space_problem(folder: Path, needed: int) -> Message | None:
+    """Why `needed` bytes do not fit on a folder's disk; None when they do."""
     free = shutil.disk_usage(_existing(folder)).free
     if needed <= free:
         return None

@@ -1,4 +1,4 @@
-"""How much disk a run takes, and which of its checkpoints nobody needs any more."""
+"""How much disk a run uses, and which of its checkpoints can be deleted."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from pathlib import Path
 
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
-from engine.runs.run_list import no_engine
+from engine.runs.run_list import locked
 
 
 def size_of(path: Path) -> int:
-    """Bytes of everything below `path`; what cannot be read counts as nothing. Links are not followed."""
+    """Bytes of everything below `path`; what cannot be read counts as 0. Links are not followed."""
     total = 0
-    for place, _folders, files in os.walk(path):
+    for parent, _folders, files in os.walk(path):
         for name in files:
             with suppress(OSError):
-                total += os.lstat(os.path.join(place, name)).st_size
+                total += os.lstat(os.path.join(parent, name)).st_size
     return total
 
 
 def prunable(folder: RunFolder) -> tuple[list[Path], int]:
     """(the checkpoints that are neither the newest nor the best, their bytes)."""
-    found = manifest.checkpoints(folder.checkpoints)
-    keep = {one.path for one in (*found[:1], manifest.best(found)) if one}
+    found = manifest.list_checkpoints(folder.checkpoints)
+    keep = {one.path for one in (*found[:1], manifest.best_checkpoint(found)) if one}
     old = [one.path for one in found if one.path not in keep]
     return old, sum(map(size_of, old))
 
 
 def prune(folder: RunFolder) -> int:
     """Delete the prunable checkpoints; returns the bytes freed. Raises `UserError` while an engine runs."""
-    with no_engine(folder):
+    with locked(folder):
         old, freed = prunable(folder)
         for path in old:
-            manifest.remove(path)
+            manifest.remove_checkpoint(path)
     return freed

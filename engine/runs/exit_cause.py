@@ -1,4 +1,4 @@
-"""How an engine went that did not end by itself, told apart by what it wrote and by what the kernel knows."""
+"""Why an engine died: by what it wrote, and by what the kernel reports."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from engine.messages.message import Message, say
 from engine.protocol.state import RunState
 from engine.runs.machine import boot_id, memory_kills
 
-LostCode = Literal["killed", "rebooted", "other_machine", "terminated"]
+ExitCauseCode = Literal["killed", "rebooted", "other_machine", "terminated"]
 
 
 @dataclass(frozen=True)
 class ExitCause:
-    """Why an engine is gone before it was done. `exit_code`: None where nobody can know it."""
+    """Why an engine died before it finished. `exit_code`: None where it cannot be known."""
 
-    code: LostCode
+    code: ExitCauseCode
     message: Message
     hint: Message
     exit_code: int | None
 
 
 def exit_cause_of(state: RunState, checkpoint: int | None) -> ExitCause | None:
-    """What became of the newest engine, which is gone; None when it ended by itself.
+    """Why the newest engine, which is dead, died; None when it exited by itself.
 
-    `checkpoint`: the step of the newest complete one.
+    `checkpoint`: the step of the newest complete checkpoint.
     """
     started, ended = state.started, state.ended
     if ended and ended.exit_code != TERMINATED:
         return None
     if started is None:
         message = say("The engine is gone, and never said that it began. The end of engine.log may tell why.")
-        return ExitCause("killed", message, way_on(checkpoint), None)
+        return ExitCause("killed", message, resume_hint(checkpoint), None)
     if ended:
         message = say(
             "The engine was told to end (SIGTERM, 143), as when a rented machine is taken back or shut down."
         )
-        return ExitCause("terminated", message, way_on(checkpoint), TERMINATED)
+        return ExitCause("terminated", message, resume_hint(checkpoint), TERMINATED)
     if started.boot_id and started.boot_id != boot_id():
         if started.hostname != os.uname().nodename:
             message = say(
@@ -49,19 +49,19 @@ def exit_cause_of(state: RunState, checkpoint: int | None) -> ExitCause | None:
             hint = say("Look there first. If that machine is gone, resume the run here.")
             return ExitCause("other_machine", message, hint, None)
         message = say("The machine was restarted while the engine ran.")
-        return ExitCause("rebooted", message, way_on(checkpoint), None)
+        return ExitCause("rebooted", message, resume_hint(checkpoint), None)
     if started.boot_id and memory_kills() > started.memory_kills:
         message = say(
             "The engine was killed (137). The machine's memory ran out meanwhile and the kernel ended a "
             "process: most likely this one. End what else takes memory, or lower dataset_num_proc."
         )
-        return ExitCause("killed", message, way_on(checkpoint), KILLED)
+        return ExitCause("killed", message, resume_hint(checkpoint), KILLED)
     message = say("The engine was killed without a last word (137), as by kill -9 or for lack of memory.")
-    return ExitCause("killed", message, way_on(checkpoint), KILLED)
+    return ExitCause("killed", message, resume_hint(checkpoint), KILLED)
 
 
-def way_on(checkpoint: int | None) -> Message:
-    """What to do with a run whose engine is gone."""
+def resume_hint(checkpoint: int | None) -> Message:
+    """What resuming a run whose engine died will do."""
     if checkpoint:
         return say("Resume it: it goes on from the checkpoint of step {step}.", step=checkpoint)
     return say("There is no checkpoint yet: resuming it starts from the first step.")

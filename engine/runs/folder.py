@@ -1,4 +1,4 @@
-"""The files of a run folder: the one home for their names."""
+"""The files of a run folder: the only module that names them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-SOCKET_BYTES = 107  # the most that a Unix socket's path may have
+SOCKET_BYTES = 107  # maximum length of a Unix socket's path
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run. Nothing is created by naming it."""
+    """The paths of one run's files. Creates nothing."""
 
     path: Path
 
@@ -27,7 +27,7 @@ class RunFolder:
 
     @property
     def summary(self) -> Path:
-        """What the list of runs shows of the spec, quicker to read; need not be there."""
+        """The fields of the spec that the list of runs shows, faster to read; optional."""
         return self.path / "summary.json"
 
     @property
@@ -41,32 +41,32 @@ class RunFolder:
 
     @property
     def dropped(self) -> Path:
-        """The rows that were left out, one a line, each with its number and the reason."""
+        """The dropped rows, one per line, each with its number and the reason."""
         return self.path / "dropped.jsonl"
 
     @property
     def lock(self) -> Path:
-        """Held by `flock` while an engine lives; the kernel frees it however the engine dies."""
+        """Locked with `flock` while an engine is alive; the kernel releases it however the engine dies."""
         return self.path / "lock"
 
     @property
     def draft(self) -> Path:
-        """There once an engine was made to wait here: until it trains, the run is no more than a try."""
+        """Exists once an engine was started with --wait: until it trains, the run is a draft."""
         return self.path / ".draft"
 
     @property
-    def launched(self) -> Path:
-        """The process that was started as the engine: until it holds the lock, nothing else tells of it."""
+    def pid_file(self) -> Path:
+        """The process that was started as the engine: the only trace of it until it holds the lock."""
         return self.path / ".launched"
 
     @property
     def label(self) -> Path:
-        """What the user calls the run, and a note: not part of what was trained."""
+        """The user's title and note for the run: not part of the spec."""
         return self.path / "label.json"
 
     @property
-    def confirmed(self) -> Path:
-        """Holds the hash of the command that may be carried out after this run."""
+    def consent(self) -> Path:
+        """Contains the hash of the command that may run after this run."""
         return self.path / ".confirmed"
 
     @property
@@ -75,12 +75,12 @@ class RunFolder:
 
     @property
     def adapter(self) -> Path:
-        """The trained LoRA adapter with its tokenizer; there only when complete."""
+        """The trained LoRA adapter with its tokenizer; exists only when complete."""
         return self.path / "adapter"
 
     @property
     def has_adapter(self) -> bool:
-        """Whether there is one to load."""
+        """Whether there is an adapter to load."""
         return (self.adapter / "adapter_config.json").is_file()
 
     @property
@@ -89,21 +89,21 @@ class RunFolder:
 
     @property
     def socket(self) -> Path:
-        """The control socket, where the run's engine says that it listens: TMPDIR may differ between logins."""
+        """The control socket, as the run's engine recorded it: TMPDIR may differ between logins."""
         try:
-            return Path(self.socket_note.read_text("utf-8", "surrogateescape"))
+            return Path(self.socket_path_file.read_text("utf-8", "surrogateescape"))
         except OSError:
-            return self.new_socket
+            return self.default_socket
 
     @property
-    def socket_note(self) -> Path:
-        """Where the path of the socket is written down while an engine lives."""
+    def socket_path_file(self) -> Path:
+        """The file with the socket's path, while an engine is alive."""
         return self.path / ".socket"
 
     @property
-    def new_socket(self) -> Path:
-        """Where an engine is to listen: outside the run folder, since a socket's path may have 107 bytes at most
-        and mounted drives may not take sockets."""
+    def default_socket(self) -> Path:
+        """Where a new engine listens: outside the run folder, because a socket's path is limited to 107 bytes and
+        mounted drives may not support sockets."""
         key = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:24]
         name = os.path.join(f"loris-{os.getuid()}", f"{key}.sock")
         path = Path(tempfile.gettempdir(), name)

@@ -1,4 +1,4 @@
-"""What the user calls a run, and notes about it: a small file in its folder. The spec stays as it was trained."""
+"""The user's title and note for a run: a small file in its folder. The spec stays as it was trained."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_label(folder: RunFolder) -> Label:
-    """The run's label; an empty one where there is none that can be read."""
+    """The run's label; an empty one when there is no readable file."""
     try:
         return msgspec.json.decode(folder.label.read_bytes(), type=Label)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -24,5 +24,5 @@ def read_label(folder: RunFolder) -> Label:
 
 
 def write_label(folder: RunFolder, label: Label) -> None:
-    """Keep a label with its run. Raises OSError."""
+    """Write a run's label. Raises OSError."""
     write_atomically(folder.label, msgspec.json.encode(label).decode())

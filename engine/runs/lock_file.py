@@ -1,4 +1,4 @@
-"""The lock of a run folder: whoever holds it is the one engine there. The kernel frees it on any death."""
+"""The lock of a run folder: the process that holds it is its only engine. The kernel releases it on any exit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import time
 from pathlib import Path
 
-PATIENCE = 1.0  # seconds: whoever asks whether an engine lives holds the lock for a blink
+LOCK_SECONDS = 1.0  # retry for this long: `is_alive` holds the lock for a moment
 
 
-def hold(path: Path) -> int:
-    """Take the lock and return its handle; closing that gives it back. Raises BlockingIOError, or OSError."""
+def acquire_lock(path: Path) -> int:
+    """Acquire the lock and return its handle; closing that releases it. Raises BlockingIOError, or OSError."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + LOCK_SECONDS
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

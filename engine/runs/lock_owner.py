@@ -1,4 +1,4 @@
-"""Which process holds a run's lock, by the kernel's own list: a pid that was written down may be reused."""
+"""Which process holds a run's lock, by the kernel's list of locks: a recorded pid may have been reused."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 
-TERMINATE_SECONDS = 10.0  # for a checkpoint, once the grace of the softer requests is over
+TERMINATE_SECONDS = 10.0  # to save a checkpoint, after the softer requests have timed out
 
 
 def lock_owner(folder: RunFolder) -> int | None:
-    """The pid of the engine on this folder; None when none is there, or it is not ours to see."""
+    """The pid of the engine on this folder; None when there is none, or it belongs to another user."""
     try:
         wanted = folder.lock.stat().st_ino
         lines = Path("/proc/locks").read_text().splitlines()
@@ -24,7 +24,7 @@ def lock_owner(folder: RunFolder) -> int | None:
         return None
     for line in lines:
         words = line.split()
-        # "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; waiting ones have an arrow, shared locks are looks
+        # "1: FLOCK  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; waiting ones have an arrow, `is_alive` takes READ locks
         if len(words) > 5 and words[1:4] == ["FLOCK", "ADVISORY", "WRITE"]:
             inode = words[5].rpartition(":")[2]
             pid = int(words[4])
@@ -52,23 +52,23 @@ def is_frozen(folder: RunFolder) -> bool:
 
 
 @dataclass(frozen=True)
-class Survived:
-    """What is whole on disk once an engine is gone. `checkpoint`: the step of the newest, None without one."""
+class SavedWork:
+    """What is complete on disk once an engine has exited. `checkpoint`: the newest one's step, None without one."""
 
     checkpoint: int | None
     adapter: bool
 
 
-def survived(folder: RunFolder) -> Survived:
-    """Look at every byte of the newest checkpoint, and of the adapter."""
-    kept = manifest.newest(folder.checkpoints)
-    whole = folder.adapter.is_dir() and not manifest.fault(folder.adapter)
-    return Survived(kept.step if kept else None, whole)
+def saved_work(folder: RunFolder) -> SavedWork:
+    """Check every byte of the newest checkpoint and of the adapter."""
+    kept = manifest.newest_checkpoint(folder.checkpoints)
+    complete = folder.adapter.is_dir() and not manifest.find_fault(folder.adapter)
+    return SavedWork(kept.step if kept else None, complete)
 
 
-def end(folder: RunFolder, patience: float = TERMINATE_SECONDS) -> Survived:
-    """End a hung engine: SIGTERM, and after `patience` seconds SIGKILL. Returns what survived. Blocks."""
-    for number, seconds in ((signal.SIGTERM, patience), (signal.SIGKILL, 5.0)):
+def terminate(folder: RunFolder, timeout: float = TERMINATE_SECONDS) -> SavedWork:
+    """End a hung engine: SIGTERM, and after `timeout` seconds SIGKILL. Returns what is saved. Blocks."""
+    for number, seconds in ((signal.SIGTERM, timeout), (signal.SIGKILL, 5.0)):
         pid = lock_owner(folder)
         if pid is None:
             break
@@ -76,8 +76,8 @@ def end(folder: RunFolder, patience: float = TERMINATE_SECONDS) -> Survived:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
             if frozen and number == signal.SIGTERM:
-                os.kill(pid, signal.SIGCONT)  # it cannot hear the first signal otherwise
-        give_up = time.monotonic() + seconds
-        while lock_owner(folder) == pid and time.monotonic() < give_up:
+                os.kill(pid, signal.SIGCONT)  # a stopped process does not handle SIGTERM
+        deadline = time.monotonic() + seconds
+        while lock_owner(folder) == pid and time.monotonic() < deadline:
             time.sleep(0.05)
-    return survived(folder)
+    return saved_work(folder)

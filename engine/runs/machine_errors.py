@@ -1,4 +1,4 @@
-"""What a failure says of this machine: its memory, its disk, its GPU. Imports nothing heavy."""
+"""Explains errors of this machine: its memory, its disk, its GPU. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.config.oom_fallback import OutOfMemory
 from engine.messages.errors import UserError, causes, last_line
 from engine.messages.message import Message, say
 
-HOST_WORDS = (
+HOST_MEMORY_WORDS = (
     "defaultcpuallocator", "not enough memory", "can't allocate memory", "cannot allocate memory", "std::bad_alloc",
     "can't start new thread",
 )  # fmt: skip
@@ -16,11 +16,11 @@ GPU_MEMORY_WORDS = ("out of memory", "cublas_status_alloc_failed")
 
 
 def explain_memory(error: BaseException) -> OutOfMemory | None:
-    """The device's memory, or the machine's, ran out."""
+    """The GPU's memory, or the machine's, ran out."""
     for cause in causes(error):
         text = str(cause).lower()
         no_memory = isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno == errno.ENOMEM)
-        if no_memory or any(word in text for word in HOST_WORDS):
+        if no_memory or any(word in text for word in HOST_MEMORY_WORDS):
             return OutOfMemory(
                 "out_of_host_memory",
                 say("The machine's memory ran out (not the GPU's)."),
@@ -41,16 +41,16 @@ def explain_memory(error: BaseException) -> OutOfMemory | None:
     return None
 
 
-FULL_WORDS = (
+DISK_FULL_WORDS = (
     "No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing", "File too large",
 )  # fmt: skip
 
 
 def _is_disk_full(error: BaseException) -> bool:
-    """Whether a write found no room; safetensors and torch say so in words of their own."""
+    """Whether a write failed for lack of space; safetensors and torch raise errors of their own."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return any(word in str(error) for word in FULL_WORDS)
+    return any(word in str(error) for word in DISK_FULL_WORDS)
 
 
 def disk_full(path: object) -> Message:
@@ -58,7 +58,7 @@ def disk_full(path: object) -> Message:
 
 
 def read_only(path: object) -> UserError:
-    """The disk takes no writing at all: mounted read-only, as after an error of its own."""
+    """The disk is mounted read-only, as the kernel does after a disk error."""
     return UserError(
         "not_writable",
         say("The disk is read-only: {path}.", path=str(path)),
@@ -67,7 +67,7 @@ def read_only(path: object) -> UserError:
 
 
 def explain_disk(error: BaseException) -> UserError | None:
-    """A disk that is full, or that takes no writing."""
+    """A disk that is full, or not writable."""
     for cause in causes(error):
         if _is_disk_full(cause):
             return UserError(
@@ -105,7 +105,7 @@ GPU_WORDS: tuple[tuple[str, str, Message, Message], ...] = (
 
 
 def explain_gpu(error: BaseException) -> UserError | None:
-    """A card that is not there, or that the installed PyTorch cannot drive."""
+    """No GPU, or one that the installed PyTorch cannot use."""
     for cause in causes(error):
         text = str(cause).lower()
         for code, words, message, hint in GPU_WORDS:
@@ -114,8 +114,8 @@ def explain_gpu(error: BaseException) -> UserError | None:
     return None
 
 
-def crashed(error: BaseException) -> UserError:
-    """What nobody has words for."""
+def explain_crash(error: BaseException) -> UserError:
+    """Any other error."""
     return UserError(
         "crashed",
         say("The engine failed: {reason}", reason=last_line(error)),

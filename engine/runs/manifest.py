@@ -1,7 +1,7 @@
-"""Whether what was saved is whole: a manifest of sizes and hashes, written last, and the looks at it.
+"""Whether a checkpoint or an adapter is complete: a manifest of sizes and hashes, written last, and its checks.
 
-A checkpoint or an adapter of an engine that was killed, or whose disk was full, is never taken for a good one:
-it has another name until it is complete, and what is complete says of what it consists.
+What a killed engine or a full disk left incomplete is never used: it has another name until it is complete, and a
+complete folder lists its files in the manifest.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import msgspec
 from engine.runs.checksums import sha256
 
 MANIFEST = "loris-manifest.json"
-PARTIAL = ".partial-"  # what a folder is called until it is complete
+PARTIAL = ".partial-"  # prefix of a folder's name until it is complete
 
 
 class FileEntry(msgspec.Struct, frozen=True):
-    """A file as it was written."""
+    """The size in bytes and the hash of a file as it was written."""
 
     size: int
     sha256: str
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What a complete folder holds. `step`, `eval_loss`: of a checkpoint."""
+    """The files of a complete folder. `step`, `eval_loss`: of a checkpoint."""
 
     files: dict[str, FileEntry]
     step: int = 0
@@ -44,25 +44,25 @@ class Checkpoint:
     eval_loss: float | None
 
 
-def seal(folder: Path, step: int = 0, eval_loss: float | None = None) -> int:
-    """Put every file below `folder` on disk, then its manifest; returns the bytes. Raises OSError."""
+def write_manifest(folder: Path, step: int = 0, eval_loss: float | None = None) -> int:
+    """Sync every file below `folder` to disk, then write its manifest; returns the bytes. Raises OSError."""
     files, total = {}, 0
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != MANIFEST and not path.name.startswith("."):
-            sync(path)
+            fsync(path)
             size = path.stat().st_size
             files[str(path.relative_to(folder))] = FileEntry(size, sha256(path))
             total += size
     manifest = folder / MANIFEST
     manifest.write_bytes(msgspec.json.encode(Manifest(files=files, step=step, eval_loss=eval_loss)))
-    sync(manifest)
+    fsync(manifest)
     for path in (*(p for p in folder.rglob("*") if p.is_dir()), folder):
-        sync(path)
+        fsync(path)
     return total
 
 
-def fault(folder: Path, *, hashes: bool = True) -> str:
-    """What is wrong with a sealed folder, in a few words for a log; empty when it is whole."""
+def find_fault(folder: Path, *, hashes: bool = True) -> str:
+    """What is wrong with a folder that has a manifest, for the log; empty when it is complete."""
     manifest = read_manifest(folder)
     if manifest is None:
         return f"{folder}: no readable {MANIFEST}"
@@ -77,47 +77,47 @@ def fault(folder: Path, *, hashes: bool = True) -> str:
     return ""
 
 
-def is_broken(folder: Path, *, hashes: bool = False) -> bool:
-    """Whether a folder was sealed and is not what was sealed. One of an older Loris was not, and is believed."""
-    return (folder / MANIFEST).exists() and bool(fault(folder, hashes=hashes))
+def is_damaged(folder: Path, *, hashes: bool = False) -> bool:
+    """Whether a folder differs from its manifest. A folder of an older Loris has none, and is trusted."""
+    return (folder / MANIFEST).exists() and bool(find_fault(folder, hashes=hashes))
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """The manifest, or None when there is none that can be read."""
+    """The manifest, or None when there is no readable one."""
     try:
         return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def checkpoints(folder: Path, *, hashes: bool = False) -> list[Checkpoint]:
-    """The complete checkpoints in a folder of them, the newest first. Sizes are looked at; `hashes`: bytes too."""
+def list_checkpoints(folder: Path, *, hashes: bool = False) -> list[Checkpoint]:
+    """The complete checkpoints in a folder, the newest first. Checks the sizes; `hashes`: also every byte."""
     found = []
     with suppress(OSError):
         for path in folder.glob("checkpoint-*"):
             manifest = read_manifest(path)
-            if manifest and not fault(path, hashes=hashes):
+            if manifest and not find_fault(path, hashes=hashes):
                 found.append(Checkpoint(path, manifest.step, manifest.eval_loss))
     return sorted(found, key=lambda one: one.step, reverse=True)
 
 
-def newest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint whose every byte is as it was written."""
-    return next((one for one in checkpoints(folder) if not fault(one.path)), None)
+def newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint that is complete in every byte."""
+    return next((one for one in list_checkpoints(folder) if not find_fault(one.path)), None)
 
 
-def best(found: list[Checkpoint]) -> Checkpoint | None:
-    """The one with the lowest loss on the held-out rows; of equals the newest."""
+def best_checkpoint(found: list[Checkpoint]) -> Checkpoint | None:
+    """The checkpoint with the lowest eval loss; of equals the newest."""
     measured = [one for one in found if one.eval_loss is not None]
     return min(measured, key=lambda one: (one.eval_loss, -one.step)) if measured else None
 
 
-def excess(found: list[Checkpoint], limit: int) -> list[Checkpoint]:
+def checkpoints_to_delete(found: list[Checkpoint], limit: int) -> list[Checkpoint]:
     """Which of the complete checkpoints to delete to keep `limit`: never the newest, nor the best of several."""
     if limit < 2:
         return found[1:]
     keep = {one.step for one in found[:1]}
-    if winner := best(found):
+    if winner := best_checkpoint(found):
         keep.add(winner.step)
     for one in found:
         if len(keep) < limit:
@@ -125,8 +125,8 @@ def excess(found: list[Checkpoint], limit: int) -> list[Checkpoint]:
     return [one for one in found if one.step not in keep]
 
 
-def remove(path: Path) -> None:
-    """Delete a checkpoint. Raises OSError. Another name first: a kill half way leaves none that looks whole."""
+def remove_checkpoint(path: Path) -> None:
+    """Delete a checkpoint. Raises OSError. Renames it first: a kill half way leaves nothing that looks complete."""
     doomed = path.with_name(PARTIAL + path.name)
     shutil.rmtree(doomed, ignore_errors=True)
     path.rename(doomed)
@@ -134,14 +134,14 @@ def remove(path: Path) -> None:
 
 
 def remove_leftovers(*folders: Path) -> None:
-    """Delete what engines that were killed did not complete. Only while holding the run's lock."""
+    """Delete the incomplete checkpoints of killed engines. Only while holding the run's lock."""
     for folder in folders:
         for path in folder.glob(f"{PARTIAL}*"):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def sync(path: Path) -> None:
-    """Have a file, or the names in a folder, on disk. Raises OSError."""
+def fsync(path: Path) -> None:
+    """Sync a file, or a folder's entries, to disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""Which process was started on a run folder: known before it holds the lock, and by more than a pid."""
+"""The process that was started on a run folder, before it holds the lock: pid, start time and boot id."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from engine.runs.folder import RunFolder
 from engine.runs.machine import boot_id
 
 
-def note(folder: RunFolder, pid: int) -> None:
-    """Write down that this process was started as the run's engine. Never raises: it is a help, no more."""
+def write_pid(folder: RunFolder, pid: int) -> None:
+    """Record that this process was started as the run's engine. Never raises: the file is optional."""
     with suppress(OSError):
-        folder.launched.write_text(f"{pid} {_began(pid)} {boot_id()}\n", "ascii")
+        folder.pid_file.write_text(f"{pid} {_start_time(pid)} {boot_id()}\n", "ascii")
 
 
 def is_gone(folder: RunFolder) -> bool:
-    """Whether the process that was written down last is there no more. Where none was written down: whether one
-    took the lock already. Call it for a folder whose lock nobody holds."""
+    """Whether the recorded process has exited. Without a record: whether an engine has already held the lock.
+    Call it only for a folder whose lock is free."""
     try:
-        words = folder.launched.read_text("ascii").split(" ")
-        pid, began, boot = int(words[0]), words[1], words[2].strip()
+        fields = folder.pid_file.read_text("ascii").split(" ")
+        pid, started, boot = int(fields[0]), fields[1], fields[2].strip()
     except (OSError, ValueError, IndexError):
         return folder.lock.exists()
-    return boot != boot_id() or not began or _began(pid) != began
+    return boot != boot_id() or not started or _start_time(pid) != started
 
 
-def _began(pid: int) -> str:
-    """When a process began, in ticks since the boot; empty when it is gone, or only its name is left."""
+def _start_time(pid: int) -> str:
+    """When a process started, in clock ticks since the boot; empty when it has exited or is a zombie."""
     with suppress(OSError, IndexError):
-        words = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-        return "" if words[0] in "ZX" else words[19]
+        fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        return "" if fields[0] in "ZX" else fields[19]
     return ""

@@ -1,7 +1,7 @@
-"""Finds, in the middle of a long file of events, where one engine followed another: needed to count a run's time.
+"""Finds where engines were restarted in the middle of a long events.jsonl: needed to add up a run's time.
 
-Files only grow, so each is read once, in pieces: mapped into memory, a file of 240 MB counts as 240 MB of ours, and
-the list of runs looks at all of them every few seconds.
+The files only grow, so each is read once, in chunks: mapping a 240 MB file would count as 240 MB of our memory, and
+the list of runs reads all of them every few seconds.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
 
-FIRST_WORD = b'\n{"type":"EngineStarted"'
-PIECE_BYTES = 1 << 20
-LINE_BYTES = 32 << 10  # a line at such a place is shorter
-MOST_FILES = 4096
+ENGINE_STARTED = b'\n{"type":"EngineStarted"'
+CHUNK_BYTES = 1 << 20
+LINE_BYTES = 32 << 10  # the lines around a restart are shorter
+MAX_FILES = 4096
 
 
 @dataclass
-class _Read:
+class _Scan:
     """How far a file was read, and the lines found in it."""
 
     inode: int
@@ -27,33 +27,33 @@ class _Read:
     lines: list[bytes] = field(default_factory=list)
 
 
-_files: dict[str, _Read] = {}
+_files: dict[str, _Scan] = {}
 
 
 def find_restarts(path: Path, file: BufferedReader, start: int, end: int) -> list[bytes]:
-    """Between these offsets: of each new engine its first line, and before it the last line of the one before."""
+    """For each engine start between these offsets: the last line before it, and the new engine's first line."""
     inode = os.fstat(file.fileno()).st_ino
     known = _files.get(str(path))
     if known is None or known.inode != inode or known.start != start or known.offset > end:
-        if len(_files) >= MOST_FILES:
+        if len(_files) >= MAX_FILES:
             _files.clear()
-        known = _files[str(path)] = _Read(inode, start, start)
+        known = _files[str(path)] = _Scan(inode, start, start)
     while known.offset < end:
-        # With a line's length on both sides: what lies over the seam of two pieces is whole in one of them.
-        first, beyond = max(0, known.offset - LINE_BYTES), min(known.offset + PIECE_BYTES, end)
+        # With a line's length on both sides: a line across the border of two chunks is complete in one of them.
+        first, beyond = max(0, known.offset - LINE_BYTES), min(known.offset + CHUNK_BYTES, end)
         file.seek(first)
         data = file.read(beyond - first + LINE_BYTES)
-        known.lines += _found(data, known.offset - first, beyond - first)
+        known.lines += _find_in_chunk(data, known.offset - first, beyond - first)
         known.offset = beyond
     return list(known.lines)
 
 
-def _found(data: bytes, start: int, end: int) -> list[bytes]:
-    """The lines around each new engine that begins between these offsets."""
+def _find_in_chunk(data: bytes, start: int, end: int) -> list[bytes]:
+    """The lines around each engine start between these offsets."""
     lines = []
-    at = data.find(FIRST_WORD, start)
+    at = data.find(ENGINE_STARTED, start)
     while 0 <= at < end:
         before = data.rfind(b"\n", 0, at) + 1
         lines += [data[before:at], data[at + 1 : data.find(b"\n", at + 1)]]
-        at = data.find(FIRST_WORD, at + 1)
+        at = data.find(ENGINE_STARTED, at + 1)
     return lines

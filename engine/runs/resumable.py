@@ -8,19 +8,19 @@ from engine.runs.folder import RunFolder
 
 
 def stopped_early(state: RunState) -> bool:
-    """Whether training ended before its last step because it was told to."""
+    """Whether training was stopped before its last step."""
     return state.finished is not None and state.finished.outcome == "stopped"
 
 
 def is_trained(folder: RunFolder, state: RunState) -> bool:
-    """Whether a whole adapter was saved: one that is not what was saved, as after a fault of the disk, is none."""
-    return (state.trained or folder.adapter.is_dir()) and not manifest.is_broken(folder.adapter)
+    """Whether a complete adapter was saved; one that is damaged, as by a disk fault, does not count."""
+    return (state.trained or folder.adapter.is_dir()) and not manifest.is_damaged(folder.adapter)
 
 
-def resumable(state: RunState, trained: bool, checkpoint: int | None) -> bool:
-    """Whether there is training to go on with, once the engine is gone.
+def is_resumable(state: RunState, trained: bool, checkpoint: int | None) -> bool:
+    """Whether training can be resumed, once the engine has exited.
 
-    The events decide, and what is whole on disk. There is when no adapter is (`trained`), when training went on
-    after it was saved, and when it was stopped with a checkpoint (the step of the newest) to go on from.
+    It can when no adapter is complete (not `trained`), when training continued after the adapter was saved, or when
+    it was stopped and there is a checkpoint to resume from (`checkpoint`: the step of the newest).
     """
     return not trained or state.unsaved or (stopped_early(state) and checkpoint is not None)

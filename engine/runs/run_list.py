@@ -1,4 +1,4 @@
-"""Lists the runs of this user, tells which are alive, and deletes those that are not."""
+"""Lists the runs of this user and which of them are alive; deletes those that are not."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from engine.messages.message import say
 from engine.protocol.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.protocol.state import RunState, fold
 from engine.runs import manifest, pid_file
-from engine.runs.exit_cause import LostCode, exit_cause_of
+from engine.runs.exit_cause import ExitCauseCode, exit_cause_of
 from engine.runs.folder import RunFolder
 from engine.runs.labels import read_label
-from engine.runs.lock_file import hold
+from engine.runs.lock_file import acquire_lock
 from engine.runs.lock_owner import is_frozen
 from engine.runs.restarts import find_restarts
-from engine.runs.resumable import is_trained, resumable
+from engine.runs.resumable import is_resumable, is_trained
 from engine.runs.summary_fields import read_summary_fields
 
-# The stages of a live engine, then what is left of one that is gone.
-RunWord = Literal[
+# The stages of a live engine, then the outcomes of one that has exited.
+RunStateName = Literal[
     "starting", "loading", "ready", "preparing", "training", "saving", "serving", "exporting",
     "completed", "stopped", "failed", "interrupted",
 ]  # fmt: skip
 
 HEAD_BYTES = TAIL_BYTES = 64 << 10
-DRAFT_SECONDS = 3600.0  # after which nobody is about to come back to a draft whose engine is gone
-START_SECONDS = 30.0  # how long a new process may take to hold its lock before it counts as lost
+DRAFT_SECONDS = 3600.0  # after which a draft whose engine has exited is deleted
+START_SECONDS = 30.0  # for a new process to acquire its lock before it counts as lost
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run in the list. `started`: seconds since 1970. `steps`, `total_steps`: 0 where not known.
+    """A run in the list. `started`: seconds since 1970. `steps`, `total_steps`: 0 when unknown.
 
-    `draft`: an engine was made to wait for a training that never began, so there is nothing to come back to.
+    `draft`: an engine was started early and never trained, so there is nothing to return to.
     `trained`: there is an adapter to chat with.
     """
 
     folder: RunFolder
     alive: bool
-    state: RunWord
+    state: RunStateName
     title: str
     model: str
     dataset: str
@@ -58,14 +58,14 @@ class RunSummary:
     started: float
     trained: bool
     draft: bool
-    checkpoint: int | None = None  # the step of the newest complete checkpoint, to go on from
-    frozen: bool = False  # its engine is there but held up (kill -STOP): it cannot answer
-    seconds: float = 0.0  # that its engines took, while they were there
+    checkpoint: int | None = None  # the step of the newest complete checkpoint
+    frozen: bool = False  # its engine is stopped by a signal (kill -STOP) and cannot answer
+    seconds: float = 0.0  # how long its engines ran, in all
     last_event: float | None = None  # when, in seconds since 1970
-    note: str = ""  # the user's own
-    broken: bool = False  # its adapter is not what was saved, as after a fault of the disk: it is not offered
-    lost: LostCode | None = None  # what became of the engine of an interrupted run
-    resumable: bool = False  # training can go on, and nothing is at work on it
+    note: str = ""  # the user's note
+    broken: bool = False  # its adapter is damaged, as by a disk fault: it is not offered
+    lost: ExitCauseCode | None = None  # why the engine of an interrupted run died
+    resumable: bool = False  # training can be resumed, and no engine is running
 
     @property
     def name(self) -> str:
@@ -73,7 +73,7 @@ class RunSummary:
 
 
 def is_alive(folder: RunFolder) -> bool:
-    """Whether an engine runs on this folder: whether its lock is held. The kernel frees that on any death."""
+    """Whether an engine runs on this folder, that is, holds its lock. The kernel releases that on any exit."""
     try:
         handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -84,13 +84,13 @@ def is_alive(folder: RunFolder) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False  # a file system without locks: no engine can have taken one
+        return False  # a file system without locks: no engine can hold one
     finally:
         os.close(handle)
 
 
 def list_runs() -> list[RunSummary]:
-    """All runs, the newest first. Reads a little of each, however long it is."""
+    """All runs, the newest first. Reads only the ends of each events file, however long it is."""
     found = []
     with suppress(OSError):
         for entry in os.scandir(runs_folder()):
@@ -105,16 +105,16 @@ def summarise(folder: RunFolder) -> RunSummary:
     alive = is_alive(folder)
     events = list(_head_and_tail(folder.events))
     state = fold(events)
-    about = read_summary_fields(folder)
+    fields = read_summary_fields(folder)
     first = next((e for e in events if isinstance(e, EngineStarted)), None)
     training = next((e for e in reversed(events) if isinstance(e, TrainingStarted)), None)
     trained = is_trained(folder, state)
-    kept = manifest.checkpoints(folder.checkpoints)
+    kept = manifest.list_checkpoints(folder.checkpoints)
     label = read_label(folder)
-    word = _word(state, alive, trained, _age(folder) < START_SECONDS and not pid_file.is_gone(folder))
-    why = exit_cause_of(state, None) if word == "interrupted" else None
+    name = _state_name(state, alive, trained, _age(folder) < START_SECONDS and not pid_file.is_gone(folder))
+    cause = exit_cause_of(state, None) if name == "interrupted" else None
     checkpoint = kept[0].step if kept else None
-    draft = _waited(folder, events) and not trained and not _began(events)
+    draft = _started_early(folder, events) and not trained and not _training_began(events)
     return RunSummary(
         folder=folder,
         alive=alive,
@@ -123,47 +123,47 @@ def summarise(folder: RunFolder) -> RunSummary:
         note=label.note,
         checkpoint=checkpoint,
         frozen=alive and is_frozen(folder),
-        state=word,
-        lost=why.code if why else None,
-        broken=manifest.is_broken(folder.adapter),
-        title=label.title or about.name or folder.name,
-        model=about.model,
-        dataset=about.dataset,
+        state=name,
+        lost=cause.code if cause else None,
+        broken=manifest.is_damaged(folder.adapter),
+        title=label.title or fields.name or folder.name,
+        model=fields.model,
+        dataset=fields.dataset,
         steps=state.step.step if state.step else 0,
         total_steps=training.total_steps if training else 0,
         loss=state.step.loss if state.step else None,
         started=first.time if first else time.time() - _age(folder),
         trained=trained,
         draft=draft,
-        resumable=not alive and not draft and word != "starting" and resumable(state, trained, checkpoint),
+        resumable=not alive and not draft and name != "starting" and is_resumable(state, trained, checkpoint),
     )
 
 
-def _word(state: RunState, alive: bool, trained: bool, may_come: bool) -> RunWord:
-    """The state of a run in a word. `may_come`: its first engine may be on its way to the lock still."""
+def _state_name(state: RunState, alive: bool, trained: bool, may_start: bool) -> RunStateName:
+    """The state to show for a run. `may_start`: its first engine may not have acquired the lock yet."""
     if alive and state.stage != "ended":
         return state.stage
     if state.finished and trained and not state.unsaved:
-        return state.finished.outcome  # whatever happened to an engine that served it afterwards
+        return state.finished.outcome  # whatever happened to a later engine that served it
     if state.failed:
         return "failed"
     if state.stopped:
         return "stopped"
-    if state.started is None and may_come:
+    if state.started is None and may_start:
         return "starting"
     if trained and state.ended and not state.unsaved:
         return "completed"
     return "interrupted"
 
 
-def _began(events: list[AnyEvent]) -> bool:
+def _training_began(events: list[AnyEvent]) -> bool:
     return any(
         isinstance(e, Step | TrainingStarted) or (isinstance(e, StageChanged) and e.stage == "preparing")
         for e in events
     )
 
 
-def _waited(folder: RunFolder, events: list[AnyEvent]) -> bool:
+def _started_early(folder: RunFolder, events: list[AnyEvent]) -> bool:
     ready = any(isinstance(e, StageChanged) and e.stage == "ready" for e in events)
     return ready or folder.draft.exists()
 
@@ -177,7 +177,7 @@ def _age(folder: RunFolder) -> float:
 
 
 def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
-    """The first and the last events of a run; of those between, what is needed to count its time."""
+    """The first and the last events of a run, and those in between that are needed to add up its time."""
     try:
         with path.open("rb") as file:
             lines = file.read(HEAD_BYTES).split(b"\n")
@@ -196,37 +196,37 @@ def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
             yield event
 
 
-def discard(folder: RunFolder) -> None:
-    """Delete a run's folder with all that is in it, and its link in the list.
+def delete_run(folder: RunFolder) -> None:
+    """Delete a run's folder with its contents, and its link in the list.
 
-    Raises `UserError` while its engine lives, or for a folder that is not a listed run, and OSError.
+    Raises `UserError` while its engine is alive or for a folder that is not a listed run, and OSError.
     """
     path = Path(os.path.realpath(folder.path))
     links = [Path(e.path) for e in os.scandir(runs_folder()) if os.path.realpath(e.path) == str(path)]
     if not links or not (path / "spec.yaml").is_file():
         raise UserError("not_a_run", say("{folder} is not the folder of a run.", folder=str(path)))
-    with no_engine(RunFolder(path)):
+    with locked(RunFolder(path)):
         shutil.rmtree(path)
         for link in links:
             link.unlink(missing_ok=True)
 
 
-def discard_drafts(now: float | None = None) -> list[RunFolder]:
-    """Delete what engines left behind that were kept warm and then killed. Returns the folders that are gone."""
-    gone = []
+def delete_drafts(now: float | None = None) -> list[RunFolder]:
+    """Delete old drafts: engines that were kept warm and then killed. Returns the deleted folders."""
+    deleted = []
     for run in list_runs():
         if run.draft and not run.alive and (now or time.time()) - run.started > DRAFT_SECONDS:
             with suppress(UserError, OSError):
-                discard(run.folder)
-                gone.append(run.folder)
-    return gone
+                delete_run(run.folder)
+                deleted.append(run.folder)
+    return deleted
 
 
 @contextmanager
-def no_engine(folder: RunFolder) -> Iterator[None]:
-    """Keep engines off this folder. Raises `UserError` when one is there."""
+def locked(folder: RunFolder) -> Iterator[None]:
+    """Hold this folder's lock, so that no engine can start. Raises `UserError` when one is running."""
     try:
-        handle = hold(folder.lock)
+        handle = acquire_lock(folder.lock)
     except BlockingIOError:
         message = say("{run} is still running: stop it first.", run=folder.name)
         raise UserError("busy", message) from None

@@ -1,4 +1,4 @@
-"""A run's own name, model and dataset, in `summary.json` beside the spec: the list of runs shows hundreds."""
+"""A run's name, model and dataset, in `summary.json` next to the spec: fast to read for a list of hundreds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.runs.folder import RunFolder
 
 
 class SummaryFields(msgspec.Struct, frozen=True, kw_only=True):
-    """Empty where the spec cannot be read. `spec_sha256`: of the spec.yaml that it was made of."""
+    """Empty where the spec cannot be read. `spec_sha256`: of the spec.yaml that it was made from."""
 
     name: str = ""
     model: str = ""
@@ -25,7 +25,7 @@ class SummaryFields(msgspec.Struct, frozen=True, kw_only=True):
 def write_run_spec(folder: RunFolder, spec: RunSpec) -> None:
     """Write a run's spec, with its summary. Raises OSError."""
     save_spec(folder.spec, spec)
-    with suppress(OSError):  # the spec is what counts: the list falls back on it
+    with suppress(OSError):  # the list falls back on the spec
         summary = SummaryFields(
             name=spec.name,
             model=spec.model.model_name,
@@ -36,7 +36,7 @@ def write_run_spec(folder: RunFolder, spec: RunSpec) -> None:
 
 
 def read_summary_fields(folder: RunFolder) -> SummaryFields:
-    """As the spec has them, even where it was changed by hand after the summary was written."""
+    """The values in the spec, even if it was edited by hand after the summary was written."""
     try:
         spec = folder.spec.read_bytes()
     except OSError:
@@ -50,8 +50,8 @@ def read_summary_fields(folder: RunFolder) -> SummaryFields:
 
 
 def _from_yaml(spec: bytes, sha256: str) -> SummaryFields:
-    """Of a spec by an older Loris, or changed by hand. Nothing is written: to list a folder must not change it."""
-    import yaml  # in C, and so fifty times as quick as ruamel, which keeps the comments
+    """For a spec of an older Loris, or edited by hand. Writes nothing: listing runs must not change a folder."""
+    import yaml  # in C: 50 times as fast as ruamel, which keeps the comments
 
     def value(node: Any, *keys: str) -> str:
         for key in keys:

@@ -1,1 +1,1 @@
-"""What the engine's process consists of besides its work: events, control, socket server, recovery, the end."""
+"""The engine process apart from training and export: events, control, socket server, recovery, after the run."""

@@ -1,6 +1,6 @@
-"""What happens once a run has ended: a notice to a web address, and a command that was confirmed.
+"""After a run: a notice to a webhook, and a command that the user confirmed.
 
-The address comes by the environment, not by the spec: such addresses are secrets, and a spec is shared.
+The webhook's URL comes from the environment, not from the spec: such URLs are secrets, and specs are shared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from engine.messages.message import Message, say
 from engine.protocol import events as ev
 from engine.runs.consent import has_consent
 from engine.runs.folder import RunFolder
-from engine.runs.python_process import VARIABLES
+from engine.runs.python_process import PYTHON_VARIABLES
 from engine.runtime.event_writer import EventWriter
 
 NOTICE_URL = "LORIS_NOTICE_URL"
@@ -24,8 +24,8 @@ NOTICE_SECONDS, NOTICE_TRIES = 10, 3
 COMMAND_SECONDS = 600
 
 
-def succeeded(folder: RunFolder, spec: RunSpec, record: EventWriter) -> None:
-    """Tell that everything is saved, then carry the command out, if it was confirmed for this run."""
+def after_success(folder: RunFolder, spec: RunSpec, record: EventWriter) -> None:
+    """Send the notice that everything is saved, then run the command, if it was confirmed for this run."""
     _notify(folder, "completed", f"Loris: {folder.name} is trained and saved.", record)
     command = spec.export.after_command.strip()
     if not command:
@@ -34,33 +34,33 @@ def succeeded(folder: RunFolder, spec: RunSpec, record: EventWriter) -> None:
         message = say("The command after the run was not confirmed for this run, and is not carried out.")
         record.emit(ev.Notice(code="after_unconfirmed", message=message, level="warning"))
         return
-    code, message = _carry_out(folder, command)
+    code, message = _run_command(folder, command)
     record.emit(ev.Notice(code="after_command", message=message, level="warning" if code else "info"))
 
 
-def failed(folder: RunFolder, reason: Message, record: EventWriter) -> None:
-    """Tell that the run failed."""
+def after_failure(folder: RunFolder, reason: Message, record: EventWriter) -> None:
+    """Send the notice that the run failed."""
     _notify(folder, "failed", f"Loris: {folder.name} failed. {reason}", record)
 
 
-def _carry_out(folder: RunFolder, command: str) -> tuple[int, Message]:
-    """(exit code, what to tell). Its output goes to the engine's log."""
+def _run_command(folder: RunFolder, command: str) -> tuple[int, Message]:
+    """Returns (exit code, message). The command's output goes to the engine's log."""
     try:
-        done = subprocess.Popen(
+        process = subprocess.Popen(
             ["/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
             cwd=folder.path,
             start_new_session=True,
-            env={name: value for name, value in os.environ.items() if name not in VARIABLES}  # the engine's own
+            env={name: value for name, value in os.environ.items() if name not in PYTHON_VARIABLES}
             | {"LORIS_RUN": str(folder.path)},
         )
     except OSError as error:
         return 1, say("The command after the run could not be started: {reason}", reason=str(error))
     try:
-        code = done.wait(COMMAND_SECONDS)
+        code = process.wait(COMMAND_SECONDS)
     except subprocess.TimeoutExpired:
-        os.killpg(done.pid, 9)
-        done.wait()
+        os.killpg(process.pid, 9)
+        process.wait()
         return 1, say(
             "The command after the run took more than {seconds} seconds and was ended.", seconds=COMMAND_SECONDS
         )
@@ -68,7 +68,7 @@ def _carry_out(folder: RunFolder, command: str) -> tuple[int, Message]:
 
 
 def _notify(folder: RunFolder, state: str, text: str, record: EventWriter) -> None:
-    """Send a notice to the address in the environment, if there is one. Never raises."""
+    """Send a notice to the URL in the environment, if there is one. Never raises."""
     url = os.environ.get(NOTICE_URL, "")
     if not url:
         return
@@ -84,7 +84,7 @@ def _notify(folder: RunFolder, state: str, text: str, record: EventWriter) -> No
                 record.emit(ev.Notice(code="notified", message=say("The notice was sent.")))
             return
         except (OSError, ValueError) as error:
-            # Of the error the kind alone, or its status: its text may hold the address.
+            # Only the HTTP status or the exception's name: the error's text may contain the URL.
             reason = str(getattr(error, "code", "")) or type(error).__name__
     message = say("The notice could not be sent: {reason}", reason=reason)
     record.emit(ev.Notice(code="notice_failed", message=message, level="warning"))

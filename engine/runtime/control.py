@@ -1,4 +1,4 @@
-"""What the socket's threads, the signals and the main thread tell each other. Imports nothing heavy."""
+"""Requests and flags shared by the socket's threads, signal handlers and main thread. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from engine.runtime.event_writer import EventWriter
 
 Reply = Callable[[AnyReply], None]
 
-# The stages in which a command is taken. What is not named here, such as Cancel, is taken in any.
-TAKEN_IN: dict[str, tuple[Stage, ...]] = {
-    "Train": ("starting", "loading", "ready"),  # it waits for the model: the line may drop meanwhile
+# The stages in which a command is accepted. What is not listed, such as Cancel, is accepted in any.
+ACCEPTED_IN: dict[str, tuple[Stage, ...]] = {
+    "Train": ("starting", "loading", "ready"),  # it waits for the model: the connection may drop meanwhile
     "Generate": ("ready", "serving"),
     "ShowPrompt": ("ready", "serving"),
     "Export": ("serving",),
@@ -26,22 +26,22 @@ TAKEN_IN: dict[str, tuple[Stage, ...]] = {
     "Stop": ("starting", "loading", "preparing", "training", "saving", "exporting"),
     "SaveCheckpoint": ("training",),
 }
-# What the main thread carries out, one after the other; the rest are flags that act at once.
+# What the main thread executes, one after the other; the rest are flags that act at once.
 QUEUED = ("Train", "Generate", "ShowPrompt", "Export", "Push")
 
 
 @dataclass
 class Job:
-    """A request for the main thread. `owner` is the client that asked; `reply` never blocks and never raises."""
+    """A request for the main thread. `client` sent it; `reply` never blocks and never raises."""
 
     command: AnyCommand
     reply: Reply
-    owner: object
+    client: object
     cancelled: threading.Event = field(default_factory=threading.Event)
 
 
 class Control:
-    """Requests on their way to the main thread, and flags that act while it is busy."""
+    """The queue of requests for the main thread, and flags that act while it is busy."""
 
     def __init__(self, record: EventWriter) -> None:
         self.record = record
@@ -52,19 +52,19 @@ class Control:
         self.shutdown = threading.Event()
         self.terminate = threading.Event()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._open: list[Job] = []
+        self._unfinished: list[Job] = []
         self._lock = threading.Lock()
-        self.on_cancel_push: Callable[[], bool] = lambda: False  # set while a push goes on
+        self.on_cancel_push: Callable[[], bool] = lambda: False  # set during a push
         self._parent = os.getppid()
         self._clients = 0
-        self._last_seen = time.monotonic()
+        self._last_activity = time.monotonic()
 
     @property
     def stage(self) -> Stage:
         return self.record.stage
 
-    def ask_to_stop(self, mode: StopMode) -> None:
-        """Stop after the step, or at once: by the wish, or because nothing would be gained by waiting."""
+    def request_stop(self, mode: StopMode) -> None:
+        """Stop after the current step; at once if `mode` says so, or in a stage where waiting gains nothing."""
         if mode != "save":
             self.stop_mode = mode
         if mode != "save" or self.stage in ("starting", "loading", "preparing", "exporting"):
@@ -72,46 +72,46 @@ class Control:
         self.stop.set()
 
     @property
-    def leaves_training(self) -> bool:
-        """Whether training is to end by itself and to save. Not when all is ended at once: what is to be discarded
-        would be saved in the moment before."""
+    def should_end_training(self) -> bool:
+        """Whether the training loop should end and save. Not when stopping at once: that would save what is to be
+        discarded."""
         return (self.stop.is_set() or self.ending) and not self.stop_now.is_set()
 
     @property
     def ending(self) -> bool:
-        """Whether someone asked the engine to end."""
+        """Whether the engine was asked to exit."""
         return self.shutdown.is_set() or self.terminate.is_set()
 
     def wait_for_end(self, seconds: float) -> None:
-        """Sleep so long, or until someone asks the engine to end."""
+        """Sleep for `seconds`, or until the engine is asked to exit."""
         until = time.monotonic() + seconds
         while not self.ending and time.monotonic() < until:
             time.sleep(0.1)
 
     @property
     def orphaned(self) -> bool:
-        """Whether whoever started the engine is gone, as a wizard that was killed."""
+        """Whether the process that started the engine has exited, as a wizard that was killed."""
         return os.getppid() != self._parent
 
     def refusal(self, command: AnyCommand) -> Refused | None:
-        """Why a command cannot be taken in the present stage; None when it can."""
+        """Why a command is refused in the current stage; None when it is accepted."""
         name = type(command).__name__
-        stages = TAKEN_IN.get(name)
+        stages = ACCEPTED_IN.get(name)
         if self.ending:
             return Refused(id=command.id, code="ending", message=say("The engine is ending."))
         if stages is None or self.stage in stages:
             return None
-        code, message = _not_now(name, self.stage)
+        code, message = _refusal_reason(name, self.stage)
         return Refused(id=command.id, code=code, message=message)
 
     def submit(self, job: Job) -> None:
-        """Hand a job to the main thread."""
+        """Queue a job for the main thread."""
         with self._lock:
-            self._open.append(job)
+            self._unfinished.append(job)
         self._jobs.put(job)
 
     def wake(self) -> None:
-        """Make the main thread look at the flags."""
+        """Make the main thread check the flags."""
         self._jobs.put(None)
 
     def next_job(self, timeout: float) -> Job | None:
@@ -121,58 +121,58 @@ class Control:
         except queue.Empty:
             return None
 
-    def finished(self, job: Job) -> None:
+    def job_done(self, job: Job) -> None:
         """The main thread is done with a job."""
         with self._lock:
-            if job in self._open:
-                self._open.remove(job)
+            if job in self._unfinished:
+                self._unfinished.remove(job)
 
-    def cancel(self, command: Cancel, owner: object) -> bool:
+    def cancel(self, command: Cancel, client: object) -> bool:
         """Cancel a request of the same client. False when it has ended or never was."""
-        return self._cancel(lambda job: job.owner is owner and job.command.id == command.target)
+        return self._cancel(lambda job: job.client is client and job.command.id == command.target)
 
-    def cancel_all(self, owner: object | None = None) -> None:
-        """Cancel what a client that went away had asked for, or everything."""
+    def cancel_all(self, client: object | None = None) -> None:
+        """Cancel what a disconnected client requested, except exports and pushes; without a client, everything."""
         self._cancel(
-            lambda job: owner is None or (job.owner is owner and not isinstance(job.command, Export | Push))
+            lambda job: client is None or (job.client is client and not isinstance(job.command, Export | Push))
         )
 
     def cancel_exports(self) -> bool:
-        """Give up every export that is going on or waiting, whoever asked for it. False when there is none."""
+        """Cancel every running or queued export, of any client. False when there is none."""
         return self._cancel(lambda job: isinstance(job.command, Export))
 
-    def _cancel(self, which: Callable[[Job], bool]) -> bool:
+    def _cancel(self, matches: Callable[[Job], bool]) -> bool:
         with self._lock:
-            found = [job for job in self._open if which(job)]
+            found = [job for job in self._unfinished if matches(job)]
         for job in found:
             job.cancelled.set()
         return bool(found)
 
     def refuse_all(self) -> None:
-        """Refuse what is still waiting, for the engine ends."""
+        """Refuse what is still queued, because the engine exits."""
         with self._lock:
-            left, self._open = self._open, []
-        for job in left:
+            refused, self._unfinished = self._unfinished, []
+        for job in refused:
             job.reply(Refused(id=job.command.id, code="ending", message=say("The engine is ending.")))
 
-    def connected(self, change: int) -> None:
-        """A client came (+1) or went (-1)."""
+    def count_client(self, change: int) -> None:
+        """A client connected (+1) or disconnected (-1)."""
         with self._lock:
             self._clients += change
-            self._last_seen = time.monotonic()
+            self._last_activity = time.monotonic()
 
-    def seen(self) -> None:
-        """The engine has just been of use: idleness counts from now."""
-        self._last_seen = time.monotonic()
+    def reset_idle_time(self) -> None:
+        """Count idle time from now."""
+        self._last_activity = time.monotonic()
 
     @property
     def idle_seconds(self) -> float:
         """Seconds since the last client left, or 0 while one is connected."""
-        return 0.0 if self._clients else time.monotonic() - self._last_seen
+        return 0.0 if self._clients else time.monotonic() - self._last_activity
 
 
-def _not_now(name: str, stage: Stage) -> tuple[str, Message]:
-    """The code and the words for a command that comes in a stage where it is not taken."""
+def _refusal_reason(name: str, stage: Stage) -> tuple[str, Message]:
+    """The code and the message for a command that is not accepted in a stage."""
     if name in ("Stop", "SaveCheckpoint"):
         return "not_training", say("Nothing is being trained.")
     if name == "Train":

@@ -1,4 +1,4 @@
-"""Writes the events of a run: the one writer of `events.jsonl`."""
+"""Writes the events of a run: the only writer of `events.jsonl`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 import msgspec
 
 from engine.protocol import events as ev
-from engine.runtime.ranks import is_leader
+from engine.runtime.ranks import is_main_process
 
-MOST_UNWRITTEN = 4 << 20  # bytes of events kept for a disk that is full
+MAX_UNWRITTEN_BYTES = 4 << 20  # events kept in memory while the disk is full
 
 
 class EventWriter:
-    """Appends events, one `write` a line, from any thread. Of several ranks only rank 0 writes."""
+    """Appends events, one `write` per line, from any thread. Only rank 0 writes."""
 
     def __init__(self, path: Path) -> None:
         """Open for appending. Raises OSError when the file cannot be written."""
@@ -27,15 +27,15 @@ class EventWriter:
         self._file: int | None = None
         self._unwritten = b""
         self.stage: ev.Stage = "starting"
-        if not is_leader():
+        if not is_main_process():
             return
         self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
-            os.write(self._file, b"\n")  # an engine that was killed left a torn line: close it
+            os.write(self._file, b"\n")  # end the torn line of an engine that was killed
 
     def emit(self, event: ev.AnyEvent) -> None:
-        """Stamp and append an event. An event after `close` is dropped."""
+        """Add the time to an event and append it. An event after `close` is dropped."""
         with self._lock:
             if isinstance(event, ev.StageChanged):
                 self.stage = event.stage
@@ -47,9 +47,9 @@ class EventWriter:
             self._write(ev.encode(stamped))
 
     def _write(self, line: bytes) -> None:
-        """Append a line, and what a full disk did not take before. Training is not to end for that."""
+        """Append a line, after those that a full disk did not accept. A full disk must not end training."""
         assert self._file is not None
-        if len(self._unwritten) < MOST_UNWRITTEN:
+        if len(self._unwritten) < MAX_UNWRITTEN_BYTES:
             self._unwritten += line
         try:
             while self._unwritten:
@@ -58,13 +58,13 @@ class EventWriter:
             return  # the next event tries again
 
     def enter(self, stage: ev.Stage) -> None:
-        """Report that the engine went on to `stage`; silent when it is there already."""
+        """Report that the engine entered `stage`; silent when it is in it already."""
         with self._lock:
             if stage != self.stage:
                 self.emit(ev.StageChanged(stage=stage))
 
     def close(self, exit_code: int) -> None:
-        """Write the last event, and take no more."""
+        """Write the last event; later events are dropped."""
         with self._lock:
             self.emit(ev.EngineEnded(exit_code=exit_code))
             if self._file is not None:

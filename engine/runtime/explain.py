@@ -1,14 +1,14 @@
-"""Puts any exception into words for the user. Imports nothing heavy."""
+"""Turns any exception into an error message for the user. Imports nothing heavy."""
 
 from __future__ import annotations
 
 from engine.hub.errors import hub_problem
 from engine.messages.errors import UserError
-from engine.runs.machine_errors import crashed, explain_disk, explain_gpu, explain_memory
+from engine.runs.machine_errors import explain_crash, explain_disk, explain_gpu, explain_memory
 
 
 def explain(error: BaseException, field: str = "") -> UserError:
-    """`field` is the setting that names what was being fetched, if one does."""
+    """`field`: the setting that names what was being downloaded, if there is one."""
     if isinstance(error, UserError):
         return error
     if found := explain_memory(error) or explain_disk(error):
@@ -18,4 +18,4 @@ def explain(error: BaseException, field: str = "") -> UserError:
         section = "dataset" if field.startswith("dataset.") else "model"
         problem.field = f"{section}.revision" if no_revision else field
         return problem
-    return explain_gpu(error) or crashed(error)
+    return explain_gpu(error) or explain_crash(error)

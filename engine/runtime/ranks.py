@@ -1,4 +1,4 @@
-"""Which process of several this is: torchrun starts one a GPU, and one of them alone writes and answers."""
+"""The rank of this process: torchrun starts one per GPU, and only rank 0 writes events and answers requests."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ def is_distributed() -> bool:
     return "RANK" in os.environ
 
 
-def is_leader() -> bool:
+def is_main_process() -> bool:
     """Whether this is rank 0, or the only process."""
     return os.environ.get("RANK", "0") == "0"

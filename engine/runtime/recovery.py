@@ -1,4 +1,4 @@
-"""What the next engine does first with a folder in which one was killed, and how training is taken up again."""
+"""Cleans up the folder of an engine that was killed, and restarts the engine to resume training."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from engine.runs.python_process import environment, python
 from engine.runs.summary_fields import write_run_spec
 from engine.runtime.event_writer import EventWriter
 
-_TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9a-f]{8}$")  # as engine.export names what is not complete
+_TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9a-f]{8}$")  # as engine.export names an incomplete folder
 
 
 class RestartEngine(Exception):
-    """Start over in this process with the changed spec that is on disk."""
+    """Restart in this process with the changed spec on disk."""
 
 
-def tidy(folder: RunFolder) -> None:
-    """Delete what was never completed; put an adapter back that was being replaced. Needs the run's lock."""
+def clean_up_folder(folder: RunFolder) -> None:
+    """Delete incomplete folders; restore an adapter that was being replaced. Needs the run's lock."""
     manifest.remove_leftovers(folder.checkpoints)
     old = folder.path / f".{folder.adapter.name}.old"
     if old.is_dir() and not folder.adapter.exists():
@@ -46,11 +46,11 @@ def tidy(folder: RunFolder) -> None:
                     shutil.rmtree(path, ignore_errors=True)
 
 
-def check_unchanged(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:
-    """See that a checkpoint may be gone on from with this spec. Raises `UserError` at a field that may not."""
+def check_resume_rules(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:
+    """Check that a checkpoint can be resumed with this spec. Raises `UserError` at a field that must not change."""
     path = checkpoint.path / "spec.yaml"
     if not path.is_file():
-        return  # of an older Loris
+        return  # saved by an older Loris
     errors = refusals(absolute_paths(load_spec(path)), spec, checkpoint.step)
     if errors:
         sys.stderr.write("\n".join([*(f"{error.field}: {error.message}" for error in errors), ""]))
@@ -59,8 +59,8 @@ def check_unchanged(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:
 
 
 def report_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
-    """Report that the engine ends because it was told to, and what is there to go on from."""
-    kept = manifest.newest(folder.checkpoints)
+    """Report that the engine was stopped, and what it can resume from."""
+    kept = manifest.newest_checkpoint(folder.checkpoints)
     record.emit(
         ev.Stopped(
             mode=mode,
@@ -71,17 +71,17 @@ def report_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
     )
 
 
-def save_smaller(folder: RunFolder, spec: RunSpec, changes: tuple[Change, ...], record: EventWriter) -> None:
-    """Have the next engine go on with less. Raises `SpecError`, with spec.yaml as it was, or OSError."""
+def save_oom_fallback(folder: RunFolder, spec: RunSpec, changes: tuple[Change, ...], record: EventWriter) -> None:
+    """Write a spec that uses less memory for the next engine. Raises `SpecError` (spec.yaml unchanged), OSError."""
     write_run_spec(folder, apply_changes(spec, changes))
     settings = ", ".join(f"{change.field} = {change.value}" for change in changes)
     message = say("The memory ran out: going on with {settings}.", settings=settings)
     record.emit(ev.Notice(code="retry_smaller", message=message, level="warning"))
 
 
-def restart(folder: RunFolder, leave: bool) -> NoReturn:
-    """Become a new engine on the same folder, with all memory given back. The pid stays; the lock is retaken."""
-    command = python("-m", "engine", str(folder.path), "--resume", *(["--exit"] if leave else []))
+def restart(folder: RunFolder, exit_when_done: bool) -> NoReturn:
+    """Replace this process by a new engine on the same folder, which frees all memory. Same pid; locks again."""
+    command = python("-m", "engine", str(folder.path), "--resume", *(["--exit"] if exit_when_done else []))
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(command[0], command, environment())

@@ -1,4 +1,4 @@
-"""The control socket: requests of any number of clients, on threads that the main thread never waits for."""
+"""The control socket: serves up to MAX_CLIENTS clients, on threads that the main thread never waits for."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from engine.protocol.commands import (
 )
 from engine.runtime.control import QUEUED, Control, Job
 
-REPLIES_WAITING = 4096  # a client that lets more pile up is dropped
-SEND_SECONDS = 30  # so is one that takes nothing for so long
+REPLIES_WAITING = 4096  # a client with more unread replies is disconnected
+SEND_SECONDS = 30  # and so is one that reads nothing for this long
 MAX_CLIENTS = 64
 
 
-def _private(folder: Path) -> None:
-    """Make the folder, or see that the one there is ours and closed to others. Raises OSError."""
+def _make_private_folder(folder: Path) -> None:
+    """Make the folder, or check that it is ours and closed to others. Raises OSError."""
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700, parents=True)
     status = os.lstat(folder)
@@ -49,12 +49,12 @@ def _private(folder: Path) -> None:
 
 
 class Server:
-    """Listens until `close`. Start it only while holding the run's lock: it removes a stale socket."""
+    """Listens until `close`. Start it only while holding the run's lock: it deletes a stale socket."""
 
     def __init__(self, path: Path, control: Control) -> None:
         """Bind and start listening. Raises OSError."""
         self._path, self._control = path, control
-        _private(path.parent)
+        _make_private_folder(path.parent)
         path.unlink(missing_ok=True)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         before = os.umask(0o177)
@@ -89,14 +89,14 @@ class _Client:
     def __init__(self, connection: socket.socket, control: Control, slots: threading.BoundedSemaphore) -> None:
         self._connection, self._control, self._slots = connection, control, slots
         self._replies: queue.Queue[AnyReply | None] = queue.Queue(REPLIES_WAITING)
-        # A timeout for sending alone: reading waits as long as it takes.
+        # A timeout for sending only: reading waits without limit.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", SEND_SECONDS, 0))
-        control.connected(+1)
+        control.count_client(+1)
         for target in (self._read, self._write):
             threading.Thread(target=target, name=f"loris-client{target.__name__}", daemon=True).start()
 
     def reply(self, reply: AnyReply) -> None:
-        """Queue a reply. A client too slow to take it is dropped."""
+        """Queue a reply. A client that reads too slowly is disconnected."""
         try:
             self._replies.put_nowait(reply)
         except queue.Full:
@@ -121,49 +121,49 @@ class _Client:
             with self._connection.makefile("rb") as lines:
                 while line := lines.readline(MAX_REQUEST_BYTES + 1):
                     if len(line) > MAX_REQUEST_BYTES:
-                        self._too_long(line, lines)
+                        self._refuse_long_line(line, lines)
                     elif line.strip():
-                        self._take(line)
+                        self._handle(line)
         except (OSError, ValueError):
             pass
         finally:
             self._control.cancel_all(self)
-            self._control.connected(-1)
+            self._control.count_client(-1)
             self._slots.release()
             try:
-                self._replies.put_nowait(None)  # what was answered before still goes out
+                self._replies.put_nowait(None)  # after the replies that are queued already
             except queue.Full:
                 self._hang_up()
 
-    def _too_long(self, line: bytes, lines: IO[bytes]) -> None:
-        """Leave out the rest of a line that is too long, and say so."""
+    def _refuse_long_line(self, line: bytes, lines: IO[bytes]) -> None:
+        """Skip the rest of a line that is too long, and refuse it."""
         while line and not line.endswith(b"\n"):
             line = lines.readline(MAX_REQUEST_BYTES)
         message = say("A request may have {bytes} bytes at most.", bytes=MAX_REQUEST_BYTES)
         self.reply(Refused(id=0, code="too_long", message=message))
 
-    def _take(self, line: bytes) -> None:
-        """Carry out one request, or hand it to the main thread."""
+    def _handle(self, line: bytes) -> None:
+        """Execute one request, or queue it for the main thread."""
         try:
             command = decode_command(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = str(error)[:300]
             message = say("The engine does not understand this request: {reason}", reason=reason)
-            self.reply(Refused(id=_number(line), code="malformed", message=message))
+            self.reply(Refused(id=_request_id(line), code="malformed", message=message))
             return
         if refused := self._control.refusal(command):
             self.reply(refused)
         elif type(command).__name__ in QUEUED:
             self._control.submit(Job(command, self.reply, self))
         else:
-            self.reply(self._act(command))
+            self.reply(self._act_at_once(command))
 
-    def _act(self, command: AnyCommand) -> AnyReply:
-        """Raise the flag of a command that acts at once."""
+    def _act_at_once(self, command: AnyCommand) -> AnyReply:
+        """Set the flag of a command that acts at once."""
         control = self._control
         match command:
             case Stop(mode=mode):
-                control.ask_to_stop(mode)
+                control.request_stop(mode)
             case SaveCheckpoint():
                 control.checkpoint.set()
             case Shutdown():
@@ -181,15 +181,15 @@ class _Client:
         return Done(id=command.id)
 
 
-class _Numbered(msgspec.Struct):
-    """All that is wanted of a request that cannot be understood."""
+class _RequestId(msgspec.Struct):
+    """The one field that is read from a malformed request."""
 
     id: int = 0
 
 
-def _number(line: bytes) -> int:
-    """The number of a malformed request, or 0."""
+def _request_id(line: bytes) -> int:
+    """The id of a malformed request, or 0."""
     try:
-        return msgspec.json.decode(line, type=_Numbered).id
+        return msgspec.json.decode(line, type=_RequestId).id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return 0

@@ -60,7 +60,7 @@ class EventCallback(TrainerCallback):
     ) -> TrainerControl:
         """Obey stop, checkpoint and terminate once the step is whole."""
         asked = self._control
-        stop = asked.leaves_training
+        stop = asked.should_end_training
         save = asked.checkpoint.is_set() or stop  # so that a run that was stopped can be gone on with
         asked.checkpoint.clear()
         if args.world_size > 1:

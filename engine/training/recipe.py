@@ -82,7 +82,7 @@ def train(
         result = trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
         seconds, loss = result.metrics["train_runtime"], result.training_loss
     if progress.diverged:
-        raise diverged(trainer.state.global_step, manifest.checkpoints(folder.checkpoints))
+        raise diverged(trainer.state.global_step, manifest.list_checkpoints(folder.checkpoints))
 
     if control.terminate.is_set():
         return method.prompt_format  # not finished, but cut short: the checkpoint is there to go on from

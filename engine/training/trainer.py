@@ -61,7 +61,7 @@ class WholeCheckpoints(Trainer):
         step, folder = self.state.global_step, Path(str(self.args.output_dir))
         if bad := not_finite(self.model):
             sys.stderr.write(f"step {step}: {bad} is not finite: no checkpoint is saved\n")
-            raise diverged(step, manifest.checkpoints(folder))
+            raise diverged(step, manifest.list_checkpoints(folder))
         partial, target = folder / f"{manifest.PARTIAL}{step}", folder / f"checkpoint-{step}"
         leader = self.args.process_index == 0
         if leader:
@@ -86,15 +86,15 @@ class WholeCheckpoints(Trainer):
         spec = target.parent.parent / SPEC
         if spec.is_file():  # with which it was trained: the next engine compares
             shutil.copyfile(spec, written / SPEC)
-        manifest.seal(written, step, self._measured(step))
-        if broken := manifest.fault(written):
+        manifest.write_manifest(written, step, self._measured(step))
+        if broken := manifest.find_fault(written):
             raise OSError(broken)
         if target.exists():  # this step was saved before, by an engine that went on from an older one
-            manifest.remove(target)
+            manifest.remove_checkpoint(target)
         written.rename(target)
-        manifest.sync(target.parent)
-        found = manifest.checkpoints(target.parent)
-        best = manifest.best(found)
+        manifest.fsync(target.parent)
+        found = manifest.list_checkpoints(target.parent)
+        best = manifest.best_checkpoint(found)
         self.loris.record.emit(
             ev.CheckpointSaved(
                 step=step,
@@ -103,9 +103,9 @@ class WholeCheckpoints(Trainer):
                 best=best is not None and best.step == step,
             )
         )
-        for old in manifest.excess(found, self.args.save_total_limit or len(found)):
+        for old in manifest.checkpoints_to_delete(found, self.args.save_total_limit or len(found)):
             with suppress(OSError):
-                manifest.remove(old.path)
+                manifest.remove_checkpoint(old.path)
 
     def _not_saved(self, error: Exception, step: int) -> None:
         """A full disk ends no training: the last good checkpoint is still there, and the next may fit."""
@@ -144,7 +144,7 @@ class WholeCheckpoints(Trainer):
 
     def prediction_step(self, *args: Any, **named: Any) -> Any:
         # Of several ranks one alone hears of a stop: they must stay in step.
-        if self.args.world_size == 1 and self.loris.leaves_training:
+        if self.args.world_size == 1 and self.loris.should_end_training:
             raise _Cut
         return super().prediction_step(*args, **named)
 
@@ -153,4 +153,4 @@ def finite(model: Any, step: int, folder: Path) -> None:
     """Refuse to save what is of no use. Raises `UserError`."""
     if bad := not_finite(model):
         sys.stderr.write(f"{bad} is not finite: no adapter is saved\n")
-        raise diverged(step, manifest.checkpoints(folder))
+        raise diverged(step, manifest.list_checkpoints(folder))

@@ -126,7 +126,7 @@ class Chat:
             return times[0]
 
         found = timed(answer)
-        self._control.finished(job)
+        self._control.job_done(job)
         return found
 
     def close(self) -> None:

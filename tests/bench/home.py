@@ -48,7 +48,7 @@ def many_runs(count: int) -> None:
             checkpoint = folder.checkpoints / f"checkpoint-{step}"
             checkpoint.mkdir(parents=True)
             (checkpoint / "adapter_model.safetensors").write_bytes(b"0" * 1000)
-            manifest.seal(checkpoint, step)
+            manifest.write_manifest(checkpoint, step)
 
 
 def paint() -> tuple[float, float]:

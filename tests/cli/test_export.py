@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.protocol import events as ev
-from engine.runs.checksums import damaged, write_checksums
+from engine.runs.checksums import damaged_files, write_checksums
 from engine.runs.folder import RunFolder
 from tui.cli.main import main
 
@@ -52,10 +52,10 @@ def test_an_earlier_export_that_was_damaged_is_not_called_saved(
     ]
     run.events.write_bytes(b"".join(ev.encode(one) for one in saved))
     write_checksums(target, lambda *_: None)
-    assert damaged(target) == []
+    assert damaged_files(target) == []
     (target / "adapter_model.safetensors").write_text("wei")
     (target / "adapter_config.json").unlink()
-    assert damaged(target) == ["adapter_config.json", "adapter_model.safetensors"]
-    assert damaged(target, ".safetensors") == ["adapter_model.safetensors"]
+    assert damaged_files(target) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert damaged_files(target, ".safetensors") == ["adapter_model.safetensors"]
     assert main(["export", str(run.path), "--adapter", "--to", str(target)]) == 2
     assert "--overwrite: " in capsys.readouterr().err.splitlines()[-1]

@@ -40,7 +40,7 @@ def checkpoint(folder: RunFolder, step: int, eval_loss: float | None = None) -> 
     path = folder.checkpoints / f"checkpoint-{step}"
     path.mkdir(parents=True)
     (path / "weights").write_bytes(b"w" * 1000)
-    manifest.seal(path, step, eval_loss)
+    manifest.write_manifest(path, step, eval_loss)
 
 
 def timed(*events: ev.AnyEvent, start: float = 1000.0, every: float = 10.0) -> list[ev.AnyEvent]:

@@ -1,4 +1,4 @@
-"""The link to a real socket: one connection for all requests, and answers that nobody reads are cancelled."""
+"""`RealBackend` on a real socket: one connection for all requests, and answers that nobody reads are cancelled."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ QUESTION = Generate(id=0, messages=(ChatMessage("user", "hi"),), adapter=False, 
 
 
 class Engine:
-    """The socket's other end: streams without end until it is told to stop."""
+    """The server side of the socket: streams until it is cancelled."""
 
     def __init__(self) -> None:
-        self.heard: list[AnyCommand] = []
+        self.received: list[AnyCommand] = []
         self.connections = 0
         self.writers: list[asyncio.StreamWriter] = []
 
@@ -42,7 +42,7 @@ class Engine:
         streams: dict[int, asyncio.Task[None]] = {}
         while line := await reader.readline():
             command = decode_command(line)
-            self.heard.append(command)
+            self.received.append(command)
             match command:
                 case Generate():
                     streams[command.id] = asyncio.create_task(self._stream(command.id, writer))
@@ -76,12 +76,12 @@ async def engine(folder: RunFolder) -> AsyncIterator[Engine]:
     server.close()
 
 
-async def heard(engine: Engine, count: int) -> list[AnyCommand]:
+async def received(engine: Engine, count: int) -> list[AnyCommand]:
     for _ in range(200):
-        if len(engine.heard) >= count:
-            return engine.heard
+        if len(engine.received) >= count:
+            return engine.received
         await asyncio.sleep(0.01)
-    raise AssertionError(engine.heard)
+    raise AssertionError(engine.received)
 
 
 async def test_requests_share_one_connection(folder: RunFolder, engine: Engine) -> None:
@@ -89,10 +89,10 @@ async def test_requests_share_one_connection(folder: RunFolder, engine: Engine) 
     for _ in range(3):
         assert [type(reply) async for reply in backend.ask(folder, Stop(id=0))] == [Done]
     assert engine.connections == 1
-    assert [command.id for command in engine.heard] == [1, 2, 3]
+    assert [command.id for command in engine.received] == [1, 2, 3]
 
 
-async def test_closing_an_answer_early_cancels_it_and_the_connection_lives_on(
+async def test_closing_an_answer_early_cancels_it_and_keeps_the_connection(
     folder: RunFolder, engine: Engine
 ) -> None:
     backend = RealBackend()
@@ -100,7 +100,7 @@ async def test_closing_an_answer_early_cancels_it_and_the_connection_lives_on(
         async for reply in replies:
             assert isinstance(reply, Token)
             break
-    assert (await heard(engine, 2))[1] == Cancel(id=2, target=1)
+    assert (await received(engine, 2))[1] == Cancel(id=2, target=1)
     assert [type(reply) async for reply in backend.ask(folder, Stop(id=0))] == [Done]
     assert engine.connections == 1
 
@@ -114,13 +114,13 @@ async def test_cancelled_task_cancels_the_answer(folder: RunFolder, engine: Engi
                 pass
 
     task = asyncio.create_task(read())
-    await heard(engine, 1)
+    await received(engine, 1)
     await asyncio.sleep(0.05)
     task.cancel()
-    assert isinstance((await heard(engine, 2))[1], Cancel)
+    assert isinstance((await received(engine, 2))[1], Cancel)
 
 
-async def test_engine_that_goes_away_is_told_and_a_new_one_found(folder: RunFolder, engine: Engine) -> None:
+async def test_disconnect_raises_and_the_next_request_reconnects(folder: RunFolder, engine: Engine) -> None:
     backend = RealBackend()
 
     async def read() -> None:
@@ -133,6 +133,6 @@ async def test_engine_that_goes_away_is_told_and_a_new_one_found(folder: RunFold
     assert engine.connections == 2
 
 
-async def test_no_engine_is_said_soon(folder: RunFolder) -> None:
+async def test_no_engine_raises_soon(folder: RunFolder) -> None:
     with pytest.raises(EngineGone):
         await anext(RealBackend().ask(folder, QUESTION))

@@ -1,4 +1,4 @@
-"""The control socket's client against an engine that only pretends."""
+"""The control socket's client with a fake engine."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ def process(folder: RunFolder, fake_engine: object) -> Iterator[subprocess.Popen
     process.wait()
 
 
-async def test_an_answer_is_streamed(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+async def test_answer_is_streamed(folder: RunFolder, process: subprocess.Popen[bytes]):
+    async with Connection.connect(folder, seconds=10) as control:
         request = control.request(question("abc"))
         replies = [reply async for reply in request]
     assert [r.text for r in replies if isinstance(r, Token)] == ["a", "b", "c"]
     assert isinstance(replies[-1], Done)
     assert {r.id for r in replies} == {request.id}
-    assert [r async for r in request] == [], "it is over"
+    assert [r async for r in request] == [], "no replies after the last"
     with pytest.raises(EngineGone):
-        control.request(Stop(id=0))  # leaving the block hung up
+        control.request(Stop(id=0))  # leaving the block closed the connection
 
 
 async def test_requests_share_a_connection(folder: RunFolder, process: subprocess.Popen[bytes]):
     async def text(control: Connection, asked: str) -> str:
         return "".join([r.text async for r in control.request(question(asked)) if isinstance(r, Token)])
 
-    async with Connection.connect(folder, patience=10) as control:
+    async with Connection.connect(folder, seconds=10) as control:
         asked = ["first" * 5, "second", "third" * 3]
         assert await asyncio.gather(*(text(control, a) for a in asked)) == asked
 
 
-async def test_one_answer_is_cancelled_and_the_other_goes_on(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+async def test_cancelling_one_answer_leaves_the_other(folder: RunFolder, process: subprocess.Popen[bytes]):
+    async with Connection.connect(folder, seconds=10) as control:
         endless, other = control.request(question("x" * 1000)), control.request(question("yes"))
         await anext(endless)
         endless.cancel()
@@ -73,8 +73,8 @@ async def test_one_answer_is_cancelled_and_the_other_goes_on(folder: RunFolder, 
         assert [r.text async for r in other if isinstance(r, Token)] == ["y", "e", "s"]
 
 
-async def test_a_refusal_has_words_and_field(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+async def test_refusal_has_message_and_field(folder: RunFolder, process: subprocess.Popen[bytes]):
+    async with Connection.connect(folder, seconds=10) as control:
         with pytest.raises(CommandRefused, match="No export") as caught:
             await control.ask(Export(id=0, kind="adapter"))
         assert (caught.value.code, caught.value.field) == ("nope", "x")
@@ -85,7 +85,7 @@ async def test_local_paths_are_sent_absolute(
     folder: RunFolder, process: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    async with Connection.connect(folder, patience=10) as control:
+    async with Connection.connect(folder, seconds=10) as control:
         done = await control.ask(Train(id=0, spec=RunSpec(dataset=DatasetSpec(path="mine.json"))))
     assert done.path == str(tmp_path / "mine.json")
 
@@ -95,7 +95,7 @@ async def test_no_engine(folder: RunFolder):
         await Connection.open(folder)
 
 
-async def test_a_socket_without_an_engine(folder: RunFolder):
+async def test_socket_without_an_engine(folder: RunFolder):
     folder.socket.parent.mkdir(mode=0o700, exist_ok=True)
     folder.socket.touch()
     with pytest.raises(EngineGone):
@@ -103,33 +103,33 @@ async def test_a_socket_without_an_engine(folder: RunFolder):
     folder.socket.unlink()
 
 
-async def test_an_engine_that_dies_with_a_question_open(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+async def test_engine_that_dies_with_a_request_open(folder: RunFolder, process: subprocess.Popen[bytes]):
+    async with Connection.connect(folder, seconds=10) as control:
         answer = control.request(question("x" * 1000))
         with pytest.raises(EngineGone, match="before it answered"):
             await control.ask(SaveCheckpoint(id=0))
         with pytest.raises(EngineGone):
             async for _ in answer:
                 pass
-        assert control.gone
+        assert control.closed
         with pytest.raises(EngineGone, match="has ended"):
             control.request(Stop(id=0))
 
 
-async def test_an_engine_that_ends_well_answers_first(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+async def test_engine_that_shuts_down_answers_first(folder: RunFolder, process: subprocess.Popen[bytes]):
+    async with Connection.connect(folder, seconds=10) as control:
         assert isinstance(await control.ask(Shutdown(id=0)), Done)
     assert await asyncio.to_thread(process.wait, 10) == 0
 
 
-async def test_what_is_too_long_is_not_sent(folder: RunFolder, process: subprocess.Popen[bytes]):
-    async with Connection.connect(folder, patience=10) as control:
+async def test_request_that_is_too_long_is_not_sent(folder: RunFolder, process: subprocess.Popen[bytes]):
+    async with Connection.connect(folder, seconds=10) as control:
         with pytest.raises(CommandRefused, match="too long"):
             control.request(question("x" * MAX_REQUEST_BYTES))
         await control.ask(Stop(id=0))
 
 
-def test_a_folder_of_someone_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_socket_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ours = tmp_path / "ours"
     ours.mkdir(mode=0o700)
     check_owner(ours)

@@ -20,8 +20,8 @@ from engine.config.spec_files import load_spec
 from engine.runs.folder import RunFolder
 
 
-def elsewhere(spec: RunSpec, place: Path) -> RunSpec:
-    return msgspec.structs.replace(spec, training=TrainingSpec(output_dir=str(place)))
+def in_folder(spec: RunSpec, path: Path) -> RunSpec:
+    return msgspec.structs.replace(spec, training=TrainingSpec(output_dir=str(path)))
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def elsewhere(spec: RunSpec, place: Path) -> RunSpec:
         (RunSpec(model=ModelSpec(model_name="/models/tiny/")), "-tiny"),
     ],
 )
-def test_names(spec: RunSpec, ending: str, monkeypatch: pytest.MonkeyPatch):
+def test_run_names(spec: RunSpec, ending: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     assert run_name(spec, 1795442700) == "2026-11-23-1405" + ending
 
 
-def test_a_run_among_the_others(spec: RunSpec):
+def test_run_in_the_runs_folder(spec: RunSpec):
     first, second, third = (new_run(spec) for _ in range(3))
     assert first.path.parent == runs_folder()
     assert stat.S_IMODE(first.path.stat().st_mode) == 0o700
@@ -50,17 +50,17 @@ def test_a_run_among_the_others(spec: RunSpec):
     assert third.name == f"{first.name}-3"
 
 
-def test_a_run_elsewhere_is_linked(spec: RunSpec, tmp_path: Path):
+def test_run_in_another_folder_is_linked(spec: RunSpec, tmp_path: Path):
     here = new_run(spec)
-    away = new_run(elsewhere(spec, tmp_path / "disk/runs"))
+    away = new_run(in_folder(spec, tmp_path / "disk/runs"))
     assert away.path.parent == tmp_path / "disk/runs"
-    assert away.name == f"{here.name}-2", "a name is given once"
+    assert away.name == f"{here.name}-2", "names are unique"
     assert (runs_folder() / away.name).resolve() == away.path.resolve()
-    again = new_run(elsewhere(spec, runs_folder()))
+    again = new_run(in_folder(spec, runs_folder()))
     assert not again.path.is_symlink()
 
 
-def test_paths_are_kept_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_paths_are_stored_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()
     spec = RunSpec(
@@ -76,30 +76,30 @@ def test_paths_are_kept_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (hub.model.model_name, hub.dataset.path) == (RunSpec().model.model_name, "yahma/alpaca-cleaned")
 
 
-@pytest.mark.parametrize("place", ["{file}/runs", "{file}", "/proc/runs", "/dev/null/x"])
-def test_where_nothing_can_be_written(spec: RunSpec, good_data: Path, place: str):
+@pytest.mark.parametrize("path", ["{file}/runs", "{file}", "/proc/runs", "/dev/null/x"])
+def test_folder_that_is_not_writable(spec: RunSpec, good_data: Path, path: str):
     with pytest.raises(SpecError) as caught:
-        new_run(elsewhere(spec, Path(place.format(file=good_data))))
+        new_run(in_folder(spec, Path(path.format(file=good_data))))
     assert [e.field for e in caught.value.errors] == ["training.output_dir"]
 
 
-def test_a_folder_whose_name_is_not_utf8_is_refused_before_training(
+def test_folder_with_a_name_that_is_not_utf8_is_refused(
     spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = tmp_path / os.fsdecode("用户".encode("gbk"))
-    monkeypatch.setenv("LORIS_HOME", str(place))
+    folder = tmp_path / os.fsdecode("用户".encode("gbk"))
+    monkeypatch.setenv("LORIS_HOME", str(folder))
     with pytest.raises(SpecError) as caught:
         new_run(spec)
     (error,) = caught.value.errors
     assert error.field == "training.output_dir"
     assert "is not UTF-8" in str(error.message)
-    assert not place.exists()
+    assert not folder.exists()
 
 
-def test_an_engine_is_detached(folder: RunFolder, fake_engine: pytest.MonkeyPatch):
+def test_engine_is_detached(folder: RunFolder, fake_engine: pytest.MonkeyPatch):
     fake_engine.setattr(launching, "has_accelerator", lambda: False)
     process = launch(folder, "train", exit_when_done=True)
-    # The niceness comes a moment after the start.
+    # Launch sets the niceness after the start.
     assert os.getpriority(os.PRIO_PROCESS, process.pid) == os.nice(0) + 5
     assert os.getsid(process.pid) == process.pid
     assert os.readlink(f"/proc/{process.pid}/fd/0") == "/dev/null"
@@ -123,9 +123,9 @@ def test_modes(folder: RunFolder, fake_engine: pytest.MonkeyPatch, mode: launchi
     assert folder.draft.exists() == (mode == "wait")
 
 
-def test_accelerators_are_seen_by_their_devices(tmp_path: Path):
+def test_accelerators_are_found_by_their_device_files(tmp_path: Path):
     assert not has_accelerator(tmp_path)
     (tmp_path / "nvidiactl").touch()
-    assert not has_accelerator(tmp_path), "a driver without a card"
+    assert not has_accelerator(tmp_path), "a driver without a GPU"
     (tmp_path / "nvidia0").touch()
     assert has_accelerator(tmp_path)

@@ -1,4 +1,4 @@
-"""The worker that proves datasets, as a process: it answers, is cancelled, fails in words; and `loris data`."""
+"""The dataset check worker as a process: it answers, is cancelled, reports errors; and `loris data`."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def command(
     demo: RunSpec, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
     """`loris data` on a file with a broken line, with a worker of its own."""
-    place = tmp_path_factory.mktemp("command")
-    (place / "rows.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n' * 3 + '{"question": "Half\n')
-    save_spec(place / "spec.yaml", changed(demo, dataset={"path": str(place / "rows.jsonl")}))
+    folder = tmp_path_factory.mktemp("command")
+    (folder / "rows.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n' * 3 + '{"question": "Half\n')
+    save_spec(folder / "spec.yaml", changed(demo, dataset={"path": str(folder / "rows.jsonl")}))
     code = "import sys; from tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "--lang", "en", "data", str(place / "spec.yaml")],
+        [sys.executable, "-c", code, "--lang", "en", "data", str(folder / "spec.yaml")],
         env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    yield place / "spec.yaml", process
+    yield folder / "spec.yaml", process
     if process.poll() is None:
         process.kill()
         process.wait()
@@ -48,9 +48,9 @@ def command(
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worker() -> AsyncIterator[ProofWorker]:
-    found = ProofWorker()
-    yield found
-    found.close()
+    worker = ProofWorker()
+    yield worker
+    worker.close()
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ async def test_progress_comes_before_the_report(worker: ProofWorker, spec_for: A
     assert worker.running
 
 
-async def test_the_next_question_finds_the_worker_warm(worker: ProofWorker, spec_for: Any) -> None:
-    await answers(worker, spec_for())  # this test alone: the first
+async def test_next_request_uses_the_warm_worker(worker: ProofWorker, spec_for: Any) -> None:
+    await answers(worker, spec_for())  # warms it up if this test runs alone
     started = time.monotonic()
     *before, report = await answers(worker, spec_for(rows=5))
     assert isinstance(report, DataReport)
@@ -88,7 +88,7 @@ async def test_the_next_question_finds_the_worker_warm(worker: ProofWorker, spec
     assert time.monotonic() - started < QUICK
 
 
-async def test_a_question_that_is_dropped_stops_the_measuring(worker: ProofWorker, spec_for: Any) -> None:
+async def test_dropped_request_stops_measuring(worker: ProofWorker, spec_for: Any) -> None:
     long, short = spec_for(rows=60_000, name="long.jsonl"), spec_for(rows=2, name="short.jsonl")
     measured = 0
     async with asyncio.timeout(PATIENCE):
@@ -106,14 +106,14 @@ async def test_a_question_that_is_dropped_stops_the_measuring(worker: ProofWorke
     assert time.monotonic() - started < QUICK
 
 
-async def test_a_model_that_is_not_there_is_told_of(worker: ProofWorker, spec_for: Any, tmp_path: Path) -> None:
+async def test_missing_model_is_reported(worker: ProofWorker, spec_for: Any, tmp_path: Path) -> None:
     *_, failed = await answers(worker, spec_for(model_name=str(tmp_path / "nowhere")))
     assert isinstance(failed, ProofFailed)
     assert failed.field == "model.model_name"
     assert str(failed.message)
 
 
-async def test_a_worker_that_is_killed_is_told_of(worker: ProofWorker, spec_for: Any) -> None:
+async def test_killed_worker_is_reported(worker: ProofWorker, spec_for: Any) -> None:
     process = await worker._started()
     coming = worker.prove(spec_for(rows=60_000))
     async with asyncio.timeout(PATIENCE), aclosing(coming):
@@ -125,7 +125,7 @@ async def test_a_worker_that_is_killed_is_told_of(worker: ProofWorker, spec_for:
     assert not worker.running
 
 
-@pytest.mark.slow  # a worker of its own, which must import Unsloth; tests/cli/test_data.py pretends it
+@pytest.mark.slow  # its own worker imports Unsloth; tests/cli/test_data.py uses a fake
 async def test_the_command_prints_json_and_ends_with_2_on_a_stop(
     command: tuple[Path, subprocess.Popen[str]],
 ) -> None:

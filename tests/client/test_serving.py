@@ -1,11 +1,10 @@
-"""The one waiting for an engine: who starts it, who ends it, what is said meanwhile, and why it is given up."""
+"""Waiting for an engine: who starts it, who ends it, what is reported meanwhile, and when waiting fails."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("fake_engine")
 
 @pytest.fixture
 def trained(folder: RunFolder) -> RunFolder:
-    """A run that was trained by an engine that is gone."""
+    """A trained run whose engine has exited."""
     folder.adapter.mkdir()
     (folder.adapter / "adapter_config.json").write_text("{}")
     write(folder, ev.EngineStarted(pid=1, hostname="here", versions={}), ev.StageChanged(stage="serving"))
@@ -42,7 +41,7 @@ def trained(folder: RunFolder) -> RunFolder:
 
 @pytest.fixture
 def running(trained: RunFolder) -> Iterator[subprocess.Popen[bytes]]:
-    """An engine of that run that someone else started."""
+    """An engine of that run, started by another process."""
     process = launch(trained, "serve")
     end = time.monotonic() + 20
     while read_state(trained.events).stage != "serving":
@@ -59,61 +58,59 @@ def write(folder: RunFolder, *events: ev.AnyEvent) -> None:
             file.write(ev.encode(event))
 
 
-class Heard(list[Stage]):
-    """What was said while it was waited."""
+class RecordedStages(list[Stage]):
+    """The stages reported while waiting."""
 
     def __call__(self, stage: Stage, _doing: str) -> None:
         self.append(stage)
 
 
-async def test_engine_is_started_where_none_lives_and_ended_with_it(trained: RunFolder) -> None:
-    heard = Heard()
-    async with serving(trained, heard) as (control, client):
+async def test_engine_is_started_if_none_runs_and_ended_after(trained: RunFolder) -> None:
+    stages = RecordedStages()
+    async with serving(trained, stages) as (control, client):
         assert is_alive(trained)
         assert client.state.stage == "serving"
         await control.ask(Stop(id=0))
     assert not is_alive(trained)
-    assert heard[0] == "starting"
+    assert stages[0] == "starting"
     ended = read_state(trained.events).ended
     assert ended is not None
-    assert ended.exit_code == 0, "asked to end, not killed"
+    assert ended.exit_code == 0, "asked to exit, not killed"
 
 
-async def test_engine_that_lives_is_joined_and_left_running(
+async def test_running_engine_is_used_and_left_running(
     trained: RunFolder, running: subprocess.Popen[bytes]
 ) -> None:
-    heard = Heard()
-    async with serving(trained, heard) as (_control, client):
+    stages = RecordedStages()
+    async with serving(trained, stages) as (_control, client):
         assert client.state.started is not None
         assert client.state.started.pid == running.pid
-    assert heard == [], "there was nothing to wait for"
+    assert stages == [], "there was nothing to wait for"
     assert running.poll() is None
 
 
-async def test_engine_that_fails_says_why_and_what_to_do(
-    trained: RunFolder, fake_engine: pytest.MonkeyPatch
-) -> None:
+async def test_failed_engine_reports_message_and_hint(trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
     fake_engine.setenv("FAKE_PLAY", "fail")
     with pytest.raises(UserError) as found:
-        async with serving(trained, Heard()):
+        async with serving(trained, RecordedStages()):
             pytest.fail("it does not answer")
     assert (found.value.message, found.value.hint) == (say("The model's files are gone."), say("Look."))
     assert not is_alive(trained)
 
 
 @pytest.mark.parametrize("play", ["die", "crash"])
-async def test_engine_that_dies_while_it_is_waited_for(
+async def test_engine_that_dies_while_we_wait(
     play: str, trained: RunFolder, fake_engine: pytest.MonkeyPatch
 ) -> None:
-    """After its first word, and before."""
+    """After its first event, and before."""
     fake_engine.setenv("FAKE_PLAY", play)
     with pytest.raises(UserError) as found:
-        async with asyncio.timeout(30), serving(trained, Heard()):
+        async with asyncio.timeout(30), serving(trained, RecordedStages()):
             pytest.fail("it does not answer")
     assert str(found.value) == f"The engine did not start. Its log says why: {trained.log}"
 
 
-async def test_joined_engine_that_is_killed_is_followed_by_one_of_ours(
+async def test_engine_of_another_process_that_is_killed_is_replaced(
     trained: RunFolder, fake_engine: pytest.MonkeyPatch
 ) -> None:
     fake_engine.setenv("FAKE_PLAY", "slow_loading")
@@ -132,16 +129,16 @@ async def test_joined_engine_that_is_killed_is_followed_by_one_of_ours(
     assert not is_alive(trained)
 
 
-async def test_process_that_cannot_be_made(trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
-    fake_engine.setattr(sys, "executable", "/nowhere/python")
+async def test_process_that_cannot_be_created(trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
+    fake_engine.setattr("sys.executable", "/nowhere/python")
     with pytest.raises(UserError, match="The engine could not be started: No such file or directory"):
-        async with serving(trained, Heard()):
+        async with serving(trained, RecordedStages()):
             pytest.fail("there is none")
 
 
 async def test_run_without_an_adapter_starts_nothing(folder: RunFolder) -> None:
     with pytest.raises(UserError, match="No engine is running, and this run has no adapter to load"):
-        async with serving(folder, Heard()):
+        async with serving(folder, RecordedStages()):
             pytest.fail("there is nothing to load")
     assert not folder.lock.exists()
     with pytest.raises(UserError) as found:
@@ -150,16 +147,16 @@ async def test_run_without_an_adapter_starts_nothing(folder: RunFolder) -> None:
     assert main(["--lang", "en", "chat", folder.name, "--prompt", "Hi"]) == 2
 
 
-async def test_run_that_trains_exports_nothing(folder: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
+async def test_run_in_training_cannot_export(folder: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
     fake_engine.setenv("FAKE_PLAY", "until_stop")
     process = launch(folder, "train")
     assert await wait_until(lambda: read_state(folder.events).stage == "training", 20)
     try:
         with pytest.raises(UserError, match="This run is being trained"):
-            async with serving(folder, Heard(), exports=True):
+            async with serving(folder, RecordedStages(), exports=True):
                 pytest.fail("it trains")
-        async with serving(folder, Heard()) as (_control, client):
-            assert client.state.stage == "training", "what it refuses, it refuses in its own words"
+        async with serving(folder, RecordedStages()) as (_control, client):
+            assert client.state.stage == "training", "the engine itself refuses requests"
         assert process.poll() is None
     finally:
         process.kill()
@@ -167,8 +164,8 @@ async def test_run_that_trains_exports_nothing(folder: RunFolder, fake_engine: p
 
 
 @pytest.mark.parametrize("joins", [False, True])
-async def test_given_up_while_it_loads(joins: bool, trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
-    """What was started for this is ended, and what was not goes on."""
+async def test_cancelled_while_loading(joins: bool, trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
+    """An engine that was started here is ended, another is left running."""
     fake_engine.setenv("FAKE_PLAY", "slow_loading")
     other = launch(trained, "serve") if joins else None
     assert await wait_until(lambda: is_alive(trained) == joins, 20)
@@ -190,17 +187,17 @@ async def test_given_up_while_it_loads(joins: bool, trained: RunFolder, fake_eng
         other.wait()
 
 
-async def test_other_tasks_go_on_meanwhile(trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
+async def test_other_tasks_are_not_blocked(trained: RunFolder, fake_engine: pytest.MonkeyPatch) -> None:
     fake_engine.setenv("FAKE_PLAY", "slow_loading")
-    held = 0.0  # seconds in which another task was kept waiting as long as by a wait that blocks
+    blocked = 0.0  # seconds for which another task was blocked
 
     async def tick() -> None:
-        nonlocal held
+        nonlocal blocked
         before = time.monotonic()
         while True:
             await asyncio.sleep(0.001)
             now = time.monotonic()
-            held += now - before if now - before > POLL_SECONDS / 2 else 0.0
+            blocked += now - before if now - before > POLL_SECONDS / 2 else 0.0
             before = now
 
     def tell(stage: Stage, _doing: str) -> None:
@@ -213,29 +210,29 @@ async def test_other_tasks_go_on_meanwhile(trained: RunFolder, fake_engine: pyte
     await asyncio.sleep(1.5)
     ticking.cancel()
     entered.cancel()
-    assert held < 0.75
+    assert blocked < 0.75
     with pytest.raises(asyncio.CancelledError):
         await entered
 
 
-async def test_folder_of_a_model_gets_a_run_for_as_long(good_model: Path) -> None:
+async def test_model_folder_gets_a_temporary_run(good_model: Path) -> None:
     assert find_target(str(good_model)) == (None, good_model)
-    async with serving(None, Heard(), str(good_model)) as (_control, client):
+    async with serving(None, RecordedStages(), str(good_model)) as (_control, client):
         made = client.folder
         assert made is not None
         assert is_alive(made)
         assert client.state.stage == "ready"
         assert os.listdir(runs_folder()) == [made.name]
     assert not is_alive(made)
-    assert os.listdir(runs_folder()) == [], "nothing is left of it"
+    assert os.listdir(runs_folder()) == [], "the run is deleted"
 
 
-def test_what_is_neither_is_named(home: Path) -> None:
+def test_target_that_is_neither_is_refused(home: Path) -> None:
     with pytest.raises(UserError, match='"nothing" is neither a run nor the folder of an adapter or model'):
         find_target("nothing")
 
 
-def test_chat_command_asks_the_engine_and_ends_it(trained: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:
+def test_chat_command_starts_and_ends_an_engine(trained: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--lang", "en", "chat", trained.name, "--prompt", "echo"]) == 0
     out, err = capfd.readouterr()
     assert out == "echo\n"

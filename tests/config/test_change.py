@@ -13,7 +13,7 @@ from engine.config.spec_files import load_spec, save_spec
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
-from engine.runtime.recovery import save_smaller
+from engine.runtime.recovery import save_oom_fallback
 
 SPEC = RunSpec(name="a run")
 SMALLER = (
@@ -54,10 +54,10 @@ def test_the_memory_ran_out(tmp_path: Path) -> None:
     save_spec(folder.spec, SPEC)
     record = EventWriter(folder.events)
     with pytest.raises(SpecError, match=r"model\.max_seq_length"):
-        save_smaller(folder, SPEC, (Change(field="model.max_seq_length", value=0),), record)
+        save_oom_fallback(folder, SPEC, (Change(field="model.max_seq_length", value=0),), record)
     assert load_spec(folder.spec) == SPEC, "no broken spec.yaml"
     assert not folder.events.read_bytes()
-    save_smaller(folder, SPEC, SMALLER, record)
+    save_oom_fallback(folder, SPEC, SMALLER, record)
     assert load_spec(folder.spec) == apply_changes(SPEC, SMALLER)
     notice = ev.decode(folder.events.read_bytes())
     assert isinstance(notice, ev.Notice)

@@ -44,7 +44,7 @@ def cramped(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_disk_full_at_a_checkpoint(cramped: Engine) -> None:
     cramped.wait_for(lambda: told(cramped, "checkpoint_not_saved"))
     after(cramped, alive=True, checkpoint=2, trained=False)
-    assert [one.step for one in manifest.checkpoints(cramped.folder.checkpoints)] == [2]
+    assert [one.step for one in manifest.list_checkpoints(cramped.folder.checkpoints)] == [2]
 
 
 def test_disk_full_at_saving_the_adapter(cramped: Engine) -> None:

@@ -108,7 +108,7 @@ def test_killed_while_a_new_adapter_takes_the_place_of_the_old(trained: Engine, 
         served.wait_for_stage("serving")
     finally:
         served.kill()
-    assert manifest.fault(trained.folder.adapter) == "", "the old one is back"
+    assert manifest.find_fault(trained.folder.adapter) == "", "the old one is back"
     later = run_to_end(trained.folder.path, None, "--resume", "--exit")
     assert later.finish() == 0
     after(later, state="completed", trained=True, checkpoint=10)
@@ -146,7 +146,7 @@ def test_sigterm_saves_a_checkpoint_first(demo: RunSpec, tmp_path: Path) -> None
 
 def test_frozen_then_ended_by_the_client(demo: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stopping, "ASK_SECONDS", 0.5)
-    monkeypatch.setattr(lock_owner, "end", functools.partial(lock_owner.end, patience=0.5))
+    monkeypatch.setattr(lock_owner, "terminate", functools.partial(lock_owner.terminate, timeout=0.5))
     engine = Engine(tmp_path / "run", small(demo, max_steps=500), "--exit", LORIS_FAULT="hang@4")
     try:
         engine.wait_for(lambda: len(engine.of(ev.Step)) == 3)

@@ -46,7 +46,7 @@ def test_the_best_checkpoint_by_evaluation_is_kept(demo: RunSpec, tmp_path: Path
     measured = {one.step: one.eval_loss for one in engine.of(ev.Evaluated)}
     best = min(measured, key=lambda step: measured[step])
     assert best < 10, f"the fault did what it is for: {measured}"
-    kept = manifest.checkpoints(engine.folder.checkpoints)
+    kept = manifest.list_checkpoints(engine.folder.checkpoints)
     assert [one.step for one in kept] == [12, best]
     assert kept[1].eval_loss == pytest.approx(measured[best])
     assert [one.step for one in engine.of(ev.CheckpointSaved) if one.best][-1] == best

@@ -91,7 +91,7 @@ def test_more_steps_go_on_from_a_finished_run(straight: Engine, tmp_path: Path) 
     assert more.finish() == 0
     assert more.of(ev.TrainingFinished)[-1].steps == STEPS + 3
     assert [s.step for s in more.of(ev.Step)][STEPS:] == [STEPS + 1, STEPS + 2, STEPS + 3]
-    assert manifest.fault(more.folder.adapter) == ""
+    assert manifest.find_fault(more.folder.adapter) == ""
 
 
 def test_settings_that_may_not_change_are_refused(straight: Engine, tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_settings_that_may_not_change_are_refused(straight: Engine, tmp_path: Pa
         ("resume_refused", "training.learning_rate")
     ]
     assert len(refused.of(ev.Step)) == STEPS
-    assert manifest.fault(refused.folder.adapter) == "", "what was trained before is still there"
+    assert manifest.find_fault(refused.folder.adapter) == "", "what was trained before is still there"
 
 
 def test_all_steps_done_but_no_adapter(straight: Engine, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_stop_by_force(
 ) -> None:
     """Its process is frozen and hears nothing: what is whole on disk is named, and stays."""
     monkeypatch.setattr(stopping, "ASK_SECONDS", 0.5)
-    monkeypatch.setattr(lock_owner, "end", functools.partial(lock_owner.end, patience=0.5))
+    monkeypatch.setattr(lock_owner, "terminate", functools.partial(lock_owner.terminate, timeout=0.5))
     engine = held(demo, tmp_path / "run", stage, fault)
     phases: list[Phase] = []
     try:

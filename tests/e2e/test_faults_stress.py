@@ -107,7 +107,7 @@ def test_random_kills(demo: RunSpec, tmp_path: Path, capsys: pytest.CaptureFixtu
         state, failure = expected(engine.events())
         seen = after(engine, state=state, failure=failure, alive=False, trained=folder.adapter.is_dir())
         counts[f"told {state} {failure or ''}".rstrip()] += 1
-        newest = manifest.newest(folder.checkpoints)
+        newest = manifest.newest_checkpoint(folder.checkpoints)
         assert (newest.step if newest else 0) >= step, "what was reached is not lost"
         step = newest.step if newest else 0
         assert seen["checkpoint"] == (step or None)

@@ -18,7 +18,7 @@ from engine.config.spec_files import save_spec
 from engine.messages.message import Message
 from engine.protocol import events as ev
 from engine.runs import manifest
-from engine.runs.checksums import damaged
+from engine.runs.checksums import damaged_files
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 from tests.helpers.app_on_engine import LORIS
@@ -131,8 +131,8 @@ def test_it_trains_to_the_end_and_is_saved(terminals: dict[str, Terminal], name:
     assert saved.path == str(terminal.folder.adapter)
     assert "测试" in saved.path
     assert load_file(terminal.folder.adapter / "adapter_model.safetensors")
-    assert damaged(terminal.folder.adapter) == []
-    newest = manifest.newest(terminal.folder.checkpoints)
+    assert damaged_files(terminal.folder.adapter) == []
+    newest = manifest.newest_checkpoint(terminal.folder.checkpoints)
     assert newest
     assert newest.step == 2
     notices = [event.message for event in events if isinstance(event, ev.Notice)]
@@ -164,5 +164,5 @@ def test_it_is_resumed_and_exported(terminals: dict[str, Terminal]) -> None:
     said = terminal.say("export", "测试", "--merged-16bit", "--to", "导出".encode("gbk"))
     (merged,) = (event for event in terminal.events() if isinstance(event, ev.Exported) and "导出" in event.path)
     assert merged.path in said
-    assert damaged(Path(merged.path)) == []
+    assert damaged_files(Path(merged.path)) == []
     assert any(isinstance(event, ev.TrainingFinished) and event.steps == 3 for event in terminal.events())

@@ -116,7 +116,7 @@ def tells(engine: Engine, state: str) -> dict[str, Any]:
 def whole(folder: RunFolder) -> None:
     """Nothing that is offered is broken, and nobody is left."""
     assert not is_alive(folder)
-    for one in manifest.checkpoints(folder.checkpoints):
-        assert manifest.fault(one.path) == ""
+    for one in manifest.list_checkpoints(folder.checkpoints):
+        assert manifest.find_fault(one.path) == ""
     if folder.adapter.exists():
-        assert manifest.fault(folder.adapter) == ""
+        assert manifest.find_fault(folder.adapter) == ""

@@ -13,14 +13,14 @@ from textual._context import visible_screen_stack
 
 from engine.client.connection import EngineGone
 from engine.client.launch import Mode
-from engine.client.stop import Tell
+from engine.client.stop import OnPhase
 from engine.config.change import Change
 from engine.config.run_spec import DatasetSpec, ModelSpec, RunSpec
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Done, StopMode
 from engine.runs.folder import RunFolder
-from engine.runs.lock_owner import Survived
+from engine.runs.lock_owner import SavedWork
 from tui.app import LorisApp
 from tui.screens.live import LiveScreen
 from tui.state.hardware import Gpu, Hardware
@@ -41,7 +41,7 @@ class Script:
 
     def __init__(self) -> None:
         self.waiting: list[object] = []
-        self.behind = False
+        self.has_more = False
         self.partial = ""
 
     def poll(self) -> list[object]:
@@ -67,7 +67,7 @@ class FakeBackend:
     launched: list[Mode] = field(default_factory=list)
     answer: Answer = _done
     frozen: bool = False
-    kept: Survived = field(default_factory=lambda: Survived(None, False))
+    kept: SavedWork = field(default_factory=lambda: SavedWork(None, False))
     resumed: list[tuple[Change, ...]] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)  # modes, and force
 
@@ -124,14 +124,14 @@ class FakeBackend:
         self.resumed.append(changes)
         return SPEC
 
-    async def stop(self, folder: RunFolder, mode: StopMode, tell: Tell) -> Survived:
+    async def stop(self, folder: RunFolder, mode: StopMode, on_phase: OnPhase) -> SavedWork:
         self.stopped.append(mode)
-        tell("asked")
+        on_phase("asked")
         await self.may_stop.wait()
         self.alive = False
         return self.kept
 
-    async def force(self, folder: RunFolder) -> Survived:
+    async def kill(self, folder: RunFolder) -> SavedWork:
         self.stopped.append("force")
         self.alive = self.frozen = False
         return self.kept

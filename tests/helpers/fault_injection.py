@@ -144,14 +144,14 @@ def clock(at: float) -> None:
 
 def killcheckpoint(at: float) -> None:
     """kill -9 once the files of a checkpoint are written, and before it counts."""
-    usual = manifest.seal
+    usual = manifest.write_manifest
 
-    def seal(folder: Any, step: int = 0, eval_loss: float | None = None) -> int:
+    def write_manifest(folder: Any, step: int = 0, eval_loss: float | None = None) -> int:
         if step == at:
             die()
         return usual(folder, step, eval_loss)
 
-    manifest.seal = seal
+    manifest.write_manifest = write_manifest
 
 
 def killadapter(_at: float) -> None:

@@ -54,15 +54,15 @@ def truth(folder: RunFolder, failure: str | None, wanted: dict[str, object]) -> 
 
 def nothing_broken(folder: RunFolder) -> None:
     """Every checkpoint, adapter and export that is offered has every byte that was written, and sound numbers."""
-    for one in manifest.checkpoints(folder.checkpoints):
+    for one in manifest.list_checkpoints(folder.checkpoints):
         try:
-            assert manifest.fault(one.path) == ""
+            assert manifest.find_fault(one.path) == ""
             sound(one.path / "adapter_model.safetensors")
         except (AssertionError, FileNotFoundError):
             if one.path.exists():  # else a live engine has let it go meanwhile, as a whole
                 raise
     if folder.adapter.exists():
-        assert manifest.fault(folder.adapter) == ""
+        assert manifest.find_fault(folder.adapter) == ""
         sound(folder.adapter / "adapter_model.safetensors")
     for path in folder.exports.glob("[!.]*"):
         for line in (path / CHECKSUMS).read_text("utf-8").splitlines():
@@ -82,7 +82,7 @@ def nothing_lost(engine: Engine) -> None:
         assert Path(exported.path).is_dir(), exported
     told = engine.of(ev.CheckpointSaved)
     if told:
-        there = manifest.checkpoints(engine.folder.checkpoints)
+        there = manifest.list_checkpoints(engine.folder.checkpoints)
         assert there[0].step >= told[-1].step, "the newest"
         measured = [one for one in told if one.eval_loss is not None]
         if measured and len(there) > 1:

@@ -72,7 +72,7 @@ def test_what_was_answered_at_a_checkpoint_is_of_its_weights(runs: tuple[Engine,
     """Asked again, the checkpoint says what it said while training went on; and not all say the same."""
     first, _ = runs
     settings = load_spec(first.folder.spec).generation
-    kept = {one.step: one.path for one in manifest.checkpoints(first.folder.checkpoints)}
+    kept = {one.step: one.path for one in manifest.list_checkpoints(first.folder.checkpoints)}
     said = {a.step: a.answer for a in first.of(ev.Answered) if a.prompt == "Who are you?" and a.step in kept}
     assert sorted(said) == [2, 4, 6]
     assert len(set(said.values())) > 1

@@ -1,4 +1,4 @@
-"""Killed, restarted, taken back: how an engine went that was not done, in code and words."""
+"""Killed, terminated, rebooted: the code and the message for an engine that died."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from engine.protocol.state import RunState, fold
 from engine.runs import machine, pid_file
 from engine.runs.exit_cause import exit_cause_of
 from engine.runs.folder import RunFolder
-from engine.runs.lock_file import hold
+from engine.runs.lock_file import acquire_lock
 from engine.runs.run_list import summarise
 from tests.helpers.run_events import SAVED, STEP, TRAINING, finished, stage, write
 
@@ -43,7 +43,7 @@ def changed(**fields: object) -> ev.EngineStarted:
         (RunState(), "killed", None, "never said"),
     ],
 )
-def test_how_it_went(state: RunState, code: str, exit_code: int | None, words: str) -> None:
+def test_exit_cause(state: RunState, code: str, exit_code: int | None, words: str) -> None:
     why = exit_cause_of(state, 20)
     assert why
     assert (why.code, why.exit_code) == (code, exit_code)
@@ -54,7 +54,7 @@ def test_how_it_went(state: RunState, code: str, exit_code: int | None, words: s
     assert "first step" in str(without.hint) or code == "other_machine"
 
 
-def test_memory_that_ran_out_is_suspected(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oom_kill_is_suspected(monkeypatch: pytest.MonkeyPatch) -> None:
     count = machine.memory_kills()
     monkeypatch.setattr("engine.runs.exit_cause.memory_kills", lambda: count + 1)
     why = exit_cause_of(after(HERE), None)
@@ -64,11 +64,11 @@ def test_memory_that_ran_out_is_suspected(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("code", [0, 1, 2])
-def test_an_engine_that_ended_by_itself_is_not_lost(code: int) -> None:
+def test_engine_that_exited_by_itself_is_not_lost(code: int) -> None:
     assert exit_cause_of(after(HERE, ev.EngineEnded(exit_code=code)), 20) is None
 
 
-def test_a_finished_run_lost_nothing_with_its_engine(folder: RunFolder) -> None:
+def test_finished_run_whose_engine_was_killed_is_completed(folder: RunFolder) -> None:
     write(folder, HERE, stage("training"), TRAINING, STEP, finished("completed"), SAVED, stage("serving"))
     assert (summarise(folder).state, summarise(folder).lost) == ("completed", None)
 
@@ -81,36 +81,36 @@ def sleeper() -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
 
-def test_killed_before_its_first_word(folder: RunFolder, sleeper: subprocess.Popen[bytes]) -> None:
-    pid_file.note(folder, sleeper.pid)
+def test_engine_killed_before_its_first_event(folder: RunFolder, sleeper: subprocess.Popen[bytes]) -> None:
+    pid_file.write_pid(folder, sleeper.pid)
     assert not pid_file.is_gone(folder)
     assert summarise(folder).state == "starting"
     sleeper.kill()
-    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # ended, and not yet waited for: its name is left
+    os.waitid(os.P_PID, sleeper.pid, os.WEXITED | os.WNOWAIT)  # exited, and not yet waited for: a zombie
     assert pid_file.is_gone(folder)
     assert (summarise(folder).state, summarise(folder).lost) == ("interrupted", "killed")
     sleeper.wait()
     assert pid_file.is_gone(folder)
 
 
-def test_a_reused_pid_is_another_process(folder: RunFolder) -> None:
-    pid_file.note(folder, os.getpid())
-    pid, began, boot = folder.launched.read_text().split()
+def test_reused_pid_is_another_process(folder: RunFolder) -> None:
+    pid_file.write_pid(folder, os.getpid())
+    pid, started, boot = folder.pid_file.read_text().split()
     assert not pid_file.is_gone(folder)
-    folder.launched.write_text(f"{pid} {int(began) - 1} {boot}\n")
+    folder.pid_file.write_text(f"{pid} {int(started) - 1} {boot}\n")
     assert pid_file.is_gone(folder)
-    folder.launched.write_text(f"{pid} {began} another-boot\n")
+    folder.pid_file.write_text(f"{pid} {started} another-boot\n")
     assert pid_file.is_gone(folder)
 
 
-def test_an_engine_started_by_hand_that_came_and_went(folder: RunFolder) -> None:
+def test_engine_started_by_hand_that_exited_without_events(folder: RunFolder) -> None:
     assert summarise(folder).state == "starting"
-    os.close(hold(folder.lock))
+    os.close(acquire_lock(folder.lock))
     assert (summarise(folder).state, summarise(folder).lost) == ("interrupted", "killed")
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"1 2", b"x y z", b"\xff"])
-def test_a_damaged_note_is_no_note(folder: RunFolder, text: bytes) -> None:
-    folder.launched.write_bytes(text)
+def test_malformed_pid_file_is_ignored(folder: RunFolder, text: bytes) -> None:
+    folder.pid_file.write_bytes(text)
     assert not pid_file.is_gone(folder)
     assert summarise(folder).state == "starting"

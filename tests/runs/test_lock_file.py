@@ -1,4 +1,4 @@
-"""The lock of a run folder: patient with those who only look, and held by the engine alone."""
+"""The lock of a run folder: held by the engine only; a process that only tests the lock does not block it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 
 
-def test_a_look_at_the_lock_does_not_keep_an_engine_from_it(tmp_path: Path) -> None:
-    looking = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
-    fcntl.flock(looking, fcntl.LOCK_SH)
-    threading.Timer(0.1, os.close, [looking]).start()
-    os.close(lock_file.hold(tmp_path / "lock"))
+def test_testing_the_lock_does_not_block_an_engine(tmp_path: Path) -> None:
+    handle = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    threading.Timer(0.1, os.close, [handle]).start()
+    os.close(lock_file.acquire_lock(tmp_path / "lock"))
 
 
-def test_a_held_lock_is_refused_before_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_file, "PATIENCE", 0.1)
-    handle = lock_file.hold(tmp_path / "lock")
+def test_held_lock_is_refused_after_the_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_file, "LOCK_SECONDS", 0.1)
+    handle = lock_file.acquire_lock(tmp_path / "lock")
     with pytest.raises(BlockingIOError):
-        lock_file.hold(tmp_path / "lock")
+        lock_file.acquire_lock(tmp_path / "lock")
     os.close(handle)
 
 
-def test_a_killed_engine_is_dead_though_its_workers_live(tmp_path: Path) -> None:
+def test_killed_engine_is_dead_while_its_workers_live(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     code = (
         "import os, sys, time; from pathlib import Path; from engine.__main__ import take_lock;"
@@ -55,7 +55,7 @@ def test_a_killed_engine_is_dead_though_its_workers_live(tmp_path: Path) -> None
         os.kill(worker, signal.SIGKILL)
 
 
-def test_an_engine_knows_that_its_wizard_is_gone() -> None:
+def test_engine_detects_that_its_wizard_has_exited() -> None:
     code = (
         "import os, time; from engine.runtime.control import Control; control = Control(None);"
         "print(control.orphaned, flush=True);\n"

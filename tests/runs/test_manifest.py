@@ -1,4 +1,4 @@
-"""What counts as a whole checkpoint, and which are kept."""
+"""What counts as a complete checkpoint, and which are kept."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def sealed(folder: Path, step: int, eval_loss: float | None = None) -> Path:
     (path / "deep").mkdir(parents=True)
     (path / "weights").write_bytes(b"w" * 1000)
     (path / "deep/state").write_bytes(b"s" * 10)
-    assert manifest.seal(path, step, eval_loss) == 1010
+    assert manifest.write_manifest(path, step, eval_loss) == 1010
     return path
 
 
-def test_every_way_to_be_broken_is_seen(tmp_path: Path):
+def test_every_kind_of_damage_is_found(tmp_path: Path):
     sealed(tmp_path, 1)
     (sealed(tmp_path, 2) / "weights").write_bytes(b"x" * 1000)  # the right size, the wrong bytes
     (sealed(tmp_path, 3) / "deep/state").unlink()
@@ -26,8 +26,8 @@ def test_every_way_to_be_broken_is_seen(tmp_path: Path):
     (sealed(tmp_path, 5) / manifest.MANIFEST).write_bytes(b"{")
     (tmp_path / "checkpoint-6").mkdir()
     (tmp_path / f"{manifest.PARTIAL}checkpoint-7").mkdir()
-    assert [one.step for one in manifest.checkpoints(tmp_path)] == [2, 1]
-    found = manifest.newest(tmp_path)
+    assert [one.step for one in manifest.list_checkpoints(tmp_path)] == [2, 1]
+    found = manifest.newest_checkpoint(tmp_path)
     assert found
     assert found.step == 1
     manifest.remove_leftovers(tmp_path)
@@ -52,6 +52,6 @@ def test_the_newest_and_the_best_are_kept(
 ):
     for step, loss in enumerate(losses, 1):
         sealed(tmp_path, step, loss)
-    found = manifest.checkpoints(tmp_path)
-    gone = {one.step for one in manifest.excess(found, limit)}
-    assert tuple(one.step for one in reversed(found) if one.step not in gone) == kept
+    found = manifest.list_checkpoints(tmp_path)
+    deleted = {one.step for one in manifest.checkpoints_to_delete(found, limit)}
+    assert tuple(one.step for one in reversed(found) if one.step not in deleted) == kept

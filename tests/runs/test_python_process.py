@@ -1,4 +1,4 @@
-"""The one way in which Loris starts Python."""
+"""How Loris starts Python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.helpers.engine_process import ROOT
 SHOW = "import sys, tempfile; print(sys.flags.safe_path, sys.flags.utf8_mode)"
 
 
-def test_it_looks_at_nothing_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_imported_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("sitecustomize", "tempfile"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(3)")
     monkeypatch.setenv("PYTHONUTF8", "0")
@@ -30,12 +30,12 @@ def test_it_looks_at_nothing_of_the_working_directory(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("given", "kept"), [("", ""), ("/lib", "/lib"), (":/lib", "/lib"), ("/lib::.:src:/more", "/lib:/more")]
 )
-def test_folders_of_the_users_stay(given: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absolute_pythonpath_entries_are_kept(given: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", given)
     assert environment()["PYTHONPATH"] == kept
 
 
-def test_nothing_starts_python_in_another_way() -> None:
+def test_nothing_else_starts_python() -> None:
     found = {
         path.relative_to(ROOT).as_posix()
         for room in ("engine", "tui")
@@ -44,9 +44,9 @@ def test_nothing_starts_python_in_another_way() -> None:
     }
     assert found == {
         "engine/__main__.py",  # starts over
-        "engine/export/build_llama_cpp.py",  # tells uv where to install
+        "engine/export/build_llama_cpp.py",  # passes this Python to uv
         "engine/export/cancellation.py",  # names a program
-        "engine/export/gguf.py",  # a script that imports what lies beside it
+        "engine/export/gguf.py",  # a script that imports modules next to it
         "engine/runs/python_process.py",
         "tui/cli/main.py",  # starts over
     }

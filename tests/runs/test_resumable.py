@@ -8,8 +8,8 @@ from engine.client.engine_client import EngineClient
 from engine.protocol import events as ev
 from engine.protocol.state import fold
 from engine.runs.folder import RunFolder
-from engine.runs.manifest import seal
-from engine.runs.resumable import resumable
+from engine.runs.manifest import write_manifest
+from engine.runs.resumable import is_resumable
 from engine.runs.run_list import summarise
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend
@@ -25,25 +25,25 @@ ENDED = [ev.EngineEnded(exit_code=0)]
         ([*fake_run.finished(), *ENDED], 60, False),
         ([*fake_run.finished("stopped", 20), *ENDED], 20, True),
         ([*fake_run.finished("stopped", 20), *ENDED], None, False),
-        ([*fake_run.finished(), *fake_run.training(7)], 60, True),  # longer, and cut off
-        ([], None, True),  # its engine never said a word
+        ([*fake_run.finished(), *fake_run.training(7)], 60, True),  # resumed for more steps, and interrupted
+        ([], None, True),  # its engine never wrote an event
     ],
 )
-def test_facts(events: list[ev.AnyEvent], checkpoint: int | None, can: bool) -> None:
+def test_is_resumable(events: list[ev.AnyEvent], checkpoint: int | None, can: bool) -> None:
     state = fold(events)
-    assert resumable(state, state.trained, checkpoint) == can
+    assert is_resumable(state, state.trained, checkpoint) == can
 
 
-def test_adapter_with_a_fault_is_made_again(folder: RunFolder) -> None:
+def test_run_with_a_damaged_adapter_can_be_resumed(folder: RunFolder) -> None:
     folder.events.write_bytes(b"".join(map(ev.encode, [*fake_run.finished(), *ENDED])))
     folder.adapter.mkdir()
     (folder.adapter / "adapter_config.json").write_text("{}")
-    seal(folder.adapter)
+    write_manifest(folder.adapter)
     live = EngineClient(FakeBackend(alive=False))
     live.attach(folder)
     live.state = fold([*fake_run.finished(), *ENDED])
     assert not summarise(folder).resumable
-    assert not live.resumable(None)
+    assert not live.is_resumable(None)
     (folder.adapter / "adapter_config.json").write_text("{} ")
     assert summarise(folder).resumable
-    assert live.resumable(None)
+    assert live.is_resumable(None)

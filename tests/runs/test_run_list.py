@@ -1,4 +1,4 @@
-"""The list of runs: what each is in a word, cheaply, and what may be deleted."""
+"""The list of runs: the state of each, read cheaply, and what may be deleted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from engine.protocol import events as ev
 from engine.runs import restarts
 from engine.runs import run_list as listing
 from engine.runs.folder import RunFolder
-from engine.runs.lock_owner import end
-from engine.runs.run_list import discard, discard_drafts, is_alive, list_runs, summarise
+from engine.runs.lock_owner import terminate
+from engine.runs.run_list import delete_drafts, delete_run, is_alive, list_runs, summarise
 from tests.helpers.run_events import (
     ENDED,
     FAILED,
@@ -34,17 +34,17 @@ from tests.helpers.run_events import (
 from tests.helpers.waiting import wait_for
 
 
-def test_alive_is_who_holds_the_lock(folder: RunFolder):
+def test_alive_while_the_lock_is_held(folder: RunFolder):
     assert not is_alive(folder)
     handle = hold(folder)
     assert is_alive(folder)
-    assert is_alive(folder), "asking does not free it"
+    assert is_alive(folder), "testing the lock does not release it"
     os.close(handle)
     assert not is_alive(folder)
     assert not is_alive(RunFolder(Path("/nowhere")))
 
 
-def test_alive_to_the_last_moment(folder: RunFolder, fake_engine: pytest.MonkeyPatch):
+def test_alive_until_killed(folder: RunFolder, fake_engine: pytest.MonkeyPatch):
     fake_engine.setenv("FAKE_PLAY", "until_stop")
     process = launch(folder, "train")
     try:
@@ -71,21 +71,21 @@ DEAD: list[tuple[str, list[ev.AnyEvent]]] = [
 ]
 
 
-@pytest.mark.parametrize(("word", "events"), DEAD)
-def test_what_is_left_of_a_dead_engine(folder: RunFolder, word: str, events: list[ev.AnyEvent]):
+@pytest.mark.parametrize(("state", "events"), DEAD)
+def test_state_of_a_dead_engine(folder: RunFolder, state: str, events: list[ev.AnyEvent]):
     write(folder, *events)
-    assert summarise(folder).state == word
+    assert summarise(folder).state == state
 
 
 @pytest.mark.parametrize("name", ["loading", "ready", "preparing", "training", "saving", "serving", "exporting"])
-def test_a_live_engine_is_at_its_stage(folder: RunFolder, name: ev.Stage):
+def test_state_of_a_live_engine_is_its_stage(folder: RunFolder, name: ev.Stage):
     write(folder, STARTED, stage(name))
     handle = hold(folder)
     assert summarise(folder).state == name
     os.close(handle)
 
 
-def test_a_process_on_its_way_to_the_lock(folder: RunFolder):
+def test_new_process_without_the_lock_is_starting(folder: RunFolder):
     assert summarise(folder).state == "starting"
     os.utime(folder.spec, (0, 0))
     assert summarise(folder).state == "interrupted"
@@ -111,18 +111,18 @@ DRAFTS: list[tuple[bool, list[ev.AnyEvent]]] = [
 
 
 @pytest.mark.parametrize(("draft", "events"), DRAFTS)
-def test_drafts_are_told_apart(folder: RunFolder, draft: bool, events: list[ev.AnyEvent]):
+def test_drafts(folder: RunFolder, draft: bool, events: list[ev.AnyEvent]):
     write(folder, *events)
     assert summarise(folder).draft == draft
 
 
-def test_an_engine_that_waited_and_never_got_ready_is_a_draft(folder: RunFolder):
+def test_early_engine_that_failed_to_load_is_a_draft(folder: RunFolder):
     folder.draft.touch()
     write(folder, STARTED, stage("loading"), FAILED)
     assert summarise(folder).draft
 
 
-def test_the_newest_first_and_damage_is_no_reason_to_hide(spec: RunSpec, tmp_path: Path):
+def test_newest_first_and_damaged_runs_are_listed(spec: RunSpec, tmp_path: Path):
     old, new = new_run(spec), new_run(spec)
     away = new_run(msgspec.structs.replace(spec, training=TrainingSpec(output_dir=str(tmp_path / "disk"))))
     for folder, when in ((old, 1.0), (new, 3.0), (away, 2.0)):
@@ -140,7 +140,7 @@ def test_no_runs_at_all():
     assert list_runs() == []
 
 
-def test_a_long_run_is_read_at_its_ends(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
+def test_only_the_ends_of_a_long_run_are_read(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
     steps = b"".join(
         ev.encode(ev.Step(step=n, epoch=0.0, loss=float(n), learning_rate=1e-4)) for n in range(1, 30_001)
     )
@@ -163,23 +163,23 @@ def test_head_and_tail_meet_without_a_gap(folder: RunFolder, extra: int, monkeyp
     assert [e.step for e in listing._head_and_tail(folder.events) if isinstance(e, ev.Step)] == list(range(10, 30))
 
 
-def test_discard(folder: RunFolder, spec: RunSpec, tmp_path: Path):
+def test_delete_run(folder: RunFolder, spec: RunSpec, tmp_path: Path):
     away = new_run(msgspec.structs.replace(spec, training=TrainingSpec(output_dir=str(tmp_path / "disk"))))
     (away.path / "adapter").mkdir()
     link = runs_folder() / away.name
-    discard(RunFolder(link))
+    delete_run(RunFolder(link))
     assert not away.path.exists()
     assert not os.path.lexists(link)
     assert (tmp_path / "disk").exists()
-    discard(folder)
+    delete_run(folder)
     assert not folder.path.exists()
     assert list_runs() == []
 
 
-def test_discard_spares_the_living_and_what_is_no_run(folder: RunFolder, tmp_path: Path):
+def test_delete_run_refuses_a_live_run_and_other_folders(folder: RunFolder, tmp_path: Path):
     handle = hold(folder)
     with pytest.raises(UserError, match="still running"):
-        discard(folder)
+        delete_run(folder)
     os.close(handle)
     foreign = tmp_path / "precious"
     foreign.mkdir()
@@ -187,52 +187,50 @@ def test_discard_spares_the_living_and_what_is_no_run(folder: RunFolder, tmp_pat
     (runs_folder() / "no-spec").symlink_to(tmp_path)
     for path in (foreign, tmp_path, runs_folder(), folder.path / "..", folder.checkpoints):
         with pytest.raises(UserError, match="not the folder of a run"):
-            discard(RunFolder(path))
+            delete_run(RunFolder(path))
     assert folder.spec.exists()
     assert foreign.exists()
 
 
-def test_discard_does_not_follow_links_out(folder: RunFolder, good_data: Path):
+def test_delete_run_does_not_follow_links(folder: RunFolder, good_data: Path):
     (folder.path / "data").symlink_to(good_data.parent)
-    discard(folder)
+    delete_run(folder)
     assert good_data.exists()
 
 
-def test_drafts_that_a_kill_left_behind_are_tidied_up_after_a_while(folder: RunFolder, spec: RunSpec):
+def test_old_drafts_are_deleted(folder: RunFolder, spec: RunSpec):
     folder.draft.touch()
     kept = new_run(spec)
-    assert discard_drafts() == [], "its owner may be about to come back"
-    assert discard_drafts(now=time.time() + 7200) == [folder]
+    assert delete_drafts() == [], "its owner may still return to it"
+    assert delete_drafts(now=time.time() + 7200) == [folder]
     assert not folder.path.exists()
     assert kept.path.is_dir()
 
 
-@pytest.mark.parametrize("piece", range(600, 800, 10))
-def test_engines_that_follow_each_other_are_found_over_the_seams_of_what_is_read(
-    folder: RunFolder, piece: int, monkeypatch: pytest.MonkeyPatch
-):
-    """Three engines of 100 s each, in a file read in small pieces, at any place between the pieces."""
+@pytest.mark.parametrize("chunk", range(600, 800, 10))
+def test_restarts_are_found_across_chunk_borders(folder: RunFolder, chunk: int, monkeypatch: pytest.MonkeyPatch):
+    """Three engines of 100 s each, in a file read in small chunks, with the restarts anywhere in a chunk."""
     for name in ("HEAD_BYTES", "TAIL_BYTES"):
         monkeypatch.setattr(listing, name, 512)
-    monkeypatch.setattr(restarts, "PIECE_BYTES", piece)
+    monkeypatch.setattr(restarts, "CHUNK_BYTES", chunk)
     monkeypatch.setattr(restarts, "LINE_BYTES", 300)
     path = folder.events
 
     def one_engine(steps: int) -> list[ev.AnyEvent]:
-        took = [msgspec.structs.replace(STEP, step=n, elapsed=100.0 * n / steps) for n in range(1, steps + 1)]
-        return [STARTED, stage("training"), *took]
+        events = [msgspec.structs.replace(STEP, step=n, elapsed=100.0 * n / steps) for n in range(1, steps + 1)]
+        return [STARTED, stage("training"), *events]
 
     engines = [one_engine(40), one_engine(50), one_engine(60)]
     with path.open("wb") as file:
         for number, events in enumerate(engines, 1):
             file.writelines(map(ev.encode, events))
             file.flush()
-            assert summarise(folder).seconds == pytest.approx(100.0 * number), "what was read before is kept"
+            assert summarise(folder).seconds == pytest.approx(100.0 * number), "what was read before is remembered"
     path.write_bytes(b"".join(map(ev.encode, engines[0])))  # another, shorter file in its place
     assert summarise(folder).seconds == pytest.approx(100.0)
 
 
-def test_a_long_run_is_not_mapped_into_memory_and_is_read_once(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
+def test_long_run_is_not_mapped_into_memory_and_is_read_once(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
     line = ev.encode(STEP)
     with folder.events.open("wb") as file:
         file.write(ev.encode(STARTED))
@@ -246,18 +244,18 @@ def test_a_long_run_is_not_mapped_into_memory_and_is_read_once(folder: RunFolder
     before = resident_mb("VmRSS")
     summarise(folder)
     assert resident_mb("VmHWM") - before < 20
-    monkeypatch.setattr(restarts, "_found", None)
+    monkeypatch.setattr(restarts, "_find_in_chunk", None)
     summarise(folder)
 
 
-def test_a_pid_that_was_reused_is_nobodys_engine(folder: RunFolder):
-    """The events name a process that lives, but is another: the lock tells."""
+def test_reused_pid_is_not_an_engine(folder: RunFolder):
+    """The events name a live process that is not an engine: it does not hold the lock."""
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.spec.write_text("name: x\n")
     os.utime(folder.spec, (0, 0))
     started = ev.EngineStarted(pid=os.getpid(), hostname="h", versions={}, time=1.0)
     folder.events.write_bytes(ev.encode(started) + ev.encode(ev.StageChanged(stage="training")))
     folder.lock.touch()
-    seen = summarise(folder)
-    assert (seen.alive, seen.state, seen.frozen) == (False, "interrupted", False)
-    end(folder, patience=0.1)  # and we live on
+    run = summarise(folder)
+    assert (run.alive, run.state, run.frozen) == (False, "interrupted", False)
+    terminate(folder, timeout=0.1)  # must not kill this process

@@ -1,4 +1,4 @@
-"""What the list shows of a spec is what the spec says, with a summary beside it or without."""
+"""The list shows a spec's own values, with summary.json or without."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def found_in(folder: RunFolder) -> tuple[str, str, str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_found_is_what_was_written(folder: RunFolder, name: str) -> None:
+def test_fields_read_are_those_written(folder: RunFolder, name: str) -> None:
     spec = RunSpec(
         name=name,
         description="name: no\nmodel:\n  model_name: other\n",
@@ -42,7 +42,7 @@ def test_what_is_found_is_what_was_written(folder: RunFolder, name: str) -> None
     folder.summary.unlink()
     assert read_summary_fields(folder) == with_summary, "as an older Loris wrote it"
     assert found_in(folder) == (name, name or "m", name or "d")
-    assert not folder.summary.exists(), "to list a folder does not change it"
+    assert not folder.summary.exists(), "listing a run does not change its folder"
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def never_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("never_yaml")
-def test_a_summary_is_all_that_is_read_even_of_a_copied_folder(folder: RunFolder, tmp_path: Path) -> None:
+def test_only_the_summary_is_read_even_in_a_copied_folder(folder: RunFolder, tmp_path: Path) -> None:
     write_run_spec(folder, RunSpec(name="one", model=ModelSpec(model_name="m"), dataset=DatasetSpec(path="d")))
     shutil.copytree(folder.path, tmp_path / "copy", copy_function=shutil.copyfile)
     assert found_in(RunFolder(tmp_path / "copy")) == ("one", "m", "d")
@@ -69,7 +69,7 @@ def test_every_way_to_write_a_spec_writes_the_summary(spec: RunSpec, monkeypatch
     assert found_in(folder) == ("again", spec.model.model_name, spec.dataset.path)
 
 
-def test_a_spec_changed_by_hand_counts(folder: RunFolder) -> None:
+def test_spec_edited_by_hand_replaces_the_summary(folder: RunFolder) -> None:
     write_run_spec(folder, RunSpec(name="one", model=ModelSpec(model_name="m"), dataset=DatasetSpec(path="d")))
     before = folder.spec.stat()
     folder.spec.write_text(folder.spec.read_text().replace("name: one", "name: two"))
@@ -78,13 +78,13 @@ def test_a_spec_changed_by_hand_counts(folder: RunFolder) -> None:
 
 
 @pytest.mark.parametrize("summary", ["", "{", "[]", '{"name": 1}', '{"name": "other", "spec_sha256": "0"}', "\xff"])
-def test_a_summary_that_is_none_is_passed_over(folder: RunFolder, summary: str) -> None:
+def test_malformed_summary_is_ignored(folder: RunFolder, summary: str) -> None:
     save_spec(folder.spec, RunSpec(name="one", model=ModelSpec(model_name="m"), dataset=DatasetSpec(path="d")))
     folder.summary.write_text(summary, "latin-1")
     assert found_in(folder) == ("one", "m", "d")
 
 
-def test_a_disk_without_room_for_the_summary_keeps_the_spec(folder: RunFolder) -> None:
+def test_spec_is_written_if_the_summary_cannot_be(folder: RunFolder) -> None:
     folder.summary.unlink()
     folder.summary.mkdir()
     write_run_spec(folder, RunSpec(name="one"))
@@ -108,6 +108,6 @@ def test_a_disk_without_room_for_the_summary_keeps_the_spec(folder: RunFolder) -
         ("[" * 100_000, ("", "", "")),
     ],
 )
-def test_specs_by_hand(folder: RunFolder, text: str, found: tuple[str, str, str]) -> None:
+def test_specs_written_by_hand(folder: RunFolder, text: str, found: tuple[str, str, str]) -> None:
     folder.spec.write_text(text)
     assert found_in(folder) == found

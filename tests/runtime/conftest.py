@@ -11,7 +11,7 @@ from engine.runtime.server import Server
 
 @pytest.fixture
 def path(tmp_path: Path, control: Control) -> Iterator[Path]:
-    """The socket of a server that hands what it is sent to a module's `control`."""
+    """The socket of a server that passes its requests to the module's `control` fixture."""
     server = Server(tmp_path / "private/engine.sock", control)
     yield tmp_path / "private/engine.sock"
     server.close()

@@ -1,4 +1,4 @@
-"""After a run: a notice that reaches a server, and a command that nobody carries out unasked."""
+"""After a run: a notice sent to a webhook, and a command that runs only if confirmed."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from engine.runtime.event_writer import EventWriter
 
 @pytest.fixture
 def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
-    """What a web server gets that is named by the environment."""
-    got: list[dict[str, str]] = []
+    """The requests received by a web server whose URL is in the environment."""
+    received: list[dict[str, str]] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(500 if self.path == "/broken" else 200)
             self.end_headers()
 
@@ -36,7 +36,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
     server = HTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv(after_run.NOTICE_URL, f"http://127.0.0.1:{server.server_port}/secret-path")
-    yield got
+    yield received
     server.shutdown()
     server.server_close()
 
@@ -45,7 +45,7 @@ def notices(folder: RunFolder) -> list[ev.Notice]:
     return [e for line in folder.events.read_bytes().splitlines() if isinstance(e := ev.decode(line), ev.Notice)]
 
 
-def commanding(command: str) -> RunSpec:
+def spec_with(command: str) -> RunSpec:
     return msgspec.structs.replace(
         RunSpec(), export=msgspec.structs.replace(RunSpec().export, after_command=command)
     )
@@ -60,18 +60,18 @@ def record(folder: RunFolder) -> EventWriter:
 def test_the_command_gets_the_users_environment(
     folder: RunFolder, record: EventWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not what the engine tells the Pythons that its libraries start."""
+    """Without the variables that the engine sets for Python processes of its libraries."""
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
     monkeypatch.setenv("PYTHONUTF8", "1")
-    command = 'echo "$LORIS_RUN|$PYTHONSAFEPATH$PYTHONUTF8|$HOME" > told'
+    command = 'echo "$LORIS_RUN|$PYTHONSAFEPATH$PYTHONUTF8|$HOME" > output'
     give_consent(folder, command)
-    after_run.succeeded(folder, commanding(command), record)
-    assert (folder.path / "told").read_text() == f"{folder.path}||{os.environ['HOME']}\n"
+    after_run.after_success(folder, spec_with(command), record)
+    assert (folder.path / "output").read_text() == f"{folder.path}||{os.environ['HOME']}\n"
 
 
-def test_a_notice_is_sent(folder: RunFolder, record: EventWriter, hook: list[dict[str, str]]):
-    after_run.succeeded(folder, RunSpec(), record)
-    after_run.failed(folder, say("No room."), record)
+def test_notice_is_sent(folder: RunFolder, record: EventWriter, hook: list[dict[str, str]]):
+    after_run.after_success(folder, RunSpec(), record)
+    after_run.after_failure(folder, say("No room."), record)
     assert [(one["state"], one["run"]) for one in hook] == [("completed", folder.name), ("failed", folder.name)]
     assert "No room." in hook[1]["text"]
     assert [one.code for one in notices(folder)] == ["notified", "notified"]
@@ -81,38 +81,38 @@ def test_a_notice_is_sent(folder: RunFolder, record: EventWriter, hook: list[dic
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1/secret-path", "file:///etc/passwd", "secret-path", "http://[::bad/secret-path"]
 )
-def test_a_notice_that_fails_is_told_without_its_address(
+def test_failed_notice_is_reported_without_its_url(
     folder: RunFolder, record: EventWriter, monkeypatch: pytest.MonkeyPatch, url: str
 ):
     monkeypatch.setenv(after_run.NOTICE_URL, url)
     monkeypatch.setattr("time.sleep", lambda _: None)
-    after_run.succeeded(folder, RunSpec(), record)
+    after_run.after_success(folder, RunSpec(), record)
     assert [one.code for one in notices(folder)] == ["notice_failed"]
     assert b"secret-path" not in folder.events.read_bytes()
 
 
-def test_a_command_is_carried_out_only_when_its_very_words_were_confirmed(folder: RunFolder, record: EventWriter):
+def test_command_runs_only_if_its_exact_text_was_confirmed(folder: RunFolder, record: EventWriter):
     made = folder.path / "made"
-    after_run.succeeded(folder, commanding("touch made"), record)
+    after_run.after_success(folder, spec_with("touch made"), record)
     assert not made.exists()
     give_consent(folder, "touch other")
-    after_run.succeeded(folder, commanding("touch made"), record)
+    after_run.after_success(folder, spec_with("touch made"), record)
     assert not made.exists()
     give_consent(folder, "touch made")
-    after_run.succeeded(folder, commanding("touch made"), record)
+    after_run.after_success(folder, spec_with("touch made"), record)
     assert made.exists()
     give_consent(folder, "exit 3")
-    after_run.succeeded(folder, commanding("exit 3"), record)
+    after_run.after_success(folder, spec_with("exit 3"), record)
     found = notices(folder)
     assert [one.code for one in found] == ["after_unconfirmed"] * 2 + ["after_command"] * 2
     assert [one.level for one in found][2:] == ["info", "warning"]
     assert "3" in str(found[-1].message)
 
 
-def test_a_command_that_does_not_end_is_ended(
+def test_command_that_does_not_end_is_killed(
     folder: RunFolder, record: EventWriter, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(after_run, "COMMAND_SECONDS", 0.2)
     give_consent(folder, "sleep 60")
-    after_run.succeeded(folder, commanding("sleep 60"), record)
+    after_run.after_success(folder, spec_with("sleep 60"), record)
     assert "ended" in str(notices(folder)[0].message)

@@ -1,4 +1,4 @@
-"""Training may be asked for while the engine is still importing, and the line may drop right after."""
+"""Training can be requested while the engine is still importing, and the client may disconnect right after."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.protocol import events as ev
 from tests.helpers.engine_process import Client, Engine, changed
 
 
-def test_a_request_to_train_outlives_its_client(demo: RunSpec, tmp_path: Path) -> None:
+def test_train_request_outlives_its_client(demo: RunSpec, tmp_path: Path) -> None:
     spec = changed(demo, training={"max_steps": 2, "warmup_steps": 1}, generation={"prompts": ()})
     engine = Engine(tmp_path / "run", spec, "--wait", "--exit")
     try:

@@ -1,4 +1,4 @@
-"""Events: whole lines, of one rank, kept back while the disk is full."""
+"""Events: complete lines, written by one rank, kept in memory while the disk is full."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.runtime import event_writer
 from engine.runtime.event_writer import EventWriter
 
 
-def test_events_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_events_are_kept_while_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(tmp_path)
     writer = event_writer.EventWriter(folder.events)
     writer.enter("loading")
@@ -40,7 +40,7 @@ def test_events_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert stages == ["loading", "ready", "preparing"]
 
 
-def test_events_of_many_threads_are_whole_lines(tmp_path: Path) -> None:
+def test_events_of_many_threads_are_complete_lines(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b'{"type":"Step","torn')
     record = EventWriter(path)

@@ -1,4 +1,4 @@
-"""What went wrong, told apart by type and words: whose memory it was, and what is to blame for it."""
+"""Errors recognised by type and text: machine memory, GPU memory, disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.runtime.explain import explain
         Exception("Error while deserializing: Cannot allocate memory (os error 12)"),
     ],
 )
-def test_the_machines_memory(error: Exception) -> None:
+def test_host_memory(error: Exception) -> None:
     failure = explain(error)
     assert failure.code == "out_of_host_memory"
     assert "not the GPU's" in str(failure.message)
@@ -35,11 +35,11 @@ def test_the_machines_memory(error: Exception) -> None:
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
     ],
 )
-def test_the_cards_memory(words: str) -> None:
+def test_gpu_memory(words: str) -> None:
     assert explain(RuntimeError(words)).code == "out_of_memory"
 
 
-def test_what_it_came_from_counts() -> None:
+def test_cause_of_an_error_is_checked() -> None:
     error = ValueError("could not map")
     error.__cause__ = MemoryError()
     assert explain(error).code == "out_of_host_memory"
@@ -54,5 +54,5 @@ def test_what_it_came_from_counts() -> None:
         RuntimeError("[enforce fail at inline_container.cc:862] . PytorchStreamWriter failed writing file data/1"),
     ],
 )
-def test_a_full_disk_has_many_words(error: Exception) -> None:
+def test_full_disk(error: Exception) -> None:
     assert explain(error).code == "disk_full"

@@ -1,4 +1,4 @@
-"""The socket without a model: many clients, slow ones, dead ones, and the folder that it lies in."""
+"""The control socket without a model: many clients, slow ones, dead ones, and the socket's folder."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def job_of(control: Control) -> Job:
     return job
 
 
-def test_only_its_owner_can_open_it(path: Path) -> None:
+def test_only_the_owner_can_open_the_socket(path: Path) -> None:
     assert stat.S_IMODE(os.stat(path.parent).st_mode) == 0o700
     assert stat.S_IMODE(os.stat(path).st_mode) & 0o077 == 0
 
 
-def test_a_folder_open_to_others_is_refused(tmp_path: Path, control: Control) -> None:
+def test_folder_open_to_others_is_refused(tmp_path: Path, control: Control) -> None:
     (tmp_path / "open").mkdir(mode=0o755)
     with pytest.raises(PermissionError, match="can be opened by others"):
         Server(tmp_path / "open/engine.sock", control)
@@ -59,7 +59,7 @@ def test_a_folder_open_to_others_is_refused(tmp_path: Path, control: Control) ->
         Server(tmp_path / "link/engine.sock", control)
 
 
-def test_a_stale_socket_is_replaced(tmp_path: Path, control: Control) -> None:
+def test_stale_socket_is_replaced(tmp_path: Path, control: Control) -> None:
     (tmp_path / "private").mkdir(mode=0o700)
     stale = socket.socket(socket.AF_UNIX)
     stale.bind(str(tmp_path / "private/engine.sock"))
@@ -69,7 +69,7 @@ def test_a_stale_socket_is_replaced(tmp_path: Path, control: Control) -> None:
     server.close()
 
 
-def test_a_client_that_does_not_read_holds_up_nobody(
+def test_client_that_does_not_read_blocks_nobody(
     path: Path, control: Control, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, quick = connect(path), connect(path)
@@ -83,10 +83,10 @@ def test_a_client_that_does_not_read_holds_up_nobody(
     other = job_of(control)
     other.reply(co.Done(id=2))
     assert co.decode_reply(quick.makefile("rb").readline()) == co.Done(id=2)
-    wait_for(job.cancelled.is_set, 5, "what it asked for is given up")
+    wait_for(job.cancelled.is_set, 5, "its request is cancelled")
 
 
-def test_a_client_that_hangs_up_gives_up_its_answer(path: Path, control: Control) -> None:
+def test_answer_is_cancelled_when_its_client_disconnects(path: Path, control: Control) -> None:
     client = connect(path)
     client.sendall(generate(1))
     job = job_of(control)
@@ -96,7 +96,7 @@ def test_a_client_that_hangs_up_gives_up_its_answer(path: Path, control: Control
     wait_for(lambda: control.idle_seconds > 0, 5)
 
 
-def test_a_client_cancels_its_own_answers_alone(path: Path, control: Control) -> None:
+def test_client_can_cancel_only_its_own_answers(path: Path, control: Control) -> None:
     mine, other = connect(path), connect(path)
     mine.sendall(generate(1))
     job = job_of(control)
@@ -109,7 +109,7 @@ def test_a_client_cancels_its_own_answers_alone(path: Path, control: Control) ->
     assert job.cancelled.is_set()
 
 
-def test_a_long_line_is_left_out_and_the_next_is_read(path: Path, control: Control) -> None:
+def test_long_line_is_skipped_and_the_next_is_read(path: Path, control: Control) -> None:
     client = connect(path)
     lines = client.makefile("rb")
     for extra in (0, 1, 2, 5_000_000):
@@ -120,7 +120,7 @@ def test_a_long_line_is_left_out_and_the_next_is_read(path: Path, control: Contr
         assert second.id == 3
 
 
-def test_more_clients_than_are_taken_are_turned_away(path: Path) -> None:
+def test_too_many_clients_are_disconnected(path: Path) -> None:
     clients = [connect(path) for _ in range(server.MAX_CLIENTS)]
     time.sleep(0.2)
     extra = connect(path)
@@ -129,7 +129,7 @@ def test_more_clients_than_are_taken_are_turned_away(path: Path) -> None:
         client.close()
 
 
-def test_requests_left_at_the_end_are_refused(path: Path, control: Control) -> None:
+def test_queued_requests_are_refused_at_exit(path: Path, control: Control) -> None:
     client = connect(path)
     client.sendall(generate(1))
     job_of(control)

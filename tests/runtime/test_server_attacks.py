@@ -27,7 +27,7 @@ INPUTS = 10_000
 @pytest.fixture
 def control(tmp_path: Path) -> Control:
     record = EventWriter(tmp_path / "events.jsonl")
-    record.enter("training")  # in which a Stop would be taken
+    record.enter("training")  # a stage in which Stop is accepted
     return Control(record)
 
 
@@ -39,13 +39,13 @@ def connect(path: Path) -> socket.socket:
         try:
             client.connect(str(path))
             return client
-        except BlockingIOError:  # more are waiting than it takes at once
+        except BlockingIOError:  # the listen queue is full
             assert time.monotonic() < until
             time.sleep(0.01)
 
 
 def bad_lines(count: int) -> Iterator[bytes]:
-    """Noise, broken JSON, wrong types, unknown commands, and true commands with some bytes changed."""
+    """Noise, broken JSON, wrong types, unknown commands, and valid commands with some bytes changed."""
     chance = random.Random(3407)
     good = [
         co.encode(command)
@@ -91,11 +91,11 @@ def test_ten_thousand_bad_inputs_do_no_harm(path: Path, control: Control, tmp_pa
         flag.is_set()
         for flag in (control.stop, control.stop_now, control.shutdown, control.terminate, control.checkpoint)
     )
-    assert control.next_job(0.1) is None, "nothing came through"
+    assert control.next_job(0.1) is None, "no command was accepted"
     client.sendall(b'{"type":"Stop","id":7}\n')
-    assert co.decode_reply(lines.readline()) == co.Done(id=7), "and it still answers"
+    assert co.decode_reply(lines.readline()) == co.Done(id=7), "it still answers"
     assert control.stop.is_set()
-    assert (tmp_path / "events.jsonl").read_bytes().count(b"\n") == 1, "no event of it"
+    assert (tmp_path / "events.jsonl").read_bytes().count(b"\n") == 1, "no event was written"
 
 
 def test_noise_without_lines_and_clients_that_vanish(path: Path, control: Control) -> None:
@@ -108,7 +108,7 @@ def test_noise_without_lines_and_clients_that_vanish(path: Path, control: Contro
     until = time.monotonic() + 20
     while True:
         client = connect(path)
-        with contextlib.suppress(OSError):  # turned away while the others are still being hung up on
+        with contextlib.suppress(OSError):  # refused while the others are still being disconnected
             client.sendall(b'{"type":"Stop","id":1}\n')
             if line := client.makefile("rb").readline():
                 break
@@ -117,13 +117,13 @@ def test_noise_without_lines_and_clients_that_vanish(path: Path, control: Contro
 
 
 def connects_as(user: int, path: Path) -> bool:
-    """Whether a process of another user gets through."""
+    """Whether a process of this user can connect."""
     return permitted(user, lambda: socket.socket(socket.AF_UNIX).connect(str(path)))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_another_user_cannot_connect(control: Control) -> None:
-    """The folder is closed to others; so is the file, should the folder ever be open."""
+    """The folder is closed to others; so is the socket, even if the folder is open."""
     with tempfile.TemporaryDirectory(dir="/tmp") as top:
         os.chmod(top, 0o755)
         path = Path(top, "private/engine.sock")
@@ -134,6 +134,6 @@ def test_another_user_cannot_connect(control: Control) -> None:
             path.parent.chmod(0o755)
             assert not connects_as(NOBODY, path)
             path.chmod(0o777)
-            assert connects_as(NOBODY, path), "this test sees a connection when there is one"
+            assert connects_as(NOBODY, path), "this test detects a connection when there is one"
         finally:
             server.close()

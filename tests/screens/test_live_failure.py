@@ -8,7 +8,7 @@ import pytest
 
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Done, Shutdown
-from engine.runs.lock_owner import Survived
+from engine.runs.lock_owner import SavedWork
 from tests.helpers import fake_run
 from tests.helpers.fake_run import CHANGES, SIZES, FakeBackend, app_on, out_of_memory, screen_text
 from tests.helpers.waiting import shown, until
@@ -22,7 +22,7 @@ from tui.widgets.list_box import ListBox
 
 
 async def test_interrupted_run_is_resumed_with_one_key() -> None:
-    backend = FakeBackend(alive=False, kept=Survived(20, False))
+    backend = FakeBackend(alive=False, kept=SavedWork(20, False))
     app = app_on("live", backend, [*fake_run.training(), ev.EngineEnded(exit_code=143)])
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await shown(pilot, "The engine is gone", "terminated", "SIGTERM, 143", "Resume from step 20")
@@ -38,7 +38,7 @@ async def test_interrupted_run_is_resumed_with_one_key() -> None:
 
 @pytest.mark.parametrize("serving", [True, False], ids=["still there to chat", "gone"])
 async def test_run_that_was_stopped_early_goes_on_with_one_key(serving: bool) -> None:
-    backend = FakeBackend(alive=serving, kept=Survived(30, True))
+    backend = FakeBackend(alive=serving, kept=SavedWork(30, True))
 
     async def ends(command: Command) -> AsyncGenerator[AnyReply, None]:
         backend.alive = not isinstance(command, Shutdown)
@@ -56,14 +56,14 @@ async def test_run_that_was_stopped_early_goes_on_with_one_key(serving: bool) ->
 
 
 async def test_complete_run_is_not_resumed() -> None:
-    app = app_on("live", FakeBackend(kept=Survived(60, True)), fake_run.finished())
+    app = app_on("live", FakeBackend(kept=SavedWork(60, True)), fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         assert "Resume" not in await shown(pilot, "Training is complete.")
         assert app.screen.check_action("resume", ()) is False
 
 
 async def test_what_may_be_changed_is_shown_and_checked_before_it_goes_on() -> None:
-    backend = FakeBackend(alive=False, kept=Survived(20, False))
+    backend = FakeBackend(alive=False, kept=SavedWork(20, False))
     app = app_on("live", backend, [*fake_run.training(), ev.EngineEnded(exit_code=143)])
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await shown(pilot, "Resume from step 20")
@@ -108,7 +108,7 @@ async def test_what_may_be_changed_is_shown_and_checked_before_it_goes_on() -> N
 @pytest.mark.parametrize("key", ["r", "right enter"])
 @pytest.mark.parametrize("size", SIZES)
 async def test_failure_offers_its_fixes_and_resumes_with_them(size: tuple[int, int], key: str) -> None:
-    backend = FakeBackend(alive=False, kept=Survived(5, False))
+    backend = FakeBackend(alive=False, kept=SavedWork(5, False))
     app = app_on("live", backend, out_of_memory(), ["a line of log"])
     async with app.run_test(size=size) as pilot:
         await shown(
@@ -122,7 +122,7 @@ async def test_failure_offers_its_fixes_and_resumes_with_them(size: tuple[int, i
 
 
 async def test_resuming_waits_for_an_engine_that_is_on_its_way_out() -> None:
-    backend = FakeBackend(kept=Survived(5, False))
+    backend = FakeBackend(kept=SavedWork(5, False))
 
     async def ends(command: Command) -> AsyncGenerator[AnyReply, None]:
         backend.alive = not isinstance(command, Shutdown)

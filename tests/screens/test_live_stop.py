@@ -8,7 +8,7 @@ import pytest
 
 from engine.messages.message import say
 from engine.protocol.commands import AnyReply, Command, Refused, Stop
-from engine.runs.lock_owner import Survived
+from engine.runs.lock_owner import SavedWork
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on
 from tests.helpers.waiting import shown, until
@@ -47,7 +47,7 @@ async def test_refused_stop_is_told() -> None:
 
 
 async def test_stop_climbs_the_ladder_and_names_what_survived() -> None:
-    backend = FakeBackend(kept=Survived(30, False))
+    backend = FakeBackend(kept=SavedWork(30, False))
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await shown(pilot, "Training")

@@ -137,7 +137,7 @@ async def test_prune_says_what_it_frees(two_runs: tuple[RunFolder, RunFolder]) -
         path = two_runs[1].checkpoints / f"checkpoint-{step}"
         path.mkdir(parents=True)
         (path / "w").write_bytes(b"w" * 1024**2)
-        manifest.seal(path, step)
+        manifest.write_manifest(path, step)
     app = opened()
     async with app.run_test(size=(80, 24)) as pilot:
         await at_run(pilot, "slow")
@@ -248,7 +248,7 @@ async def test_runs_of_every_end_are_resumed_from_the_list(name: str, keys: str)
     run = made(name, events)
     checkpoint = run.checkpoints / "checkpoint-20"
     checkpoint.mkdir(parents=True)
-    manifest.seal(checkpoint, 20)
+    manifest.write_manifest(checkpoint, 20)
     backend = FakeBackend(alive=False)
     backend.feed(events)
     app = LorisApp(backend=backend, language="en")

@@ -54,7 +54,7 @@ def backend(tmp_path: Path) -> FakeBackend:
         path.mkdir(parents=True)
         for name in ("adapter_config.json", "adapter_model.safetensors", "optimizer.pt", "tokenizer.json"):
             (path / name).write_text(f"{name} {step}")
-        manifest.seal(path, step)
+        manifest.write_manifest(path, step)
     folder.adapter.mkdir()
     (folder.adapter / "loris.json").write_text(json.dumps({"prompt": {"format": "alpaca"}}))
     return FakeBackend(folder=folder, answer=speaks)

@@ -55,7 +55,7 @@ async def saving(command: Command) -> AsyncGenerator[AnyReply, None]:
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     """A run, on a disk and a machine that stand still."""
-    monkeypatch.setattr("engine.export.plan.unwritable", lambda folder: None)
+    monkeypatch.setattr("engine.export.plan.write_problem", lambda folder: None)
     usage = type("Usage", (), {"free": 120 * fake_run.GB})
     monkeypatch.setattr("engine.export.plan.shutil.disk_usage", lambda path: usage)
     for place in ("tui.screens.llama_pane", "engine.export.plan"):

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
-from engine.runs.lock_file import hold
+from engine.runs.lock_file import acquire_lock
 from tests.helpers import fake_run
 from tests.helpers.fake_run import START, FakeBackend
 from tests.helpers.runs_on_home import made, slower
@@ -37,7 +37,7 @@ def runs(home: object) -> Iterator[tuple[RunFolder, ...]]:
     third = made("out of memory", fake_run.failed(), START + 18000, per_device_train_batch_size=8)
     fourth = made("short", [*fake_run.finished("stopped", 30), ev.EngineEnded(exit_code=0)], START + 27000)
     live = made("going on", fake_run.training(20), START + 36000, max_steps=90)
-    lock = hold(live.lock)
+    lock = acquire_lock(live.lock)
     yield first, second, third, fourth, live
     os.close(lock)
 

@@ -13,7 +13,7 @@ from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Done, Generate, Token
 from engine.runs.folder import RunFolder
-from engine.runs.lock_owner import Survived
+from engine.runs.lock_owner import SavedWork
 from tests.helpers import fake_run
 from tests.helpers.fake_run import CpuMonitor, FakeBackend, app_on, out_of_memory
 from tests.helpers.waiting import still
@@ -117,7 +117,7 @@ def test_chat_settings(snap_compare: Compare, size: Size, language: str) -> None
 
 
 def test_save(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engine.export.plan.unwritable", lambda folder: None)
+    monkeypatch.setattr("engine.export.plan.write_problem", lambda folder: None)
     usage = type("Usage", (), {"free": 120 * fake_run.GB})
     monkeypatch.setattr("engine.export.plan.shutil.disk_usage", lambda path: usage)
     backend = FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")))
@@ -127,7 +127,7 @@ def test_save(snap_compare: Compare, size: Size, language: str, monkeypatch: pyt
 
 def test_save_refused(snap_compare: Compare, size: Size, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "engine.export.plan.unwritable", lambda folder: say("Nothing can be written in {x}.", x="/data")
+        "engine.export.plan.write_problem", lambda folder: say("Nothing can be written in {x}.", x="/data")
     )
     monkeypatch.setattr("engine.export.plan.shutil.disk_usage", lambda path: type("Usage", (), {"free": 0}))
     backend = FakeBackend(folder=RunFolder(Path("/data/loris/runs/demo")))
@@ -141,25 +141,25 @@ def test_leaving(snap_compare: Compare, size: Size, language: str) -> None:
 
 
 def test_interrupted(snap_compare: Compare, size: Size, language: str) -> None:
-    backend = FakeBackend(alive=False, kept=Survived(20, False))
+    backend = FakeBackend(alive=False, kept=SavedWork(20, False))
     app = app_on("live", backend, [*fake_run.training(), ev.EngineEnded(exit_code=143)], LOG, language)
     assert snap_compare(app, terminal_size=size, run_before=press())
 
 
 def test_interrupted_seen_through(snap_compare: Compare, size: Size, language: str) -> None:
-    backend = FakeBackend(alive=False, kept=Survived(20, False))
+    backend = FakeBackend(alive=False, kept=SavedWork(20, False))
     app = app_on("live", backend, [*fake_run.training(), ev.EngineEnded(exit_code=143)], LOG, language)
     assert snap_compare(app, terminal_size=size, run_before=press("escape"))
 
 
 def test_resume_with(snap_compare: Compare, size: Size, language: str) -> None:
-    backend = FakeBackend(alive=False, kept=Survived(20, False))
+    backend = FakeBackend(alive=False, kept=SavedWork(20, False))
     app = app_on("live", backend, [*fake_run.training(), ev.EngineEnded(exit_code=143)], LOG, language)
     assert snap_compare(app, terminal_size=size, run_before=press("escape", "R", "end"))
 
 
 def test_stopped_early(snap_compare: Compare, size: Size, language: str) -> None:
-    backend = FakeBackend(kept=Survived(30, True))
+    backend = FakeBackend(kept=SavedWork(30, True))
     app = app_on("live", backend, fake_run.finished("stopped", 34), LOG, language)
     assert snap_compare(app, terminal_size=size, run_before=press())
 
@@ -187,6 +187,6 @@ def test_stop_at_once(snap_compare: Compare, size: Size, language: str) -> None:
 
 
 def test_failed_with_fixes(snap_compare: Compare, size: Size, language: str) -> None:
-    backend = FakeBackend(alive=False, kept=Survived(5, False))
+    backend = FakeBackend(alive=False, kept=SavedWork(5, False))
     app = app_on("live", backend, out_of_memory(), LOG, language)
     assert snap_compare(app, terminal_size=size, run_before=press())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from engine.client.connection import Connection, Request
 from engine.client.engine_client import EngineClient
-from engine.client.serving import need_adapter, serving
+from engine.client.serving import require_adapter, serving
 from engine.config.quantizations import export_name, named, repo_name, wrong
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
@@ -28,7 +28,7 @@ from engine.protocol import commands as co
 from engine.protocol import events as ev
 from engine.protocol.events import ExportKind
 from engine.protocol.state import RunState, read_state
-from engine.runs.checksums import damaged
+from engine.runs.checksums import damaged_files
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 from tui.cli.llama_cpp import find_or_fetch
@@ -86,7 +86,7 @@ def run_export(options: argparse.Namespace) -> int:
         return BAD_INPUT
     if not is_alive(folder):
         try:
-            need_adapter(folder)
+            require_adapter(folder)
         except UserError as error:
             return fail(error)
     state = read_state(folder.events)
@@ -119,7 +119,7 @@ def _problem(asked: list[co.Export], folder: RunFolder, state: RunState) -> tupl
         if is_there(command, folder, state):
             target = target_of(command.kind, command.path, folder, command.quantizations)
             print_error(visible(_("Checking what is at {path} already").format(path=target)))
-            if names := damaged(target):
+            if names := damaged_files(target):
                 words = _("What was saved at {path} is not whole any more ({file}): with this it is made anew.")
                 return "--overwrite", words.format(path=target, file=", ".join(names[:3]))
             continue
@@ -302,7 +302,7 @@ class Exporting:
         return draft_card(self._folder, kind, repo_id, license, _)
 
     def _show_pushing(self, client: EngineClient) -> None:
-        for event in client.take_events():
+        for event in client.read_events():
             if isinstance(event, ev.Pushing) and self._options.json:
                 self._json(ev.encode(event).rstrip())
             elif isinstance(event, ev.Pushing) and event.total_bytes:

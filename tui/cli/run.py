@@ -120,7 +120,7 @@ class Watch:
                 for event in events.poll():
                     self._state.apply(event)
                     self._printer.show(event, self._state)
-                if events.behind:
+                if events.has_more:
                     continue
                 self._printer.tick(self._state)
                 if gone or self._state.ended:

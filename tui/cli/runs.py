@@ -19,7 +19,7 @@ from engine.messages.errors import UserError
 from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED
 from engine.messages.message import say
 from engine.protocol.commands import StopMode
-from engine.runs.lock_owner import Survived
+from engine.runs.lock_owner import SavedWork
 from engine.runs.run_list import RunSummary, is_alive, list_runs, summarise
 from tui.cli.run_choice import find_run
 from tui.state.run_status import cost_of, cost_words, seconds_so_far, status_lines, status_of
@@ -107,7 +107,7 @@ def logs(name: str, follow: bool) -> int:
         gone = not is_alive(run.folder)  # asked first: what was written last is then there to read
         for line in log.poll():
             print(visible(line), flush=follow)
-        if log.behind:
+        if log.has_more:
             continue
         if gone or not follow:
             break
@@ -145,11 +145,11 @@ def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
     return FAILED if forced else COMPLETED
 
 
-def status_survived(run: RunSummary) -> Survived:
+def status_survived(run: RunSummary) -> SavedWork:
     """What is whole on disk, every byte looked at."""
-    from engine.runs.lock_owner import survived
+    from engine.runs.lock_owner import saved_work
 
-    return survived(run.folder)
+    return saved_work(run.folder)
 
 
 def resume_run(name: str, changes: list[str]) -> int:

@@ -16,7 +16,7 @@ from textual.content import Content
 from textual.widgets import Footer, Input, Static
 from textual.worker import Worker
 
-from engine.client.serving import until_it_answers
+from engine.client.serving import wait_for_engine
 from engine.config.run_spec import GenerationSpec
 from engine.config.sampling_presets import name_of
 from engine.messages.errors import UserError
@@ -123,7 +123,7 @@ class ChatScreen(LorisScreen):
 
     def _engine_words(self) -> str:
         session = self.loris.session
-        if session.being_served:
+        if session.is_launching:
             return _("loading the model …")
         if not session.alive:
             return _("starts with your first question") if session.state.trained else _("no engine")
@@ -185,7 +185,7 @@ class ChatScreen(LorisScreen):
         """Fill in one answer. What goes wrong stands beside it."""
         answer.note = _("waiting…")
         try:
-            await until_it_answers(self.loris.session, lambda *waits: self._wait(answer, waiting_words(*waits)))
+            await wait_for_engine(self.loris.session, lambda *waits: self._wait(answer, waiting_words(*waits)))
             self._tell(_("Answering. Escape stops it."))
             await self._stream(messages_for(before, question, answer.adapter, answer.other), answer)
         except asyncio.CancelledError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from engine.client.serving import until_it_answers
+from engine.client.serving import wait_for_engine
 from engine.config.run_spec import GenerationSpec
 from engine.messages.errors import UserError
 from engine.protocol.commands import ChatMessage, Done, Refused, ShowPrompt
@@ -70,7 +70,7 @@ class ChatMenu:
         messages = messages_for(before, question, speaker.adapter, speaker.other)
         command = ShowPrompt(id=0, messages=messages, generation=generation)
         try:
-            await until_it_answers(session, lambda *waits: self._tell(waiting_words(*waits)))
+            await wait_for_engine(session, lambda *waits: self._tell(waiting_words(*waits)))
             self._tell("")
             async for reply in session.ask(command):
                 if isinstance(reply, Done):

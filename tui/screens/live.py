@@ -183,7 +183,7 @@ class LiveScreen(LorisScreen):
     def _show_progress(self) -> None:
         session = self.loris.session
         self.query_one(StatusLine).progress = progress_of(
-            session.state, not self._watch.gone, self.clock(), session.doing, self._watch.frozen
+            session.state, not self._watch.gone, self.clock(), session.log_line, self._watch.frozen
         )
 
     def _show_texts(self) -> None:

@@ -15,7 +15,7 @@ from textual.containers import Horizontal
 from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
-from engine.client.serving import until_it_answers
+from engine.client.serving import wait_for_engine
 from engine.hub.errors import HubError, token_source
 from engine.hub.model_card import draft_card
 from engine.hub.push_target import check_target
@@ -242,7 +242,7 @@ class PushScreen(LorisScreen):
             if chosen is None or not repo:
                 self.query_one("#repo").focus()
                 return
-            await until_it_answers(session, lambda *waits: self._tell("… " + waiting_words(*waits), "", own=True))
+            await wait_for_engine(session, lambda *waits: self._tell("… " + waiting_words(*waits), "", own=True))
             command = Push(
                 id=0,
                 kind=chosen.kind,

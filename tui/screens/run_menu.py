@@ -14,7 +14,7 @@ from engine.config.spec_files import load_spec
 from engine.messages.errors import UserError
 from engine.runs.disk_usage import prunable, prune, size_of
 from engine.runs.labels import read_label, write_label
-from engine.runs.run_list import RunSummary, discard
+from engine.runs.run_list import RunSummary, delete_run
 from tui.dialogs.ask import AskModal, LineDialog, MenuDialog, MenuItem
 from tui.dialogs.resume import ResumeDialog
 from tui.screens.base import LorisScreen
@@ -148,7 +148,7 @@ class RunMenu:
         words = words.format(size=size(count), folder=visible(str(run.folder.path)))
         title = _("Delete {run}?").format(run=visible(run.title))
         if await self._sure(title, words, _("Delete {size}").format(size=size(count))):
-            await asyncio.to_thread(discard, run.folder)
+            await asyncio.to_thread(delete_run, run.folder)
             self._screen.notify(_("Deleted."))
 
     async def _sure(self, title: str, words: str, yes: str) -> bool:

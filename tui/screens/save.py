@@ -14,7 +14,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Footer, Static
 from textual.worker import Worker
 
-from engine.client.serving import until_it_answers
+from engine.client.serving import wait_for_engine
 from engine.config.quantizations import QUANTIZATIONS
 from engine.messages.errors import UserError
 from engine.protocol.commands import CancelExport, Done, Export, ExportProgress, Refused
@@ -233,7 +233,7 @@ class SaveScreen(LorisScreen):
                 self.query_one(fields.get(found.field, "#folder") if found else "#folder").focus()
                 return
             self._say(_("Looking for the engine…"))
-            await until_it_answers(self.loris.session, lambda *waits: self._say(waiting_words(*waits)))
+            await wait_for_engine(self.loris.session, lambda *waits: self._say(waiting_words(*waits)))
             self._sent = True
             self._say(_("Saving: {what}").format(what=_(TITLES[kind])))
             command = Export(

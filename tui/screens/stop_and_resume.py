@@ -41,12 +41,12 @@ class StopAndResume:
     def failure(self) -> Failure | None:
         """What went wrong with the run, if anything did."""
         session, state = self._session, self._session.state
-        if session.folder is None or session.being_served:
+        if session.folder is None or session.is_launching:
             return None  # of what is being gone on with, nothing is wrong any more
         tail = tuple(list(session.log)[-LOG_LINES_OF_FAILURE:])
         path = visible(str(session.folder.log))
         # The engine may be on its way out still: resuming waits for that.
-        from_step = (self._watch.checkpoint or 0) if session.resumable(self._watch.checkpoint) else None
+        from_step = (self._watch.checkpoint or 0) if session.is_resumable(self._watch.checkpoint) else None
         if state.failed:
             words, hint = render(state.failed.message), render(state.failed.hint) if state.failed.hint else ""
             return Failure(
@@ -117,7 +117,7 @@ class StopAndResume:
         step = session.backend.checkpoint(session.folder)
         try:
             if session.alive:  # it ends, or it waits for questions and holds the card
-                await session.let_go(session.folder)
+                await session.shut_down(session.folder)
             if session.alive:
                 self._screen.notify(_("Its engine is still there: stop it first."), severity="warning")
                 return
@@ -145,7 +145,7 @@ class StopAndResume:
         if session.folder is None:
             return
         if rung == 2:
-            survived = await session.backend.force(session.folder)
+            survived = await session.backend.kill(session.folder)
             self._screen.notify("\n".join(survived_lines(survived)), timeout=15, markup=False)
             return
         try:

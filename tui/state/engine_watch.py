@@ -22,7 +22,7 @@ class EngineWatch:
         """Count the seconds without an engine. Its last words may still be unread when it lets go of the lock,
         and a process that was just started has yet to take it."""
         session = self._session
-        if session.folder is None or session.alive or session.state.ended or session.being_served:
+        if session.folder is None or session.alive or session.state.ended or session.is_launching:
             self.expect()
         else:
             self._seconds_without += seconds
@@ -49,7 +49,7 @@ class EngineWatch:
     def resumable(self) -> bool:
         """Whether training was cut off or stopped early and can go on: the engine is gone, or has nothing to do."""
         session, state = self._session, self._session.state
-        if not session.resumable(self.checkpoint):
+        if not session.is_resumable(self.checkpoint):
             return False
         # The lock is looked at: it is freed a moment after the end.
         return not session.alive if self.gone or state.ended else session.alive and state.stage == "serving"

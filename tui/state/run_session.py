@@ -40,7 +40,7 @@ class Answer:
 
 
 class RunSession(EngineClient):
-    """Lines of the log and `doing` are safe to show."""
+    """Lines of the log and `log_line` are safe to show."""
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
@@ -67,7 +67,7 @@ class RunSession(EngineClient):
     def _forget_log(self) -> None:
         self._log = None
         self.log.clear()
-        self.log_total, self.doing = 0, ""
+        self.log_total, self.log_line = 0, ""
 
     def poll(self) -> bool:
         changed = super().poll()
@@ -76,8 +76,8 @@ class RunSession(EngineClient):
         lines = self._log.poll()
         self.log.extend(visible(line[:LINE_CHARS]) for line in lines)
         self.log_total += len(lines)
-        doing, self.doing = self.doing, visible(self._log.partial[:LINE_CHARS])
-        return changed or bool(lines) or doing != self.doing
+        before, self.log_line = self.log_line, visible(self._log.partial[:LINE_CHARS])
+        return changed or bool(lines) or before != self.log_line
 
     @property
     def title(self) -> str:

@@ -11,9 +11,9 @@ from engine.config.change import Change
 from engine.messages.exit_codes import FAILED, exit_code_of
 from engine.protocol.events import AnyEvent
 from engine.protocol.state import RunState
-from engine.runs.exit_cause import exit_cause_of, way_on
+from engine.runs.exit_cause import exit_cause_of, resume_hint
 from engine.runs.folder import RunFolder
-from engine.runs.run_list import RunSummary, RunWord, summarise
+from engine.runs.run_list import RunStateName, RunSummary, summarise
 from tui.state.settings import load_settings
 from tui.text.amounts import duration, time_left
 from tui.text.metrics import metric_words
@@ -52,7 +52,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     model: str
     dataset: str
-    state: RunWord
+    state: RunStateName
     alive: bool
     frozen: bool
     step: int
@@ -82,7 +82,7 @@ def state_of(folder: RunFolder) -> RunState:
         found: list[AnyEvent] = events.poll()
         for event in found:
             state.apply(event)
-        if not events.behind:
+        if not events.has_more:
             return state
 
 
@@ -165,7 +165,7 @@ def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureRepo
     if run.broken and not run.alive:
         return FailureReport(
             code="adapter_broken", message=_("The adapter is not what was saved: the disk may have a fault."),
-            hint=render(way_on(run.checkpoint)), stage=state.stage, log=log_tail(folder),
+            hint=render(resume_hint(run.checkpoint)), stage=state.stage, log=log_tail(folder),
         )  # fmt: skip
     if run.state == "interrupted" and (why := exit_cause_of(state, run.checkpoint)):
         return FailureReport(

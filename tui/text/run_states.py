@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from engine.client.stop import Phase
 from engine.protocol.events import Stage
-from engine.runs.exit_cause import LostCode
-from engine.runs.lock_owner import Survived
+from engine.runs.exit_cause import ExitCauseCode
+from engine.runs.lock_owner import SavedWork
 from tui.text.translation import N_, _
 
 STATES = {
@@ -24,7 +24,7 @@ STATES = {
 }
 
 # What became of the engine of an interrupted run.
-LOST: dict[LostCode, str] = {
+LOST: dict[ExitCauseCode, str] = {
     "killed": N_("killed"),
     "rebooted": N_("machine restarted"),
     "other_machine": N_("on another machine"),
@@ -44,7 +44,7 @@ def phase_words(phase: Phase, grace: float) -> str:
     return _(PHASES[phase]).format(grace=f"{grace:g}")
 
 
-def survived_lines(survived: Survived) -> list[str]:
+def survived_lines(survived: SavedWork) -> list[str]:
     """What is there to go on with, a line each."""
     lines = []
     if survived.adapter:
