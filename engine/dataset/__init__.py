@@ -1,5 +1,4 @@
-"""What rows of data mean: their format, which column is what, and the example that each row becomes.
+"""Reads data files, detects their format and maps each row to a training example.
 
-The one home of these rules, for the terminal's look at a file and for the engine alike. It reads no file and
-imports nothing heavy.
+The terminal's preview and the engine use the same rules. Imports no training library.
 """

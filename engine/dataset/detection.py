@@ -1,4 +1,4 @@
-"""Tells what format some rows have, and why: the first rule that fits, the surest first."""
+"""Detects the format of rows, and why: the first rule that fits wins, the most certain rule first."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from engine.config.fields import FieldError, did_you_mean
 from engine.config.methods import METHODS
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.mapping import Kind, Mapping, Row, columns_in, is_template
-from engine.dataset.turns import is_turns, unpacked
+from engine.dataset.turns import is_conversation, parse_json
 from engine.messages.message import Message, say
 
 MESSAGE_COLUMNS = ("messages", "conversations")
 CHAT_NAMES = (*MESSAGE_COLUMNS, "conversation", "dialogue", "dialog", "chat", "turns", "对话")
 TEXT_NAMES = ("text", "content", "文本", "内容")
 SYSTEM_NAMES = ("system", "system_prompt", "系统")
-# Pairs in the order of how sure they are. A context is a third column that goes with a question.
+# Most certain names first. A context is a third column that goes with a question.
 QUESTIONS = (
     "instruction", "instructions", "question", "prompt", "query", "problem", "request", "user", "human", "input",
     "source", "title", "问题", "指令", "提问", "问",
@@ -34,18 +34,18 @@ KNOWN_PAIRS = {
 }  # fmt: skip
 
 
-PromptFormat = Literal["alpaca", "messages", "plain"]
+PromptFormatName = Literal["alpaca", "messages", "plain"]
 
 
 class Alternative(msgspec.Struct, frozen=True):
-    """Another way to take the same rows: the settings of the dataset section that make it so."""
+    """Another way to read the same rows: the dataset settings that select it."""
 
     label: Message
     settings: dict[str, str]
 
 
 class Detected(msgspec.Struct, frozen=True, kw_only=True):
-    """What some rows are. `confidence`: 0 to 1. `problem`: why nothing can be learned of them, and where."""
+    """The format of some rows. `confidence`: 0 to 1. `problem`: why they cannot be used."""
 
     mapping: Mapping
     variant: str
@@ -60,7 +60,7 @@ class Detected(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Columns:
-    """The columns of some rows, and what is in them."""
+    """The columns of some rows, and their values."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self.names = list(dict.fromkeys(str(key) for row in rows for key in row))
@@ -70,80 +70,80 @@ class _Columns:
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
-    def named(self, names: Sequence[str], *, but: str = "") -> str:
-        """The first column called one of these, in any case, whatever else; empty when there is none."""
-        return next((c for name in names if (c := self._plain.get(name, "")) and c != but), "")
+    def find(self, names: Sequence[str], *, exclude: str = "") -> str:
+        """The first column with one of these names, ignoring case; "" if there is none."""
+        return next((c for name in names if (c := self._plain.get(name, "")) and c != exclude), "")
 
     def values(self, name: str) -> list[Any]:
-        """What is in a column where it is not empty."""
+        """The non-empty values of a column."""
         return [row[name] for row in self._rows if row.get(name) not in (None, "", [])]
 
-    def are_texts(self, name: str) -> bool:
+    def is_text(self, name: str) -> bool:
         values = self.values(name)
         return bool(values) and all(isinstance(value, str) for value in values)
 
     def has_turns(self, name: str) -> bool:
-        return any(is_turns(unpacked(value)) for value in self.values(name))
+        return any(is_conversation(parse_json(value)) for value in self.values(name))
 
 
 def detect(rows: Sequence[Row], data: DatasetSpec, method: str = "sft") -> Detected:
-    """What these first rows of a dataset are under the dataset section's settings, which win over any guess.
+    """Detect the format of the first rows of a dataset. The settings in `data` win over any guess.
 
-    `method`: the training method, which has a say in what is of use.
+    `method`: the training method; a format that it does not support is reported as a problem.
     """
     columns = _Columns(rows)
-    found = _forced(columns, data) or _auto(columns, data)
-    problem = found.problem or _missing(found.mapping, columns, data) or _not_taken(found, method)
+    found = _from_settings(columns, data) or _guess(columns, data)
+    problem = found.problem or _missing_column(found.mapping, columns, data) or _unsupported(found, method)
     return msgspec.structs.replace(found, problem=problem)
 
 
-def _not_taken(found: Detected, method: str) -> FieldError | None:
-    """Why a training method cannot learn from such rows, if so."""
+def _unsupported(found: Detected, method: str) -> FieldError | None:
+    """Why the training method does not support these rows, or None."""
     if found.kind in METHODS[method].kinds:
         return None
     if found.kind == "preference":
         settings = ", ".join(f"{key}: {value}" for key, value in found.alternatives[0].settings.items())
-        words = say(
+        message = say(
             "This is preference data for DPO (chosen and rejected answers). To learn the chosen answers "
             "alone, set {settings}.",
             settings=settings,
         )
     else:
-        words = say(
+        message = say(
             "The method {method} learns from data of another kind: {kinds}.",
             method=method, kinds=", ".join(METHODS[method].kinds),
         )  # fmt: skip
-    return FieldError("dataset.format", words)
+    return FieldError("dataset.format", message)
 
 
-def _changed(data: DatasetSpec, key: str) -> bool:
-    """Whether the user said what fills a role of a pair: its usual name leaves that to us."""
+def _is_set(data: DatasetSpec, key: str) -> bool:
+    """Whether the user chose what fills a role of a pair: the default name means automatic."""
     return bool(getattr(data, f"{key}_column") != key)
 
 
-def _forced(columns: _Columns, data: DatasetSpec) -> Detected | None:
-    """What the settings say, where they do."""
+def _from_settings(columns: _Columns, data: DatasetSpec) -> Detected | None:
+    """The format that the settings choose, or None."""
     why = say("The settings say so.")
     if data.format == "messages":
         return _chat(columns, data, why, 1.0)
     if data.format == "text":
         return _plain_text(columns, data, why, 1.0)
-    if data.format == "alpaca" or _changed(data, "output"):
+    if data.format == "alpaca" or _is_set(data, "output"):
         return _pair(columns, data, why)
     if data.messages_column != "auto":
         return _chat(columns, data, why, 1.0)
     if data.text_column != "auto":
         return _plain_text(columns, data, why, 1.0)
-    if _changed(data, "instruction") and data.instruction_column:
+    if _is_set(data, "instruction") and data.instruction_column:
         return _pair(columns, data, why)
     return None
 
 
-def _auto(columns: _Columns, data: DatasetSpec) -> Detected:
-    """What the names of the columns and what is in them say."""
+def _guess(columns: _Columns, data: DatasetSpec) -> Detected:
+    """The format by the names and values of the columns."""
     if {"chosen", "rejected"} <= {name.lower() for name in columns.names}:
         return _preference(columns, data)
-    chat = columns.named(CHAT_NAMES)
+    chat = columns.find(CHAT_NAMES)
     if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat)):
         why = (
             say('"{column}" holds lists of turns.', column=chat)
@@ -151,14 +151,14 @@ def _auto(columns: _Columns, data: DatasetSpec) -> Detected:
             else say('A column is named "{column}", as chats are.', column=chat)
         )
         return _chat(columns, data, why, 1.0 if columns.has_turns(chat) else 0.5)
-    question, answer = columns.named(QUESTIONS), columns.named(ANSWERS)
+    question, answer = columns.find(QUESTIONS), columns.find(ANSWERS)
     if question and answer and columns.has_turns(question) and columns.has_turns(answer):
         why = say('"{question}" and "{answer}" hold turns.', question=question, answer=answer)
         mapping = Mapping(
             kind="messages",
             turns=(question, answer),
             system=_system(columns, data),
-            tools=columns.named(("tools",)),
+            tools=columns.find(("tools",)),
         )
         return Detected(mapping=mapping, variant="prompt/completion turns", confidence=0.95, why=why)
     if answer and (question or not data.instruction_column or is_template(data.instruction_column)):
@@ -171,9 +171,9 @@ def _auto(columns: _Columns, data: DatasetSpec) -> Detected:
 
 
 def _text_or_guess(columns: _Columns, data: DatasetSpec) -> Detected:
-    """A column of plain text, or else the two columns of text that there are, or else nothing."""
-    texts = [name for name in columns.names if columns.are_texts(name)]
-    named = columns.named(TEXT_NAMES)
+    """A column of plain text, else a pair if there are exactly two text columns, else unknown."""
+    texts = [name for name in columns.names if columns.is_text(name)]
+    named = columns.find(TEXT_NAMES)
     if named in texts:
         why = say('"{column}" holds plain text, and no column holds answers.', column=named)
         return _plain_text(columns, data, why, 0.9, named)
@@ -192,19 +192,19 @@ def _text_or_guess(columns: _Columns, data: DatasetSpec) -> Detected:
         mapping=Mapping(kind="unknown"),
         variant="unknown",
         confidence=0.0,
-        why=_no_format(columns),
+        why=_unknown_format(columns),
         alternatives=tuple(
             Alternative(say('Plain text in "{column}"', column=name), {"format": "text", "text_column": name})
             for name in texts[:3]
         ),
-        problem=FieldError("dataset.format", _no_format(columns)),
+        problem=FieldError("dataset.format", _unknown_format(columns)),
     )
 
 
-def _no_format(columns: _Columns) -> Message:
-    named = columns.named(TEXT_NAMES)
+def _unknown_format(columns: _Columns) -> Message:
+    named = columns.find(TEXT_NAMES)
     values = columns.values(named) if named else []
-    if values and not columns.are_texts(named):
+    if values and not columns.is_text(named):
         return say(
             '"{column}" holds no text but {type}. Name the columns to learn from: {columns}.',
             column=named, type=next(type(v).__name__ for v in values if not isinstance(v, str)),
@@ -217,20 +217,20 @@ def _no_format(columns: _Columns) -> Message:
 
 
 def _system(columns: _Columns, data: DatasetSpec) -> str:
-    return columns.named(SYSTEM_NAMES) if data.system_column == "auto" else data.system_column
+    return columns.find(SYSTEM_NAMES) if data.system_column == "auto" else data.system_column
 
 
 def _chat(columns: _Columns, data: DatasetSpec, why: Message, confidence: float, name: str = "") -> Detected:
     if data.messages_column != "auto":
         names = tuple(part.strip() for part in data.messages_column.split("+"))
     else:
-        found = name or columns.named(CHAT_NAMES)
+        found = name or columns.find(CHAT_NAMES)
         names = (found or next((c for c in columns.names if columns.has_turns(c)), MESSAGE_COLUMNS[0]),)
     mapping = Mapping(
-        kind="messages", turns=names, system=_system(columns, data), tools=columns.named(("tools", "functions"))
+        kind="messages", turns=names, system=_system(columns, data), tools=columns.find(("tools", "functions"))
     )
     values = columns.values(names[0]) if names[0] in columns else []
-    first: Row = next((turns[0] for v in values if is_turns(turns := unpacked(v))), {})
+    first: Row = next((turns[0] for v in values if is_conversation(turns := parse_json(v))), {})
     variant = "sharegpt" if "from" in first else "messages"
     return Detected(mapping=mapping, variant=variant, confidence=confidence, why=why)
 
@@ -238,24 +238,24 @@ def _chat(columns: _Columns, data: DatasetSpec, why: Message, confidence: float,
 def _plain_text(columns: _Columns, data: DatasetSpec, why: Message, confidence: float, name: str = "") -> Detected:
     if data.text_column != "auto":
         name = data.text_column
-    name = name or columns.named(TEXT_NAMES) or next((n for n in columns.names if columns.are_texts(n)), "text")
+    name = name or columns.find(TEXT_NAMES) or next((n for n in columns.names if columns.is_text(n)), "text")
     return Detected(mapping=Mapping(kind="text", text=name), variant="text", confidence=confidence, why=why)
 
 
 def _pair(columns: _Columns, data: DatasetSpec, forced: Message | None) -> Detected:
-    """A question and an answer: the user's columns where they are named, else those with usual names."""
+    """A question and an answer: the columns that the user named, else those with usual names."""
     answer = data.output_column
-    if not _changed(data, "output") and answer not in columns:
-        answer = columns.named(ANSWERS) or answer
+    if not _is_set(data, "output") and answer not in columns:
+        answer = columns.find(ANSWERS) or answer
     context = data.input_column
     question = data.instruction_column
-    if not _changed(data, "instruction") and question not in columns:
-        found = columns.named(QUESTIONS, but=answer)
-        if found == context and _changed(data, "input"):
-            found = ""  # the user took that column for the input
+    if not _is_set(data, "instruction") and question not in columns:
+        found = columns.find(QUESTIONS, exclude=answer)
+        if found == context and _is_set(data, "input"):
+            found = ""  # the user chose that column as the input
         question = found or question
-    if not _changed(data, "input") and (context not in columns or context == question):
-        context = columns.named(CONTEXTS, but=answer)
+    if not _is_set(data, "input") and (context not in columns or context == question):
+        context = columns.find(CONTEXTS, exclude=answer)
         context = "" if context == question else context
     mapping = Mapping(
         kind="alpaca", instruction=question, input=context, output=answer, system=_system(columns, data)
@@ -278,23 +278,21 @@ def _pair(columns: _Columns, data: DatasetSpec, forced: Message | None) -> Detec
         '"{question}" and "{answer}" are usual names of a question and its answer.',
         question=question or context, answer=answer,
     )  # fmt: skip
-    sure = 1.0 if forced or names == ("instruction", "output") else 0.95 if known else 0.75
+    confidence = 1.0 if forced or names == ("instruction", "output") else 0.95 if known else 0.75
     return Detected(
-        mapping=mapping, variant=variant, confidence=sure, why=forced or why, alternatives=tuple(others)
+        mapping=mapping, variant=variant, confidence=confidence, why=forced or why, alternatives=tuple(others)
     )
 
 
 def _preference(columns: _Columns, data: DatasetSpec) -> Detected:
-    chosen, prompt = columns.named(("chosen",)), columns.named(("prompt", "question", "instruction", "input"))
+    chosen, prompt = columns.find(("chosen",)), columns.find(("prompt", "question", "instruction", "input"))
     settings = {"format": "alpaca", "instruction_column": prompt, "output_column": chosen}
     if columns.has_turns(chosen):
         whole = not columns.has_turns(prompt) if prompt else True
         settings = {"format": "messages", "messages_column": chosen if whole else f"{prompt}+{chosen}"}
     why = say("Preference data: each row has a chosen and a rejected answer, as DPO wants it.")
     return Detected(
-        mapping=Mapping(
-            kind="preference", instruction=prompt, output=chosen, rejected=columns.named(("rejected",))
-        ),
+        mapping=Mapping(kind="preference", instruction=prompt, output=chosen, rejected=columns.find(("rejected",))),
         variant="preference",
         confidence=1.0,
         why=why,
@@ -302,13 +300,13 @@ def _preference(columns: _Columns, data: DatasetSpec) -> Detected:
     )
 
 
-def _missing(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> FieldError | None:
-    """The first column that a mapping needs and the rows lack."""
+def _missing_column(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> FieldError | None:
+    """An error for the first column that the mapping needs and the rows lack, or None."""
     if mapping.kind == "messages":
         for name in mapping.turns:
             if name not in columns:
                 if data.messages_column != "auto":
-                    return FieldError("dataset.messages_column", no_column(name, columns.names))
+                    return FieldError("dataset.messages_column", no_such_column(name, columns.names))
                 message = say(
                     "There is no column messages or conversations. The columns are: {columns}.",
                     columns=", ".join(columns.names),
@@ -324,15 +322,15 @@ def _missing(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> FieldErr
         for role in (*roles, "system"):
             filler = getattr(mapping, role)
             if filler.startswith("="):
-                continue  # a constant may hold braces
+                continue  # a constant can contain braces
             for name in columns_in(filler):
                 if name not in columns:
-                    return FieldError(f"dataset.{role}_column", no_column(name, columns.names))
+                    return FieldError(f"dataset.{role}_column", no_such_column(name, columns.names))
     return None
 
 
-def one_prompt_format(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[PromptFormat, FieldError | None]:
-    """How the examples of all sources are written as text, and why that cannot be, if so."""
+def common_prompt_format(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[PromptFormatName, FieldError | None]:
+    """(the prompt format for the examples of all sources, an error if they do not fit together)."""
     if "text" in kinds:
         clash = say("Plain text cannot be mixed with questions and answers: train on each in a run of its own.")
         return "plain", FieldError("dataset.mix", clash) if set(kinds) - {"text"} else None
@@ -343,8 +341,8 @@ def one_prompt_format(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[PromptF
     return "messages" if data.written_with == "chat_template" else "alpaca", None
 
 
-def no_column(name: str, columns: Sequence[str]) -> Message:
-    """There is no such column, those there are, and the one that was likely meant."""
+def no_such_column(name: str, columns: Sequence[str]) -> Message:
+    """An error that lists the existing columns and suggests a similar name."""
     known = ", ".join(columns)
     if near := did_you_mean(name, list(columns)):
         return say(

@@ -1,4 +1,4 @@
-"""From a row to the example that is learned: which column, template or constant fills which role."""
+"""Maps a row to a training example: which column, template or constant fills which role."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ from typing import Any, Literal
 import msgspec
 
 from engine.config.run_spec import DatasetSpec
-from engine.dataset.turns import KNOWN_ROLES, Turn, as_string, as_turns, is_turn, through_answer, unpacked
+from engine.dataset.turns import KNOWN_ROLES, Turn, as_string, is_turn, normalize_turns, parse_json, to_last_answer
 from engine.messages.message import N_, Message, say
 
 Row = AnyMapping[str, Any]
 Kind = Literal["alpaca", "messages", "text", "preference", "unknown"]
 
-SHOWN = 60  # characters of a bad value
+MAX_SHOWN = 60  # characters of a bad value
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 
 
 class Example(msgspec.Struct, frozen=True):
-    """What is learned of one row: a pair under the names of the prompt text, or turns, or a plain text.
+    """One training example: a pair keyed by the placeholders of the prompt text, or turns, or plain text.
 
-    `rejected`: the answer that is not to be given, beside the one of the pair, in preference data.
-
-    `tools`: the descriptions of tools that some chats come with, as chat templates take them.
+    `rejected`: in preference data, the rejected answer to the pair's question. `tools`: the tool descriptions of
+    a chat, as chat templates expect them.
     """
 
     pair: dict[str, str] = {}
@@ -34,7 +33,7 @@ class Example(msgspec.Struct, frozen=True):
     rejected: str = ""
 
     def as_chat(self) -> list[Turn]:
-        """The turns, or the pair as a chat of two: a context follows the instruction after a blank line."""
+        """The turns, or the pair as a chat; the input follows the instruction after a blank line."""
         if self.turns:
             return self.turns
         asked = "\n\n".join(part for name in ("instruction", "input") if (part := self.pair.get(name, "")).strip())
@@ -45,26 +44,26 @@ class Example(msgspec.Struct, frozen=True):
 
 
 class BadRow(Exception):
-    """A row of which nothing can be learned. `empty`: it just has no answer. `field`: the setting to blame."""
+    """A row that gives no example. `empty`: it only lacks an answer. `field`: the setting to blame."""
 
     def __init__(self, field: str, template: str, *, empty: bool = False, **values: Any) -> None:
         self.field, self.empty = field, empty
         self._template, self.values = template, values
         super().__init__(template)
 
-    def at(self, row: int) -> Message:
-        """What is wrong, with the number of the row, from 1."""
+    def describe(self, row: int) -> Message:
+        """What is wrong. `row`: its number from 1."""
         return say(self._template, row=row, **self.values)
 
 
-def shown(value: Any) -> str:
-    """A value, short enough for a message."""
+def shorten(value: Any) -> str:
+    """A value as text of at most `MAX_SHOWN` characters, for a message."""
     text = as_string(value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
 
 
 def is_template(filler: str) -> bool:
-    """Whether a role is filled by a text, with columns in it or not, rather than by one column."""
+    """Whether a role is filled by a template or a constant rather than by one column."""
     return filler.startswith("=") or bool(_COLUMN.search(filler))
 
 
@@ -76,7 +75,7 @@ def columns_in(filler: str) -> list[str]:
 
 
 def fill(filler: str, row: Row) -> str:
-    """The text of a role: of its column, of its template of columns, or its constant after "="."""
+    """The text of a role: the column's value, the filled-in template, or the constant after "="."""
     if not is_template(filler):
         return as_string(row.get(filler)) if filler else ""
     template = filler.removeprefix("=").replace("\\n", "\n").replace("\\t", "\t")
@@ -84,16 +83,16 @@ def fill(filler: str, row: Row) -> str:
         template = template.removeprefix(" ")
 
     def cell(match: re.Match[str]) -> str:
-        # A brace that names no column of the row is plain text in a constant.
+        # In a constant, braces that name no column are plain text.
         return as_string(row[match[1]]) if match[1] in row else "" if not filler.startswith("=") else match[0]
 
     return _COLUMN.sub(cell, template)
 
 
 class Mapping(msgspec.Struct, frozen=True, kw_only=True):
-    """Which column fills which role; a role may be filled by a template or a constant too (see `fill`).
+    """Which column fills which role; a role can also be a template or a constant (see `fill`).
 
-    `turns`: the columns whose turns, one after the other, are the conversation. `tools`: that of the tools.
+    `turns`: the columns whose turns, concatenated, are the conversation. `tools`: the column with the tools.
     """
 
     kind: Kind
@@ -107,7 +106,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     tools: str = ""
 
     def example(self, row: Row) -> Example:
-        """What is learned of a row. Raises `BadRow`."""
+        """The training example of a row. Raises `BadRow`."""
         match self.kind:
             case "messages":
                 return self._chat(row)
@@ -116,13 +115,13 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
             case "alpaca":
                 return self._pair(row)
             case "preference" if self.instruction:
-                require(row, self.rejected, "dataset.format")
+                require_columns(row, self.rejected, "dataset.format")
                 return msgspec.structs.replace(self._pair(row), rejected=fill(self.rejected, row))
         raise ValueError(f"no example can be made of {self.kind}")
 
     def _pair(self, row: Row) -> Example:
-        require(row, self.instruction, "dataset.instruction_column")
-        require(row, self.output, "dataset.output_column")
+        require_columns(row, self.instruction, "dataset.instruction_column")
+        require_columns(row, self.output, "dataset.output_column")
         answer = fill(self.output, row)
         if not answer.strip() or all(row.get(name) in (None, "") for name in columns_in(self.output)):
             raise BadRow(
@@ -135,7 +134,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         return Example(pair=pair)
 
     def _text(self, row: Row) -> Example:
-        require(row, self.text, "dataset.text_column")
+        require_columns(row, self.text, "dataset.text_column")
         text = fill(self.text, row)
         if not text.strip():
             raise BadRow(
@@ -146,23 +145,23 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
             if isinstance(row.get(name), (list, dict)):
                 raise BadRow(
                     "dataset.text_column", N_("Row {row}: {column} is no text: {value}"),
-                    column=name, value=shown(row[name]),
+                    column=name, value=shorten(row[name]),
                 )  # fmt: skip
         return Example(text=text)
 
     def _chat(self, row: Row) -> Example:
         turns: list[Any] = []
         for name in self.turns:
-            require(row, name, "dataset.messages_column")
-            found = unpacked(row.get(name))
+            require_columns(row, name, "dataset.messages_column")
+            found = parse_json(row.get(name))
             check_turns(name, found)
             turns += found or []
-        made = through_answer(as_turns(turns))
-        if stranger := next((turn["role"] for turn in made if turn["role"] not in KNOWN_ROLES), None):
+        made = to_last_answer(normalize_turns(turns))
+        if unknown_role := next((turn["role"] for turn in made if turn["role"] not in KNOWN_ROLES), None):
             raise BadRow(
                 "dataset.messages_column",
                 N_('Row {row}: "{column}" has a turn of "{role}". Templates know these roles: {roles}.'),
-                column=" + ".join(self.turns), role=shown(stranger), roles="system, user, assistant, tool",
+                column=" + ".join(self.turns), role=shorten(unknown_role), roles="system, user, assistant, tool",
             )  # fmt: skip
         if not made:
             raise BadRow(
@@ -172,31 +171,31 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         system = fill(self.system, row)
         if system and made[0]["role"] != "system":
             made.insert(0, {"role": "system", "content": system})
-        tools = unpacked(row.get(self.tools)) if self.tools else None
+        tools = parse_json(row.get(self.tools)) if self.tools else None
         return Example(turns=made, tools=tools if isinstance(tools, list) and tools else None)
 
 
-def require(row: Row, filler: str, field: str) -> None:
-    """Raises `BadRow` for a row that lacks a column which others have: it is of another kind than they are."""
+def require_columns(row: Row, filler: str, field: str) -> None:
+    """Raises `BadRow` if the row lacks a column that other rows have."""
     if filler.startswith("="):
         return
     for name in columns_in(filler):
         if name not in row:
             raise BadRow(
                 field, N_('Row {row} has no column "{column}", as other rows have. It has: {columns}.'),
-                column=name, columns=shown(", ".join(map(str, row))),
+                column=name, columns=shorten(", ".join(map(str, row))),
             )  # fmt: skip
 
 
 def check_turns(column: str, value: Any) -> None:
-    """Raises `BadRow` for what is no conversation. An empty one passes: it just has no answer."""
+    """Raises `BadRow` if the value is not a conversation. An empty one passes: it only lacks an answer."""
     field = "dataset.messages_column"
     if not value:
         return
     if not isinstance(value, list):
         raise BadRow(
             field, N_('Row {row}: "{column}" must be a list of turns, each with role and content; it has {value}.'),
-            column=column, value=shown(value),
+            column=column, value=shorten(value),
         )  # fmt: skip
     bad = next((turn for turn in value if not is_turn(turn)), None)
     if bad is not None or None in value:
@@ -208,8 +207,8 @@ def check_turns(column: str, value: Any) -> None:
         )  # fmt: skip
 
 
-def question_of(spec: DatasetSpec) -> tuple[Literal["instruction", "input"], str]:
-    """(the prompt text's placeholder that takes what a user asks, the instruction that every row has)."""
+def question_placeholder(spec: DatasetSpec) -> tuple[Literal["instruction", "input"], str]:
+    """(the placeholder of the prompt text for the user's question, the instruction if it is a constant)."""
     fixed = spec.instruction_column if spec.instruction_column.startswith("=") else ""
     if spec.input_column and (fixed or not spec.instruction_column):
         return "input", fill(fixed, {})

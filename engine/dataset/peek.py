@@ -1,4 +1,4 @@
-"""Looks at a dataset on this machine before an engine does: its format, its columns, its first rows."""
+"""Previews and checks a local dataset without the engine: its format, its columns, its first rows."""
 
 from __future__ import annotations
 
@@ -10,30 +10,25 @@ from engine.config.fields import FieldError
 from engine.config.places import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Place, Source, eval_place, main_source, parse_split, places_of
-from engine.dataset.detection import MESSAGE_COLUMNS, Detected, detect, one_prompt_format
+from engine.dataset.detection import Detected, common_prompt_format, detect
 from engine.dataset.mapping import BadRow, Kind
-from engine.dataset.open_source import KINDS, open_source, sliced
+from engine.dataset.open_source import open_source, slice_rows
 from engine.dataset.row_file import DataError, Row, RowFile
 from engine.messages.message import Message, say
 
-__all__ = ["KINDS", "MESSAGE_COLUMNS", "Peek", "check_dataset", "columns_of", "peek"]
-
 CHECKED_BYTES = 32 << 20  # how far into a file its rows are checked, and counted one by one
-DETECTED_ROWS = 100  # by which the format is told
-
-Format = Kind
+DETECTED_ROWS = 100  # used to detect the format
 
 
 class Peek(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be seen of a dataset at once. With an `error`, it holds what was seen before it.
+    """A preview of a dataset. With an `error`, it contains what was read before the error.
 
-    `total`: rows in the slice, an estimate unless `exact`. `bad`: (row, why) of those that cannot be learned,
-    among the rows that were read.
+    `total`: rows in the slice, an estimate unless `exact`.
     """
 
     path: str
     size_bytes: int = 0
-    format: Format = "unknown"
+    format: Kind = "unknown"
     columns: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
     total: int = 0
@@ -49,10 +44,10 @@ def peek(
     source: Source | None = None,
     method: str = "sft",
 ) -> Peek:
-    """The first `limit` rows of a place on this machine, how many there are, and what they are. Never raises.
+    """The first `limit` rows of a local dataset, the number of rows and their format. Never raises.
 
-    `data`: the settings that say what the columns are. `source`: another place than the main one of `data`.
-    `method`: the training method that is to learn from it.
+    `data`: the settings that map the columns. `source`: another source than the main one of `data`.
+    `method`: the training method to check the format against.
     """
     data = data or DatasetSpec(path=path)
     source = source or msgspec.structs.replace(main_source(data), path=path)
@@ -62,11 +57,11 @@ def peek(
     try:
         file = open_source(source)
         if data.drop_bad_rows:
-            file.on_bad = lambda row, why, text: None
-        for _, row in sliced(file, source.split):
+            file.on_bad_row = lambda row, why, text: None
+        for _, row in slice_rows(file, source.split):
             if len(first) < max(limit, DETECTED_ROWS):
                 first.append(row)
-            elif file.effort > CHECKED_BYTES:
+            elif file.bytes_processed > CHECKED_BYTES:
                 break
         rows = first[:limit]
     except DataError as bad:
@@ -87,28 +82,28 @@ def peek(
 
 
 def _total(file: RowFile, split: str) -> tuple[int, bool]:
-    """(rows in the slice, whether that is exact)."""
+    """(rows in the slice, whether this is exact)."""
     found = parse_split(split)
     if found is None or found.whole:
         return file.total, file.ended
     first, last = found.bounds(file.total)
-    stopped = found.known_stop is not None and file.seen >= found.known_stop
+    stopped = found.known_stop is not None and file.rows_read >= found.known_stop
     return last - first, file.ended or stopped
 
 
 def columns_of(rows: list[Row]) -> tuple[str, ...]:
-    """The columns of some rows, in the order in which they turn up."""
+    """The columns of some rows, in order of first appearance."""
     return tuple(dict.fromkeys(key for row in rows for key in row))
 
 
 def check_dataset(data: DatasetSpec, method: str = "sft") -> list[FieldError]:
-    """What is wrong with the dataset for a training method, as far as can be told without the Hub."""
+    """The errors of the dataset for a training method, as far as they can be found without the Hub."""
     errors: list[FieldError] = []
     kinds: list[Kind] = []
     held = eval_place(data)
     for place in (*places_of(data), *([held] if held else [])):
         errors += _check_place(data, place, method, kinds)
-    if not errors and (clash := one_prompt_format(kinds, data)[1]):
+    if not errors and (clash := common_prompt_format(kinds, data)[1]):
         errors.append(clash)
     return errors
 
@@ -135,10 +130,10 @@ def _check_place(data: DatasetSpec, place: Place, method: str, kinds: list[Kind]
 def _check_rows(
     file: RowFile, source: Source, data: DatasetSpec, method: str, kinds: list[Kind]
 ) -> list[FieldError]:
-    """Read the rows, as far as that is quick, and try each. Raises `DataError`."""
+    """Try to make an example of each row of the first `CHECKED_BYTES`. Raises `DataError`."""
     if data.drop_bad_rows:
-        file.on_bad = lambda row, why, text: None
-    numbered = sliced(file, source.split)
+        file.on_bad_row = lambda row, why, text: None
+    numbered = slice_rows(file, source.split)
     first = list(islice(numbered, DETECTED_ROWS))
     if not first:
         raise DataError(say("This file has no rows."))
@@ -156,8 +151,8 @@ def _check_rows(
                 if bad.empty:
                     empty = empty or bad
                 elif not data.drop_bad_rows:
-                    return [FieldError(bad.field, bad.at(number))]
-            if file.effort > CHECKED_BYTES and number > DETECTED_ROWS:
+                    return [FieldError(bad.field, bad.describe(number))]
+            if file.bytes_processed > CHECKED_BYTES and number > DETECTED_ROWS:
                 break
     if empty and not usable:
         column = str(empty.values["column"])

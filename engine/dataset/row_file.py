@@ -1,4 +1,4 @@
-"""The rows of a data file, read a little at a time: what all kinds of files have in common."""
+"""Streams the rows of a data file: the base class of all readers."""
 
 from __future__ import annotations
 
@@ -20,47 +20,47 @@ from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 
 Row = dict[str, Any]
-OnBad = Callable[[int, Message, str], None]
+OnBadRow = Callable[[int, Message, str], None]
 
 SNIFF_BYTES = 64 << 10
-BROKEN = (gzip.BadGzipFile, EOFError)
+UNPACK_ERRORS = (gzip.BadGzipFile, EOFError)
 
 
 class DataError(UserError):
-    """A data file that cannot be used. Whoever asked for it knows the setting to blame: caught to name that."""
+    """A data file that cannot be used. The caller catches it to name the setting to blame."""
 
     def __init__(self, message: Message, code: str = "dataset_broken") -> None:
         super().__init__(code, message)
 
 
 @dataclass(frozen=True)
-class Remote:
-    """A file elsewhere. `open`: its bytes, unpacked; `cut`: they end before the file, perhaps in mid-row."""
+class RemoteFile:
+    """A file on the Hub. `open`: its bytes, decompressed; `truncated`: only its start is available."""
 
     open: Callable[[], BinaryIO]
     size: int
-    cut: bool = False
+    truncated: bool = False
 
 
 class RowFile:
-    """A data file. Iterate over `rows()` once; then `total` says how many there are.
+    """A data file. Iterate over `rows()` once; then `total` is the number of rows.
 
-    `whole`: read all of it, however large; else of one large JSON document only the head is looked at.
+    `read_all`: read the complete file; otherwise only the head of a large JSON document is read.
     `remote`: where the bytes come from, if not from `path` on this machine.
-    `on_bad`: told of each row that cannot be read, as (row, why, the text), which is then left out; without
-    it the first such row raises `DataError`.
+    `on_bad_row`: called with (row, why, the text) for each unreadable row, which is then skipped; without it
+    the first such row raises `DataError`.
     """
 
-    _cut_unseen = False  # whether a row that is cut off looks like a whole one
+    _cut_row_looks_complete = False  # if so, the last row of a truncated file is dropped
 
-    def __init__(self, path: Path, *, whole: bool = False, remote: Remote | None = None) -> None:
-        """Raises `DataError` for what is no readable file at all."""
-        self.path, self.whole, self.remote = path, whole, remote
-        self.on_bad: OnBad | None = None
-        self.seen = 0  # rows so far
-        self.bytes_read = 0  # bytes of the file that these rows took, about
-        self._unpacked = 0  # bytes that came of them, of a packed file
-        self.ended = False  # whether every row was seen
+    def __init__(self, path: Path, *, read_all: bool = False, remote: RemoteFile | None = None) -> None:
+        """Raises `DataError` if the file is missing, empty or unreadable."""
+        self.path, self.read_all, self.remote = path, read_all, remote
+        self.on_bad_row: OnBadRow | None = None
+        self.rows_read = 0
+        self.bytes_read = 0  # bytes of the file that these rows took up, roughly
+        self._unpacked_bytes = 0  # of a compressed file: the bytes after decompression
+        self.ended = False  # whether every row was read
         self._packed: BinaryIO | None = None
         try:
             if remote:
@@ -69,20 +69,20 @@ class RowFile:
                 with path.open("rb") as file:
                     self.size = os.fstat(file.fileno()).st_size
         except FileNotFoundError:
-            raise DataError(missing(path), "dataset_missing") from None
+            raise DataError(missing_file(path), "dataset_missing") from None
         except OSError as error:
             raise DataError(unreadable(error)) from None
         if not self.size:
-            raise DataError(empty(), "dataset_empty")
+            raise DataError(empty_file(), "dataset_empty")
 
     def open(self) -> BinaryIO:
-        """The file's bytes as UTF-8, unpacked, without a byte order mark."""
+        """The file's bytes as UTF-8, decompressed, without a byte order mark. Raises `DataError`."""
         raw = self._open()
         start = raw.read(SNIFF_BYTES)
         encoding = encoding_of(start)
         raw.close()
         if not start.removeprefix(codecs.BOM_UTF8).strip():
-            raise DataError(empty(), "dataset_empty")
+            raise DataError(empty_file(), "dataset_empty")
         raw = self._open()
         if encoding != "utf-8":
             return io.BufferedReader(_AsUtf8(raw, encoding))
@@ -91,9 +91,9 @@ class RowFile:
         return raw
 
     @property
-    def cut(self) -> bool:
-        """Whether only the start of the file is at hand."""
-        return self.remote is not None and self.remote.cut
+    def truncated(self) -> bool:
+        """Whether only the start of the file is available."""
+        return self.remote is not None and self.remote.truncated
 
     def _open(self) -> BinaryIO:
         if self.remote:
@@ -104,67 +104,67 @@ class RowFile:
                 return io.BufferedReader(gzip.GzipFile(fileobj=self._packed))
             case ".zst":
                 self._packed = self.path.open("rb")
-                arrow: Any = import_module("pyarrow")  # it has the decoder; Python has one from 3.14 on
+                arrow: Any = import_module("pyarrow")  # Python has a zstd decoder from 3.14 on
                 return io.BufferedReader(arrow.CompressedInputStream(self._packed, "zstd"))
         return self.path.open("rb")
 
-    def took(self, count: int) -> None:
-        """So many more bytes were read, of a packed file after unpacking."""
+    def count_bytes(self, count: int) -> None:
+        """Add to the bytes read. `count`: after decompression."""
         self.bytes_read = self._packed.tell() if self._packed else self.bytes_read + count
-        self._unpacked += count
+        self._unpacked_bytes += count
 
     @property
-    def effort(self) -> int:
-        """How many bytes were gone through, by which a look at a file is bounded."""
-        return max(self.bytes_read, self._unpacked)
+    def bytes_processed(self) -> int:
+        """The bytes read or decompressed so far, whichever is more: limits how far a preview reads."""
+        return max(self.bytes_read, self._unpacked_bytes)
 
     @property
     def total(self) -> int:
-        """The number of rows: exact once `ended`, else judged by the size of those seen."""
+        """The number of rows: exact once `ended`, else estimated from the size of the rows read so far."""
         if self.ended or not self.bytes_read:
-            return self.seen
-        return max(self.seen, round(self.seen * self.size / self.bytes_read))
+            return self.rows_read
+        return max(self.rows_read, round(self.rows_read * self.size / self.bytes_read))
 
     @property
-    def knows_total(self) -> bool:
+    def is_total_exact(self) -> bool:
         return self.ended
 
     def values(self) -> Iterator[tuple[int | None, Any]]:
-        """(line or None, value) of each row, whatever the value is. Sets `bytes_read` and `ended`."""
+        """(line or None, value) of each row; the value may be of any type. Sets `bytes_read` and `ended`."""
         raise NotImplementedError
 
     def rows(self) -> Iterator[Row]:
-        """The rows in order, each the `seen`-th of the file; of a large JSON document only the first ones
-        unless `whole`. Raises `DataError`."""
+        """The rows in order; `rows_read` is the number of the current one. Without `read_all`, only the first
+        rows of a large JSON document. Raises `DataError`."""
         values = self.values()
-        if self.cut and self._cut_unseen:
-            values = (one for one, _next in pairwise(values))  # without the last
+        if self.truncated and self._cut_row_looks_complete:
+            values = (value for value, _next in pairwise(values))  # all but the last
         try:
             for line, value in values:
-                self.seen += 1
+                self.rows_read += 1
                 if isinstance(value, dict):
                     yield value
-                elif self.on_bad:
-                    self.on_bad(self.seen, self._not_an_object(line, value), str(value))
+                elif self.on_bad_row:
+                    self.on_bad_row(self.rows_read, self._not_an_object(line, value), str(value))
                 else:
                     raise DataError(self._not_an_object(line, value))
-        except BROKEN as error:
+        except UNPACK_ERRORS as error:
             raise DataError(say("This file cannot be unpacked: {reason}.", reason=str(error))) from None
         except UnicodeDecodeError:
             raise DataError(not_utf8()) from None
         except OSError as error:
-            if self._packed and error.errno is None:  # said by the decoder, not by the system
+            if self._packed and error.errno is None:  # raised by the decoder, not by the system
                 raise DataError(say("This file cannot be unpacked: {reason}.", reason=str(error))) from None
             raise DataError(unreadable(error)) from None
-        if not self.seen:
+        if not self.rows_read:
             raise DataError(say("This file has no rows."), "dataset_empty")
 
-    def bad(self, message: Message, text: str) -> None:
-        """A row cannot be read. Raises `DataError` unless bad rows are to be left out."""
-        if not self.on_bad:
+    def report_bad_row(self, message: Message, text: str) -> None:
+        """Report an unreadable row. Raises `DataError` if there is no `on_bad_row`."""
+        if not self.on_bad_row:
             raise DataError(message)
-        self.seen += 1
-        self.on_bad(self.seen, message, text)
+        self.rows_read += 1
+        self.on_bad_row(self.rows_read, message, text)
 
     def _not_an_object(self, line: int | None, value: Any) -> Message:
         shown = json.dumps(value, ensure_ascii=False)[:40]
@@ -175,12 +175,12 @@ class RowFile:
             )  # fmt: skip
         return say(
             "Row {row} is {value}: a row must be an object such as {example}.",
-            row=self.seen, value=shown, example='{"instruction": "...", "output": "..."}',
+            row=self.rows_read, value=shown, example='{"instruction": "...", "output": "..."}',
         )  # fmt: skip
 
 
 class _AsUtf8(io.RawIOBase):
-    """A file in another encoding, as UTF-8 bytes."""
+    """Converts a file in another encoding to UTF-8 bytes."""
 
     def __init__(self, raw: BinaryIO, encoding: str) -> None:
         self._text = io.TextIOWrapper(raw, encoding, newline="")
@@ -203,7 +203,7 @@ class _AsUtf8(io.RawIOBase):
 
 
 def encoding_of(start: bytes) -> str:
-    """The encoding of a text file by its first bytes: UTF-8, or UTF-16 with or without its mark."""
+    """The encoding of a text file by its first bytes: UTF-8, or UTF-16 with or without a byte order mark."""
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     head = start[:200]
@@ -216,7 +216,7 @@ def unreadable(error: OSError) -> Message:
     return say("This file cannot be read: {reason}.", reason=error.strerror or str(error))
 
 
-def empty() -> Message:
+def empty_file() -> Message:
     return say("This file is empty.")
 
 
@@ -232,7 +232,7 @@ def data_files(folder: Path) -> list[str]:
         return []
 
 
-def missing(path: Path) -> Message:
-    if near := did_you_mean(path.name, data_files(path.parent)):
-        return say("There is no such file. Did you mean {near}?", near=str(path.with_name(near)))
+def missing_file(path: Path) -> Message:
+    if suggestion := did_you_mean(path.name, data_files(path.parent)):
+        return say("There is no such file. Did you mean {near}?", near=str(path.with_name(suggestion)))
     return say("There is no such file.")

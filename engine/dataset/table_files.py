@@ -19,12 +19,12 @@ PAGE_BYTES = 32 << 10
 
 
 class CsvFile(RowFile):
-    """A table as text, with the names of the columns in its first line; .tsv has tabs between them."""
+    """A CSV file with the column names in its first line; .tsv is tab-separated."""
 
-    _cut_unseen = True
+    _cut_row_looks_complete = True
 
     def values(self) -> Iterator[tuple[int | None, Any]]:
-        csv.field_size_limit(CELL_CHARACTERS)  # the usual limit is shorter than many an example
+        csv.field_size_limit(CELL_CHARACTERS)  # the default limit is too short for many examples
         tabs = ".tsv" in [suffix.lower() for suffix in self.path.suffixes[-2:]]
         with self.open() as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as file:
             reader = csv.reader(file, delimiter="\t" if tabs else ",")
@@ -35,11 +35,11 @@ class CsvFile(RowFile):
                 for cells in reader:
                     if not cells:
                         continue  # a blank line
-                    # A text file cannot tell its place while it is iterated over: the cells' size must do.
-                    self.took(sum(len(cell.encode()) + 1 for cell in cells) + 1)
+                    # A text file has no position while it is iterated over: add up the cells instead.
+                    self.count_bytes(sum(len(cell.encode()) + 1 for cell in cells) + 1)
                     if len(cells) > len(names):
                         message = say("Line {line} has more cells than the first line.", line=reader.line_num)
-                        self.bad(message, ",".join(cells))
+                        self.report_bad_row(message, ",".join(cells))
                         continue
                     cells += [None] * (len(names) - len(cells))  # type: ignore[list-item]
                     yield reader.line_num, dict(zip(names, cells, strict=True))
@@ -49,16 +49,16 @@ class CsvFile(RowFile):
                 raise DataError(
                     say("Line {line} is not valid CSV: {reason}.", line=reader.line_num, reason=str(error))
                 ) from None
-        self.ended = not self.cut
+        self.ended = not self.truncated
 
 
 class TextFile(RowFile):
-    """Plain text: a row a paragraph where blank lines part them, else a row a line; in the column "text".
+    """Plain text in the column "text": one row per paragraph if there are blank lines, else one row per line.
 
-    On the Hub it is read by `datasets`, to which every line is a row.
+    A file on the Hub is read as `datasets` reads it: one row per line.
     """
 
-    _cut_unseen = True
+    _cut_row_looks_complete = True
 
     def values(self) -> Iterator[tuple[int | None, Any]]:
         with self.open() as file:
@@ -67,7 +67,7 @@ class TextFile(RowFile):
         with self.open() as raw, io.TextIOWrapper(raw, encoding="utf-8") as file_:
             lines: list[str] = []
             for line in file_:
-                self.took(len(line.encode()))
+                self.count_bytes(len(line.encode()))
                 if line.strip() or self.remote:
                     lines.append(line.rstrip("\n"))
                 if lines and not (paragraphs and line.strip()):
@@ -75,32 +75,32 @@ class TextFile(RowFile):
                     lines = []
             if lines:
                 yield None, {"text": "\n".join(lines)}
-        self.ended = not self.cut
+        self.ended = not self.truncated
 
 
 class ParquetFile(RowFile):
-    """A table as the Hub stores it. It knows its number of rows."""
+    """A Parquet file. Its metadata has the number of rows."""
 
     _rows: int | None = None
 
     @property
     def total(self) -> int:
-        return self.seen if self._rows is None else self._rows
+        return self.rows_read if self._rows is None else self._rows
 
     @property
-    def knows_total(self) -> bool:
+    def is_total_exact(self) -> bool:
         return self.ended or self._rows is not None
 
     def values(self) -> Iterator[tuple[int | None, Any]]:
-        # Imported here: it takes a while, and few datasets on a disk are Parquet.
+        # Imported here because it is slow and few local datasets are Parquet.
         parquet: Any = import_module("pyarrow.parquet")
         try:
-            # Of a remote file the pages that are needed alone are asked for.
+            # Of a remote file, only the pages that are needed are requested.
             source = (self.remote.open(), PAGE_BYTES) if self.remote else (self.path, 0)
             with parquet.ParquetFile(source[0], buffer_size=source[1], pre_buffer=False) as file:
                 self._rows = file.metadata.num_rows
                 yield from self._batches(file.iter_batches(batch_size=BATCH_ROWS))
-        except ValueError as error:  # pyarrow's own are kinds of this one
+        except ValueError as error:  # the base class of pyarrow's errors
             raise DataError(say("This is not a Parquet file: {reason}.", reason=str(error))) from None
         self.ended = True
 
@@ -115,7 +115,7 @@ class ParquetFile(RowFile):
 
 
 class ArrowFile(ParquetFile):
-    """A table as `datasets` keeps it in its cache and in folders of save_to_disk."""
+    """An Arrow file, as `datasets` writes it to its cache and with save_to_disk."""
 
     def values(self) -> Iterator[tuple[int | None, Any]]:
         arrow: Any = import_module("pyarrow")
@@ -137,5 +137,5 @@ class ArrowFile(ParquetFile):
 
 
 def _slices(batch: Any) -> Iterator[Any]:
-    """A batch in smaller ones: a batch of thousands of rows would be made Python's own at once."""
+    """Split a batch: a batch of thousands of rows would be converted to Python objects at once."""
     return (batch.slice(start, BATCH_ROWS) for start in range(0, batch.num_rows, BATCH_ROWS))

@@ -1,4 +1,4 @@
-"""The turns of a conversation, under the names that chat templates want."""
+"""Normalizes the turns of a conversation to the names that chat templates expect."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from typing import Any
 import msgspec
 
 Turn = dict[str, Any]
-ROLES = {
+ROLE_ALIASES = {
     "human": "user", "input": "user", "gpt": "assistant", "output": "assistant", "model": "assistant",
     "bot": "assistant", "chatgpt": "assistant", "ai": "assistant", "function_call": "assistant",
     "observation": "tool", "function": "tool", "function_response": "tool", "developer": "system",
 }  # fmt: skip
-# The last ones are of single models' own templates.
+# The last three are used by the templates of single models.
 KNOWN_ROLES = ("system", "user", "assistant", "tool", "ipython", "documents", "context")
-# What a turn may carry beside its text. Other keys are the dataset's own notes, which no template reads.
-EXTRAS = ("tool_calls", "tool_call_id", "name", "reasoning_content")
+# Keys that templates read besides role and content. Other keys of a turn are dropped.
+EXTRA_KEYS = ("tool_calls", "tool_call_id", "name", "reasoning_content")
 
 
 def as_string(value: Any) -> str:
-    """A cell as text: nothing for null, JSON for what is no text."""
+    """A cell as text: "" for null, JSON for a value that is not text."""
     if value is None:
         return ""
-    if isinstance(value, datetime):  # a text that its loader took for a date
+    if isinstance(value, datetime):  # text that the loader parsed as a date
         return str(value).removesuffix(" 00:00:00")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def is_turn(turn: Any) -> bool:
-    """Whether a value is one turn of a conversation, in either of the two usual spellings."""
+    """Whether a value is a turn with role and content (OpenAI), or with from and value (ShareGPT)."""
     if not isinstance(turn, Mapping):
         return False
     return ("role" in turn and ("content" in turn or "tool_calls" in turn)) or {"from", "value"} <= turn.keys()
 
 
-def is_turns(value: Any) -> bool:
-    """Whether a value is a conversation: a list of turns with role and content, or with from and value."""
+def is_conversation(value: Any) -> bool:
+    """Whether a value is a non-empty list of turns."""
     return isinstance(value, list) and bool(value) and all(is_turn(turn) for turn in value)
 
 
-def unpacked(value: Any) -> Any:
-    """The list or object in a JSON text, as tables keep conversations; any other value as it is."""
+def parse_json(value: Any) -> Any:
+    """The list or object in a JSON string, as tables store conversations; any other value unchanged."""
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         try:
             return msgspec.json.decode(value)
@@ -52,43 +52,43 @@ def unpacked(value: Any) -> Any:
     return value
 
 
-def as_turns(turns: Sequence[Mapping[str, Any]]) -> list[Turn]:
-    """Turns with role and content, and what else templates read; ShareGPT calls the two from and value."""
+def normalize_turns(turns: Sequence[Mapping[str, Any]]) -> list[Turn]:
+    """Turns with role, content and `EXTRA_KEYS`, from OpenAI or ShareGPT turns."""
     found = []
     for turn in turns:
         role = as_string(turn.get("role") or turn.get("from")).strip().lower()
         content = turn["content"] if turn.get("content") is not None else turn.get("value")
-        made: Turn = {"role": ROLES.get(role, role), "content": as_string(_text_of(content))}
-        for key in EXTRAS:
+        made: Turn = {"role": ROLE_ALIASES.get(role, role), "content": as_string(_join_parts(content))}
+        for key in EXTRA_KEYS:
             if turn.get(key):
                 made[key] = turn[key]
         if calls := made.get("tool_calls"):
-            made["tool_calls"] = [_call(call) for call in unpacked(calls)]
+            made["tool_calls"] = [_normalize_tool_call(call) for call in parse_json(calls)]
         found.append(made)
     return found
 
 
-def _call(call: Any) -> Any:
-    """A tool call without empty entries, and its arguments as an object: OpenAI sends them as a JSON text."""
+def _normalize_tool_call(call: Any) -> Any:
+    """A tool call without null entries, its arguments as an object: OpenAI sends them as a JSON string."""
     if not isinstance(call, Mapping):
         return call
     made = {key: value for key, value in call.items() if value is not None}
     if isinstance(made.get("function"), Mapping):
-        made["function"] = _call(made["function"])
+        made["function"] = _normalize_tool_call(made["function"])
     if isinstance(made.get("arguments"), str):
-        made["arguments"] = unpacked(made["arguments"])
+        made["arguments"] = parse_json(made["arguments"])
     return made
 
 
-def _text_of(content: Any) -> Any:
-    """The text of a content in parts, as OpenAI's format has them; any other content as it is."""
+def _join_parts(content: Any) -> Any:
+    """The joined text of OpenAI content parts; any other content unchanged."""
     if isinstance(content, list) and content and all(isinstance(p, Mapping) and p.get("text") for p in content):
         return "".join(as_string(part["text"]) for part in content)
     return content
 
 
-def through_answer(turns: list[Turn]) -> list[Turn]:
-    """A conversation up to its last answer: a question after it, or without one, teaches nothing."""
+def to_last_answer(turns: list[Turn]) -> list[Turn]:
+    """A conversation up to its last answer; empty if there is none."""
     answers = [
         number
         for number, turn in enumerate(turns, 1)

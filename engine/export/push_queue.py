@@ -13,7 +13,7 @@ from engine.config.export import ExportSpec
 from engine.config.quantizations import repo_name
 from engine.hub.model_card import draft_card
 from engine.hub.search import license_of
-from engine.hub.upload_job import PushJob, Result, UploadProgress
+from engine.hub.upload_job import PushJob, UploadProgress, UploadResult
 from engine.hub.upload_process import UploadProcess
 from engine.messages.message import say
 from engine.protocol import events as ev
@@ -149,7 +149,7 @@ class PushQueue:
             with self._lock:
                 self._runner = None
 
-    def _pushed(self, number: int, push: PushJob, result: Result, seconds: float) -> Done:
+    def _pushed(self, number: int, push: PushJob, result: UploadResult, seconds: float) -> Done:
         self._record.emit(
             ev.Pushed(
                 kind=push.kind,

@@ -1,1 +1,1 @@
-"""The Hugging Face Hub: search, rows, upload, model card, retry. An upload runs in a process of its own."""
+"""The Hugging Face Hub: search, rows, upload, model card, retry. Uploads run in a separate process."""

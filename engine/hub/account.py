@@ -1,4 +1,4 @@
-"""Who the token belongs to, and whether it may write: asked before anything is sent."""
+"""Checks the token, its account and its write access before anything is sent."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ WRITE = "repo.write"
 
 
 @dataclass(frozen=True)
-class Target:
-    """The full name of the repository, and who writes to it."""
+class Account:
+    """The full name of the repository, and the user who writes to it."""
 
     repo_id: str
     user: str
 
 
 def check_token(token: str) -> str:
-    """The token without the blanks that pasting brings. Raises `HubError` for what can be none.
+    """The token without surrounding whitespace. Raises `HubError` if it is malformed.
 
-    The web client would show such a token in its error.
+    The HTTP client would show a malformed token in its error.
     """
     token = token.strip()
     if token and not (token.isascii() and token.isprintable() and " " not in token):
@@ -32,8 +32,8 @@ def check_token(token: str) -> str:
     return token
 
 
-def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
-    """The full name of the repository. `whoami`: what the Hub says of the token. Raises `HubError`."""
+def check_account(whoami: dict[str, Any], repo_id: str) -> Account:
+    """The repository's full name and the user. `whoami`: the Hub's response for the token. Raises `HubError`."""
     user = str(whoami.get("name", ""))
     name = repo_id.strip() if "/" in repo_id else f"{user}/{repo_id.strip()}"
     if not is_hub_id(name) or name.count("/") != 1:
@@ -60,11 +60,11 @@ def check_account(whoami: dict[str, Any], repo_id: str) -> Target:
             say(WRITE_HINT),
             "token",
         )
-    return Target(name, user)
+    return Account(name, user)
 
 
 def _may_write(token: dict[str, Any], owner: str, name: str) -> bool:
-    """Whether a token may write, as far as the Hub says; what is not known is tried."""
+    """Whether a token can write, as far as the Hub reports it; True if unknown."""
     role = token.get("role")
     if role == "fineGrained":
         scopes = (token.get("fineGrained") or {}).get("scoped") or []

@@ -1,4 +1,4 @@
-"""What can go wrong with the Hugging Face Hub, in words. Told by the names of types: nothing is imported."""
+"""Explains errors of the Hugging Face Hub. Recognises exceptions by type name: imports no Hub library."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from engine.messages.message import Message, say
 
 OFFLINE = {"ConnectError", "ConnectionError", "ConnectTimeout", "OfflineModeIsEnabled", "MaxRetryError",
            "NameResolutionError", "gaierror", "ReadTimeout", "WriteTimeout", "PoolTimeout"}  # fmt: skip
-BROKEN = {"RemoteProtocolError", "ReadError", "WriteError", "ConnectionResetError", "BrokenPipeError",
+DISCONNECTED = {"RemoteProtocolError", "ReadError", "WriteError", "ConnectionResetError", "BrokenPipeError",
           "ChunkedEncodingError", "IncompleteRead"}  # fmt: skip
 
 
 class HubError(UserError):
-    """The Hub does not do what was asked: hub_offline, hub_not_found, hub_no_access, hub_bad_token, ...
+    """A Hub request failed: hub_offline, hub_not_found, hub_no_access, hub_bad_token, ...
 
-    `passing`: another try may do better. `wait`: seconds that the Hub asks for.
+    `retryable`: a retry may succeed. `wait`: seconds to wait first, as the Hub asks for.
     """
 
     def __init__(
@@ -27,17 +27,17 @@ class HubError(UserError):
         hint: Message | None = None,
         field: str = "",
         *,
-        passing: bool = False,
+        retryable: bool = False,
         wait: float = 0.0,
     ) -> None:
         super().__init__(code, message, hint, field)
-        self.passing, self.wait = passing, wait
+        self.retryable, self.wait = retryable, wait
 
 
 def token_source() -> str:
-    """Where the Hub's token is taken from on this machine: "HF_TOKEN", the login's file, or "" for nowhere.
+    """Where the Hub token on this machine is: "HF_TOKEN", the path of the login's file, or "" if there is none.
 
-    The same places in the same order as huggingface_hub looks in, which is not imported for this.
+    Checks the same locations in the same order as huggingface_hub, without importing it.
     """
     if next((v for n in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") if (v := os.environ.get(n, "").strip())), ""):
         return "HF_TOKEN"
@@ -50,20 +50,20 @@ def token_source() -> str:
         return ""
 
 
-def _response(error: BaseException) -> tuple[int | None, dict[str, str]]:
-    """(status, headers in lower case) of the answer that an exception of a web client carries."""
+def _status_and_headers(error: BaseException) -> tuple[int | None, dict[str, str]]:
+    """(status, headers in lower case) of the HTTP response attached to an exception."""
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     headers = {str(n).lower(): str(v) for n, v in dict(getattr(response, "headers", None) or {}).items()}
     return (status if isinstance(status, int) else None), headers
 
 
-def hub_problem(error: BaseException, name: str = "", source: str | None = None) -> HubError | None:
-    """What of the Hub an exception is about, or None. `name`: of the repository; `source`: of the token used."""
+def explain_hub_error(error: BaseException, name: str = "", source: str | None = None) -> HubError | None:
+    """The `HubError` for an exception, or None if it has another cause. `source`: of the token."""
     chain = list(causes(error))
     types = {kind.__name__ for cause in chain for kind in type(cause).__mro__}
     text = " ".join(str(cause) for cause in chain)
-    answers = [_response(cause) for cause in chain]
+    answers = [_status_and_headers(cause) for cause in chain]
     status = next((status for status, _ in answers if status), None)
     headers = next((headers for status, headers in answers if status), {})
     token = token_source() if source is None else source
@@ -75,7 +75,7 @@ def hub_problem(error: BaseException, name: str = "", source: str | None = None)
         )  # fmt: skip
     gated = ("access gated repo", "access a gated repo", "is a gated dataset")
     if "GatedRepoError" in types or any(words in text for words in gated):
-        return HubError("hub_no_access", *_gated(name, token))
+        return HubError("hub_no_access", *_gated_messages(name, token))
     if "RevisionNotFoundError" in types:
         return HubError(
             "hub_no_revision",
@@ -84,29 +84,29 @@ def hub_problem(error: BaseException, name: str = "", source: str | None = None)
         )
     missing = types & {"RepositoryNotFoundError", "DatasetNotFoundError", "HFValidationError"}
     if missing or "is not a valid model identifier" in text:
-        return HubError("hub_not_found", *_missing(name, token))
+        return HubError("hub_not_found", *_not_found_messages(name, token))
     if found := _by_status(status, headers, name, token):
         return found
-    if types & BROKEN:
+    if types & DISCONNECTED:
         return HubError(
             "hub_broke_off",
             say("The connection to the Hub broke off."),
             say("Try again: what was transferred is kept."),
-            passing=True,
+            retryable=True,
         )
     if types & OFFLINE or any(w in text for w in ("Couldn't reach", "couldn't connect", "We couldn't connect")):
         return HubError(
             "hub_offline",
             say("The Hugging Face Hub cannot be reached, and nothing of this is in the local cache."),
             say("Check the network, or name a folder or file on this machine."),
-            passing=True,
+            retryable=True,
         )
     return None
 
 
 def _by_status(status: int | None, headers: dict[str, str], name: str, token: str) -> HubError | None:
     if status == 401:
-        return HubError("hub_no_access", *_missing(name, token))
+        return HubError("hub_no_access", *_not_found_messages(name, token))
     if status == 403:
         return HubError(
             "hub_no_access",
@@ -114,7 +114,7 @@ def _by_status(status: int | None, headers: dict[str, str], name: str, token: st
             say("Accept its licence on its page, and log in with a token that may read it: hf auth login."),
         )
     if status == 404:
-        return HubError("hub_not_found", *_missing(name, token))
+        return HubError("hub_not_found", *_not_found_messages(name, token))
     if status == 429:
         asked = headers.get("retry-after", "").strip()
         wait = float(asked) if asked.isdigit() else 0.0
@@ -122,7 +122,7 @@ def _by_status(status: int | None, headers: dict[str, str], name: str, token: st
             "hub_busy",
             say("The Hub takes no more requests from here for now (error 429)."),
             say("Wait a few minutes and try again. With a login it takes more: hf auth login."),
-            passing=True,
+            retryable=True,
             wait=wait,
         )
     if status in (408, 500, 502, 503, 504):
@@ -130,7 +130,7 @@ def _by_status(status: int | None, headers: dict[str, str], name: str, token: st
             "hub_down",
             say("The Hub has trouble of its own (error {status}).", status=status),
             say("Try again in a few minutes."),
-            passing=True,
+            retryable=True,
         )
     return None
 
@@ -139,7 +139,7 @@ NO_ACCESS = say("The Hub does not let you have this repository.")
 NOT_THERE = say("There is no such repository on the Hub, or it is private.")
 
 
-def _gated(name: str, token: str) -> tuple[Message, Message]:
+def _gated_messages(name: str, token: str) -> tuple[Message, Message]:
     if token:
         return (
             say("{name} is gated, and the account of the token from {source} has not been let in.",
@@ -152,8 +152,8 @@ def _gated(name: str, token: str) -> tuple[Message, Message]:
     )
 
 
-def _missing(name: str, token: str) -> tuple[Message, Message]:
-    """The Hub says the same of a repository that is not there and of one that is private."""
+def _not_found_messages(name: str, token: str) -> tuple[Message, Message]:
+    """The Hub gives the same response for a missing repository and for a private one."""
     if token:
         return (
             say("The Hub has no {name}, or the token from {source} may not read it.", name=name, source=token)

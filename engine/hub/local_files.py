@@ -1,4 +1,4 @@
-"""What lies in the folder that is to be sent: whether it is whole, and its files' sizes and hashes."""
+"""Lists the files to upload and checks that they are complete."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from engine.runs.checksums import damaged_files
 
 CARD = "README.md"
 BLOCK = 1 << 20
-NEEDED = {"adapter": "adapter_config.json", "merged_16bit": "config.json", "merged_4bit": "config.json"}
+REQUIRED_FILES = {"adapter": "adapter_config.json", "merged_16bit": "config.json", "merged_4bit": "config.json"}
 
 
 @dataclass(frozen=True)
 class LocalFile:
-    """A file to send: the name it shall have in the repository, and its content, on disk or in memory."""
+    """A file to upload: its path in the repository, and its content on disk or in memory."""
 
     name: str
     size: int
@@ -37,15 +37,15 @@ class LocalFile:
                 yield block
 
     def matches(self, sha256: str | None, blob_id: str | None) -> bool:
-        """Whether the Hub's hash is this content's: the sha256 of a large file, git's own of a small one."""
+        """Whether the content has the Hub's hash: the sha256 of a large file, the git blob id of a small one."""
         digest = hashlib.sha256() if sha256 else hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False)
         for block in self.blocks():
             digest.update(block)
         return digest.hexdigest() == (sha256 or blob_id)
 
 
-def files_of(kind: str, folder: Path, card: str) -> list[LocalFile]:
-    """The files to send, after a look at whether they are whole. Raises `HubError`; OSError from the disk."""
+def list_files(kind: str, folder: Path, card: str) -> list[LocalFile]:
+    """The files to upload. Raises `HubError` if they are incomplete, OSError for disk errors."""
     if not folder.is_dir():
         raise HubError("push_missing", say("There is no such folder: {path}.", path=str(folder)), field="path")
     found = []
@@ -53,7 +53,7 @@ def files_of(kind: str, folder: Path, card: str) -> list[LocalFile]:
         name = path.relative_to(folder)
         if path.is_file() and not any(part.startswith(".") for part in name.parts):
             found.append(LocalFile(name.as_posix(), path.stat().st_size, path))
-    if broken := _broken(kind, folder, found):
+    if broken := _find_damage(kind, folder, found):
         hint = say("Save it again, then push it.")
         raise HubError("push_not_whole", broken, hint, field="path")
     if card:
@@ -62,18 +62,18 @@ def files_of(kind: str, folder: Path, card: str) -> list[LocalFile]:
     return found
 
 
-def _broken(kind: str, folder: Path, files: list[LocalFile]) -> Message | None:
-    """Why what is in the folder is not what it is said to be; None when it looks whole."""
-    needed = NEEDED.get(kind)
+def _find_damage(kind: str, folder: Path, files: list[LocalFile]) -> Message | None:
+    """Why the folder is incomplete or damaged; None if it looks complete."""
+    needed = REQUIRED_FILES.get(kind)
     if needed and not (folder / needed).is_file():
         return say("This folder holds nothing whole: {file} is missing.", file=needed)
     weights = [file for file in files if file.name.endswith((".safetensors", ".gguf", ".bin"))]
     if not weights:
         return say("This folder holds nothing whole: it has no weights.")
     for file in weights:
-        if isinstance(file.content, Path) and not _whole(file.content, file.size):
+        if isinstance(file.content, Path) and not _is_complete(file.content, file.size):
             return say("{file} is cut short or no file of weights.", file=file.name)
-    if cut := damaged_files(folder, ".gguf"):  # its header does not tell its length
+    if cut := damaged_files(folder, ".gguf"):  # a GGUF header has no file length
         return say("{file} is cut short or no file of weights.", file=cut[0])
     for index in folder.glob("*.safetensors.index.json"):
         named = msgspec.json.decode(index.read_bytes(), type=dict[str, object]).get("weight_map")
@@ -83,8 +83,8 @@ def _broken(kind: str, folder: Path, files: list[LocalFile]) -> Message | None:
     return None
 
 
-def _whole(path: Path, size: int) -> bool:
-    """Whether a file of weights is as long as its own header says, as far as its kind tells."""
+def _is_complete(path: Path, size: int) -> bool:
+    """Whether a weights file is as long as its header says; a weaker check for formats other than safetensors."""
     with path.open("rb") as file:
         start = file.read(8)
         if path.suffix == ".gguf":

@@ -1,4 +1,4 @@
-"""Writes the first draft of a model card from what is known of a run. Asks no network.
+"""Drafts the model card of a run. Uses no network.
 
 Drafting imports `huggingface_hub`, which takes 0.3 s the first time: not at the terminal's start.
 """
@@ -16,7 +16,7 @@ from engine.config.prompt_templates import before_answer, fill
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
-from engine.dataset.mapping import question_of
+from engine.dataset.mapping import question_placeholder
 from engine.messages.message import N_, say, untranslated
 from engine.protocol.state import RunState, read_state
 from engine.runs.folder import RunFolder
@@ -33,11 +33,11 @@ def draft_card(
     license: str = "",
     translate: Translate = untranslated,
 ) -> str:
-    """The text of README.md for what was saved of a run.
+    """The text of README.md for an export of a run.
 
-    `repo_id` without an owner is written as {owner}/name, which a push fills in. `license`: the base model's,
-    as its card names it; empty has it looked for in the base model's folder, if that lies here, and left out
-    where nothing is known. `translate`: a gettext function for the text's language.
+    `repo_id` without an owner is written as {owner}/name, which a push fills in. `license`: the base model's;
+    if empty, it is read from the card of a local base model, or left out. `translate`: a gettext function for
+    the language of the text.
     """
     from huggingface_hub import ModelCard
 
@@ -50,7 +50,7 @@ def draft_card(
     license = license or local_license(spec.model.model_name)
     repo_id = repo_id if "/" in repo_id else f"{{owner}}/{repo_id}"
     body = _body(spec, state, kind, repo_id, license, translate)
-    return str(ModelCard(f"---\n{_front(spec, kind, license)}\n---\n\n{body}"))
+    return str(ModelCard(f"---\n{_metadata(spec, kind, license)}\n---\n\n{body}"))
 
 
 def local_license(model_name: str) -> str:
@@ -61,17 +61,17 @@ def local_license(model_name: str) -> str:
 
     try:
         found = (metadata_load(Path(model_name).expanduser() / "README.md") or {}).get("license")
-    except Exception:  # none there, or it holds anything at all
+    except Exception:  # no card, or one that cannot be parsed
         return ""
     return found if isinstance(found, str) else ""
 
 
-def shown(name: str) -> str:
-    """A model's or dataset's name as others may see it: of a path on this machine the last part alone."""
+def public_name(name: str) -> str:
+    """A model or dataset name to publish: only the last part of a local path."""
     return os.path.basename(name.rstrip("/")) if is_local(name) else name
 
 
-def _front(spec: RunSpec, kind: str, license: str) -> str:
+def _metadata(spec: RunSpec, kind: str, license: str) -> str:
     """The metadata that the Hub reads."""
     from huggingface_hub import ModelCardData
 
@@ -90,15 +90,15 @@ def _front(spec: RunSpec, kind: str, license: str) -> str:
 
 
 def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str, translate: Translate) -> str:
-    def words(template: str, **values: str | int | float) -> str:
+    def text(template: str, **values: str | int | float) -> str:
         return say(template, **values).render(translate)
 
     what = {
         "adapter": N_("A LoRA adapter for {base}, trained with Unsloth through Loris."),
         "gguf": N_("{base}, fine-tuned with Unsloth through Loris, as GGUF for llama.cpp and Ollama."),
     }.get(kind, N_("{base}, fine-tuned with Unsloth through Loris."))
-    base, data = shown(spec.model.model_name), shown(spec.dataset.path)
-    parts = [f"# {repo_id.rpartition('/')[2]}", words(what, base=base)]
+    base, data = public_name(spec.model.model_name), public_name(spec.dataset.path)
+    parts = [f"# {repo_id.rpartition('/')[2]}", text(what, base=base)]
     if spec.description:
         parts.append(spec.description)
     facts = [(N_("Base model"), base), (N_("Dataset"), f"{data} ({spec.dataset.split})")]
@@ -121,9 +121,9 @@ def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str,
         (N_("Context length"), f"{spec.model.max_seq_length}"),
         (N_("License"), license or translate(N_("not known: look at the base model's"))),
     ]  # fmt: skip
-    table = [f"| {words(SETTING)} | {words(VALUE)} |", "|---|---|"]
-    parts.append("\n".join(table + [f"| {words(name)} | {_cell(value)} |" for name, value in facts]))
-    parts.append(f"## {words(HOW_TO_RUN)}")
+    table = [f"| {text(SETTING)} | {text(VALUE)} |", "|---|---|"]
+    parts.append("\n".join(table + [f"| {text(name)} | {_cell(value)} |" for name, value in facts]))
+    parts.append(f"## {text(HOW_TO_RUN)}")
     trained_on = state.dataset.format if state.dataset else ""
     parts.append(_usage(spec, trained_on, kind, repo_id))
     return "\n\n".join(parts) + "\n"
@@ -134,7 +134,7 @@ def _cell(text: str) -> str:
 
 
 def _usage(spec: RunSpec, trained_on: str, kind: str, repo_id: str) -> str:
-    """Commands that run it, which are the same in every language. `trained_on`: the format of the data."""
+    """Code to run the model, the same in every language. `trained_on`: the prompt format of the training."""
     if kind == "gguf":
         return f"```sh\nllama-cli -hf {repo_id}\nollama run hf.co/{repo_id}\n```"
     if kind == "adapter":
@@ -145,15 +145,15 @@ def _usage(spec: RunSpec, trained_on: str, kind: str, repo_id: str) -> str:
                  f'model = AutoModelForCausalLM.from_pretrained("{repo_id}", device_map="auto")']  # fmt: skip
     lines += [
         f'tokenizer = AutoTokenizer.from_pretrained("{repo_id}")',
-        *_asking(spec, trained_on),
+        *_input_lines(spec, trained_on),
         "output = model.generate(**inputs.to(model.device), max_new_tokens=128)",
         "print(tokenizer.decode(output[0], skip_special_tokens=True))",
     ]
     return "\n".join(["```python", *lines, "```"])
 
 
-def _asking(spec: RunSpec, trained_on: str) -> list[str]:
-    """The lines that make `inputs` of a question, written as the model was trained to be asked."""
+def _input_lines(spec: RunSpec, trained_on: str) -> list[str]:
+    """The lines that define `inputs` for a question, in the prompt format of the training."""
     question = (spec.generation.prompts or ("Who are you?",))[0]
     if trained_on not in ("alpaca", "plain"):
         turns = json.dumps([{"role": "user", "content": question}], ensure_ascii=False)
@@ -164,7 +164,7 @@ def _asking(spec: RunSpec, trained_on: str) -> list[str]:
         ]
     text = question
     if trained_on == "alpaca":
-        place, instruction = question_of(spec.dataset)
+        place, instruction = question_placeholder(spec.dataset)
         text = fill(before_answer(spec.dataset.prompt_template), **{"instruction": instruction, place: question})
     plain = '"""' not in text and "\\" not in text and "```" not in text and not text.endswith('"')
     quoted = f'"""{text}"""' if plain and "\n" in text else json.dumps(text, ensure_ascii=False)

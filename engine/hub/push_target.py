@@ -1,4 +1,4 @@
-"""Looks at where a push would go, before anything is sent: for the field with the repository's name.
+"""Checks the target of a push before anything is sent, for the repository field.
 
 Waits for the network, for 15 seconds at most: call it in a thread.
 """
@@ -10,17 +10,17 @@ from typing import Any
 
 from engine.hub.account import check_account, check_token
 from engine.hub.errors import token_source
-from engine.hub.search import ask_hub
+from engine.hub.search import call_hub
 from engine.hub.upload import OWN_FILES
-from engine.hub.upload_errors import explain_push
+from engine.hub.upload_errors import explain_push_error
 from engine.messages.message import Message, say
 
 
 @dataclass(frozen=True)
 class PushTarget:
-    """A repository that the token may write to. `files`: those in it, but for what every new one has.
+    """A repository that the token can write to. `files`: how many it has, without those of every new one.
 
-    `user`: whose token it is; `source`: where the token is from, "" for one that was given.
+    `user`: the owner of the token; `source`: where the token is from, "" if it was given.
     """
 
     repo_id: str
@@ -32,7 +32,7 @@ class PushTarget:
 
     @property
     def message(self) -> Message:
-        """What a push there would do, in a sentence."""
+        """What a push to it would do."""
         if not self.exists:
             return say("{repo} is free: it will be made.", repo=self.repo_id)
         if not self.files:
@@ -41,10 +41,10 @@ class PushTarget:
 
 
 def check_target(repo_id: str, token: str = "") -> PushTarget:
-    """Whether one may push to `repo_id`, owner/name or a name alone, and what is there.
+    """Check that a push to `repo_id` (owner/name, or only a name) is allowed.
 
-    `token`: empty for the Hub's own login. Raises `HubError`, whose `field` is repo_id or token where one of
-    them is to blame.
+    `token`: empty for the Hub's own login. Raises `HubError`; its `field` is repo_id or token if one of them is
+    to blame.
     """
 
     def ask(hub: Any) -> PushTarget:
@@ -57,10 +57,10 @@ def check_target(repo_id: str, token: str = "") -> PushTarget:
             except hub.errors.RepositoryNotFoundError:
                 return PushTarget(account.repo_id, account.user, source, exists=False, private=True, files=0)
         except Exception as error:
-            raise explain_push(error, repo_id, bool(token)) from error
+            raise explain_push_error(error, repo_id, bool(token)) from error
         names = [file.rfilename for file in info.siblings or [] if file.rfilename not in OWN_FILES]
         return PushTarget(
             account.repo_id, account.user, source, exists=True, private=bool(info.private), files=len(names)
         )
 
-    return ask_hub(repo_id, ask)
+    return call_hub(repo_id, ask)

@@ -1,4 +1,4 @@
-"""Fetches from the Hub again when the line broke off: what had arrived is kept, and the rest is asked for."""
+"""Retries downloads from the Hub. An interrupted download is resumed."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
-from engine.hub.errors import hub_problem
+from engine.hub.errors import explain_hub_error
 
 TRIES = 4
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds
-IDLE_SECONDS = 60.0  # without a byte from the Hub, which would be waited for without end
-ENOUGH_SECONDS = 20.0  # the library tried for so long itself: the Hub is down, which no other try mends
+IDLE_SECONDS = 60.0  # read timeout; without one, a stalled download would never end
+GIVE_UP_SECONDS = 20.0  # the library itself retried for this long: the Hub is down, no more retries
 _T = TypeVar("_T")
 
 
 @cache
 def resume_after_resets(idle_seconds: float = IDLE_SECONDS) -> None:
-    """Have huggingface_hub go on with a download whose connection was reset, as it does with one that was ended.
+    """Make huggingface_hub resume a download after a connection reset.
 
-    It asks for the rest of a file after `RemoteProtocolError`, and begins anew after `ReadError`.
+    The library resumes after `RemoteProtocolError` but restarts after `ReadError`, so the latter is converted.
     """
     httpx: Any = import_module("httpx")
     hub: Any = import_module("huggingface_hub")
@@ -55,9 +55,9 @@ def resume_after_resets(idle_seconds: float = IDLE_SECONDS) -> None:
     )
 
 
-def retrying(fetch: Callable[[], _T]) -> _T:
-    """What `fetch` returns, called again after failures of the Hub that pass. Raises what it raised last."""
-    with suppress(ImportError, AttributeError):  # a version that keeps these elsewhere: without, then
+def with_retries(fetch: Callable[[], _T]) -> _T:
+    """The result of `fetch`, retried after retryable Hub errors. Raises its last exception."""
+    with suppress(ImportError, AttributeError):  # another version of the library: do not resume
         resume_after_resets()
     wait = FIRST_WAIT
     started = time.monotonic()
@@ -65,11 +65,11 @@ def retrying(fetch: Callable[[], _T]) -> _T:
         try:
             return fetch()
         except Exception as error:
-            problem = hub_problem(error)
+            problem = explain_hub_error(error)
             offline = os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
-            if not left or offline or not (problem and problem.passing) or problem.wait > LONGEST_WAIT:
+            if not left or offline or not (problem and problem.retryable) or problem.wait > LONGEST_WAIT:
                 raise
-            if problem.code != "hub_broke_off" and time.monotonic() - started > ENOUGH_SECONDS:
+            if problem.code != "hub_broke_off" and time.monotonic() - started > GIVE_UP_SECONDS:
                 raise
             traceback.print_exc()  # into the log
             time.sleep(max(wait, problem.wait))

@@ -1,7 +1,7 @@
-"""Looks at the Hugging Face Hub for the terminal: searches, what a dataset holds, its first rows.
+"""Searches the Hugging Face Hub and reads the configurations, splits and first rows of its datasets.
 
-Every function here waits for the network: call it in a thread. The first call imports `huggingface_hub`, which
-takes 0.3 s. Nothing is written to disk, and no function downloads more than about `MOST_BYTES` of a file.
+All functions wait for the network: call them in a thread. The first call imports `huggingface_hub`, which
+takes 0.3 s. Nothing is written to disk, and no function downloads more than about `MAX_BYTES` of a file.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from importlib import import_module
 from typing import Any, TypeVar, cast
 
 from engine.config.places import is_local
-from engine.hub.errors import HubError, hub_problem
+from engine.hub.errors import HubError, explain_hub_error
 from engine.hub.model_card import local_license
-from engine.hub.rows import MOST_BYTES, HubRows, can_read, read_rows
+from engine.hub.rows import MAX_BYTES, HubRows, can_read, read_rows
 from engine.messages.message import say
 
-__all__ = ["MOST_BYTES", "Config", "DatasetPage", "Found", "HubError", "HubRows", "Split", "describe_dataset",
+__all__ = ["MAX_BYTES", "Config", "DatasetPage", "HubError", "HubRows", "SearchResult", "Split", "describe_dataset",
            "first_rows", "license_of", "search_datasets", "search_models"]  # fmt: skip
-SECONDS = 15.0  # for an answer: the library itself would wait and try again for minutes
-SPLITS = {
+TIMEOUT_SECONDS = 15.0  # for an answer: the library itself would retry for minutes
+SPLIT_WORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "dev", "val"),
     "test": ("test", "testing", "eval", "evaluation"),
@@ -32,8 +32,8 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Found:
-    """A repository that a search found. `updated`: the day as 2026-01-31, or empty."""
+class SearchResult:
+    """A repository found by a search. `updated`: the day as 2026-01-31, or empty."""
 
     id: str
     downloads: int
@@ -46,7 +46,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Split:
-    """A part of a dataset. `rows` is None where its card does not tell; `bytes`: of its files together."""
+    """A split of a dataset. `rows`: None if the card does not list it. `bytes`: total size of the files."""
 
     name: str
     files: tuple[str, ...]
@@ -56,21 +56,21 @@ class Split:
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration (subset) of a dataset. `default`: the one that an empty name means."""
+    """A configuration (subset) of a dataset. `default`: used if no name is given."""
 
     name: str
     splits: tuple[Split, ...]
     default: bool
 
     def split(self, name: str) -> Split | None:
-        """The split of this name; a slice such as train[:100] means its split."""
+        """The split with this name, or with the name of a slice such as train[:100]."""
         wanted = name.partition("[")[0]
         return next((split for split in self.splits if split.name == wanted), None)
 
 
 @dataclass(frozen=True)
 class DatasetPage:
-    """What a dataset on the Hub holds. `revision`: the commit that was looked at."""
+    """A dataset on the Hub. `revision`: the commit that was read."""
 
     id: str
     revision: str
@@ -80,42 +80,42 @@ class DatasetPage:
     configs: tuple[Config, ...]
 
     def config(self, name: str = "") -> Config | None:
-        """The configuration of this name, or for no name the default one; None if there is no such."""
+        """The configuration with this name, or the default one for ""; None if there is none."""
         if name:
             return next((config for config in self.configs if config.name == name), None)
         return next((config for config in self.configs if config.default), None)
 
 
-def ask_hub(name: str, question: Callable[[Any], _T]) -> _T:
-    """The answer to a question that is put to `huggingface_hub`.
+def call_hub(name: str, request: Callable[[Any], _T]) -> _T:
+    """The result of `request`, called with `huggingface_hub`. `name`: the repository, for messages.
 
-    Raises `HubError` for all that the Hub is to blame for, and when there is no answer after `SECONDS`. The
-    library's own waiting cannot be cut short, so it is left behind on a thread.
+    Raises `HubError` for errors of the Hub, and if there is no answer after `TIMEOUT_SECONDS`: the library cannot
+    be interrupted, so its thread is left running.
     """
     answers: queue.SimpleQueue[tuple[_T | None, Exception | None]] = queue.SimpleQueue()
 
     def ask() -> None:
         try:
-            answers.put((question(import_module("huggingface_hub")), None))
+            answers.put((request(import_module("huggingface_hub")), None))
         except Exception as error:
             answers.put((None, error))
 
     threading.Thread(target=ask, name="loris-hub", daemon=True).start()
     try:
-        answer, error = answers.get(timeout=SECONDS)
+        answer, error = answers.get(timeout=TIMEOUT_SECONDS)
     except queue.Empty:
-        message = say("The Hub did not answer within {seconds} seconds.", seconds=round(SECONDS))
-        raise HubError("hub_slow", message, say("Try again in a moment."), passing=True) from None
+        message = say("The Hub did not answer within {seconds} seconds.", seconds=round(TIMEOUT_SECONDS))
+        raise HubError("hub_slow", message, say("Try again in a moment."), retryable=True) from None
     if error is not None:
-        raise _explained(error, name) from error
+        raise _as_hub_error(error, name) from error
     return cast(_T, answer)
 
 
-def _explained(error: Exception, name: str) -> Exception:
-    """The `HubError` for an exception, or the exception itself where the Hub is not to blame."""
+def _as_hub_error(error: Exception, name: str) -> Exception:
+    """The `HubError` for an exception, or the exception itself if it has another cause."""
     if isinstance(error, HubError):
         return error
-    if problem := hub_problem(error, name):
+    if problem := explain_hub_error(error, name):
         return problem
     if isinstance(error, OSError | ValueError):
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -123,30 +123,30 @@ def _explained(error: Exception, name: str) -> Exception:
     return error
 
 
-def search_datasets(query: str, limit: int = 20) -> list[Found]:
-    """Datasets whose name has the words of `query`, most downloaded first. Raises `HubError`.
+def search_datasets(query: str, limit: int = 20) -> list[SearchResult]:
+    """Datasets whose name contains the words of `query`, most downloaded first. Raises `HubError`.
 
-    Private ones are found with a login alone, and only those that it may read.
+    Private ones are found only with a login that can read them.
     """
     return _search("list_datasets", query, limit)
 
 
-def search_models(query: str, limit: int = 20) -> list[Found]:
-    """Models whose name has the words of `query`, most downloaded first. Raises `HubError`."""
+def search_models(query: str, limit: int = 20) -> list[SearchResult]:
+    """Models whose name contains the words of `query`, most downloaded first. Raises `HubError`."""
     return _search("list_models", query, limit)
 
 
-def _search(listing: str, query: str, limit: int) -> list[Found]:
-    def ask(hub: Any) -> list[Found]:
+def _search(listing: str, query: str, limit: int) -> list[SearchResult]:
+    def ask(hub: Any) -> list[SearchResult]:
         found = getattr(hub.HfApi(), listing)(search=query.strip(), sort="downloads", limit=limit)
-        return [_found(one) for one in found]
+        return [_search_result(one) for one in found]
 
-    return ask_hub(query, ask)
+    return call_hub(query, ask)
 
 
-def _found(one: Any) -> Found:
+def _search_result(one: Any) -> SearchResult:
     updated = getattr(one, "last_modified", None)
-    return Found(
+    return SearchResult(
         id=one.id,
         downloads=one.downloads or 0,
         likes=one.likes or 0,
@@ -158,7 +158,7 @@ def _found(one: Any) -> Found:
 
 
 def describe_dataset(name: str, revision: str = "") -> DatasetPage:
-    """The configurations and splits of a dataset, as its card says or as its files are named.
+    """The configurations and splits of a dataset, by its card or by its file names.
 
     `revision`: a branch, tag or commit; empty for the newest. Raises `HubError`.
     """
@@ -174,16 +174,16 @@ def describe_dataset(name: str, revision: str = "") -> DatasetPage:
             private=bool(info.private),
             gated=bool(info.gated),
             license=license_ if isinstance(license_, str) else "",
-            configs=configs_of(card, sizes),
+            configs=list_configs(card, sizes),
         )
 
-    return ask_hub(name, ask)
+    return call_hub(name, ask)
 
 
 def first_rows(page: DatasetPage, config: str = "", split: str = "train", limit: int = 20) -> HubRows:
     """The first rows of a split, read from the start of its first file without downloading the rest.
 
-    Raises `HubError`, with code hub_no_config or hub_no_split for a name that is not there.
+    Raises `HubError`, with code hub_no_config or hub_no_split for an unknown name.
     """
     chosen = page.config(config)
     if chosen is None:
@@ -201,13 +201,13 @@ def first_rows(page: DatasetPage, config: str = "", split: str = "train", limit:
         files = hub.HfFileSystem(skip_instance_cache=True)
         return read_rows(files, f"datasets/{page.id}@{page.revision}/{path}", limit)
 
-    return ask_hub(page.id, ask)
+    return call_hub(page.id, ask)
 
 
 def license_of(model_name: str) -> str:
-    """The license that a model's card on the Hub names, such as apache-2.0; "" where that cannot be told.
+    """The license in a model's card, such as apache-2.0; "" if unknown.
 
-    An adapter's card may name none: then its base model's is not looked for.
+    The license of an adapter's base model is not looked up.
     """
     if is_local(model_name):
         return local_license(model_name)
@@ -218,15 +218,15 @@ def license_of(model_name: str) -> str:
         return found if isinstance(found, str) else ""
 
     try:
-        return ask_hub(model_name, ask)
+        return call_hub(model_name, ask)
     except HubError:
         return ""
 
 
-def configs_of(card: dict[str, Any], sizes: dict[str, int]) -> tuple[Config, ...]:
-    """The configurations that a card and the files' names make. `sizes`: bytes by path."""
-    told = card.get("configs")
-    told = told if isinstance(told, list) else []
+def list_configs(card: dict[str, Any], sizes: dict[str, int]) -> tuple[Config, ...]:
+    """The configurations by the card, else by the file names. `sizes`: bytes by path."""
+    listed = card.get("configs")
+    listed = listed if isinstance(listed, list) else []
     described = card.get("dataset_info") or []
     rows = {
         (one.get("config_name") or "default", split.get("name")): split.get("num_examples")
@@ -245,26 +245,26 @@ def configs_of(card: dict[str, Any], sizes: dict[str, int]) -> tuple[Config, ...
 
     data = sorted(path for path in sizes if can_read(path) and not path.rpartition("/")[2].startswith("."))
     found = []
-    for one in told:
+    for one in listed:
         if isinstance(one, dict) and one.get("config_name"):
             name = str(one["config_name"])
-            parts = splits(name, _files_told(one, data))
-            found.append(Config(name, parts, bool(one.get("default")) or name == "default" or len(told) == 1))
+            parts = splits(name, _files_from_card(one, data))
+            found.append(Config(name, parts, bool(one.get("default")) or name == "default" or len(listed) == 1))
     if not found and data:
         found = [Config("default", splits("default", _files_by_name(data)), True)]
     return tuple(config for config in found if config.splits)
 
 
-def _files_told(config: dict[str, Any], data: list[str]) -> dict[str, list[str]]:
-    """The files of each split as a configuration in a dataset's card names them."""
+def _files_from_card(config: dict[str, Any], data: list[str]) -> dict[str, list[str]]:
+    """The files of each split, by a configuration in the dataset's card."""
     folder = str(config.get("data_dir") or "").strip("/")
-    told = config.get("data_files")
-    if told is None:
+    listed = config.get("data_files")
+    if listed is None:
         return _files_by_name([path for path in data if not folder or path.startswith(f"{folder}/")])
-    if isinstance(told, str) or (isinstance(told, list) and all(isinstance(one, str) for one in told)):
-        told = [{"split": "train", "path": told}]
+    if isinstance(listed, str) or (isinstance(listed, list) and all(isinstance(one, str) for one in listed)):
+        listed = [{"split": "train", "path": listed}]
     found: dict[str, list[str]] = {}
-    for one in told if isinstance(told, list) else []:
+    for one in listed if isinstance(listed, list) else []:
         if isinstance(one, dict):
             paths = one.get("path") or []
             patterns = [paths] if isinstance(paths, str) else [str(path) for path in paths]
@@ -280,11 +280,11 @@ def _matching(patterns: Iterable[str], data: list[str]) -> list[str]:
 
 
 def _files_by_name(data: list[str]) -> dict[str, list[str]]:
-    """The files of each split where no card tells: by a word in the path, as datasets does; else all is train."""
+    """The files of each split by a word in the path, as `datasets` does it; without such words, all are train."""
     found: dict[str, list[str]] = {}
     for path in data:
         words = set(re.split(r"[-._ 0-9/]+", path.lower()))
-        split = next((name for name, signs in SPLITS.items() if words & set(signs)), None)
+        split = next((name for name, signs in SPLIT_WORDS.items() if words & set(signs)), None)
         if split:
             found.setdefault(split, []).append(path)
-    return {name: found[name] for name in SPLITS if name in found} or {"train": data}
+    return {name: found[name] for name in SPLIT_WORDS if name in found} or {"train": data}

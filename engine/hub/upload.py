@@ -1,7 +1,7 @@
-"""Sends a folder to the Hub with the Hub's own library: checks first, one commit, and a look at what arrived.
+"""Uploads a folder to the Hub with `huggingface_hub`: checks, uploads in one commit, verifies.
 
-All files become one commit, so that an interrupted push leaves an empty repository and never half a model. What
-was transferred before is not sent again: the Hub knows a large file by its hash.
+All files are one commit, so an interrupted push leaves an empty repository and never an incomplete model. Files
+that were already transferred are not sent again: the Hub identifies a large file by its hash.
 """
 
 from __future__ import annotations
@@ -16,59 +16,59 @@ from typing import Any, TypeVar
 
 from engine.hub.account import check_account, check_token
 from engine.hub.errors import HubError
-from engine.hub.local_files import LocalFile, files_of
-from engine.hub.upload_errors import explain_push
-from engine.hub.upload_job import PushJob, Result, UploadProgress
+from engine.hub.local_files import LocalFile, list_files
+from engine.hub.upload_errors import explain_push_error
+from engine.hub.upload_job import PushJob, UploadProgress, UploadResult
 from engine.messages.message import say
 from engine.protocol.events import PushStep
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds before another try
-MOST_ASKED_WAIT = 900.0  # the Hub may ask for hours, which nobody would watch
-TELL_SECONDS = 0.5
+MAX_RETRY_AFTER = 900.0  # seconds; the Hub may ask for hours: then the push fails
+REPORT_SECONDS = 0.5  # between two progress messages
 OWNER = "{owner}"
-OWN_FILES = (".gitattributes", "README.md")  # that a new repository may have
+OWN_FILES = (".gitattributes", "README.md")  # files that a new repository may already have
 _T = TypeVar("_T")
 
 
 class Upload:
-    """One push. `tell` is called with its progress."""
+    """One push. `on_progress` is called with its progress."""
 
-    def __init__(self, job: PushJob, tell: Callable[[UploadProgress], None]) -> None:
+    def __init__(self, job: PushJob, on_progress: Callable[[UploadProgress], None]) -> None:
         self._hub: Any = import_module("huggingface_hub")
-        self._job, self._tell = job, tell
+        self._job, self._on_progress = job, on_progress
         self._api = self._hub.HfApi(token=check_token(job.token) or None)
         self._repo = job.repo_id
         self._files: list[LocalFile] = []
         self._step: PushStep = "checking"
-        self._file, self._sent, self._told = "", 0, 0.0
+        self._file, self._sent, self._reported_at = "", 0, 0.0
 
-    def run(self) -> Result:
-        """Do all of it. Raises `HubError`."""
+    def run(self) -> UploadResult:
+        """Check, upload and verify. Raises `HubError`."""
         self._enter("checking")
         kind, folder = self._job.kind, Path(self._job.folder)
-        files_of(kind, folder, self._job.card)  # before anything is asked of the Hub
-        account = check_account(self._again(self._api.whoami), self._job.repo_id)
+        list_files(kind, folder, self._job.card)  # before the first request to the Hub
+        account = check_account(self._retry(self._api.whoami), self._job.repo_id)
         self._repo = account.repo_id
-        self._files = files_of(kind, folder, self._job.card.replace(OWNER, account.user))
-        self._make_room()
+        self._files = list_files(kind, folder, self._job.card.replace(OWNER, account.user))
+        self._prepare_repo()
         self._enter("uploading")
         self._send()
         self._enter("verifying")
-        return self._again(self._verify)
+        return self._retry(self._verify)
 
     @property
     def _total(self) -> int:
         return sum(file.size for file in self._files)
 
     def _enter(self, step: PushStep) -> None:
-        self._step, self._told = step, 0.0
+        self._step, self._reported_at = step, 0.0
         self._report()
 
     def _report(self, waiting: float = 0.0) -> None:
-        """Tell how far it is, no more often than is worth reading."""
+        """Report the progress, at most once in `REPORT_SECONDS`."""
         now = time.monotonic()
-        if waiting or now - self._told >= TELL_SECONDS:
-            self._told = now
+        if waiting or now - self._reported_at >= REPORT_SECONDS:
+            self._reported_at = now
             progress = UploadProgress(
                 step=self._step,
                 repo_id=self._repo,
@@ -77,28 +77,28 @@ class Upload:
                 total_bytes=self._total,
                 waiting=waiting,
             )
-            self._tell(progress)
+            self._on_progress(progress)
 
-    def _again(self, ask: Callable[[], _T]) -> _T:
-        """What `ask` returns, asked again after failures that pass. Raises `HubError`."""
+    def _retry(self, ask: Callable[[], _T]) -> _T:
+        """The result of `ask`, retried after retryable errors. Raises `HubError`."""
         number = 1
         while True:
             try:
                 return ask()
             except Exception as error:
-                failure = explain_push(error, self._repo, bool(self._job.token))
+                failure = explain_push_error(error, self._repo, bool(self._job.token))
                 wait = max(failure.wait, min(FIRST_WAIT * 2 ** (number - 1), LONGEST_WAIT))
-                if not failure.passing or number >= self._job.tries or wait > MOST_ASKED_WAIT:
+                if not failure.retryable or number >= self._job.tries or wait > MAX_RETRY_AFTER:
                     raise failure from error
             number += 1
             self._report(waiting=wait)
             time.sleep(wait)
 
-    def _make_room(self) -> None:
-        """Make the repository, or see that the one there may be used. Raises `HubError`."""
+    def _prepare_repo(self) -> None:
+        """Create the repository, or check that the existing one can be used. Raises `HubError`."""
         missing = self._hub.errors.RepositoryNotFoundError
         with suppress(missing):
-            there = self._again_but(missing, lambda: self._api.repo_info(self._repo))
+            there = self._retry_except(missing, lambda: self._api.repo_info(self._repo))
             if self._job.private and not there.private:
                 raise HubError(
                     "repo_public",
@@ -106,7 +106,7 @@ class Upload:
                     say("Give another name, or choose public."),
                     "private",
                 )
-            if not self._job.replace and self._foreign():
+            if not self._job.replace and self._has_other_files():
                 raise HubError(
                     "repo_exists",
                     say("{repo} is there already and holds other files.", repo=self._repo),
@@ -114,44 +114,44 @@ class Upload:
                     "repo_id",
                 )
             return
-        self._again(lambda: self._api.create_repo(self._repo, private=self._job.private, exist_ok=True))
+        self._retry(lambda: self._api.create_repo(self._repo, private=self._job.private, exist_ok=True))
 
-    def _again_but(self, passed_on: type[Exception], ask: Callable[[], _T]) -> _T:
-        """As `_again`, letting one kind of exception through."""
+    def _retry_except(self, exception: type[Exception], ask: Callable[[], _T]) -> _T:
+        """Like `_retry`, but raises `exception` at once."""
         caught: list[Exception] = []
 
         def try_it() -> _T | None:
             try:
                 return ask()
-            except passed_on as error:
+            except exception as error:
                 caught.append(error)
                 return None
 
-        answer = self._again(try_it)
+        answer = self._retry(try_it)
         if caught or answer is None:
             raise caught[-1]
         return answer
 
-    def _foreign(self) -> bool:
-        """Whether the repository has files other than these, as an interrupted push may have left them."""
+    def _has_other_files(self) -> bool:
+        """Whether the repository has files that are not from an interrupted push of this folder."""
         ours = {file.name: file for file in self._files}
-        for name, there in self._remote().items():
+        for name, there in self._remote_files().items():
             mine = ours.get(name)
             if name not in OWN_FILES and not (mine and there.size == mine.size and _same(mine, there)):
                 return True
         return False
 
-    def _remote(self) -> dict[str, Any]:
-        """The files of the repository by name, as the Hub lists them."""
+    def _remote_files(self) -> dict[str, Any]:
+        """The files of the repository by path."""
 
         def ask() -> dict[str, Any]:
             found = self._api.list_repo_tree(self._repo, recursive=True, revision="main")
             return {one.path: one for one in found if hasattr(one, "blob_id")}
 
-        return self._again(ask)
+        return self._retry(ask)
 
     def _send(self) -> None:
-        """Transfer the large files one by one, then make the commit with the small ones."""
+        """Transfer the large files one by one, then commit them with the small ones."""
         operations = []
         for file in self._files:
             operation = self._operation(file)
@@ -163,22 +163,22 @@ class Upload:
                 self._api.preupload_lfs_files(self._repo, [operation], free_memory=False, num_threads=1)
 
             with self._xet_progress():
-                self._again(transfer)
+                self._retry(transfer)
             self._sent = before + file.size
         self._file = ""
         message = f"Add {self._job.kind} with Loris"
-        self._again(lambda: self._api.create_commit(self._repo, operations, commit_message=message, num_threads=1))
+        self._retry(lambda: self._api.create_commit(self._repo, operations, commit_message=message, num_threads=1))
 
     def _operation(self, file: LocalFile) -> Any:
-        """The library's own description of a file to add, which counts what is read while it is sent."""
-        before, tell = self._sent, self._sent_until
+        """The commit operation for a file, which reports progress while the file is read."""
+        before, update = self._sent, self._update_sent
 
         class Counted(self._hub.CommitOperationAdd):  # type: ignore[misc, name-defined]
             @contextmanager
             def as_file(self, with_tqdm: bool = False) -> Iterator[Any]:
                 if with_tqdm and isinstance(file.content, Path):
-                    with _Counting(FileIO(file.content)) as opened:
-                        opened.tell_position = lambda position: tell(before + position)
+                    with _PositionReader(FileIO(file.content)) as opened:
+                        opened.on_position = lambda position: update(before + position)
                         yield opened
                 else:
                     with super().as_file() as plain:
@@ -187,21 +187,21 @@ class Upload:
         content = file.content if isinstance(file.content, bytes) else str(file.content)
         return Counted(path_in_repo=file.name, path_or_fileobj=content)
 
-    def _sent_until(self, position: int) -> None:
+    def _update_sent(self, position: int) -> None:
         self._sent = position
         self._report()
 
     @contextmanager
     def _xet_progress(self) -> Iterator[None]:
-        """Have the library's display of its own storage protocol, Xet, report here instead of on a terminal."""
-        before, tell = self._sent, self._sent_until
+        """Replace the library's progress display for Xet storage by one that reports here."""
+        before, update = self._sent, self._update_sent
 
         class Reporter:
             def __init__(self, *_: Any, **__: Any) -> None:
                 pass
 
             def update_progress(self, report: Any, *_: Any) -> None:
-                tell(before + int(getattr(report, "total_bytes_completed", 0)))
+                update(before + int(getattr(report, "total_bytes_completed", 0)))
 
             def close(self, *_: Any, **__: Any) -> None:
                 pass
@@ -209,7 +209,7 @@ class Upload:
         try:
             module: Any = import_module("huggingface_hub.utils._xet_progress_reporting")
             original = module.XetUploadProgressReporter
-        except (ImportError, AttributeError):  # another version: progress by whole files alone
+        except (ImportError, AttributeError):  # another version: progress only per file
             yield
             return
         module.XetUploadProgressReporter = Reporter
@@ -218,9 +218,9 @@ class Upload:
         finally:
             module.XetUploadProgressReporter = original
 
-    def _verify(self) -> Result:
-        """Compare what the Hub lists with what is here. Raises `HubError`."""
-        there = self._remote()
+    def _verify(self) -> UploadResult:
+        """Compare the files on the Hub with the local ones. Raises `HubError`."""
+        there = self._remote_files()
         for file in self._files:
             self._file = file.name
             self._report()
@@ -238,7 +238,7 @@ class Upload:
                     say("Do not use {repo} yet. Push again.", repo=self._repo),
                 )
         info = self._api.repo_info(self._repo)
-        return Result(
+        return UploadResult(
             repo_id=self._repo,
             url=f"{self._api.endpoint}/{self._repo}",
             commit=info.sha or "",
@@ -249,16 +249,16 @@ class Upload:
 
 
 def _same(file: LocalFile, remote: Any) -> bool:
-    """Whether a file on the Hub has this content, by its hash there."""
+    """Whether a file on the Hub has the same hash as the local one."""
     return file.matches(remote.lfs.sha256 if remote.lfs else None, remote.blob_id)
 
 
-class _Counting(BufferedReader):
-    """A file that tells how far it was read. The library rewinds it to try again, which only a real file is."""
+class _PositionReader(BufferedReader):
+    """A file that reports its read position. A subclass of a real file: the library rewinds it for a retry."""
 
-    tell_position: Callable[[int], None]
+    on_position: Callable[[int], None]
 
     def read(self, size: int | None = -1, /) -> bytes:
         data = super().read(size)
-        self.tell_position(self.tell())
+        self.on_position(self.tell())
         return data

@@ -1,8 +1,8 @@
-"""Why a push cannot go on, in words. Imports nothing of the Hub's library."""
+"""Explains why a push failed. Does not import `huggingface_hub`."""
 
 from __future__ import annotations
 
-from engine.hub.errors import HubError, hub_problem
+from engine.hub.errors import HubError, explain_hub_error
 from engine.messages.errors import causes
 from engine.messages.message import N_, say
 from engine.runs.machine_errors import disk_full, explain_crash, explain_disk, explain_memory
@@ -10,11 +10,11 @@ from engine.runs.machine_errors import disk_full, explain_crash, explain_disk, e
 WRITE_HINT = N_("Make a token that may write in the Hub's settings, then: hf auth login --force")
 
 
-def explain_push(error: Exception, repo_id: str, given: bool) -> HubError:
-    """The failure in words. `given`: the token came with the command."""
+def explain_push_error(error: Exception, repo_id: str, given: bool) -> HubError:
+    """The `HubError` for an exception of a push. `given`: the token came with the command."""
     if isinstance(error, HubError):
         return error
-    problem = hub_problem(error, repo_id, "HF_TOKEN" if given else None)
+    problem = explain_hub_error(error, repo_id, "HF_TOKEN" if given else None)
     if problem and problem.code == "hub_bad_token":
         if given:
             return unknown_token()
@@ -38,12 +38,12 @@ def explain_push(error: Exception, repo_id: str, given: bool) -> HubError:
         return HubError(why.code, why.message, why.hint)
     if problem.code == "hub_offline":
         message = say("The Hugging Face Hub cannot be reached.")
-        return HubError(problem.code, message, say("Check the network, then push again."), passing=True)
+        return HubError(problem.code, message, say("Check the network, then push again."), retryable=True)
     return problem
 
 
 def _by_status(status: int | None, repo_id: str) -> HubError | None:
-    """The answers that mean something else to a push than to a download."""
+    """The error for a status that means something else for a push than for a download."""
     if status == 401:
         return no_login()
     if status == 403:
@@ -58,7 +58,7 @@ def _by_status(status: int | None, repo_id: str) -> HubError | None:
             "hub_conflict",
             say("Someone changed {repo} at the same moment.", repo=repo_id),
             say("Push again."),
-            passing=True,
+            retryable=True,
         )
     if status == 413:
         return HubError(
@@ -71,7 +71,7 @@ def _by_status(status: int | None, repo_id: str) -> HubError | None:
             "hub_mismatch",
             say("What arrived at the Hub is not what was sent."),
             say("Push again."),
-            passing=True,
+            retryable=True,
         )
     return None
 

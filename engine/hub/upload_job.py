@@ -1,4 +1,4 @@
-"""What the process that uploads is told on its standard input, and says on its standard output: JSON lines."""
+"""Messages of the upload process, as JSON lines: the job on its stdin, progress and result on its stdout."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from engine.protocol.events import ExportKind, PushStep
 
 
 class PushJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send, and where to. Only ever passed through a pipe: `token` is nowhere on disk.
+    """What to upload, and where to. Passed through a pipe only: `token` is never written to disk.
 
     `repo_id` without an owner means the token's user, and so does {owner} in `card`. `card`: the text of
-    README.md; empty keeps the folder's own. `replace`: take a repository that has other files already.
-    `tries`: of each request to the Hub.
+    README.md; empty keeps the folder's own. `replace`: allow a repository that already has other files.
+    `tries`: attempts for each request to the Hub.
     """
 
     kind: ExportKind
@@ -31,7 +31,7 @@ class PushJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UploadProgress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """How far it is. `repo_id`: the full name. `waiting`: seconds until the next try, after a failure."""
+    """Progress of an upload. `repo_id`: the full name. `waiting`: seconds until the next try, after a failure."""
 
     step: PushStep
     repo_id: str
@@ -41,8 +41,8 @@ class UploadProgress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     waiting: float = 0.0
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Everything is on the Hub, and its list of files was compared with the folder's."""
+class UploadResult(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The upload is complete, and the Hub's files were compared with the local ones."""
 
     repo_id: str
     url: str
@@ -53,19 +53,19 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class UploadProblem(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """It did not work. `passing`: trying again may help."""
+    """The upload failed. `retryable`: a retry may succeed."""
 
     code: str
     message: Message
     hint: Message | None = None
     field: str = ""
-    passing: bool = False
+    retryable: bool = False
 
     def as_error(self) -> HubError:
-        return HubError(self.code, self.message, self.hint, self.field, passing=self.passing)
+        return HubError(self.code, self.message, self.hint, self.field, retryable=self.retryable)
 
 
-Said = UploadProgress | Result | UploadProblem
+UploadMessage = UploadProgress | UploadResult | UploadProblem
 encode = msgspec.json.Encoder().encode
 decode_job = msgspec.json.Decoder(PushJob).decode
-decode_said = msgspec.json.Decoder(Said).decode
+decode_message = msgspec.json.Decoder(UploadMessage).decode

@@ -1,4 +1,4 @@
-"""Starts the process that uploads, hands it the job through a pipe, and passes on what it says."""
+"""Starts the upload process, passes it the job through a pipe and forwards its progress."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import IO
 import msgspec
 
 from engine.hub.errors import HubError
-from engine.hub.upload_job import PushJob, Result, UploadProblem, UploadProgress, decode_said, encode
+from engine.hub.upload_job import PushJob, UploadProblem, UploadProgress, UploadResult, decode_message, encode
 from engine.messages.message import say
 from engine.runs.python_process import environment, python
 
@@ -22,8 +22,8 @@ _TOKENS = re.compile(r"\b(hf|api_org|hf_oauth|hf_jwt)_[A-Za-z0-9_.-]{8,}")
 OFFLINE_MARK = "LORIS_WENT_OFFLINE"  # set by an engine that found no network when it started
 
 
-def scrub(text: str, *secrets: str) -> str:
-    """The text with tokens struck out: those that are known, and what looks like one."""
+def redact(text: str, *secrets: str) -> str:
+    """The text with the secrets, and everything that looks like a token, replaced by ***."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "***")
@@ -31,23 +31,23 @@ def scrub(text: str, *secrets: str) -> str:
 
 
 class UploadProcess:
-    """One upload in a process of its own. `run` it once; `cancel` it from any thread."""
+    """One upload in a separate process. `run` it once; `cancel` it from any thread."""
 
     def __init__(self, job: PushJob, log: IO[str] | None = None) -> None:
-        """`log`: where the libraries' words go, with tokens struck out; None is standard error."""
+        """`log`: receives the output of the libraries, with tokens redacted; None is standard error."""
         self.job, self._log = job, log or sys.stderr
         self._process: subprocess.Popen[bytes] | None = None
         self._cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """End the upload. What was transferred is kept by the Hub for the next try; nothing is committed."""
+        """Cancel the upload. Nothing is committed; the Hub keeps transferred files for the next try."""
         self._cancelled.set()
         if self._process:
             with suppress(OSError):
                 self._process.kill()
 
-    def run(self, tell: Callable[[UploadProgress], None]) -> Result:
-        """Push, and return once the Hub's list was compared. Raises `PushFailed`; with code cancelled for that."""
+    def run(self, on_progress: Callable[[UploadProgress], None]) -> UploadResult:
+        """Upload and verify. Raises `HubError`, with code cancelled after `cancel`."""
         variables = {**environment(), "HF_HUB_DISABLE_TELEMETRY": "1"}
         if variables.pop(OFFLINE_MARK, None):
             variables.pop("HF_HUB_OFFLINE", None)  # the network may be back
@@ -60,21 +60,21 @@ class UploadProcess:
         threading.Thread(target=self._copy_log, args=(process.stderr,), daemon=True).start()
         if self._cancelled.is_set():
             process.kill()
-        last: Result | UploadProblem | None = None
+        last: UploadResult | UploadProblem | None = None
         try:
             with suppress(BrokenPipeError):
                 process.stdin.write(encode(self.job) + b"\n")
                 process.stdin.flush()
             for line in process.stdout:
                 with suppress(msgspec.DecodeError):
-                    said = decode_said(scrub(line.decode(), self.job.token))
-                    if isinstance(said, UploadProgress):
-                        tell(said)
+                    message = decode_message(redact(line.decode(), self.job.token))
+                    if isinstance(message, UploadProgress):
+                        on_progress(message)
                     else:
-                        last = said
+                        last = message
         finally:
             with suppress(OSError):
-                process.stdin.close()  # which ends it, if it is still there
+                process.stdin.close()  # the process exits then, if it still runs
             try:
                 process.wait(GRACE_SECONDS)
             except subprocess.TimeoutExpired:
@@ -82,8 +82,8 @@ class UploadProcess:
                 process.wait()
         return self._outcome(last)
 
-    def _outcome(self, last: Result | UploadProblem | None) -> Result:
-        if isinstance(last, Result):
+    def _outcome(self, last: UploadResult | UploadProblem | None) -> UploadResult:
+        if isinstance(last, UploadResult):
             return last
         if self._cancelled.is_set():
             raise HubError("cancelled", say("The push was cancelled."))
@@ -92,11 +92,11 @@ class UploadProcess:
                 "push_died",
                 say("The process that uploads ended early."),
                 say("Push again: what arrived is not sent twice."),
-                passing=True,
+                retryable=True,
             )
         raise last.as_error()
 
     def _copy_log(self, lines: IO[bytes] | None) -> None:
         for line in lines or ():
-            self._log.write(scrub(line.decode("utf-8", "replace"), self.job.token))
+            self._log.write(redact(line.decode("utf-8", "replace"), self.job.token))
             self._log.flush()

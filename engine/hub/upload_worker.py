@@ -1,4 +1,4 @@
-"""`python -m engine.hub.upload_worker`: sends what the job on stdin names, and says how it goes on stdout."""
+"""`python -m engine.hub.upload_worker`: uploads the job from stdin, reports progress on stdout."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from contextlib import suppress
 
 from engine.hub.errors import HubError
 from engine.hub.retry import resume_after_resets
-from engine.hub.upload_errors import explain_push
-from engine.hub.upload_job import Said, UploadProblem, decode_job, encode
+from engine.hub.upload_errors import explain_push_error
+from engine.hub.upload_job import UploadMessage, UploadProblem, decode_job, encode
 
-IDLE_SECONDS = 300.0  # without an answer; a large commit takes the Hub its time
+IDLE_SECONDS = 300.0  # without a response; the Hub needs time for a large commit
 
 
-def end_with_parent() -> None:
-    """End when standard input is closed, as it is when the process that started this one dies."""
+def exit_with_parent() -> None:
+    """Exit when standard input is closed: the parent process died or closed it."""
     sys.stdin.buffer.read()
     os._exit(1)
 
 
 def main() -> int:
-    """Push; 0 when all is on the Hub and was compared."""
+    """Push. Exit code 0 if everything was uploaded and verified, else 1."""
     lock = threading.Lock()
-    # Only messages go to the pipe: whatever a library prints goes to the log.
+    # Only messages go to the pipe; output of libraries goes to the log.
     pipe = os.dup(1)
     os.dup2(2, 1)
 
-    def report(said: Said) -> None:
+    def report(message: UploadMessage) -> None:
         with lock:
-            os.write(pipe, encode(said) + b"\n")
+            os.write(pipe, encode(message) + b"\n")
 
     job = decode_job(sys.stdin.buffer.readline())
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     try:
         from engine.hub.upload import Upload
 
@@ -43,10 +43,10 @@ def main() -> int:
         report(Upload(job, report).run())
         return 0
     except Exception as error:
-        failure = explain_push(error, job.repo_id, bool(job.token))
+        failure = explain_push_error(error, job.repo_id, bool(job.token))
         if not isinstance(error, HubError) or error.__cause__:
-            traceback.print_exc()  # into the log, where the token is struck out
-        report(UploadProblem(**failure.as_values(), passing=failure.passing))
+            traceback.print_exc()  # into the log, where tokens are redacted
+        report(UploadProblem(**failure.as_values(), retryable=failure.retryable))
         return 1
 
 

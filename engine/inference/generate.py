@@ -176,7 +176,9 @@ def generate(
     endless = None
     if reason != "eos":
         special = set(tokenizer.all_special_ids)
-        endless = cause(pieces.ids, pieces.text, marker=prompt_format.next_turn, special=special, adapter=adapter)
+        endless = cause(
+            pieces.ids, pieces.text, marker=prompt_format.next_example, special=special, adapter=adapter
+        )
     spent = time.monotonic() - started
     return GeneratedText(pieces.text, len(pieces.ids), spent, reason, len(ids), len(ids) + room, endless)
 

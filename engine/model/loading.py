@@ -14,7 +14,7 @@ from unsloth import FastLanguageModel
 
 from engine.config.places import is_local
 from engine.config.run_spec import LoraSpec, ModelSpec
-from engine.hub.retry import retrying
+from engine.hub.retry import with_retries
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.model import hardware
@@ -92,7 +92,7 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
     """Load the model that the spec names, or an adapter trained earlier with the base that it names."""
     spec, dtype = fit_to_hardware(spec, record)
     check_folder(spec.model_name)
-    model, tokenizer = retrying(
+    model, tokenizer = with_retries(
         lambda: FastLanguageModel.from_pretrained(
             model_name=str(adapter) if adapter else spec.model_name,
             max_seq_length=spec.max_seq_length,

@@ -1,1 +1,1 @@
-"""How questions and answers are written as text: prompt formats, chat templates and mask markers."""
+"""Prompt formats, chat templates and mask markers: how questions and answers become text."""

@@ -1,7 +1,7 @@
-"""How a model was taught to be asked, kept beside its weights: so it is still known where the run is not.
+"""Stores the prompt format of a model next to its weights, for use without the run folder.
 
-A chat template travels in the tokenizer. The prompt text of instruction data has no place there, and without it a
-model that was trained on such data is asked in a way that it never saw.
+A chat template is stored in the tokenizer, but the prompt text of instruction data is not. Without it, the model
+would be prompted in a format that it was not trained on.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import msgspec
 
 from engine.prompting.prompt_format import PromptFormat
 
-FILE = "loris.json"
+FORMAT_FILE = "loris.json"
 
 
 class FormatFile(msgspec.Struct, frozen=True):
-    """The file's content. `version` counts up when an older reader would misread it."""
+    """The file's content. `version` is increased when an older reader would misread it."""
 
     prompt: PromptFormat
     version: int = 1
@@ -24,15 +24,15 @@ class FormatFile(msgspec.Struct, frozen=True):
 
 def write_prompt_format(folder: Path, prompt_format: PromptFormat) -> None:
     """Write the file into a folder of weights. Raises OSError."""
-    (folder / FILE).write_bytes(
+    (folder / FORMAT_FILE).write_bytes(
         msgspec.json.format(msgspec.json.encode(FormatFile(prompt_format)), indent=2) + b"\n"
     )
 
 
 def read_prompt_format(folder: Path) -> PromptFormat | None:
-    """What the folder says; None where it says nothing, or nothing that can be understood."""
+    """The prompt format stored in a folder; None if it is missing, unreadable or of a newer version."""
     try:
-        kept = msgspec.json.decode((folder / FILE).read_bytes(), type=FormatFile)
+        content = msgspec.json.decode((folder / FORMAT_FILE).read_bytes(), type=FormatFile)
     except (OSError, msgspec.DecodeError):
         return None
-    return kept.prompt if kept.version == 1 else None
+    return content.prompt if content.version == 1 else None

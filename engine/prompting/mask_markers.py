@@ -1,7 +1,7 @@
-"""Finds the texts that open a question and an answer in a template, by trying what they leave to be learned.
+"""Finds the mask markers of a template: the texts that open a question and an answer.
 
-Tokens melt together where texts meet, each tokenizer in its own way. So no marker is trusted that was not seen
-to mask examples right: short and long ones, of one turn and of several, with a system text and without.
+Tokenizers merge tokens where texts meet, each in its own way. So each candidate is tested: it must mask probe
+examples correctly, short and long, with one turn and several, with and without a system text.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ MASKED = -100
 _QUESTIONS = ("Do it now.", "And 你好, which one?\n- a\n- b", "1 + 1 = ?")
 _ANSWERS = ("The answer.", "Well: 是的, it is.\n\nYes.", "Two.")  # in no system text of a template
 
-Parts = tuple[str, str]
+Markers = tuple[str, str]
 Probe = tuple[Example, list[str]]
 
 
-def find(data: DatasetSpec, prompt_format: PromptFormat, tokenizer: Any) -> Parts:
-    """The texts that open a question and an answer, as given or as found. Raises `UserError`."""
+def find_markers(data: DatasetSpec, prompt_format: PromptFormat, tokenizer: Any) -> Markers:
+    """(instruction marker, response marker), from the settings or found. Raises `UserError`."""
     if data.instruction_part and data.response_part:
         return data.instruction_part, data.response_part
     return (
@@ -39,33 +39,33 @@ def find(data: DatasetSpec, prompt_format: PromptFormat, tokenizer: Any) -> Part
     )
 
 
-def chat_markers(prompt_format: PromptFormat, tokenizer: Any) -> Parts:
-    """Unsloth's own finding if it masks right, as a notebook would have it; else the first that does."""
-    probes = list(_chats(prompt_format, tokenizer))
+def chat_markers(prompt_format: PromptFormat, tokenizer: Any) -> Markers:
+    """The markers that Unsloth finds if they mask correctly, else the first ones that do. Raises `UserError`."""
+    probes = list(_chat_probes(prompt_format, tokenizer))
     reason = ""
-    found: Parts | None = None
+    found: Markers | None = None
     try:
-        given: Parts = get_chat_template_parts(tokenizer)
-        if masks(prompt_format, tokenizer, given, probes):
+        given: Markers = get_chat_template_parts(tokenizer)
+        if masks_correctly(prompt_format, tokenizer, given, probes):
             return given
         found = given
-    except Exception as error:  # ValueError, and whatever a template raises
+    except Exception as error:  # ValueError, or anything that a template raises
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     text = prompt_format.training_text(tokenizer, probes[0][0])
     before, _, rest = text.partition(_ANSWERS[0])
     between = rest.partition(_QUESTIONS[1])[0]
     opening = before.rpartition(_QUESTIONS[0])[2]
-    for response in _ends(opening):
-        for instruction in _ends(between):
-            if masks(prompt_format, tokenizer, (instruction, response), probes):
+    for response in _suffixes(opening):
+        for instruction in _suffixes(between):
+            if masks_correctly(prompt_format, tokenizer, (instruction, response), probes):
                 return instruction, response
-    if found:  # a template that the probes do not suit: what is learned is shown before training
+    if found:  # the probes do not fit this template; the learned tokens are shown before training
         return found
-    raise missing(reason)
+    raise markers_missing(reason)
 
 
-def _chats(prompt_format: PromptFormat, tokenizer: Any) -> Iterator[Probe]:
-    """Chats and the answers in them. A chat that the template refuses is none that it will have to mask."""
+def _chat_probes(prompt_format: PromptFormat, tokenizer: Any) -> Iterator[Probe]:
+    """Probe chats and their answers; without the system text if the template rejects it."""
     turns = [
         {"role": role, "content": content}
         for question, answer in zip(_QUESTIONS, _ANSWERS, strict=True)
@@ -73,28 +73,28 @@ def _chats(prompt_format: PromptFormat, tokenizer: Any) -> Iterator[Probe]:
     ]
     yield Example(turns=turns), list(_ANSWERS)
     yield Example(turns=turns[2:4]), [_ANSWERS[1]]
-    told = Example(turns=[{"role": "system", "content": "Be brief."}, *turns[4:]])
+    with_system = Example(turns=[{"role": "system", "content": "Be brief."}, *turns[4:]])
     try:
-        prompt_format.training_text(tokenizer, told)
+        prompt_format.training_text(tokenizer, with_system)
     except UserError:
         return
-    yield told, [_ANSWERS[2]]
+    yield with_system, [_ANSWERS[2]]
 
 
-def _ends(text: str) -> Iterator[str]:
-    """The ends of a text from the longest that may be a marker on, as far as they say something."""
+def _suffixes(text: str) -> Iterator[str]:
+    """The non-blank suffixes of a text, longest first, of at most `LONGEST_MARKER` characters."""
     for start in range(max(0, len(text) - LONGEST_MARKER), len(text)):
-        # Within a word there is no place to begin. A blank at the end melts into the word after it.
+        # Never start within a word. A trailing space merges into the token of the next word.
         if text[start:].strip() and not (start and text[start - 1].isalnum() and text[start].isalnum()):
             yield from dict.fromkeys((text[start:], text[start:].rstrip(" ")))
 
 
-def pair_markers(prompt_format: PromptFormat, tokenizer: Any) -> Parts:
-    """The texts before question and answer in a prompt text, as far as the tokenizer always cuts them alike.
+def pair_markers(prompt_format: PromptFormat, tokenizer: Any) -> Markers:
+    """The texts before question and answer in a prompt text, as far as they are always tokenized the same way.
 
-    Line ends melt into other tokens beside an empty input, and many tokenizers cut a text's first word in a
-    way of its own. So ever shorter ends of the text before the answer are tried on examples with and without
-    an input, and the first that masks both right is taken.
+    Line ends merge with other tokens next to an empty input, and many tokenizers split the first word of a text
+    differently. So shorter and shorter suffixes of the text before the answer are tried on examples with and
+    without an input; the first that masks both correctly is used. Raises `UserError`.
     """
     before = prompt_templates.before_answer(prompt_format.template)
     for name in prompt_templates.PLACEHOLDERS:
@@ -106,27 +106,29 @@ def pair_markers(prompt_format: PromptFormat, tokenizer: Any) -> Parts:
         (Example(pair={"instruction": "Do it.", "input": extra, "output": _ANSWERS[0]}), [_ANSWERS[0]])
         for extra in ("", "Some input.")
     ]
-    for response in _ends(last):
+    for response in _suffixes(last):
         for opens in dict.fromkeys((question, question.rstrip(" "), response)):
-            if opens.strip() and masks(prompt_format, tokenizer, (opens, response), probes):
+            if opens.strip() and masks_correctly(prompt_format, tokenizer, (opens, response), probes):
                 return opens, response
-    raise missing(
+    raise markers_missing(
         "", say("Open the answer in the prompt text with a line such as ### Answer: or fill in both markers.")
     )
 
 
-def masks(prompt_format: PromptFormat, tokenizer: Any, parts: Parts, probes: list[Probe]) -> bool:
-    """Whether masking with these markers leaves just the answers of each probe, with the tokens that end them."""
+def masks_correctly(prompt_format: PromptFormat, tokenizer: Any, markers: Markers, probes: list[Probe]) -> bool:
+    """Whether masking with these markers keeps only the answers of each probe, with their end tokens."""
     try:
         mask = train_on_responses_only(
-            None, instruction_part=parts[0], response_part=parts[1], tokenizer=tokenizer, return_function=True
+            None, instruction_part=markers[0], response_part=markers[1], tokenizer=tokenizer, return_function=True
         )
-        return all(_leaves(prompt_format, tokenizer, mask, example, answers) for example, answers in probes)
-    except (ValueError, IndexError):  # a marker that comes to no token
+        return all(_masks_one(prompt_format, tokenizer, mask, example, answers) for example, answers in probes)
+    except (ValueError, IndexError):  # a marker that gives no token
         return False
 
 
-def _leaves(prompt_format: PromptFormat, tokenizer: Any, mask: Any, example: Example, answers: list[str]) -> bool:
+def _masks_one(
+    prompt_format: PromptFormat, tokenizer: Any, mask: Any, example: Example, answers: list[str]
+) -> bool:
     text = prompt_format.training_text(tokenizer, example)
     ids = encode(tokenizer, text)
     runs: list[list[int]] = [[]]
@@ -143,21 +145,21 @@ def _leaves(prompt_format: PromptFormat, tokenizer: Any, mask: Any, example: Exa
         before, _, after = text.partition(answer)
         if tokenizer.eos_token in after and tokenizer.eos_token_id not in run and len(answers) == 1:
             return False
-        # What the template writes around an answer may be learned too: a thought left empty, the end of the turn.
-        opened, found, closed = (_bare(p) for p in str(tokenizer.decode(run)).partition(answer))
-        if not (found and _bare(before).endswith(opened) and _bare(after).startswith(closed)):
+        # Template text around an answer may be learned too: an empty thought, the end of the turn.
+        opened, found, closed = (_squeeze(p) for p in str(tokenizer.decode(run)).partition(answer))
+        if not (found and _squeeze(before).endswith(opened) and _squeeze(after).startswith(closed)):
             return False
-        if any(_bare(question) in opened + closed for question in _QUESTIONS) or _bare(end) not in closed:
+        if any(_squeeze(question) in opened + closed for question in _QUESTIONS) or _squeeze(end) not in closed:
             return False
     return True
 
 
-def _bare(text: str) -> str:
-    """A text without blanks, which decoding adds and drops."""
+def _squeeze(text: str) -> str:
+    """A text without whitespace, which decoding adds and drops."""
     return "".join(text.split())
 
 
-def missing(reason: str, hint: Message | None = None) -> UserError:
+def markers_missing(reason: str, hint: Message | None = None) -> UserError:
     return UserError(
         "markers_missing",
         say("The text that opens an answer cannot be found in the template. {reason}", reason=reason),

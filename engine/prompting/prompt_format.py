@@ -1,4 +1,4 @@
-"""How questions and answers are written as text: one place for training and for chat, so that they agree."""
+"""Formats questions and answers as text, for training and inference alike."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template
 
 from engine.config import prompt_templates
 from engine.config.run_spec import DatasetSpec
-from engine.dataset.mapping import Example, question_of
+from engine.dataset.detection import PromptFormatName
+from engine.dataset.mapping import Example, question_placeholder
 from engine.dataset.turns import as_string
 from engine.messages.errors import UserError, last_line
 from engine.messages.message import say
 
-Format = Literal["alpaca", "messages", "plain"]
 Messages = Sequence[Mapping[str, Any]]
 
 _QUESTION, _ANSWER = "LorisProbeQuestion", "LorisProbeAnswer"
@@ -23,25 +23,25 @@ _QUESTION, _ANSWER = "LorisProbeQuestion", "LorisProbeAnswer"
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """alpaca: the prompt text `template`; messages: the tokenizer's chat template; plain: nothing around it.
+    """alpaca: the prompt text `template`; messages: the tokenizer's chat template; plain: the bare text.
 
-    `question`: the placeholder of the prompt text that takes what a user asks. `instruction`: the text that
-    every row has there, where that is the input.
+    `question`: the placeholder of the prompt text for the user's question. `instruction`: the constant
+    instruction of every row, if the question is the input.
     """
 
-    format: Format
+    format: PromptFormatName
     template: str = ""
     question: Literal["instruction", "input"] = "instruction"
     instruction: str = ""
 
     @property
-    def next_turn(self) -> str:
-        """What begins another example in the prompt text; empty where special tokens do that."""
+    def next_example(self) -> str:
+        """The text that starts another example in the prompt text; empty for other formats."""
         lines = self.template.strip().splitlines() if self.format == "alpaca" else []
         return next((line for line in lines if line.startswith("###")), lines[0] if lines else "")
 
     def training_text(self, tokenizer: Any, row: Example | Mapping[str, str] | Messages) -> str:
-        """A whole example, ending as an answer of the model must end."""
+        """A complete training example, with the end token."""
         if isinstance(row, Example):
             if self.format == "plain":
                 return row.text.removesuffix(str(tokenizer.eos_token)) + str(tokenizer.eos_token)
@@ -53,7 +53,7 @@ class PromptFormat:
         return render(tokenizer, row)
 
     def prompt(self, tokenizer: Any, messages: Messages, system: str = "") -> str:
-        """What the model is given to answer a conversation. Alpaca and plain models see its last turn."""
+        """The prompt to answer a conversation. The formats alpaca and plain use only its last turn."""
         if self.format == "messages":
             if system and messages[0]["role"] != "system":
                 messages = [{"role": "system", "content": system}, *messages]
@@ -65,11 +65,11 @@ class PromptFormat:
         return f"{system}\n\n{last}" if system else last
 
 
-def prompt_format_for(spec: DatasetSpec, kind: Format) -> PromptFormat:
-    """The style in which data of this kind is learned under the spec."""
-    return (
-        PromptFormat("alpaca", spec.prompt_template, *question_of(spec)) if kind == "alpaca" else PromptFormat(kind)
-    )
+def prompt_format_for(spec: DatasetSpec, kind: PromptFormatName) -> PromptFormat:
+    """The prompt format with the settings of the spec."""
+    if kind == "alpaca":
+        return PromptFormat(kind, spec.prompt_template, *question_placeholder(spec))
+    return PromptFormat(kind)
 
 
 def choose_template(tokenizer: Any, name: str) -> Any:
@@ -84,7 +84,7 @@ def choose_template(tokenizer: Any, name: str) -> Any:
             )
         try:
             return get_chat_template(tokenizer, chat_template=name)
-        except Exception as error:  # above all a token that the tokenizer lacks
+        except Exception as error:  # mostly a token that the tokenizer lacks
             raise UserError(
                 "template_unfit",
                 say(
@@ -108,7 +108,7 @@ def choose_template(tokenizer: Any, name: str) -> Any:
 def render(
     tokenizer: Any, messages: Messages, add_generation_prompt: bool = False, tools: list[Any] | None = None
 ) -> str:
-    """A conversation as the chat template writes it. Raises `UserError` when the template refuses it."""
+    """A conversation formatted by the chat template. Raises `UserError` if the template rejects it."""
     try:
         text: str = tokenizer.apply_chat_template(
             [dict(message) for message in messages],
@@ -117,7 +117,7 @@ def render(
             **({"tools": tools} if tools else {}),
         )
         return text
-    except Exception as error:  # templates raise what they like
+    except Exception as error:  # templates raise anything
         raise UserError(
             "template_refused",
             say("The chat template refuses a conversation: {reason}", reason=last_line(error)),
@@ -127,13 +127,13 @@ def render(
 
 
 def adds_bos(tokenizer: Any) -> bool:
-    """Whether the tokenizer itself puts the beginning-of-sequence token before a text."""
+    """Whether the tokenizer adds the beginning-of-sequence token to a text."""
     bos = tokenizer.bos_token_id
     return bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
 
 
 def encode(tokenizer: Any, text: str) -> list[int]:
-    """The tokens of a text, with a single beginning-of-sequence token if the tokenizer uses one."""
+    """The token ids of a text, with only one beginning-of-sequence token if the tokenizer uses one."""
     written = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
     ids: list[int] = tokenizer(text, add_special_tokens=not written)["input_ids"]
     return ids
@@ -146,14 +146,14 @@ def after_answer(tokenizer: Any) -> str:
 
 
 def check_ending(tokenizer: Any, stop_ids: list[int]) -> None:
-    """Raises `UserError` when the chat template does not end an answer with a token that stops the model."""
+    """Raises `UserError` if the chat template does not end an answer with one of `stop_ids`."""
     tail = after_answer(tokenizer)
     if not set(tokenizer(tail, add_special_tokens=False)["input_ids"]) & set(stop_ids):
         raise eos_missing(tokenizer, "dataset.chat_template")
 
 
 def eos_missing(tokenizer: Any, field: str) -> UserError:
-    """The model would not learn to end its answers."""
+    """The error for examples without an end token: the model would not learn to stop."""
     return UserError(
         "eos_missing",
         say(

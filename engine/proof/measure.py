@@ -94,7 +94,7 @@ class Measure:
             self.found.rows += times
             if isinstance(found, BadRow):
                 row: Row = {"raw": found.values["raw"]} if "raw" in found.values else found.values
-                made: Any = RowProblem("bad_row", found.at(number), found.field)
+                made: Any = RowProblem("bad_row", found.describe(number), found.field)
             else:
                 row, made = found, convert(number, found, mapping, self._method.text)
             if isinstance(made, RowProblem):

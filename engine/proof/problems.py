@@ -165,6 +165,6 @@ def unreadable(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> DataProb
     """None of the first rows can be read: leaving them out would leave nothing."""
     number, bad = next((number, row) for number, row in rows if isinstance(row, BadRow))
     return DataProblem(
-        code="rows_bad", level="stop", message=bad.at(number), field=field, row=number,
+        code="rows_bad", level="stop", message=bad.describe(number), field=field, row=number,
         value=str(bad.values.get("raw", "")), count=len(rows),
     )  # fmt: skip

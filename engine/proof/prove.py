@@ -10,10 +10,10 @@ from itertools import chain, islice
 
 from engine.config.run_spec import RunSpec
 from engine.config.sources import Place, eval_place, places_of
-from engine.dataset.detection import Detected, detect, one_prompt_format
+from engine.dataset.detection import Detected, common_prompt_format, detect
 from engine.dataset.mapping import BadRow
 from engine.dataset.peek import DETECTED_ROWS
-from engine.dataset.row_sampling import drawn, draws, rows_taken
+from engine.dataset.row_sampling import count_sampled, is_sampled, sample_rows
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.proof.measure import Measure
@@ -53,7 +53,7 @@ def prove(
     held = [_open(Sample(to_evaluate, DETECTED_ROWS), spec, refused)[0]] if to_evaluate else []
     measure, parts, eos = None, ("", ""), str(tokenizer.eos_token or "")
     if not refused:
-        kind, clash = one_prompt_format([found.kind for found in (*(found for found, _ in opened), *held)], data)
+        kind, clash = common_prompt_format([found.kind for found in (*(found for found, _ in opened), *held)], data)
         if clash:
             refused.append(clashing(clash))
     if not refused:
@@ -78,7 +78,9 @@ def prove(
         exact=all(sample.exact for sample in samples),
         sampled=any(sample.sampled for sample in samples),
         rows=counted.rows if counted else 0,
-        taken=rows_taken(data, [sample.total for sample in samples], weights) if draws(data, weights) else None,
+        taken=count_sampled(data, [sample.total for sample in samples], weights)
+        if is_sampled(data, weights)
+        else None,
         format=head.kind,
         variant=head.variant,
         why=head.why,
@@ -111,7 +113,7 @@ def _times(spec: RunSpec, places: list[Place], weights: list[float], most: int |
     The very rows that training takes are known only where all rows are. Of a part the rows are as good as others.
     """
     data, counts = spec.dataset, []
-    if not draws(data, weights):
+    if not is_sampled(data, weights):
         return [None] * len(places)
     for sample in (Sample(place, most) for place in places):
         if not sample.local:
@@ -119,7 +121,7 @@ def _times(spec: RunSpec, places: list[Place], weights: list[float], most: int |
         counts.append(sum(1 for _ in sample))
         if sample.sampled or not sample.exact:
             return [None] * len(places)
-    return [Counter(taken) for taken in drawn(data, counts, weights)]
+    return [Counter(taken) for taken in sample_rows(data, counts, weights)]
 
 
 def _open(sample: Sample, spec: RunSpec, refused: list[DataProblem]) -> tuple[Detected, Iterator[Numbered]]:

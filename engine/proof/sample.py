@@ -14,7 +14,7 @@ import msgspec
 from engine.config.places import is_local
 from engine.config.sources import Place, Slice, parse_split
 from engine.dataset.mapping import BadRow, Row
-from engine.dataset.open_source import files_of, open_source, sliced
+from engine.dataset.open_source import find_files, open_source, slice_rows
 from engine.dataset.row_file import DataError
 from engine.messages.message import N_, Message
 from engine.runtime.explain import explain
@@ -62,16 +62,16 @@ class Sample:
 
     def _in_order(self) -> Iterator[Numbered]:
         split = parse_split(self._source.split)
-        first, last = 0, sys.maxsize  # rows before and after which none is meant, as far as `sliced` leaves them in
+        first, last = 0, sys.maxsize  # the bounds that `slice_rows` does not apply itself
         if late := split if split and self._cut_late(split) else None:
             first, last = late.bounds(self._count())
-        file = open_source(self._source, whole=bool(late) or self._most is None)
+        file = open_source(self._source, read_all=bool(late) or self._most is None)
         bad: list[Numbered] = []
-        file.on_bad = lambda row, why, text: bad.append((row, _unreadable_row(why, text)))
+        file.on_bad_row = lambda row, why, text: bad.append((row, _unreadable_row(why, text)))
         taken = 0
 
         def rows() -> Iterator[Numbered]:
-            for numbered in sliced(file, self._source.split):
+            for numbered in slice_rows(file, self._source.split):
                 yield from bad
                 bad.clear()
                 yield numbered
@@ -97,16 +97,16 @@ class Sample:
         return any(bound and (bound.endswith("%") or bound.startswith("-")) for bound in bounds)
 
     def _count(self) -> int:
-        file = open_source(self._source, whole=True)
-        file.on_bad = lambda row, why, text: None
+        file = open_source(self._source, read_all=True)
+        file.on_bad_row = lambda row, why, text: None
         for _ in file.rows():
             pass
-        return file.seen
+        return file.rows_read
 
     def _large_file_of_lines(self) -> Path | None:
         """The one unpacked file of JSON lines that is too long to be read whole; None for anything else."""
         split = parse_split(self._source.split)
-        files = files_of(self._source.path, split.split if split else "train")
+        files = find_files(self._source.path, split.split if split else "train")
         only = files[0]
         if len(files) > 1 or (split and not split.whole) or only.suffix.lower() not in (".jsonl", ".ndjson"):
             return None

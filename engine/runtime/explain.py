@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.hub.errors import hub_problem
+from engine.hub.errors import explain_hub_error
 from engine.messages.errors import UserError
 from engine.runs.machine_errors import explain_crash, explain_disk, explain_gpu, explain_memory
 
@@ -13,7 +13,7 @@ def explain(error: BaseException, field: str = "") -> UserError:
         return error
     if found := explain_memory(error) or explain_disk(error):
         return found
-    if problem := hub_problem(error):
+    if problem := explain_hub_error(error):
         no_revision = problem.code == "hub_no_revision"
         section = "dataset" if field.startswith("dataset.") else "model"
         problem.field = f"{section}.revision" if no_revision else field

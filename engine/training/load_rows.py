@@ -12,9 +12,9 @@ from datasets import Dataset, Features, Value, load_dataset
 from engine.config.places import is_local
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source, parse_split
-from engine.dataset.open_source import files_of, open_source, sliced
-from engine.dataset.row_file import DataError, empty
-from engine.hub.retry import retrying
+from engine.dataset.open_source import find_files, open_source, slice_rows
+from engine.dataset.row_file import DataError, empty_file
+from engine.hub.retry import with_retries
 from engine.messages.errors import UserError, causes, last_line
 from engine.messages.message import Message, say
 from engine.runtime.explain import explain
@@ -76,7 +76,7 @@ def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str)
         message = say("Write a split as train, train[:1000], train[10:20] or train[:10%].")
         raise UserError("split_missing", message, None, split_field)
     try:
-        files = files_of(source.path, split.split)
+        files = find_files(source.path, split.split)
         stamp = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files]
         arguments: dict[str, Any] = {
             "source": msgspec.json.encode(source).decode(),
@@ -85,7 +85,7 @@ def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str)
         if sum(size for _, _, size in stamp) <= IN_MEMORY_BYTES:
             found = list(_records(**arguments))
             if not found:
-                raise DataError(empty(), "dataset_empty")
+                raise DataError(empty_file(), "dataset_empty")
             records = Dataset.from_list(found, features=FEATURES)
         else:
             records = Dataset.from_generator(
@@ -105,13 +105,13 @@ def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str)
 def _records(source: str, skip_bad: bool, stamp: str = "") -> Iterator[dict[str, Any]]:
     """The rows of files as records of `FEATURES`; those that cannot be read too, if they are to be skipped."""
     place = msgspec.json.decode(source, type=Source)
-    file = open_source(place, whole=True)
+    file = open_source(place, read_all=True)
     bad: list[dict[str, Any]] = []
     if skip_bad:
-        file.on_bad = lambda row, why, text: bad.append(
+        file.on_bad_row = lambda row, why, text: bad.append(
             {"row": row, "raw": text, "problem": msgspec.json.encode(why).decode()}
         )
-    for number, row in sliced(file, place.split):
+    for number, row in slice_rows(file, place.split):
         yield from bad
         bad.clear()
         yield {"row": number, "raw": msgspec.json.encode(row, enc_hook=str).decode(), "problem": ""}
@@ -138,7 +138,7 @@ def unreadable(error: Exception, source: Source, field: str, split_field: str) -
 
 def _from_hub(source: Source, field: str, split_field: str) -> SourceRows:
     try:
-        records = retrying(
+        records = with_retries(
             lambda: load_dataset(
                 source.path, name=source.name or None, revision=source.revision or None, split=source.split
             )

@@ -11,11 +11,12 @@ import msgspec
 from datasets import Dataset
 
 from engine.config.run_spec import RunSpec
-from engine.dataset.mapping import BadRow, Example, Mapping, Row, shown
+from engine.dataset.detection import PromptFormatName
+from engine.dataset.mapping import BadRow, Example, Mapping, Row, shorten
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model import loading
-from engine.prompting.prompt_format import Format, PromptFormat, check_ending, choose_template, prompt_format_for
+from engine.prompting.prompt_format import PromptFormat, check_ending, choose_template, prompt_format_for
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 from engine.training.trainer import checkpointed
@@ -44,7 +45,7 @@ class TrainingMethod(ABC):
     config_class: ClassVar[Any]
     columns: ClassVar[tuple[str, ...]]
 
-    def __init__(self, spec: RunSpec, kind: Format, tokenizer: Any, stop_ids: list[int]) -> None:
+    def __init__(self, spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int]) -> None:
         self.spec, self.tokenizer = spec, tokenizer
         self.prompt_format: PromptFormat = prompt_format_for(spec.dataset, kind)
         self.instruction_part = self.response_part = ""
@@ -116,9 +117,9 @@ def convert(
         example = mapping.example(row)
         return example, make(example)
     except BadRow as bad:
-        return RowProblem("bad_row", bad.at(number), bad.field, bad.empty)
+        return RowProblem("bad_row", bad.describe(number), bad.field, bad.empty)
     except UserError as why:  # the template takes it not
         words = say(
-            "Row {row}: {reason} The row is: {value}", row=number, reason=str(why.message), value=shown(row)
+            "Row {row}: {reason} The row is: {value}", row=number, reason=str(why.message), value=shorten(row)
         )
         return RowProblem(why.code, words, why.field)

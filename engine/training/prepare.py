@@ -13,10 +13,10 @@ from datasets import Dataset, concatenate_datasets
 
 from engine.config.run_spec import RunSpec
 from engine.config.sources import Place, eval_place, places_of
-from engine.dataset.detection import detect, one_prompt_format
+from engine.dataset.detection import common_prompt_format, detect
 from engine.dataset.mapping import Mapping
 from engine.dataset.peek import DETECTED_ROWS
-from engine.dataset.row_sampling import drawn
+from engine.dataset.row_sampling import sample_rows
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
@@ -44,13 +44,13 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
     parts = [_part(spec, place) for place in places_of(data)]
     place = eval_place(data)
     held = _part(spec, place) if place else None
-    kind, clash = one_prompt_format([part.mapping.kind for part in [*parts, *([held] if held else [])]], data)
+    kind, clash = common_prompt_format([part.mapping.kind for part in [*parts, *([held] if held else [])]], data)
     if clash:
         raise UserError("formats_mixed", clash.message, None, clash.field)
     method = method_for(spec, kind, tokenizer, stop_ids)
     writer = Writer(spec, method, record)
     counts, weights = [len(part.rows) for part in parts], [part.rows.source.weight for part in parts]
-    rows = writer.rows(parts, drawn(data, counts, weights))
+    rows = writer.rows(parts, sample_rows(data, counts, weights))
     held_out = writer.rows([held], [range(len(held.rows))]) if held else None
     writer.tell()
     if data.test_size:

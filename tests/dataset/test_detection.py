@@ -1,4 +1,4 @@
-"""The rules by which rows are recognised."""
+"""Format detection."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tests.helpers.dataset_cases import BAD, BOT, GOOD, PREFERENCE, QA, USER, Ca
         [{"question": "q", "answer": "a", "log": [USER, BOT]}], [{"a": "x", "b": "y", "c": "z"}],
     ],
 )  # fmt: skip
-def test_every_alternative_is_one(rows: list[dict[str, Any]]) -> None:
+def test_every_alternative_is_usable(rows: list[dict[str, Any]]) -> None:
     found = detect(rows, DatasetSpec())
     assert found.alternatives
     for other in found.alternatives:
-        taken = detect(rows, DatasetSpec(**other.settings))
-        assert taken.problem is None, other.settings
-        assert taken.mapping.example(rows[0])
-        assert taken.mapping != found.mapping or "written_with" in other.settings
+        chosen = detect(rows, DatasetSpec(**other.settings))
+        assert chosen.problem is None, other.settings
+        assert chosen.mapping.example(rows[0])
+        assert chosen.mapping != found.mapping or "written_with" in other.settings
 
 
 @pytest.mark.parametrize("case", [*GOOD, *(case for case in BAD if not case.late)], ids=lambda case: case.name)
-def test_the_table_without_an_engine(case: Case, tmp_path: Path) -> None:
-    """Quick, and without torch: tests/training/test_dataset_cases.py compares the same with the engine."""
+def test_dataset_cases_without_an_engine(case: Case, tmp_path: Path) -> None:
+    """Fast, without torch: tests/training/test_dataset_cases.py runs the same cases with the engine."""
     if "save_to_disk" in case.name or "split in a folder" in case.name:
         pytest.importorskip("datasets")
     case.write(tmp_path)
@@ -44,13 +44,13 @@ def test_the_table_without_an_engine(case: Case, tmp_path: Path) -> None:
         values["eval_path"] = str(tmp_path / values["eval_path"])
     data = DatasetSpec(**values, path=str(tmp_path / case.path), mix=mix)
     errors = check_dataset(data)
-    seen = peek(data.path, data=data)
+    preview = peek(data.path, data=data)
     if case.error[0]:
         assert [error.field for error in errors] == [case.error[0]]
         assert case.error[1] in str(errors[0].message)
     else:
         assert errors == []
-        assert seen.format == case.kind
-        assert seen.detected
+        assert preview.format == case.kind
+        assert preview.detected
         for role, filler in case.mapping.items():
-            assert getattr(seen.detected.mapping, role) == filler
+            assert getattr(preview.detected.mapping, role) == filler

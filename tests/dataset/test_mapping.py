@@ -1,4 +1,4 @@
-"""What fills the roles of an example, row by row."""
+"""Mapping rows to examples."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.helpers.dataset_cases import BOT, USER
         ("=fixed", "fixed"), ("=", ""), ("{c}", ""),
     ],
 )  # fmt: skip
-def test_what_fills_a_role(filler: str, text: str) -> None:
+def test_fill(filler: str, text: str) -> None:
     assert fill(filler, {"a": 1, "b": "x{a}"}) == text
 
 
-def test_what_is_said_is_said_with_the_row() -> None:
+def test_an_error_names_the_row() -> None:
     found = detect([{"messages": [USER, BOT]}], DatasetSpec())
     with pytest.raises(BadRow) as caught:
         found.mapping.example({"messages": 5})
-    assert str(caught.value.at(7)).startswith("Row 7: ")
+    assert str(caught.value.describe(7)).startswith("Row 7: ")

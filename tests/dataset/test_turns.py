@@ -1,13 +1,15 @@
-"""Turns of a chat, as templates read them."""
+"""Normalized turns."""
 
 from __future__ import annotations
 
-from engine.dataset.turns import as_turns
+from engine.dataset.turns import normalize_turns
 
 
-def test_tool_calls_come_as_templates_read_them() -> None:
+def test_tool_calls_are_normalized() -> None:
     call = {"id": "1", "index": None, "function": {"name": "f", "arguments": '{"x": 1}'}}
-    [turn] = as_turns([{"role": "assistant", "content": None, "tool_calls": [call], "name": None, "weight": 1}])
+    [turn] = normalize_turns(
+        [{"role": "assistant", "content": None, "tool_calls": [call], "name": None, "weight": 1}]
+    )
     assert turn == {
         "role": "assistant",
         "content": "",

@@ -1,4 +1,4 @@
-"""The draft of a model card: what it says, in which language, and what it keeps to itself."""
+"""Drafting a model card: its content, its language, and that it shows no local path."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ def run(tmp_path: Path) -> RunFolder:
     return folder
 
 
-def front(card: str) -> dict[str, object]:
+def metadata(card: str) -> dict[str, object]:
     found: dict[str, object] = YAML(typ="safe").load(card.split("---\n")[1])
     return found
 
 
-def test_what_the_hub_reads(run: RunFolder) -> None:
-    found = front(draft_card(run, "adapter", "ann/mine", "llama3.2"))
+def test_metadata(run: RunFolder) -> None:
+    found = metadata(draft_card(run, "adapter", "ann/mine", "llama3.2"))
     assert found["license"] == "llama3.2"
     assert found["base_model"] == "unsloth/Llama-3.2-1B-Instruct"
     assert (found["base_model_relation"], found["library_name"]) == ("adapter", "peft")
     assert found["datasets"] == ["yahma/alpaca-cleaned"]
-    merged = front(draft_card(run, "merged_16bit", "ann/mine"))
+    merged = metadata(draft_card(run, "merged_16bit", "ann/mine"))
     assert (merged["base_model_relation"], merged["library_name"]) == ("finetune", "transformers")
     assert "license" not in merged
-    assert front(draft_card(run, "gguf", "ann/mine"))["base_model_relation"] == "quantized"
+    assert metadata(draft_card(run, "gguf", "ann/mine"))["base_model_relation"] == "quantized"
 
 
-def test_what_people_read(run: RunFolder) -> None:
+def test_text(run: RunFolder) -> None:
     card = draft_card(run, "adapter", "ann/mine")
     for line in ("# mine", "| Training loss | 1.8750 |", "| Last loss | 1.2500 |", "| Steps | 2 |",
                  "| Loss on held-out examples | 1.5000 |", "| Learning rate | 0.0002 |",
@@ -66,12 +66,12 @@ def test_what_people_read(run: RunFolder) -> None:
 
 
 def python_of(card: str) -> str:
-    """The code that the card has its readers run."""
+    """The Python code in the card."""
     return card.partition("```python\n")[2].partition("\n```")[0]
 
 
 def prompt_of(run: RunFolder, spec: RunSpec, format: str) -> str:
-    """What the card's code gives to the tokenizer."""
+    """The prompt that the card's code passes to the tokenizer."""
     ready = ev.DatasetReady(
         rows=9, eval_rows=0, format=format, columns=(), tokens=1, learned_tokens=1, truncated_rows=0,
         instruction_part="", response_part="", example_raw="", example_text="", example_learned="",
@@ -87,7 +87,7 @@ def prompt_of(run: RunFolder, spec: RunSpec, format: str) -> str:
 
 
 @pytest.mark.parametrize("question", ["你是谁？", 'Say """hi"""\\', "two\nlines\n```", 'end"'])
-def test_a_model_of_the_alpaca_prompt_is_asked_with_it(run: RunFolder, question: str) -> None:
+def test_the_code_uses_the_prompt_format_of_the_training(run: RunFolder, question: str) -> None:
     asked = RunSpec(generation=GenerationSpec(prompts=(question,)))
     prompt = prompt_of(run, asked, "alpaca")
     assert prompt == fill(before_answer(asked.dataset.prompt_template), instruction=question)
@@ -102,10 +102,10 @@ def test_in_chinese(run: RunFolder) -> None:
     card = draft_card(run, "adapter", "ann/mine", translate=translation._)
     assert "## 如何运行" in card
     assert "| 训练损失 | 1.8750 |" in card
-    assert front(card) == front(draft_card(run, "adapter", "ann/mine"))
+    assert metadata(card) == metadata(draft_card(run, "adapter", "ann/mine"))
 
 
-def test_no_place_on_this_machine_is_named(run: RunFolder, tmp_path: Path) -> None:
+def test_no_local_path_is_shown(run: RunFolder, tmp_path: Path) -> None:
     base = tmp_path / "secret folder" / "my-base"
     base.mkdir(parents=True)
     (base / "README.md").write_text("---\nlicense: 'mit'\n---\n# Base\n")
@@ -116,10 +116,10 @@ def test_no_place_on_this_machine_is_named(run: RunFolder, tmp_path: Path) -> No
     assert str(tmp_path) not in card
     assert "| Base model | my-base |" in card
     assert "| Dataset | rows.jsonl (train) |" in card
-    assert front(card)["license"] == "mit"
-    assert "base_model" not in front(card)
-    assert "datasets" not in front(card)
+    assert metadata(card)["license"] == "mit"
+    assert "base_model" not in metadata(card)
+    assert "datasets" not in metadata(card)
 
 
-def test_a_run_without_a_spec_has_a_card_too(tmp_path: Path) -> None:
+def test_a_run_without_a_spec(tmp_path: Path) -> None:
     assert draft_card(RunFolder(tmp_path), "adapter", "ann/mine").startswith("---\n")

@@ -1,4 +1,4 @@
-"""A file on the Hub shows the rows that the same file shows on this machine, however little of it was fetched."""
+"""The preview of a file on the Hub has the same rows as the local file, however little of it is fetched."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from engine.dataset.open_source import kind_of
+from engine.dataset.open_source import reader_for
 from engine.dataset.row_file import DataError
 from engine.dataset.table_files import CsvFile, TextFile
 from engine.hub import rows as hub_rows
@@ -27,11 +27,11 @@ ROWS = [{"instruction": f"问题 {n} 🦥", "output": "答" * (n % 40) + "\n,\t\
 
 
 def local(path: Path) -> list[dict[str, Any]] | str:
-    """The rows, those that are broken left out, or what is said where there are none."""
+    """The rows without bad ones, or the error message if there are none."""
     rows = []
     try:
-        file = kind_of(path)(path)
-        file.on_bad = lambda row, why, text: None
+        file = reader_for(path)(path)
+        file.on_bad_row = lambda row, why, text: None
         rows.extend(file.rows())
     except DataError as error:
         return rows or str(error.message)
@@ -43,18 +43,18 @@ def remote(path: Path) -> HubRows:
 
 
 def by_paragraph(path: Path) -> bool:
-    if kind_of(path) is not TextFile:
+    if reader_for(path) is not TextFile:
         return False
     with TextFile(path).open() as file:
         return b"\n\n" in file.read()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_same_rows_as_on_this_machine(case: Case, tmp_path: Path) -> None:
+def test_the_same_rows_as_the_local_file(case: Case, tmp_path: Path) -> None:
     case.write(tmp_path)
     for path in sorted(path for path in tmp_path.rglob("*") if path.is_file() and can_read(path.name)):
         if by_paragraph(path):
-            continue  # on the Hub a row is a line, as `datasets` has it
+            continue  # on the Hub a row is a line, as in `datasets`
         expected = local(path)
         if expected and isinstance(expected, list):
             assert list(remote(path).rows) == expected, path.name
@@ -63,7 +63,7 @@ def test_the_same_rows_as_on_this_machine(case: Case, tmp_path: Path) -> None:
                 remote(path)
 
 
-def test_the_cases_hold_every_kind() -> None:
+def test_the_cases_cover_every_suffix() -> None:
     names = [case.path.lower() for case in CASES]
     for suffix in (".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet", ".gz"):
         assert any(name.endswith(suffix) for name in names), suffix
@@ -95,7 +95,7 @@ def table(delimiter: str) -> str:
     ],
     ids=["jsonl", "utf16", "lines-json", "json", "indented", "key", "one", "csv", "bom", "tsv", "txt", "gz"],
 )
-def test_a_file_cut_anywhere_shows_whole_rows_only(
+def test_a_truncated_file_gives_complete_rows_only(
     name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / name
@@ -103,18 +103,18 @@ def test_a_file_cut_anywhere_shows_whole_rows_only(
     expected = local(path)
     assert isinstance(expected, list)
     counts = set()
-    places = {len(content) * tenth // 10 + bytes for tenth in range(1, 10) for bytes in range(5)}
-    for cut in sorted(places | {50, len(content) - 1}):
-        monkeypatch.setattr(hub_rows, "MOST_BYTES", cut)
+    cuts = {len(content) * tenth // 10 + bytes for tenth in range(1, 10) for bytes in range(5)}
+    for cut in sorted(cuts | {50, len(content) - 1}):
+        monkeypatch.setattr(hub_rows, "MAX_BYTES", cut)
         try:
             found = remote(path)
         except HubError:
             counts.add(0)
             continue
         assert list(found.rows) == expected[: len(found.rows)], cut
-        assert found.total in (None, len(expected))  # a list may end before its file does
+        assert found.total in (None, len(expected))  # the list can end before the file
         counts.add(len(found.rows))
-    # Nearly all that was fetched is shown: of a file without its last byte, all but the last row.
+    # Nearly all fetched rows are returned: without the last byte of the file, all but the last row.
     assert max(counts) >= len(expected) - 1
     assert len(expected) == 1 or len(counts) > 5
 
@@ -123,21 +123,19 @@ def test_a_file_cut_anywhere_shows_whole_rows_only(
     "text", ['{"a":' + " " * 2_000_000, '{"a":1,' * 200_000, '{"' + "\\" * 2_000_000, "{" * 500_000]
 )
 @pytest.mark.timeout(30)
-def test_no_start_of_a_file_takes_long(text: str, tmp_path: Path) -> None:
+def test_parsing_the_start_of_a_file_is_fast(text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
-    path.write_text(text + "x" * hub_rows.MOST_BYTES)
+    path.write_text(text + "x" * hub_rows.MAX_BYTES)
     with pytest.raises(HubError):
         remote(path)
 
 
-def test_a_table_without_the_end_of_its_last_row_can_be_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Of CSV and text half a row looks whole: without the rule that leaves it out, it is shown."""
+def test_the_cut_last_row_of_a_table_is_dropped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In CSV and text, half a row looks complete: without the rule that drops it, it is returned."""
     path = tmp_path / "a.csv"
     path.write_bytes(b"q,a\n1,one\n2,two\n")
-    monkeypatch.setattr(hub_rows, "MOST_BYTES", 13)
+    monkeypatch.setattr(hub_rows, "MAX_BYTES", 13)
     assert remote(path).rows == ({"q": "1", "a": "one"},)
-    monkeypatch.setattr(CsvFile, "_cut_unseen", False)
+    monkeypatch.setattr(CsvFile, "_cut_row_looks_complete", False)
     assert remote(path).rows[-1] == {"q": "2", "a": "t"}
-    assert TextFile._cut_unseen
+    assert TextFile._cut_row_looks_complete

@@ -1,4 +1,4 @@
-"""Searching the Hub and looking at its datasets, with the real huggingface_hub over HTTP."""
+"""Searching the Hub and reading its datasets, with the real huggingface_hub over HTTP."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from engine.hub import search as client
+from engine.hub import search
 from engine.hub.errors import HubError
 from engine.hub.push_target import check_target
 from engine.hub.search import describe_dataset, first_rows, license_of, search_datasets, search_models
@@ -46,7 +46,7 @@ def refused(ask: Any, *arguments: Any) -> HubError:
     return error.value
 
 
-def test_search_finds_by_name_the_most_used_first(hub: HubStub) -> None:
+def test_search_by_name_sorts_by_downloads(hub: HubStub) -> None:
     hub.add("dataset", "someone/alpaca-long-name", {"a.jsonl": jsonl(1)})
     hub.add("dataset", "ann/alpaca", {"a.jsonl": jsonl(1)}, gated=True)
     hub.add("dataset", "bob/secret-alpaca", {"a.jsonl": jsonl(1)}, private=True)
@@ -58,7 +58,7 @@ def test_search_finds_by_name_the_most_used_first(hub: HubStub) -> None:
     assert search_datasets("nothing like it") == []
 
 
-def test_a_login_finds_its_private_ones(hub: HubStub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_login_finds_its_private_datasets(hub: HubStub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.account("hf_bob", "bob", role="read")
     hub.add("dataset", "bob/secret", {"a.jsonl": jsonl(3)}, private=True)
     missing = refused(describe_dataset, "bob/secret")
@@ -81,7 +81,7 @@ def test_a_login_finds_its_private_ones(hub: HubStub, monkeypatch: pytest.Monkey
         ("hf_other", True, "hub_no_access", "the account of the token from HF_TOKEN has not been let in"),
     ],
 )
-def test_no_access_says_why_and_never_shows_the_token(
+def test_no_access_explains_why_and_never_shows_the_token(
     hub: HubStub, monkeypatch: pytest.MonkeyPatch, token: str, gated: bool, code: str, words: str
 ) -> None:
     hub.account("hf_other", "eve")
@@ -107,7 +107,7 @@ def test_missing_names_and_revisions(hub: HubStub) -> None:
     assert "default" in str(refused(first_rows, describe_dataset("ann/cats"), "zh"))
 
 
-def test_configurations_and_splits_are_those_of_the_card(hub: HubStub) -> None:
+def test_configurations_and_splits_by_the_card(hub: HubStub) -> None:
     card = {
         "license": "mit",
         "configs": [
@@ -126,7 +126,7 @@ def test_configurations_and_splits_are_those_of_the_card(hub: HubStub) -> None:
     assert len(first_rows(page, "zh", "train[:5]").rows) == 2
 
 
-def test_without_a_card_the_names_of_the_files_tell(hub: HubStub) -> None:
+def test_splits_by_file_names_without_a_card(hub: HubStub) -> None:
     names = ["data/train-00000-of-00001.jsonl", "data/test-00000-of-00001.jsonl", "dev.jsonl", ".x.json", "a.png"]
     hub.add("dataset", "ann/names", dict.fromkeys(names, jsonl(1)))
     (config,) = describe_dataset("ann/names").configs
@@ -151,7 +151,7 @@ def test_without_a_card_the_names_of_the_files_tell(hub: HubStub) -> None:
     ],
     ids=["jsonl", "bom", "json", "json-key", "json-one", "csv", "tsv", "txt", "gz", "parquet"],
 )
-def test_every_kind_of_file_shows_its_first_row(
+def test_the_first_row_of_every_file_type(
     hub: HubStub, name: str, content: str | bytes, first: dict[str, Any] | None
 ) -> None:
     hub.add("dataset", "ann/kinds", {name: content})
@@ -171,7 +171,7 @@ def test_a_large_file_is_not_downloaded(hub: HubStub, name: str) -> None:
     assert rows.total == (60_000 if name.endswith("parquet") else None)
 
 
-def test_what_cannot_be_read_is_said(hub: HubStub) -> None:
+def test_unreadable_files(hub: HubStub) -> None:
     hub.add("dataset", "ann/bad", {"a.parquet": b"PAR1 is no table", "b.jsonl": "nonsense\n"})
     assert "not a Parquet file" in str(refused(first_rows, describe_dataset("ann/bad")))
     hub.add("dataset", "ann/worse", {"b.jsonl": "nonsense\n"})
@@ -183,16 +183,16 @@ def test_a_slow_broken_or_overloaded_hub(hub: HubStub, monkeypatch: pytest.Monke
     for status, code in ((429, "hub_busy"), (503, "hub_down"), (500, "hub_down")):
         hub.fail("GET /api/datasets", status=status)
         error = refused(search_datasets, "cats")
-        assert (error.code, error.passing) == (code, True)
+        assert (error.code, error.retryable) == (code, True)
     page = describe_dataset("ann/cats")
-    hub.fail("GET .*/resolve/", drop=1000)  # broken off on the way: asked for again
+    hub.fail("GET .*/resolve/", drop=1000)  # disconnected midway: requested again
     assert len(first_rows(page, limit=50).rows) == 50
-    monkeypatch.setattr(client, "SECONDS", 0.5)
+    monkeypatch.setattr(search, "TIMEOUT_SECONDS", 0.5)
     hub.fail("GET /api/datasets", delay=3, times=9)
     error = refused(search_datasets, "cats")
-    assert (error.code, error.passing) == ("hub_slow", True)
+    assert (error.code, error.retryable) == ("hub_slow", True)
     hub.stop()
-    monkeypatch.setattr(client, "SECONDS", 30)
+    monkeypatch.setattr(search, "TIMEOUT_SECONDS", 30)
     assert refused(search_datasets, "cats").code == "hub_offline"
 
 

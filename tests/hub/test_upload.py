@@ -1,4 +1,4 @@
-"""Pushing to the Hub's stub with the real huggingface_hub, in a process of its own as the engine does."""
+"""Pushing to a stub of the Hub with the real huggingface_hub."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ import pytest
 
 from engine.hub import upload
 from engine.hub.errors import HubError
-from engine.hub.local_files import files_of
+from engine.hub.local_files import list_files
 from engine.hub.retry import resume_after_resets
 from engine.hub.upload import Upload
-from engine.hub.upload_errors import explain_push
-from engine.hub.upload_job import PushJob, Result, UploadProgress
-from engine.hub.upload_process import UploadProcess, scrub
+from engine.hub.upload_errors import explain_push_error
+from engine.hub.upload_job import PushJob, UploadProgress, UploadResult
+from engine.hub.upload_process import UploadProcess, redact
 from engine.protocol.commands import Push
 from engine.runs.checksums import write_checksums
 from tests.helpers.hub_stub import HubStub
@@ -37,11 +37,11 @@ def safetensors(count: int) -> bytes:
 
 
 class Pushes:
-    """A folder to push, a Hub to push it to, and what came of it."""
+    """A folder to push, a stub of the Hub, and the reported progress."""
 
     def __init__(self, hub: HubStub, folder: Path) -> None:
         self.hub, self.folder = hub, folder
-        self.said: list[UploadProgress] = []
+        self.progress: list[UploadProgress] = []
         self.log = io.StringIO()
         hub.account(TOKEN)
 
@@ -49,21 +49,21 @@ class Pushes:
         given = {"kind": "adapter", "folder": str(self.folder), "repo_id": "ann/mine", "token": TOKEN, "tries": 3}
         return PushJob(**{**given, "card": "---\nlicense: mit\n---\n# Mine\n", **settings})
 
-    def push(self, **settings: Any) -> Result:
-        """In this process; in its own it takes a second longer."""
+    def push(self, **settings: Any) -> UploadResult:
+        """Push in this process; a separate process takes a second longer."""
         job = self.job(**settings)
         try:
-            return Upload(job, self.said.append).run()
+            return Upload(job, self.progress.append).run()
         except Exception as error:
-            raise explain_push(error, job.repo_id, bool(job.token)) from error
+            raise explain_push_error(error, job.repo_id, bool(job.token)) from error
 
     def refused(self, **settings: Any) -> HubError:
         with pytest.raises(HubError) as error:
             self.push(**settings)
         return error.value
 
-    def is_whole(self) -> bool:
-        """Whether the repository has just what is in the folder, and the card."""
+    def is_complete(self) -> bool:
+        """Whether the repository has exactly the folder's files and the card."""
         files = {path.name: path.read_bytes() for path in self.folder.iterdir()}
         there = dict(self.hub.repos["model", "ann/mine"].files)
         there.pop(".gitattributes")
@@ -87,22 +87,22 @@ def pushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pushes]:
         yield Pushes(hub, folder)
 
 
-def test_a_push_is_private_whole_and_compared(pushes: Pushes) -> None:
+def test_a_push_is_private_complete_and_verified(pushes: Pushes) -> None:
     result = pushes.push()
     repo = pushes.hub.repos["model", "ann/mine"]
     assert repo.private
     assert result.private
     assert result.url == f"{pushes.hub.url}/ann/mine"
     assert result.commit == repo.refs["main"]
-    assert pushes.is_whole()
-    assert list(dict.fromkeys(one.step for one in pushes.said)) == [
+    assert pushes.is_complete()
+    assert list(dict.fromkeys(one.step for one in pushes.progress)) == [
         "checking",
         "uploading",
         "verifying",
     ]
-    assert pushes.said[-1].done_bytes == pushes.said[-1].total_bytes == result.total_bytes > 3_000_000
-    # The same once more, by its short name: nothing is sent.
-    again = UploadProcess(pushes.job(repo_id="mine"), pushes.log).run(pushes.said.append)
+    assert pushes.progress[-1].done_bytes == pushes.progress[-1].total_bytes == result.total_bytes > 3_000_000
+    # Pushing again, by the short name, sends nothing.
+    again = UploadProcess(pushes.job(repo_id="mine"), pushes.log).run(pushes.progress.append)
     assert again.repo_id == "ann/mine"
     assert pushes.hub.asked("PUT /lfs/") == 1
     assert len(repo.messages) == 2
@@ -125,7 +125,7 @@ def test_a_push_is_private_whole_and_compared(pushes: Pushes) -> None:
         ({}, "ann/a/b", "push_bad_name", "repo_id", "no name for a repository"),
     ],
 )
-def test_the_token_is_looked_at_before_anything_is_sent(
+def test_the_token_is_checked_before_anything_is_sent(
     pushes: Pushes, account: dict[str, Any], repo_id: str, code: str, field: str, words: str
 ) -> None:
     pushes.hub.account(TOKEN, **account)
@@ -137,12 +137,12 @@ def test_the_token_is_looked_at_before_anything_is_sent(
     assert pushes.hub.asked("(POST|PUT)") == 0
 
 
-def test_tokens_that_may_write(pushes: Pushes) -> None:
+def test_a_token_with_write_access(pushes: Pushes) -> None:
     pushes.hub.account(TOKEN, orgs=("team",), role="fineGrained", scopes={"team": ("repo.write",)})
     assert pushes.push(repo_id="team/mine").repo_id == "team/mine"
 
 
-def test_without_a_login_or_with_a_dead_token(pushes: Pushes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_login_or_with_an_invalid_token(pushes: Pushes, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pushes.refused(token="").code == "hub_no_login"
     dead = pushes.refused(token="hf_dead_and_gone_token")
     assert (dead.code, str(dead.message)) == ("hub_bad_token", "The Hub does not know the token that was given.")
@@ -171,7 +171,7 @@ def test_without_a_login_or_with_a_dead_token(pushes: Pushes, monkeypatch: pytes
     ],
     ids=lambda value: value["pattern"] + str(value.get("status", "drop")) if isinstance(value, dict) else None,
 )
-def test_a_failure_is_said_and_a_later_push_succeeds(
+def test_a_failure_is_reported_and_a_later_push_succeeds(
     pushes: Pushes, fault: dict[str, Any], code: str, words: str
 ) -> None:
     pushes.hub.fail(**fault, times=9)
@@ -184,8 +184,8 @@ def test_a_failure_is_said_and_a_later_push_succeeds(
     assert all("model.safetensors" not in name for repo in pushes.hub.repos.values() for name in repo.files)
     pushes.hub.well()
     pushes.push(tries=1)
-    assert pushes.is_whole()
-    assert pushes.hub.asked("PUT /lfs/") <= 2  # what had arrived was not sent again
+    assert pushes.is_complete()
+    assert pushes.hub.asked("PUT /lfs/") <= 2  # what was transferred is not sent again
 
 
 @pytest.mark.parametrize(
@@ -201,16 +201,16 @@ def test_a_failure_is_said_and_a_later_push_succeeds(
     ],
     ids=lambda fault: fault["pattern"] + str(fault.get("status", "drop")),
 )
-def test_what_passes_is_tried_again(pushes: Pushes, fault: dict[str, Any]) -> None:
-    told = pushes.hub.fail(**fault)
+def test_temporary_errors_are_retried(pushes: Pushes, fault: dict[str, Any]) -> None:
+    failure = pushes.hub.fail(**fault)
     pushes.push()
-    assert told.hits == 1
-    assert pushes.is_whole()
+    assert failure.hits == 1
+    assert pushes.is_complete()
     if "whoami" in fault["pattern"]:
-        assert any(one.waiting >= 1 for one in pushes.said)
+        assert any(one.waiting >= 1 for one in pushes.progress)
 
 
-def test_a_hub_that_asks_for_hours_is_not_waited_for(pushes: Pushes) -> None:
+def test_a_retry_after_of_hours_fails_at_once(pushes: Pushes) -> None:
     pushes.hub.fail("GET /api/whoami", status=429, headers={"Retry-After": "7200"})
     started = time.monotonic()
     assert pushes.refused().code == "hub_busy"
@@ -218,27 +218,27 @@ def test_a_hub_that_asks_for_hours_is_not_waited_for(pushes: Pushes) -> None:
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
-def test_a_lying_hub_is_found_out(pushes: Pushes, name: str) -> None:
+def test_a_wrong_hash_is_detected(pushes: Pushes, name: str) -> None:
     pushes.hub.lies_about.add(name)
     why = pushes.refused()
     assert why.code == "hub_mismatch"
     assert name in str(why.message)
     pushes.hub.well()
     pushes.push(replace=True)
-    assert pushes.is_whole()
+    assert pushes.is_complete()
 
 
-def test_an_empty_repository_after_the_push_is_found_out(pushes: Pushes) -> None:
+def test_an_empty_repository_after_the_push_is_detected(pushes: Pushes) -> None:
     pushes.hub.loses_commits = True
     why = pushes.refused()
     assert why.code == "hub_incomplete"
     assert "ann/mine is not complete" in str(why.message)
     pushes.hub.well()
     pushes.push()
-    assert pushes.is_whole()
+    assert pushes.is_complete()
 
 
-def test_what_others_have_is_not_touched(pushes: Pushes) -> None:
+def test_an_existing_repository_is_not_overwritten(pushes: Pushes) -> None:
     pushes.hub.add("model", "ann/mine", {"config.json": "{}"}, private=True)
     why = pushes.refused()
     assert (why.code, why.field) == ("repo_exists", "repo_id")
@@ -249,28 +249,28 @@ def test_what_others_have_is_not_touched(pushes: Pushes) -> None:
     assert not pushes.push(repo_id="ann/open", private=False).private
 
 
-def test_half_a_folder_is_not_sent(pushes: Pushes) -> None:
+def test_an_incomplete_folder_is_not_sent(pushes: Pushes) -> None:
     weights = pushes.folder / "adapter_model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-5])
+    complete = weights.read_bytes()
+    weights.write_bytes(complete[:-5])
     assert "cut short" in str(pushes.refused().message)
     weights.unlink()
     assert "no weights" in str(pushes.refused().message)
-    weights.write_bytes(whole)
+    weights.write_bytes(complete)
     (pushes.folder / "adapter_config.json").unlink()
     assert "adapter_config.json is missing" in str(pushes.refused().message)
     assert "no such folder" in str(pushes.refused(folder=str(pushes.folder / "x")).message)
     assert not pushes.hub.requests
 
 
-def test_a_bad_card_is_refused_before_the_files_are_sent(pushes: Pushes) -> None:
+def test_a_bad_card_is_rejected_before_the_files_are_sent(pushes: Pushes) -> None:
     why = pushes.refused(card="---\nlicense: mit\nno end")
     assert (why.code, why.field) == ("card_invalid", "card")
     pushes.push()
-    assert pushes.is_whole()
+    assert pushes.is_complete()
 
 
-def test_a_push_can_be_cancelled_and_goes_on_later(pushes: Pushes) -> None:
+def test_a_push_can_be_cancelled_and_resumed(pushes: Pushes) -> None:
     pushes.hub.fail("POST .*/commit/", delay=20)
     runner = UploadProcess(pushes.job(), pushes.log)
 
@@ -292,24 +292,24 @@ def test_a_push_can_be_cancelled_and_goes_on_later(pushes: Pushes) -> None:
     assert set(pushes.hub.repos["model", "ann/mine"].files) == {".gitattributes"}
     pushes.hub.well()
     pushes.push()
-    assert pushes.is_whole()
+    assert pushes.is_complete()
     assert pushes.hub.asked("PUT /lfs/") == 1
 
 
-def test_the_token_is_nowhere(pushes: Pushes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_token_is_never_written(pushes: Pushes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_DEBUG", "1")  # the library logs each request
     monkeypatch.setenv("HF_HUB_VERBOSITY", "debug")
     lines: list[bytes] = []
     environments: list[bytes] = []
 
-    def look(progress: UploadProgress) -> None:
+    def record_processes(progress: UploadProgress) -> None:
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 lines.append((folder / "cmdline").read_bytes())
                 environments.append((folder / "environ").read_bytes())
 
     pushes.hub.fail("POST .*/commit/", status=500)
-    UploadProcess(pushes.job(), pushes.log).run(look)
+    UploadProcess(pushes.job(), pushes.log).run(record_processes)
     assert any(b"engine.hub" in line for line in lines)
     assert not any(TOKEN.encode() in text for text in lines + environments)
     assert "Send: curl" in pushes.log.getvalue()
@@ -320,43 +320,43 @@ def test_the_token_is_nowhere(pushes: Pushes, monkeypatch: pytest.MonkeyPatch, t
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), path
 
 
-def test_what_looks_like_a_token_is_struck_out() -> None:
-    assert scrub("Bearer hf_abcdefghijk12345 and secret", "secret") == "Bearer *** and ***"
+def test_tokens_are_redacted() -> None:
+    assert redact("Bearer hf_abcdefghijk12345 and secret", "secret") == "Bearer *** and ***"
 
 
-def test_a_merged_model_in_parts_needs_all_of_them(pushes: Pushes) -> None:
+def test_a_sharded_model_needs_all_shards(pushes: Pushes) -> None:
     for path in pushes.folder.iterdir():
         path.unlink()
     (pushes.folder / "config.json").write_text("{}")
-    parts = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
-    for part in parts:
-        (pushes.folder / part).write_bytes(safetensors(1000))
-    index = {"metadata": {}, "weight_map": {"a": parts[0], "b": parts[1]}}
+    shards = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    for shard in shards:
+        (pushes.folder / shard).write_bytes(safetensors(1000))
+    index = {"metadata": {}, "weight_map": {"a": shards[0], "b": shards[1]}}
     (pushes.folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    (pushes.folder / parts[1]).rename(pushes.folder / ".hidden")
-    assert f"{parts[1]} is missing" in str(pushes.refused(kind="merged_16bit").message)
-    (pushes.folder / ".hidden").rename(pushes.folder / parts[1])
+    (pushes.folder / shards[1]).rename(pushes.folder / ".hidden")
+    assert f"{shards[1]} is missing" in str(pushes.refused(kind="merged_16bit").message)
+    (pushes.folder / ".hidden").rename(pushes.folder / shards[1])
     assert pushes.push(kind="merged_16bit").files == 5
-    assert pushes.is_whole()
+    assert pushes.is_complete()
 
 
 def test_gguf_files(tmp_path: Path) -> None:
     (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"GGUF" + bytes(100))
     (tmp_path / "Modelfile").write_text("FROM ./model.Q4_K_M.gguf")
-    found = files_of("gguf", tmp_path, "# card")
+    found = list_files("gguf", tmp_path, "# card")
     assert [file.name for file in found] == ["Modelfile", "model.Q4_K_M.gguf", "README.md"]
     write_checksums(tmp_path, lambda *_: None)
-    assert len(files_of("gguf", tmp_path, "# card")) == 4
+    assert len(list_files("gguf", tmp_path, "# card")) == 4
     (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"GGUF" + bytes(99))
     with pytest.raises(HubError, match="is cut short"):
-        files_of("gguf", tmp_path, "# card")
+        list_files("gguf", tmp_path, "# card")
     (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"<html>not found</html>" + bytes(100))
     with pytest.raises(HubError, match="no file of weights"):
-        files_of("gguf", tmp_path, "")
+        list_files("gguf", tmp_path, "")
 
 
-def test_the_parts_of_the_library_that_are_leant_on_are_there() -> None:
-    """These have no promise of the library's: without them progress is coarser, and a reset begins anew."""
+def test_the_private_parts_of_huggingface_hub_exist() -> None:
+    """No public API: without them progress is coarser, and a reset connection restarts the download."""
     resume_after_resets()
     reporter = import_module("huggingface_hub.utils._xet_progress_reporting").XetUploadProgressReporter
     assert callable(reporter.update_progress)

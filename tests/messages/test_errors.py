@@ -33,7 +33,7 @@ def out_of_memory() -> OutOfMemory:
 ERRORS = [
     UserError("no_model", MESSAGE, HINT, "model.model_name"),
     out_of_memory(),
-    HubError("hub_busy", MESSAGE, HINT, "token", passing=True, wait=3.0),
+    HubError("hub_busy", MESSAGE, HINT, "token", retryable=True, wait=3.0),
     SpecError(Path("a.yaml"), [FieldError("name", MESSAGE, 3), FieldError("", HINT)]),
     DataError(MESSAGE, "dataset_empty"),
     EngineGone("engine_gone", MESSAGE),

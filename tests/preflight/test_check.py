@@ -315,7 +315,7 @@ def test_here_or_on_the_hub(name: str, local: bool, hub: bool):
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "key"])
 def test_large_files_are_not_read_whole(spec: RunSpec, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(json_files, "WHOLE_BYTES", 1 << 20)
+    monkeypatch.setattr(json_files, "MAX_DOCUMENT_BYTES", 1 << 20)
     monkeypatch.setattr(json_files, "HEAD_BYTES", (1 << 18) + 1)  # cuts a character in two
     monkeypatch.setattr(data_module, "CHECKED_BYTES", 1 << 20)
     row = json.dumps({"instruction": "你", "output": "好" * 300}, ensure_ascii=False)

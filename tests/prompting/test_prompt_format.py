@@ -1,9 +1,9 @@
-"""Prompts as the tokenizer reads them."""
+"""Encoding of prompts."""
 
 from __future__ import annotations
 
 # isort: off
-import unsloth  # noqa: F401  first, for it patches the others
+import unsloth  # noqa: F401  first, because it patches the others
 # isort: on
 
 from engine.model import loading
@@ -12,7 +12,7 @@ from engine.prompting.prompt_format import adds_bos, encode
 pytest_plugins = ["tests.helpers.proof_fixtures"]
 
 
-def test_one_beginning_whoever_writes_it(loaded: loading.Loaded) -> None:
+def test_a_prompt_has_one_bos_token(loaded: loading.Loaded) -> None:
     assert adds_bos(loaded.tokenizer)
     bos = loaded.tokenizer.bos_token_id
     assert encode(loaded.tokenizer, "<s>Hi").count(bos) == encode(loaded.tokenizer, "Hi").count(bos) == 1

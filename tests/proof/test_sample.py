@@ -75,7 +75,7 @@ def test_a_broken_line_of_a_large_file_is_found_with_its_number(large: Path) -> 
     _, rows = look(large, 500)
     bad = [(number, row) for number, row in rows if isinstance(row, BadRow)]
     assert [number for number, _ in bad] == [50]
-    assert "50" in str(bad[0][1].at(50))
+    assert "50" in str(bad[0][1].describe(50))
 
 
 def test_all_rows_are_read_when_asked_for(large: Path) -> None:

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from engine.config.run_spec import DatasetSpec, RunSpec
 from engine.hub.errors import HubError
-from engine.hub.search import Found
+from engine.hub.search import SearchResult
 from engine.messages.message import say
 from tests.helpers.fake_prover import FAILED, MEASURING, REPORT, STOPPED, FakeProver
 from tests.helpers.waiting import until
@@ -34,14 +34,14 @@ ODD = [
     {"title": "树", "body": "它们住在哪里？", "answer": "树上。", "score": 5},
 ]
 FOUND = [
-    Found("yahma/alpaca-cleaned", 123456, 500, False, False, "2025-04-10", ""),
-    Found("mlabonne/FineTome-100k", 34567, 400, False, True, "2025-01-10", ""),
-    Found("ann/[red]private[/]", 3, 0, True, False, "2025-01-09", ""),
+    SearchResult("yahma/alpaca-cleaned", 123456, 500, False, False, "2025-04-10", ""),
+    SearchResult("mlabonne/FineTome-100k", 34567, 400, False, True, "2025-01-10", ""),
+    SearchResult("ann/[red]private[/]", 3, 0, True, False, "2025-01-09", ""),
 ]
 Step = Callable[[Pilot[None]], Awaitable[None]]
 
 
-def refused(_query: str) -> list[Found]:
+def refused(_query: str) -> list[SearchResult]:
     raise HubError("hub_offline", say("The Hugging Face Hub cannot be reached."), say("Try again in a moment."))
 
 

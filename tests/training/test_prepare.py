@@ -19,7 +19,7 @@ from unsloth.chat_templates import standardize_sharegpt
 from engine.config.prompt_templates import ALPACA, ALPACA_ZH
 from engine.config.run_spec import RunSpec
 from engine.config.sources import main_source
-from engine.dataset.turns import as_string, as_turns
+from engine.dataset.turns import as_string, normalize_turns
 from engine.messages.errors import UserError
 from engine.model import loading
 from engine.prompting.prompt_format import PromptFormat, encode, prompt_format_for
@@ -136,7 +136,7 @@ def test_sharegpt_is_read_as_unsloth_reads_it(spec_for: Any, look: Any) -> None:
         {"conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Loris"}], "score": 2.0},
     ]
     standard = standardize_sharegpt(Dataset.from_list(rows))
-    assert [as_turns(row["conversations"]) for row in rows] == list(standard["conversations"])
+    assert [normalize_turns(row["conversations"]) for row in rows] == list(standard["conversations"])
     report, _ = look(spec_for([*rows, {"conversations": [], "score": None}]))
     assert report.rows == 2
     assert report.example_learned == "Hello</s>"
@@ -302,4 +302,4 @@ def test_rows_without_an_answer_are_left_out(spec_for: Any, look: Any) -> None:
 def test_dates_and_texts_in_parts_come_as_texts() -> None:
     assert as_string(datetime(2026, 11, 23)) == "2026-11-23"
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert as_turns([{"role": "user", "content": parts}])[0]["content"] == "ab"
+    assert normalize_turns([{"role": "user", "content": parts}])[0]["content"] == "ab"

@@ -137,7 +137,7 @@ def _hub_problem(repo_id: str) -> tuple[str, str] | None:
         check_target(repo_id, os.environ.get("HF_TOKEN", ""))
     except HubError as error:
         words = with_hint(error.message, error.hint)
-        if not error.passing:
+        if not error.retryable:
             return OPTIONS.get(error.field, ""), words
         print_error(visible(words))  # the Hub may be there again when all is saved
     return None

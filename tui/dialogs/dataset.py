@@ -14,7 +14,7 @@ from textual.widgets import Input, OptionList, Static
 
 from engine.config.fields import did_you_mean
 from engine.dataset.mapping import columns_in
-from engine.hub.search import Found, HubError, search_datasets
+from engine.hub.search import HubError, SearchResult, search_datasets
 from tui.dialogs.modal import Modal
 from tui.text.errors import with_hint
 from tui.text.sanitize import visible
@@ -23,7 +23,7 @@ from tui.widgets.editors import ChoicesWanted, Edited, LineEditor
 from tui.widgets.list_box import ListBox
 
 QUIET_SECONDS = 0.4  # without a keystroke, before the Hub is asked
-Search = Callable[[str], Sequence[Found]]
+Search = Callable[[str], Sequence[SearchResult]]
 SAMPLE_CHARACTERS = 40  # of a column
 Render = Callable[[str], Content]
 
@@ -39,7 +39,7 @@ class HubDialog(Modal[str]):
     def __init__(self, query: str = "", search: Search = search_datasets) -> None:
         super().__init__()
         self._query, self._search = query, search
-        self._found: Sequence[Found] = ()
+        self._found: Sequence[SearchResult] = ()
 
     def compose(self) -> ComposeResult:
         with Vertical():
@@ -84,7 +84,7 @@ class HubDialog(Modal[str]):
         self._show(found)
         state.update(_("{count} found").format(count=len(found)) if found else _("Nothing has such a name."))
 
-    def _show(self, found: Sequence[Found]) -> None:
+    def _show(self, found: Sequence[SearchResult]) -> None:
         self._found = found
         box = self.query_one(ListBox)
         box.clear_options()
@@ -96,7 +96,7 @@ class HubDialog(Modal[str]):
         self.dismiss(self._found[event.option_index].id)
 
 
-def _found_line(found: Found) -> Content:
+def _found_line(found: SearchResult) -> Content:
     notes = [_("{count} downloads").format(count=f"{found.downloads:,}"), found.updated]
     notes += [_("private")] if found.private else []
     notes += [_("gated")] if found.gated else []

@@ -123,7 +123,7 @@ def learned_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None
     try:
         example = found.mapping.example(row)
     except BadRow as bad:
-        return [*parts, ("\n✗ " + visible(render(bad.at(number))), "$text-error")]
+        return [*parts, ("\n✗ " + visible(render(bad.describe(number))), "$text-error")]
     if example.pair and data.written_with != "chat_template":
         text = fill(data.prompt_template, **{name: example.pair.get(name, "") for name in PLACEHOLDERS})
     elif example.text:

@@ -7,11 +7,11 @@ from typing import Any
 
 from engine.config.methods import METHODS
 from engine.config.run_spec import RunSpec
-from engine.dataset.detection import PromptFormat
+from engine.dataset.detection import PromptFormatName
 from engine.training.method import TrainingMethod
 
 
-def method_for(spec: RunSpec, kind: PromptFormat, tokenizer: Any, stop_ids: list[int]) -> TrainingMethod:
+def method_for(spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int]) -> TrainingMethod:
     """The spec's training method, prepared for data of a kind. Raises `UserError`."""
     module = import_module(METHODS[spec.training.method].trainer)
     method: TrainingMethod = module.METHOD(spec, kind, tokenizer, stop_ids)

@@ -10,11 +10,12 @@ from trl import SFTConfig, SFTTrainer
 from unsloth.chat_templates import train_on_responses_only
 
 from engine.config.run_spec import RunSpec
+from engine.dataset.detection import PromptFormatName
 from engine.dataset.mapping import Example
 from engine.messages.message import say
 from engine.model import hardware, loading
 from engine.prompting import mask_markers
-from engine.prompting.prompt_format import Format, adds_bos
+from engine.prompting.prompt_format import adds_bos
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 from engine.training import check_labels
@@ -26,14 +27,14 @@ class SFT(TrainingMethod):
 
     trainer_class, config_class, columns = SFTTrainer, SFTConfig, ("text",)
 
-    def __init__(self, spec: RunSpec, kind: Format, tokenizer: Any, stop_ids: list[int]) -> None:
+    def __init__(self, spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int]) -> None:
         super().__init__(spec, kind, tokenizer, stop_ids)
         # TRL's own trainer, which Unsloth uses on a CPU, adds the beginning-of-sequence token to a text that has
         # it already, and wants the end-of-sequence token last, whatever the template; Unsloth's on a GPU does not.
         self._by_trl = hardware.device().kind == "cpu"
         self._bos = self.tokenizer.bos_token if self.tokenizer.bos_token and adds_bos(self.tokenizer) else ""
         if spec.dataset.train_on_responses_only and kind != "plain":
-            found = mask_markers.find(spec.dataset, self.prompt_format, self.tokenizer)
+            found = mask_markers.find_markers(spec.dataset, self.prompt_format, self.tokenizer)
             self.instruction_part, self.response_part = found
 
     def row(self, example: Example) -> dict[str, str]:
