@@ -46,7 +46,7 @@ def main() -> int:
         failure = explain_push(error, job.repo_id, bool(job.token))
         if not isinstance(error, HubError) or error.__cause__:
             traceback.print_exc()  # into the log, where the token is struck out
-        report(UploadProblem(**failure.as_values(), passing=failure.passing))
+        report(UploadProblem(**failure.event_fields(), passing=failure.passing))
         return 1
 
 

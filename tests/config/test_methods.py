@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.check import build, check
+from engine.config.check import build_spec, check_spec
 from engine.config.fields import field_info
 from engine.config.methods import METHODS, MethodSections, metric_title
 from engine.config.methods.method import Method, Metric
@@ -52,7 +52,7 @@ def test_the_registry_is_whole() -> None:
 
 
 def test_an_unknown_method_is_an_error_at_its_field() -> None:
-    spec, errors = build({"training": {"method": "stf"}})
+    spec, errors = build_spec({"training": {"method": "stf"}})
     assert spec is None
     assert [error.field for error in errors] == ["training.method"]
     assert "Did you mean sft?" in str(errors[0].message)
@@ -68,9 +68,9 @@ def test_a_spec_without_a_method_is_for_sft(tmp_path: Path) -> None:
 
 def test_rules_and_data_are_the_methods(margins: Method) -> None:
     other = RunSpec(training=TrainingSpec(method="margins", packing=True))
-    assert [(error.field, str(error.message)) for error in check(other)] == [("training.packing", "No.")]
+    assert [(error.field, str(error.message)) for error in check_spec(other)] == [("training.packing", "No.")]
     usual = RunSpec(training=TrainingSpec(packing=True))
-    assert "responses only" in str(check(usual)[0].message)
+    assert "responses only" in str(check_spec(usual)[0].message)
     pairs = [{"prompt": "Who?", "chosen": "Loris", "rejected": "Nobody"}]
     found = detect(pairs, usual.dataset, "margins")
     assert found.problem is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from engine.config.check import build, check
+from engine.config.check import build_spec, check_spec
 from engine.config.fields import did_you_mean, field_info, parse_field, section_fields
 from engine.config.run_spec import SECTIONS, DatasetSpec, RunSpec
 
@@ -54,8 +54,8 @@ def test_defaults_are_the_notebooks(path: str, value: object):
 
 
 def test_defaults_pass_every_check():
-    assert check(RunSpec()) == []
-    assert build({}) == (RunSpec(), [])
+    assert check_spec(RunSpec()) == []
+    assert build_spec({}) == (RunSpec(), [])
 
 
 def test_every_field_has_words_for_the_form():
@@ -96,7 +96,7 @@ def test_every_field_has_words_for_the_form():
 )
 def test_wrong_values_are_told_at_their_field(path: str, value: object, words: str):
     section, _, key = path.partition(".")
-    spec, errors = build({section: {key: value}})
+    spec, errors = build_spec({section: {key: value}})
     assert spec is None
     assert [e.field for e in errors] == [path]
     assert words in str(errors[0].message)
@@ -121,7 +121,7 @@ def test_wrong_values_are_told_at_their_field(path: str, value: object, words: s
 )
 def test_values_are_read_as_meant(path: str, value: object, meant: object):
     section, _, key = path.partition(".")
-    spec, errors = build({section: {key: value}})
+    spec, errors = build_spec({section: {key: value}})
     assert errors == []
     assert spec is not None
     assert value_at(spec, path) == meant
@@ -129,12 +129,12 @@ def test_values_are_read_as_meant(path: str, value: object, meant: object):
 
 
 def test_all_errors_come_at_once():
-    _, errors = build({"training": {"max_steps": "x", "learning_rat": 1}, "lora": [], "modle": {}})
+    _, errors = build_spec({"training": {"max_steps": "x", "learning_rat": 1}, "lora": [], "modle": {}})
     assert {e.field for e in errors} == {"training.max_steps", "training.learning_rat", "lora", "modle"}
 
 
 def test_unknown_settings_name_the_near_one():
-    _, errors = build({"training": {"learning_rat": 1}, "modle": {}})
+    _, errors = build_spec({"training": {"learning_rat": 1}, "modle": {}})
     assert "Did you mean learning_rate?" in str(errors[1].message)
     assert "Did you mean model?" in str(errors[0].message)
     assert did_you_mean("zzz", ["model"]) == ""
@@ -154,7 +154,7 @@ def test_unknown_settings_name_the_near_one():
     ],
 )
 def test_rules_across_fields(values: dict[str, dict[str, object]], field: str):
-    spec, errors = build(values)
+    spec, errors = build_spec(values)
     assert spec is not None, "the form goes on showing it"
     assert [e.field for e in errors] == [field]
 
@@ -169,7 +169,7 @@ def test_rules_across_fields(values: dict[str, dict[str, object]], field: str):
     ],
 )
 def test_rules_do_not_cry_wolf(values: dict[str, dict[str, object]]):
-    assert build(values)[1] == []
+    assert build_spec(values)[1] == []
 
 
 def test_a_spec_cannot_be_changed_behind_ones_back():
@@ -183,5 +183,5 @@ def test_the_wire_form_is_the_spec_again():
 
 def test_held_out_rows_and_evaluation_data_exclude_each_other() -> None:
     for other in ({"eval_path": "x.json"}, {"eval_split": "test"}):
-        [error] = check(RunSpec(dataset=DatasetSpec(test_size=0.1, **other)))
+        [error] = check_spec(RunSpec(dataset=DatasetSpec(test_size=0.1, **other)))
         assert error.field == "dataset.test_size"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.config.check import check
+from engine.config.check import check_spec
 from engine.config.run_spec import DatasetSpec, RunSpec
 from engine.config.sources import Slice, Source, parse_source, parse_split, write_source
 
@@ -41,7 +41,7 @@ def test_a_wrong_line_of_the_mix(line: str, words: str) -> None:
     source, message = parse_source(line)
     assert source is None
     assert words in str(message)
-    [error] = check(RunSpec(dataset=DatasetSpec(mix=(line,))))
+    [error] = check_spec(RunSpec(dataset=DatasetSpec(mix=(line,))))
     assert (error.field, error.message) == ("dataset.mix", message)
 
 

@@ -11,7 +11,7 @@ import yaml
 from engine.config.fields import FieldError
 from engine.config.run_spec import DatasetSpec, ExportSpec, GenerationSpec, ModelSpec, RunSpec, TrainingSpec
 from engine.config.spec_error import SpecError
-from engine.config.spec_files import load_spec, locate, save_spec, write_atomically
+from engine.config.spec_files import add_line_numbers, load_spec, save_spec, write_atomically
 from engine.messages.message import say
 from tui.text.errors import error_words
 
@@ -150,9 +150,11 @@ def test_dotted_paths_are_meant_from_the_file(file: Path, monkeypatch: pytest.Mo
 
 def test_errors_found_later_get_their_line(file: Path):
     file.write_text("dataset:\n  path: x.json\n")
-    found = locate(file, [FieldError("dataset.path", say("No.")), FieldError("export.copy_to", say("No."))])
+    found = add_line_numbers(
+        file, [FieldError("dataset.path", say("No.")), FieldError("export.copy_to", say("No."))]
+    )
     assert [e.line for e in found] == [2, None]
-    assert locate(file.with_name("gone"), found[:1])[0].field == "dataset.path"
+    assert add_line_numbers(file.with_name("gone"), found[:1])[0].field == "dataset.path"
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(file: Path):

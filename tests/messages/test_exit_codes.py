@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from engine.messages import exit_codes
-from engine.messages.exit_codes import WORDS
+from engine.messages.exit_codes import EXIT_CODE_HELP
 from tui.cli.main import main
 
 CODES = {name: code for name, code in vars(exit_codes).items() if name.isupper() and isinstance(code, int)}
@@ -25,13 +25,13 @@ def test_codes_of_signals_are_those_of_a_shell() -> None:
     }
 
 
-@pytest.mark.parametrize("command", [*WORDS, "demo"])
+@pytest.mark.parametrize("command", [*EXIT_CODE_HELP, "demo"])
 def test_help_prints_the_table(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
     table = capsys.readouterr().out.partition("exit codes:\n")[2]
     found = dict(re.findall(r"^  (\d+) +(.+)$", table, re.MULTILINE))
     assert found == {
-        str(code): str(words) for code, words in WORDS["run" if command == "demo" else command].items()
+        str(code): str(words) for code, words in EXIT_CODE_HELP["run" if command == "demo" else command].items()
     }
     assert set(map(int, found)) <= set(CODES.values())

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.places import is_hub_id, is_local
+from engine.config.local_paths import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
 from engine.dataset import json_files
 from engine.dataset import peek as data_module

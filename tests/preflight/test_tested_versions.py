@@ -27,8 +27,8 @@ def other_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_tested_set_is_nothing_to_tell():
-    assert tested_versions.other_versions() == {}
-    assert tested_versions.unlike_tested() is None
+    assert tested_versions.untested_versions() == {}
+    assert tested_versions.version_notice() is None
     assert version_lines() == [
         f"loris {metadata.version('loris-tui')}", version_lines()[1], "here: the same versions",
     ]  # fmt: skip
@@ -38,8 +38,8 @@ def test_the_tested_set_is_nothing_to_tell():
 @pytest.mark.usefixtures("other_set")
 def test_another_version_is_told():
     trl = metadata.version("trl")
-    assert tested_versions.other_versions() == {"trl": trl}
-    assert str(tested_versions.unlike_tested()).endswith(f"(tested → here): trl 0.1 → {trl}")
+    assert tested_versions.untested_versions() == {"trl": trl}
+    assert str(tested_versions.version_notice()).endswith(f"(tested → here): trl 0.1 → {trl}")
     assert version_lines()[2] == f"here: trl {trl} (tested 0.1)"
     translation.set_language("zh")
     assert version_lines()[2] == f"当前环境：trl {trl}（测试版本 0.1）"
@@ -48,7 +48,7 @@ def test_another_version_is_told():
 def test_a_build_for_a_card_is_the_same_version(monkeypatch: pytest.MonkeyPatch):
     versions = {name: known[0] for name, known in tested_versions.tested_versions().items()}
     monkeypatch.setattr(tested_versions.metadata, "version", lambda name: versions[name] + "+cu128")
-    assert tested_versions.other_versions() == {}
+    assert tested_versions.untested_versions() == {}
 
 
 @pytest.mark.parametrize("trl", ["0.1", metadata.version("trl")])

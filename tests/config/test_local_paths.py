@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.places import absolute_paths
+from engine.config.local_paths import absolute_paths
 from engine.config.run_spec import DatasetSpec, RunSpec
 from engine.config.spec_files import load_spec
 
