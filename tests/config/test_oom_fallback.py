@@ -1,4 +1,4 @@
-"""The next smaller setting after memory ran out."""
+"""Smaller settings after an out-of-memory error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from engine.config.run_spec import RunSpec
 from tests.helpers.engine_process import changed
 
 
-def test_smaller_and_smaller_until_nothing_is_left():
+def test_settings_get_smaller_until_nothing_is_left():
     spec, path = changed(RunSpec(), model={"load_in_4bit": False, "max_seq_length": 600}), []
     spec = changed(spec, training={"per_device_train_batch_size": 6, "gradient_accumulation_steps": 3})
     while changes := smaller_settings(spec, gpu=True):
@@ -22,7 +22,7 @@ def test_smaller_and_smaller_until_nothing_is_left():
     assert not smaller_settings(changed(spec, model={"load_in_4bit": False}), gpu=False)
 
 
-def test_fewer_processes_when_the_machine_had_no_memory_for_the_data() -> None:
+def test_fewer_processes_when_host_memory_ran_out() -> None:
     spec = changed(RunSpec(), training={"dataset_num_proc": 4, "per_device_train_batch_size": 2})
     (change,) = smaller_settings(spec, gpu=True, host=True)
     assert (change.field, change.value) == ("training.dataset_num_proc", 1)

@@ -1,4 +1,4 @@
-"""The GGUF formats: Unsloth's, under their own names and aliases."""
+"""The GGUF quantisations: the same names and aliases as Unsloth's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_quantisations_are_unsloths() -> None:
     assert get_args(QuantizationName) == tuple(QUANTIZATIONS)
 
 
-def test_names_are_taken_once_and_by_their_aliases() -> None:
+def test_names_are_resolved_without_aliases_and_duplicates() -> None:
     assert resolve_quantizations(("Q4_K_M", "quantized", " f16 ")) == ("q4_k_m", "f16")
     assert "q4_k_m" in str(quantization_error(()))
     assert "q9" in str(quantization_error(("q9",)))

@@ -1,4 +1,4 @@
-"""What may change when a run is resumed."""
+"""Which settings may change when a run is resumed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.config.run_spec import RunSpec
 from tests.helpers.engine_process import changed
 
 
-def test_what_may_change_on_the_way():
+def test_which_settings_may_change():
     old = RunSpec()
     for new in (
         changed(old, training={"max_steps": 100, "save_steps": 1, "report_to": "wandb"}),
