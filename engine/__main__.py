@@ -1,7 +1,7 @@
 """`python -m engine RUN_DIR`: the training process. Quick to start: the heavy import comes last.
 
-The order matters: the lock before anything is written, the log before anything is printed, the first event
-before the slow import, the socket before it too, so that a terminal sees at once that the engine lives.
+The order matters: the lock before anything is written, the log before anything is printed, the first event and the
+socket before the slow import, so that a terminal sees at once that the engine is alive.
 """
 
 import os
@@ -9,7 +9,8 @@ import sys
 
 from engine.runs.python_process import environment, python
 
-# Typed by hand, or by torchrun. Before any other import: the working directory may be someone else's run folder.
+# Started by hand or by torchrun: restart in safe mode before any other import, because the working directory may be
+# someone else's run folder.
 if __name__ == "__main__" and not (sys.flags.safe_path and sys.flags.utf8_mode):
     os.execve(sys.executable, python("-m", "engine", *sys.argv[1:]), environment())
 
@@ -23,7 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from engine.config.places import absolute_paths, is_local
+from engine.config.local_paths import absolute_paths, is_local
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
@@ -31,7 +32,7 @@ from engine.hub.upload_process import OFFLINE_MARK
 from engine.messages.errors import UserError
 from engine.messages.exit_codes import BAD_INPUT, COMPLETED, TERMINATED
 from engine.messages.message import say
-from engine.preflight.tested_versions import unlike_tested
+from engine.preflight.tested_versions import version_notice
 from engine.protocol import events as ev
 from engine.runs import machine
 from engine.runs.folder import RunFolder
@@ -46,8 +47,8 @@ from engine.runtime.recovery import RestartEngine, clean_up_folder, report_stop,
 from engine.runtime.server import Server
 
 
-def arguments() -> argparse.Namespace:
-    """What the command line says."""
+def parse_arguments() -> argparse.Namespace:
+    """The parsed command line."""
     parser = argparse.ArgumentParser(prog="python -m engine", description="The Loris training process.")
     parser.add_argument("run_dir", type=Path, help="the run folder, with spec.yaml in it")
     mode = parser.add_mutually_exclusive_group()
@@ -59,26 +60,26 @@ def arguments() -> argparse.Namespace:
 
 
 def refuse(reason: str) -> NoReturn:
-    """End before anything was done, with a line for whoever started the process."""
+    """Exit before anything was done, with a line for the caller on standard error."""
     sys.stderr.write(reason + "\n")
     sys.exit(BAD_INPUT)
 
 
-def take_lock(folder: RunFolder) -> None:
-    """Hold the folder for this process's life, or end with `BAD_INPUT`."""
+def lock_folder(folder: RunFolder) -> None:
+    """Lock the folder for the life of this process, or exit with `BAD_INPUT`."""
     try:
         handle = acquire_lock(folder.lock)
     except BlockingIOError:
         refuse(f"{folder.path}: another engine is running on this folder")
     except OSError as error:
         refuse(f"{folder.path}: {error.strerror}")
-    # The handle stays open: the kernel frees the lock when the process is gone, however it goes. A worker that
-    # datasets forks must not keep it, or a killed engine would seem to live for as long as the worker does.
+    # The handle stays open: the kernel frees the lock when the process ends, however it ends. Workers forked by
+    # datasets must not inherit it, or a killed engine would seem alive as long as an orphaned worker is.
     os.register_at_fork(after_in_child=lambda: os.close(handle))
 
 
 class _Log(io.FileIO):
-    """Output that a full disk loses rather than ends training with: libraries print whatever they like."""
+    """An output file that drops writes when the disk is full: a print in a library must not end training."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -88,9 +89,9 @@ class _Log(io.FileIO):
 
 
 def detach(folder: RunFolder) -> None:
-    """Belong to no terminal: own session, no SIGHUP, no standard input, all output to the log."""
+    """Detach from the terminal: own session, no SIGHUP, no standard input, all output to the log."""
     if os.getsid(0) != os.getpid():
-        with suppress(PermissionError):  # leads a process group already, as a shell's job does
+        with suppress(PermissionError):  # already leads a process group, as a job of a shell does
             os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.stdout.flush()
@@ -107,8 +108,8 @@ def detach(folder: RunFolder) -> None:
         setattr(sys, name, io.TextIOWrapper(raw, "utf-8", "backslashreplace", line_buffering=True))
 
 
-def stay_off_the_hub(spec: RunSpec, waiting: bool, record: EventWriter) -> None:
-    """Without a way to the Hub, have the libraries look in its local cache alone, and say so if it matters."""
+def go_offline_without_hub(spec: RunSpec, waiting: bool, record: EventWriter) -> None:
+    """If the Hub cannot be reached, make the libraries use only the local cache; warn if the run needs the Hub."""
     if hub_is_reachable():
         return
     os.environ["HF_HUB_OFFLINE"] = os.environ[OFFLINE_MARK] = "1"
@@ -118,13 +119,13 @@ def stay_off_the_hub(spec: RunSpec, waiting: bool, record: EventWriter) -> None:
         record.emit(ev.Notice(code="hub_offline", message=message, level="warning"))
 
 
-def watch(folder: RunFolder, control: Control, server: Server | None) -> None:
-    """End the process when it is told to while the main thread is deep in an import or a download.
+def watch_for_end(folder: RunFolder, control: Control, server: Server | None) -> None:
+    """End the process on request while the main thread is blocked in an import or a download.
 
-    In training and saving the main thread sees the flags itself, for something would be lost.
+    While training and saving the main thread checks the flags itself, because work would be lost.
     """
 
-    def leave(exit_code: int) -> None:
+    def end_process(exit_code: int) -> None:
         control.refuse_all()
         if server:
             server.close()
@@ -140,37 +141,37 @@ def watch(folder: RunFolder, control: Control, server: Server | None) -> None:
     def on_terminate() -> None:
         control.terminate.wait()
         if control.stage not in ("training", "saving"):
-            leave(TERMINATED)
+            end_process(TERMINATED)
         control.stop.set()
 
     def on_shutdown() -> None:
         control.shutdown.wait()
         if control.stop_now.is_set():
-            return  # whoever asks to stop asks for this too: the stop is to be told first
+            return  # a stop sets this flag too: `on_stop` reports the stop first
         if control.stage in ("starting", "loading", "preparing"):
-            leave(COMPLETED)
+            end_process(COMPLETED)
         control.stop.set()
 
     def on_stop() -> None:
         control.stop_now.wait()
-        time.sleep(0.1)  # for the answer to whoever asked
+        time.sleep(0.1)  # until the client has its reply
         report_stop(folder, control.record, control.stop_mode)
-        leave(COMPLETED)
+        end_process(COMPLETED)
 
     for target in (on_terminate, on_shutdown, on_stop):
         threading.Thread(target=target, name=f"loris-{target.__name__}", daemon=True).start()
 
 
-def hear_signals(control: Control) -> None:
-    """Take SIGTERM and SIGINT for what `watch` looks at. Before the first event: who is there may be told to go."""
+def handle_signals(control: Control) -> None:
+    """Set the flag of `watch_for_end` on SIGTERM and SIGINT. Before the first event, which publishes the pid."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: control.terminate.set())
-        # Workers that datasets forks must die of the signal that ends them.
+        # Workers forked by datasets must die of these signals.
         os.register_at_fork(after_in_child=lambda number=number: signal.signal(number, signal.SIG_DFL))
 
 
 def open_server(folder: RunFolder, control: Control) -> Server:
-    """Listen on the control socket. Raises `UserError` when that is not possible, or not safe."""
+    """Listen on the control socket. Raises `UserError` if that is not possible, or not safe."""
     try:
         path = folder.default_socket
         folder.socket_path_file.write_text(str(path), "utf-8", "surrogateescape")
@@ -184,7 +185,7 @@ def open_server(folder: RunFolder, control: Control) -> Server:
 
 
 def read_spec(folder: RunFolder) -> RunSpec:
-    """The run's spec. Raises `UserError` naming the first thing that is wrong; all of it is in the log."""
+    """The run's spec. Raises `UserError` with the first error; all errors are in the log."""
     try:
         return absolute_paths(load_spec(folder.spec))
     except SpecError as error:
@@ -197,16 +198,16 @@ def read_spec(folder: RunFolder) -> RunSpec:
 
 def main() -> int:
     """Run the engine; the exit code is that of `EngineEnded`."""
-    options = arguments()
+    options = parse_arguments()
     folder = RunFolder(options.run_dir.absolute())
     leader = is_main_process()
     if leader:
-        take_lock(folder)
+        lock_folder(folder)
         detach(folder)
         clean_up_folder(folder)
     record = EventWriter(folder.events)
     control = Control(record)
-    hear_signals(control)
+    handle_signals(control)
     installed = installed_versions()
     record.emit(
         ev.EngineStarted(
@@ -217,21 +218,23 @@ def main() -> int:
             memory_kills=machine.memory_kills(),
         )
     )
-    if unlike := unlike_tested():
+    if unlike := version_notice():
         record.emit(ev.Notice(code="not_as_tested", message=unlike))
     set_environment(installed)
     server: Server | None = None
     try:
         server = open_server(folder, control) if leader else None
-        watch(folder, control, server)
+        watch_for_end(folder, control, server)
         spec = read_spec(folder)
-        os.chdir(folder.path)  # whatever a library drops into the working directory lands there
-        stay_off_the_hub(spec, options.wait, record)
+        os.chdir(folder.path)  # libraries may write files into the working directory
+        go_offline_without_hub(spec, options.wait, record)
 
         from engine.session import Session  # imports unsloth: 15 to 30 seconds
 
         session = Session(folder, spec, control)
-        exit_code = session.run(wait=options.wait, serve=options.serve, leave=options.exit, resume=options.resume)
+        exit_code = session.run(
+            wait=options.wait, serve=options.serve, exit_when_done=options.exit, resume=options.resume
+        )
     except RestartEngine:
         control.refuse_all()
         if server:

@@ -1,4 +1,4 @@
-"""The engine's main thread: load, train, save, then answer and export until it is no longer needed."""
+"""The engine's main thread: load, train, save, then answer and export until nobody needs it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
 
-from engine.config.check import check
-from engine.config.oom_fallback import OutOfMemory, next_smaller
-from engine.config.places import absolute_paths, is_local
+from engine.config.check import check_spec
+from engine.config.local_paths import absolute_paths, is_local
+from engine.config.oom_fallback import OutOfMemory, smaller_settings
 from engine.config.run_spec import RunSpec
 from engine.export.exports import Exports
 from engine.export.push_queue import PushQueue
@@ -43,12 +43,12 @@ from engine.training.recipe import train
 
 LEADER = is_main_process()
 POLL_SECONDS = 1.0
-SAVE_AGAIN_SECONDS = 5.0
+SAVE_RETRY_SECONDS = 5.0
 IDLE_MINUTES = 30.0
 
 
 def idle_limit() -> float:
-    """Seconds without a client after which the engine ends: it holds a card that costs money."""
+    """Seconds without a client after which the engine ends, because it occupies a GPU that may cost money."""
     try:
         return float(os.environ.get("LORIS_IDLE_MINUTES", IDLE_MINUTES)) * 60
     except ValueError:
@@ -63,35 +63,35 @@ class Session:
         self._control, self._record = control, control.record
         self._pushes = PushQueue(folder, spec.model.model_name, control)
         self._prompt_format = PromptFormat("plain")
-        self._others = OtherAdapter()
+        self._other_adapter = OtherAdapter()
         self._loaded: loading.Loaded
 
-    def run(self, *, wait: bool, serve: bool, leave: bool, resume: bool = False) -> int:
-        """Do what the process was started for; returns its exit code. Raises `UserError` and whatever else."""
+    def run(self, *, wait: bool, serve: bool, exit_when_done: bool, resume: bool = False) -> int:
+        """Do what the process was started for; returns its exit code. Raises `UserError` and other exceptions."""
         self._load(self._folder.adapter if serve else None)
         if serve:
-            self._prompt_format = self._earlier_prompt_format()
+            self._prompt_format = self._recorded_prompt_format()
         elif wait:
             self._record.enter("ready")
-            self._answer_until()
+            self._carry_out_requests()
             if self._record.stage == "ready":
-                return self._code()
+                return self._exit_code()
         if not serve:
             if not wait:
-                # Without being told to, only what was cut short is gone on with.
+                # Without --resume, resume only a training that was interrupted.
                 self._train(resume or not self._folder.adapter.exists())
             if self._control.terminate.is_set():
                 return TERMINATED
             if LEADER:
                 after_run.after_success(self._folder, self._spec, self._record)
-            if leave or not LEADER or self._control.shutdown.is_set():
+            if exit_when_done or not LEADER or self._control.shutdown.is_set():
                 return COMPLETED
         self._record.enter("serving")
-        self._answer_until()
+        self._carry_out_requests()
         self._pushes.cancel()
-        return self._code()
+        return self._exit_code()
 
-    def _code(self) -> int:
+    def _exit_code(self) -> int:
         return TERMINATED if self._control.terminate.is_set() else COMPLETED
 
     def _load(self, adapter: Path | None) -> None:
@@ -114,15 +114,15 @@ class Session:
         except UserError:
             raise
         except Exception as error:
-            raise self._with_less(explain(error, "model.model_name"), loading=True) from error
+            raise self._with_smaller_settings(explain(error, "model.model_name"), loading=True) from error
         if self._loaded.tokenizer.chat_template:
             self._prompt_format = PromptFormat("messages")
         name = self._spec.model.model_name
         if kept := read_prompt_format(adapter or Path(name).expanduser()) if adapter or is_local(name) else None:
             self._prompt_format = kept
 
-    def _earlier_prompt_format(self) -> PromptFormat:
-        """How the earlier run wrote its questions: the format is in its events."""
+    def _recorded_prompt_format(self) -> PromptFormat:
+        """The prompt format of the earlier run, from its events."""
         dataset = read_state(self._folder.events).dataset
         match dataset.format if dataset else "":
             case "alpaca":
@@ -132,7 +132,7 @@ class Session:
         return self._prompt_format
 
     def _train(self, resume: bool) -> None:
-        """Train, save, answer the test prompts again, export; a save that fails later loses nothing."""
+        """Train, save the adapter, answer the test prompts again, export. A failed export loses no adapter."""
         record = self._record
 
         def ask(prompt_format: PromptFormat) -> None:
@@ -151,9 +151,9 @@ class Session:
                 self._loaded, self._spec, self._folder, self._control, ask, checkpoint, at_checkpoint
             )
         except Exception as error:
-            raise self._again_or_failed(error) from error
+            raise self._retry_or_fail(error) from error
         if self._control.terminate.is_set():
-            return  # the checkpoint is on disk: a later engine goes on from it
+            return  # the checkpoint is on disk: a later engine resumes from it
         record.enter("saving")
         if LEADER:
             self._save_adapter()
@@ -164,9 +164,9 @@ class Session:
             if self._spec.export.push_to.strip():
                 self._pushes.as_told(self._spec.export, saved)
 
-    def _again_or_failed(self, error: Exception) -> Exception:
-        """What to raise for a training that failed: to try again with less, when the spec lets Loris do so."""
-        failure = self._with_less(explain(error))
+    def _retry_or_fail(self, error: Exception) -> Exception:
+        """The exception for a failed training: `RestartEngine` to retry with less memory, if the spec allows it."""
+        failure = self._with_smaller_settings(explain(error))
         if not isinstance(error, UserError):
             traceback.print_exception(error)
         changes = failure.changes if isinstance(failure, OutOfMemory) else ()
@@ -175,37 +175,37 @@ class Session:
         save_oom_fallback(self._folder, self._spec, changes, self._record)
         return RestartEngine()
 
-    def _with_less(self, failure: UserError, loading: bool = False) -> UserError:
-        """The same failure with the settings that need less memory, when that is what ran out."""
+    def _with_smaller_settings(self, failure: UserError, loading: bool = False) -> UserError:
+        """The same failure; if memory ran out, with the settings that need less of it."""
         if isinstance(failure, OutOfMemory):
             host = failure.code == "out_of_host_memory" and self._record.stage == "preparing"
-            failure.changes = next_smaller(self._spec, has_gpu(), loading, host)
+            failure.changes = smaller_settings(self._spec, has_gpu(), loading, host)
         return failure
 
     def _save_adapter(self) -> None:
-        """Save what was trained. A disk that is full is waited for: the model in memory is all there is."""
-        give_up = time.monotonic() + idle_limit()
-        told = False
+        """Save the adapter. If the disk is full, wait and retry: the only copy is in memory."""
+        deadline = time.monotonic() + idle_limit()
+        warned = False
         while True:
             try:
                 self._exports().save_trained()
                 return
             except Exception as error:
                 why = explain(error)
-                waits = why.code in ("disk_full", "not_writable") and time.monotonic() < give_up
+                waits = why.code in ("disk_full", "not_writable") and time.monotonic() < deadline
                 if not waits or self._control.ending:
                     raise
-                if not told:
-                    told = True
+                if not warned:
+                    warned = True
                     message = say(
                         "The adapter is not saved yet: {reason} Make room in {folder}: Loris goes on trying.",
                         reason=str(why.message), folder=str(self._folder.path),
                     )  # fmt: skip
                     self._record.emit(ev.Notice(code="save_waits", message=message, level="warning"))
-                self._control.wait_for_end(SAVE_AGAIN_SECONDS)
+                self._control.wait_for_end(SAVE_RETRY_SECONDS)
 
     def _ask_test_prompts(self, *, adapter: bool, step: int | None = None) -> None:
-        """Answer the spec's test prompts. They are not worth a run: what fails is a warning."""
+        """Answer the spec's test prompts. A failure is only a warning: it must not end the run."""
         control = self._control
         try:
             answer_prompts(
@@ -221,32 +221,32 @@ class Session:
             self._warn("prompt_failed", N_("A test prompt was not answered: {reason}"), error)
 
     def _warn(self, code: str, template: str, error: Exception) -> None:
-        """Report a failure that the run survives."""
+        """Report a failure that does not end the run."""
         traceback.print_exception(error)
         reason = str(error) if isinstance(error, UserError) else last_line(error)
         self._record.emit(ev.Notice(code=code, message=say(template, reason=reason), level="warning"))
 
-    def _answer_until(self) -> None:
-        """Carry out requests until training was done, or the engine shall end, or nobody came for long."""
+    def _carry_out_requests(self) -> None:
+        """Carry out requests until a training ends, the engine is asked to end, or it was idle for too long."""
         control = self._control
         control.reset_idle_time()
         while not control.ending:
             job = control.next_job(POLL_SECONDS)
             if job is None:
                 if self._record.stage == "ready" and self._folder.draft.exists() and control.orphaned:
-                    control.shutdown.set()  # kept warm for a wizard that is gone: nobody will ever ask
+                    control.shutdown.set()  # kept loaded for a wizard that has exited: no request will come
                 elif control.idle_seconds > idle_limit() and not self._pushes.going:
                     idle = say("Nobody was connected for {minutes} minutes: the engine ends.",
                                minutes=round(idle_limit() / 60, 1))  # fmt: skip
                     self._record.emit(ev.Notice(code="idle", message=idle))
                     control.shutdown.set()
                 continue
-            # The stage may have changed since the request was taken.
+            # The stage may have changed since the request was accepted.
             refused = control.refusal(job.command)
             if refused:
                 job.reply(refused)
             elif isinstance(job.command, Push):
-                self._pushes.start(job, job.command)  # which goes on beside, and answers the request itself
+                self._pushes.start(job, job.command)  # runs in parallel, and replies by itself
                 continue
             elif isinstance(job.command, Train):
                 if self._accept(job, job.command):
@@ -256,16 +256,16 @@ class Session:
             else:
                 answer = self._carry_out(job)
                 control.job_done(job)
-                job.reply(answer)  # last: who has the answer finds the engine free
+                job.reply(answer)  # last: a client with its reply must find the engine free
                 control.reset_idle_time()
                 continue
             control.job_done(job)
             control.reset_idle_time()
 
     def _accept(self, job: Job, command: Train) -> bool:
-        """Take a spec to train on; False, and a refusal sent, when it cannot be used."""
+        """Accept a spec to train with; False, and a refusal sent, if it cannot be used."""
         spec = absolute_paths(command.spec)
-        errors = check(spec) or check_inputs(spec)
+        errors = check_spec(spec) or check_inputs(spec)
         if spec.model != self._spec.model:
             message = say("Another model is loaded: start a new engine for this one.")
             job.reply(Refused(id=command.id, code="model_changed", message=message, field="model.model_name"))
@@ -279,20 +279,20 @@ class Session:
                 job.reply(Refused.of(command.id, explain(error)))
                 return False
             self._spec = spec
-            # The stage first: a client that has its answer may count on it.
+            # The stage first: a client relies on it once it has the reply.
             self._record.enter("preparing")
             job.reply(Done(id=command.id))
             return True
         return False
 
     def _carry_out(self, job: Job) -> Done | Refused:
-        """Answer or export, and return the last reply; whatever goes wrong is this request's alone."""
+        """Answer or export, and return the last reply. An error ends only this request."""
         command, stage = job.command, self._record.stage
         try:
             if isinstance(command, Generate):
                 return self._generate(job, command)
             if isinstance(command, Export):
-                self._others.drop(self._loaded)
+                self._other_adapter.drop(self._loaded)
                 return self._exports().carry_out(job, command)
             assert isinstance(command, ShowPrompt)
             text = self._prompt_format.prompt(
@@ -317,7 +317,7 @@ class Session:
         if job.cancelled.is_set():
             return Done(id=command.id, finish_reason="cancelled")
         other = command.adapter and command.other
-        with self._others.use(self._loaded, command.other) if other else nullcontext():
+        with self._other_adapter.use(self._loaded, command.other) if other else nullcontext():
             answer = generate(
                 self._loaded,
                 self._prompt_format,
@@ -339,5 +339,5 @@ class Session:
 
 
 def as_dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """Turns as chat templates take them."""
+    """Turns in the form that chat templates expect."""
     return [{"role": message.role, "content": message.content} for message in messages]

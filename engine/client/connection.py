@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from engine.config.places import absolute_paths, local_path
+from engine.config.local_paths import absolute_paths, local_path
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol.commands import (

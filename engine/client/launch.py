@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config.fields import FieldError
+from engine.config.local_paths import absolute_paths
 from engine.config.paths import runs_folder
-from engine.config.places import absolute_paths
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.messages.message import say

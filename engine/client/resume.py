@@ -6,7 +6,7 @@ import subprocess
 
 from engine.client.launch import launch
 from engine.config.change import Change, apply_changes
-from engine.config.resume_rules import refusals
+from engine.config.resume_rules import resume_errors
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
@@ -24,7 +24,7 @@ def resume(
     spec = load_spec(folder.spec)
     if changes:
         new = apply_changes(spec, changes)
-        if step and (errors := refusals(spec, new, step)):
+        if step and (errors := resume_errors(spec, new, step)):
             raise SpecError(None, errors)
         write_run_spec(folder, new)
         spec = new

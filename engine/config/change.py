@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.config.check import build
+from engine.config.check import build_spec
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import to_values
@@ -23,7 +23,7 @@ def apply_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
     for change in changes:
         section, _, key = change.field.rpartition(".")
         (values.setdefault(section, {}) if section else values)[key] = change.value
-    changed, errors = build(values)
+    changed, errors = build_spec(values)
     if changed is None or errors:
         raise SpecError(None, errors)
     return changed

@@ -1,4 +1,4 @@
-"""Builds a run spec from plain values and checks it: every error at once, each at its field."""
+"""Builds a run spec from plain values and checks it. All errors are reported at once, each at its field."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from engine.config.sources import parse_source
 from engine.messages.message import say
 
 
-def build(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldError]]:
-    """A spec from nested plain values, and all that is wrong with them; missing fields take their defaults.
+def build_spec(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldError]]:
+    """A spec from nested plain values, and all errors in them; missing fields get their defaults.
 
-    The spec is None when some value could not be understood. A spec that breaks a rule across fields is
-    returned along with the errors, so that a form can go on showing it.
+    The spec is None if a value is invalid. A spec that only breaks a rule across fields is returned along with the
+    errors, so that a form can still show it.
     """
     errors: list[FieldError] = []
     top = _section("", values, errors, also=tuple(SECTIONS))
@@ -41,15 +41,15 @@ def build(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldError]]:
         return None, errors
     spec = RunSpec(**top, **parts)
     used, method = sections_of(spec.training.method), spec.training.method
-    strange = say("These settings are not those of the method {method}: leave them out.", method=method)
-    foreign = [FieldError(name, strange) for name in SECTIONS if name in values and name not in used]
-    return spec, [*foreign, *check(spec)]
+    message = say("These settings are not those of the method {method}: leave them out.", method=method)
+    foreign = [FieldError(name, message) for name in SECTIONS if name in values and name not in used]
+    return spec, [*foreign, *check_spec(spec)]
 
 
 def _section(
     section: str, values: Mapping[str, Any], errors: list[FieldError], also: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The understood values of one section; what is not understood goes to `errors`."""
+    """The valid values of one section; the others are added to `errors`."""
     fields = section_fields(section)
     known = {}
     for key, value in values.items():
@@ -73,8 +73,8 @@ def _unknown(path: str, key: str, known: list[str]) -> FieldError:
     return FieldError(path, say('Unknown setting "{key}". Known here: {known}.', key=key, known=", ".join(known)))
 
 
-def check(spec: RunSpec) -> list[FieldError]:
-    """The rules that span several fields. An empty list means that the spec makes sense."""
+def check_spec(spec: RunSpec) -> list[FieldError]:
+    """Check the rules across fields. An empty list means that the spec is valid."""
     errors: list[FieldError] = []
     data, training = spec.dataset, spec.training
 

@@ -10,7 +10,7 @@ from engine.messages.message import N_
 
 
 class DatasetSpec(Section, frozen=True, kw_only=True):
-    """Where the examples come from and how each becomes the text that is learned."""
+    """Where the examples come from and how each becomes training text."""
 
     path: Annotated[
         str,

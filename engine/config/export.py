@@ -10,7 +10,7 @@ from engine.messages.message import N_
 
 
 class ExportSpec(Section, frozen=True, kw_only=True):
-    """What is saved when training ends. The LoRA adapter always is, in the run's folder."""
+    """What to export after training, besides the LoRA adapter in the run folder, which is always saved."""
 
     merged_16bit: Annotated[
         bool,

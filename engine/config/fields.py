@@ -1,7 +1,7 @@
-"""Looks at the fields of the run spec: labels, help, choices, bounds, and one value checked in words.
+"""The fields of the run spec: labels, help, choices, bounds, and the check of a single value.
 
-msgspec stops at the first bad value and words its errors for programmers. A form needs every error, in plain
-language and beside its field, so values are converted one at a time and the words are ours.
+msgspec stops at the first bad value and its errors are for programmers. A form needs every error, in plain language
+and next to its field, so values are converted one at a time and the messages are ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Kind = Literal["int", "float", "bool", "text", "choice", "choices", "lines", "no
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """What is wrong with one field. `field` is dotted, as in training.learning_rate; `line` counts from 1."""
+    """An error in one field. `field` is dotted, as in training.learning_rate; `line` counts from 1."""
 
     field: str
     message: Message
@@ -33,7 +33,7 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class FieldInfo(msgspec.Struct, frozen=True):
-    """One field of the spec, as a form or a document needs it. Bounds are None where there are none."""
+    """One field of the spec, for forms and documentation. Bounds are None where there are none."""
 
     path: str
     kind: Kind
@@ -49,7 +49,7 @@ class FieldInfo(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """The name the library uses, without its section."""
+        """The name without its section, as the library spells it."""
         return self.path.rpartition(".")[2]
 
 
@@ -75,7 +75,7 @@ def _kind(kind: inspect.Type) -> Kind:
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
-    """The values that an annotation admits, in the order in which it names them (msgspec sorts them)."""
+    """The values that an annotation allows, in its own order (msgspec sorts them)."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     if annotation is bool:
@@ -109,7 +109,7 @@ def _describe(prefix: str, field: inspect.Field, annotation: Any) -> FieldInfo:
 
 @cache
 def section_fields(section: str) -> dict[str, FieldInfo]:
-    """The fields of a section by key, in order; the section "" holds the run's own name and description."""
+    """The fields of a section by key, in order; the section "" has the run's name and description."""
     owner: type[Section] = SECTIONS[section] if section else RunSpec
     described = inspect.type_info(owner)
     assert isinstance(described, inspect.StructType)
@@ -131,8 +131,8 @@ def did_you_mean(word: str, known: list[str]) -> str:
     return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.6)), "")
 
 
-def _shown(value: Any) -> str:
-    """A value as one would write it in YAML."""
+def _as_yaml(value: Any) -> str:
+    """A value as written in YAML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return "null" if value is None else str(value)
@@ -140,7 +140,7 @@ def _shown(value: Any) -> str:
 
 def _number_error(info: FieldInfo) -> Message:
     whole = info.kind == "int"
-    low, high = (_shown(int(b) if b is not None and whole else b) for b in (info.low, info.high))
+    low, high = (_as_yaml(int(b) if b is not None and whole else b) for b in (info.low, info.high))
     if whole:
         return say("Give a whole number from {low} to {high}.", low=low, high=high)
     if info.low_excluded:
@@ -148,22 +148,22 @@ def _number_error(info: FieldInfo) -> Message:
     return say("Give a number from {low} to {high}.", low=low, high=high)
 
 
-def _words(info: FieldInfo, value: Any) -> Message:
-    """Say in plain words why `value` does not fit the field."""
+def _value_error(info: FieldInfo, value: Any) -> Message:
+    """Why `value` is not valid for the field."""
     match info.kind:
         case "int" | "float":
             return _number_error(info)
         case "bool":
             return say("Give true or false.")
         case "choice" | "none":
-            choices = [_shown(c) for c in info.choices]
-            near = did_you_mean(_shown(value), choices)
+            choices = [_as_yaml(c) for c in info.choices]
+            near = did_you_mean(_as_yaml(value), choices)
             if near:
                 return say(
                     '"{value}" is not one of {choices}. Did you mean {near}?',
-                    value=_shown(value), choices=", ".join(choices), near=near,
+                    value=_as_yaml(value), choices=", ".join(choices), near=near,
                 )  # fmt: skip
-            return say('"{value}" is not one of {choices}.', value=_shown(value), choices=", ".join(choices))
+            return say('"{value}" is not one of {choices}.', value=_as_yaml(value), choices=", ".join(choices))
         case "choices":
             if value in ((), []):
                 return say("Choose at least one.")
@@ -188,9 +188,9 @@ def parse_field(info: FieldInfo, value: Any) -> tuple[Any, Message | None]:
         lenient = info.kind in ("int", "float", "bool")
         parsed = msgspec.convert(value, info.type, strict=not lenient)
     except msgspec.ValidationError:
-        return value, _words(info, value)
+        return value, _value_error(info, value)
     if wrong_type or (isinstance(parsed, float) and not math.isfinite(parsed)):
-        return value, _words(info, value)
+        return value, _value_error(info, value)
     if isinstance(parsed, str) and info.required and not parsed.strip():
-        return value, _words(info, "")
+        return value, _value_error(info, "")
     return parsed, None

@@ -14,7 +14,7 @@ TARGET_MODULES: tuple[TargetModule, ...] = (
 
 
 class LoraSpec(Section, frozen=True, kw_only=True):
-    """The adapter that is trained: the arguments of `FastLanguageModel.get_peft_model`."""
+    """The adapter to train: the arguments of `FastLanguageModel.get_peft_model`."""
 
     r: Annotated[
         int,

@@ -1,4 +1,4 @@
-"""The next smaller setting for a run whose memory ran out: first what changes nothing in the result."""
+"""Smaller settings for a run that ran out of memory, first those that keep the training result the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from engine.config.change import Change
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
 
-SHORTEST = 256  # tokens; below that, most answers would be cut off
+MIN_LENGTH = 256  # tokens; below that, most answers would be cut off
 
 
 class OutOfMemory(UserError):
@@ -15,11 +15,11 @@ class OutOfMemory(UserError):
     changes: tuple[Change, ...] = ()
 
 
-def next_smaller(spec: RunSpec, gpu: bool, loading: bool = False, host: bool = False) -> tuple[Change, ...]:
-    """Half the batch and twice the accumulation; then half the length; then 4-bit. Empty: nothing is left.
+def smaller_settings(spec: RunSpec, gpu: bool, loading: bool = False, host: bool = False) -> tuple[Change, ...]:
+    """Half the batch and twice the accumulation; then half the length; then 4-bit. Empty: nothing left to try.
 
-    `loading`: the weights alone were too much, so that no batch is small enough. `host`: it was the machine's
-    memory, while data was prepared: each process that does so takes a share.
+    `loading`: the weights alone did not fit, so a smaller batch does not help. `host`: the machine's memory ran out
+    while preparing data, where each process uses its share.
     """
     training, length = spec.training, spec.model.max_seq_length
     if host and training.dataset_num_proc > 1:
@@ -32,8 +32,8 @@ def next_smaller(spec: RunSpec, gpu: bool, loading: bool = False, host: bool = F
             Change(field="training.per_device_train_batch_size", value=half),
             Change(field="training.gradient_accumulation_steps", value=total // half),
         )
-    if length > SHORTEST and not loading:
-        return (Change(field="model.max_seq_length", value=max(SHORTEST, length // 2)),)
+    if length > MIN_LENGTH and not loading:
+        return (Change(field="model.max_seq_length", value=max(MIN_LENGTH, length // 2)),)
     if gpu and not spec.model.load_in_4bit:
         return (Change(field="model.load_in_4bit", value=True),)
     return ()

@@ -9,23 +9,23 @@ from platformdirs import user_cache_path, user_config_path, user_data_path
 
 
 def home() -> tuple[Path, Path]:
-    """(data, configuration) folders of this user. `LORIS_HOME` puts both in one place."""
+    """(data, configuration) folders of this user. `LORIS_HOME` puts both in one folder."""
     if own := os.environ.get("LORIS_HOME"):
         return Path(own).expanduser(), Path(own).expanduser()
     return user_data_path("loris"), user_config_path("loris")
 
 
-LLAMA_CPP_VARIABLE = "UNSLOTH_LLAMA_CPP_PATH"  # names the llama.cpp to use, for Unsloth too
+LLAMA_CPP_VARIABLE = "UNSLOTH_LLAMA_CPP_PATH"  # the folder of llama.cpp, also read by Unsloth
 
 
 def cache_folder() -> Path:
-    """What Loris can make again, such as a llama.cpp that it built."""
+    """Files that Loris can make again, such as its own build of llama.cpp."""
     own = os.environ.get("LORIS_HOME")
     return Path(own).expanduser() / "cache" if own else user_cache_path("loris")
 
 
 def runs_folder() -> Path:
-    """Where runs are made and listed. A run elsewhere (training.output_dir) is listed by a link from here."""
+    """Where runs are created and listed. A run elsewhere (training.output_dir) is listed by a symlink in here."""
     return home()[0] / "runs"
 
 

@@ -19,7 +19,7 @@ from engine.messages.message import say
 
 @dataclass(frozen=True)
 class Preset:
-    """A preset on disk. `spec` is None when the file cannot be used, and then `error` says why."""
+    """A preset on disk. `spec` is None if the file cannot be used; then `error` has the reason."""
 
     name: str
     path: Path
@@ -34,7 +34,7 @@ def shipped_folder() -> Path:
 
 
 def list_presets() -> list[Preset]:
-    """The shipped presets, then the user's, each by name. A broken file is listed with its error."""
+    """The shipped presets, then the user's, sorted by file name. A broken file is listed with its error."""
     found = []
     for folder, shipped in ((shipped_folder(), True), (user_presets_folder(), False)):
         for path in sorted(folder.glob("*.yaml")):
@@ -47,7 +47,7 @@ def list_presets() -> list[Preset]:
 
 
 def find_preset(name: str) -> Preset | None:
-    """The preset with this name or file stem; the user's own wins over a shipped one."""
+    """The preset with this name or file stem; the user's wins over a shipped one."""
     return next((p for p in reversed(list_presets()) if name in (p.name, p.path.stem)), None)
 
 
@@ -65,7 +65,7 @@ def save_preset(name: str, spec: RunSpec, overwrite: bool = False) -> Path:
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that is not as in the preset."""
+    """A setting that differs between two specs."""
 
     field: str
     before: object

@@ -1,4 +1,4 @@
-"""Prompt texts for instruction data. The English one is the Alpaca format, as published and widely used."""
+"""Prompt templates for instruction data. The English one is the Alpaca format, as published."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
 
 
 def placeholders(template: str) -> set[str]:
-    """The names among `PLACEHOLDERS` that a prompt text uses. Other braces are plain text."""
+    """The names among `PLACEHOLDERS` that a prompt template uses. Other braces are plain text."""
     return set(_PLACEHOLDER.findall(template))
 
 
 def fill(template: str, **values: str) -> str:
-    """Put values into a prompt text in one pass, so that braces inside a value stay as they are."""
+    """Fill a prompt template in one pass, so that braces inside a value stay as they are."""
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], ""), template)
 
 
 def before_answer(template: str) -> str:
-    """The part of a prompt text that comes before the answer: what a model is given to continue."""
+    """The part of a prompt template before the answer: the prompt that the model continues."""
     return template.partition("{output}")[0]

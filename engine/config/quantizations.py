@@ -11,7 +11,7 @@ from engine.messages.message import N_, Message, say
 
 @dataclass(frozen=True)
 class Quantization:
-    """`bits`: per weight, about, for the estimate of the size. `use`: what it is good for."""
+    """`bits`: per weight, approximately, to estimate file sizes. `use`: what it is good for."""
 
     bits: float
     use: str
@@ -44,28 +44,28 @@ QUANTIZATIONS: MappingProxyType[str, Quantization] = MappingProxyType(
         "q2_k": Quantization(3.0, N_("2 bits: for a model that fits no other way.")),
     }
 )
-# Unsloth's other names for the same. not_quantized is the 16 bits that the model has.
+# Unsloth's other names for them. not_quantized: the 16 bits that the model has.
 ALIASES = MappingProxyType(
     {
         "not_quantized": "f16", "fast_quantized": "q8_0", "quantized": "q4_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m",
     }
 )  # fmt: skip
-# Those that the converter writes itself; the rest is made of one of them by llama-quantize.
+# Written by the converter itself; llama-quantize makes the others from one of these.
 UNQUANTIZED = ("f32", "f16", "bf16")
 NEEDS_IMATRIX = (
     "iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m", "iq3_xxs", "iq3_s", "iq3_m", "iq4_nl", "iq4_xs",
 )  # fmt: skip
 
 
-def named(asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The quantisations that are meant, each once and in the order asked for. Raises ValueError; see `wrong`."""
-    if message := wrong(asked):
+def resolve_quantizations(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """Names without aliases and duplicates, in order. Raises ValueError; see `quantization_error`."""
+    if message := quantization_error(asked):
         raise ValueError(str(message))
     return tuple(dict.fromkeys(ALIASES.get(name.strip().lower(), name.strip().lower()) for name in asked))
 
 
-def wrong(asked: tuple[str, ...]) -> Message | None:
-    """What is wrong with the names asked for; None when all can be made."""
+def quantization_error(asked: tuple[str, ...]) -> Message | None:
+    """Why these names cannot be used; None if they can."""
     if not asked:
         return say("Name a quantisation, for instance q4_k_m.")
     for name in (name.strip().lower() for name in asked):
@@ -81,15 +81,17 @@ def wrong(asked: tuple[str, ...]) -> Message | None:
     return None
 
 
-def export_name(kind: str, quantizations: tuple[str, ...] = ()) -> str:
-    """The name of the folder that an export gets inside a run's exports."""
+def export_folder_name(kind: str, quantizations: tuple[str, ...] = ()) -> str:
+    """The name of an export's folder inside the run's exports."""
     return "-".join([kind, *quantizations]) if kind == "gguf" else kind
 
 
-# What is added to the Hub's name of every kind but the first, when several are sent: each has its own repository.
-SUFFIXES = MappingProxyType({"adapter": "LoRA", "merged_16bit": "16bit", "merged_4bit": "bnb-4bit", "gguf": "GGUF"})
+# With several pushed kinds, each has its own repository: the suffix for all kinds but the first.
+REPO_SUFFIXES = MappingProxyType(
+    {"adapter": "LoRA", "merged_16bit": "16bit", "merged_4bit": "bnb-4bit", "gguf": "GGUF"}
+)
 
 
 def repo_name(name: str, kind: str, first: bool) -> str:
-    """The repository for one of several kinds that are sent under a name."""
-    return name if first else f"{name}-{SUFFIXES[kind]}"
+    """The repository name for one of several kinds that are pushed under a name."""
+    return name if first else f"{name}-{REPO_SUFFIXES[kind]}"

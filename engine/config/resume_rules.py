@@ -1,4 +1,4 @@
-"""Which settings of a run may change when it goes on from a checkpoint, and why the others may not."""
+"""Which settings may change when a run is resumed from a checkpoint, and why the others may not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from engine.config.fields import FieldError
 from engine.config.run_spec import SECTIONS, RunSpec
 from engine.messages.message import Message, say
 
-FREE = frozenset(
+CHANGEABLE = frozenset(
     (
         "name", "description",
         "training.max_steps", "training.num_train_epochs", "training.logging_steps", "training.save_steps",
@@ -18,12 +18,12 @@ FREE = frozenset(
         "dataset.max_cut_share",
     )
 )  # fmt: skip
-FREE_SECTIONS = frozenset(("generation", "export"))
-BATCH = ("training.per_device_train_batch_size", "training.gradient_accumulation_steps")
+CHANGEABLE_SECTIONS = frozenset(("generation", "export"))
+BATCH_FIELDS = ("training.per_device_train_batch_size", "training.gradient_accumulation_steps")
 
 
 def effective_batch(spec: RunSpec) -> int:
-    """Examples per weight update, on one card."""
+    """Examples per weight update, on one GPU."""
     return spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps
 
 
@@ -40,21 +40,21 @@ def changed_fields(old: RunSpec, new: RunSpec) -> list[str]:
     return found
 
 
-def may_change(sections: tuple[str, ...]) -> list[str]:
-    """The fields of these sections that may change, in the order of the spec. The batch may if its whole stays."""
+def changeable_fields(sections: tuple[str, ...]) -> list[str]:
+    """The fields of these sections that may change, in order; those of the batch, if its effective size stays."""
     return [
         path
         for section in sections
         for name in SECTIONS[section].__struct_fields__
-        if (path := f"{section}.{name}") in FREE or path in BATCH
+        if (path := f"{section}.{name}") in CHANGEABLE or path in BATCH_FIELDS
     ]
 
 
-def refusals(old: RunSpec, new: RunSpec, step: int) -> list[FieldError]:
-    """Why a run at `step` cannot go on with these settings: an error at each field that may not change."""
+def resume_errors(old: RunSpec, new: RunSpec, step: int) -> list[FieldError]:
+    """Why a run at `step` cannot be resumed with these settings: an error for each field that may not change."""
     errors = []
     for field in changed_fields(old, new):
-        if reason := _reason(field, old, new):
+        if reason := _change_error(field, old, new):
             errors.append(FieldError(field, reason))
     if 0 < new.training.max_steps <= step and old.training.max_steps != new.training.max_steps:
         already = say("The run is at step {step} already: give more steps than that.", step=step)
@@ -62,11 +62,11 @@ def refusals(old: RunSpec, new: RunSpec, step: int) -> list[FieldError]:
     return errors
 
 
-def _reason(field: str, old: RunSpec, new: RunSpec) -> Message | None:
+def _change_error(field: str, old: RunSpec, new: RunSpec) -> Message | None:
     section = field.partition(".")[0]
-    if field in FREE or section in FREE_SECTIONS:
+    if field in CHANGEABLE or section in CHANGEABLE_SECTIONS:
         return None
-    if field in BATCH:
+    if field in BATCH_FIELDS:
         if effective_batch(old) == effective_batch(new):
             return None
         return say(
@@ -77,7 +77,7 @@ def _reason(field: str, old: RunSpec, new: RunSpec) -> Message | None:
 
 
 def why_fixed(field: str) -> Message:
-    """Why a field may not change, where it is none of those that may."""
+    """Why a field may not change. Only for fields that may not."""
     match field.partition(".")[0]:
         case "model":
             return say("The adapter belongs to the model that it was trained on: start a new run for another.")

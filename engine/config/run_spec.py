@@ -1,8 +1,7 @@
 """The run spec: everything that decides what a run does, under the libraries' own names.
 
-Each field carries its label and a paragraph of help for a first-timer; the wizard, the YAML errors and the
-documentation all read them from here. Defaults are those of the Unsloth notebooks. The long sections have files of
-their own.
+Each field has its label and a paragraph of help for beginners; the wizard, the YAML errors and the documentation
+all use them. Defaults are those of the Unsloth notebooks. Long sections are in their own modules.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ __all__ = [
 
 
 class ModelSpec(Section, frozen=True, kw_only=True):
-    """Which base model to load and how: the arguments of `FastLanguageModel.from_pretrained`."""
+    """The base model and how to load it: the arguments of `FastLanguageModel.from_pretrained`."""
 
     model_name: Annotated[
         str,
@@ -83,7 +82,7 @@ class ModelSpec(Section, frozen=True, kw_only=True):
 
 
 class GenerationSpec(Section, frozen=True, kw_only=True):
-    """How answers are sampled, in the chat and for the comparison before and after training."""
+    """How answers are sampled, in the chat and for the test prompts."""
 
     max_new_tokens: Annotated[
         int,
@@ -168,7 +167,7 @@ class GenerationSpec(Section, frozen=True, kw_only=True):
 
 
 class RunSpec(MethodSections, frozen=True, kw_only=True):
-    """A whole run. As YAML this is `spec.yaml` of a run folder, and a preset."""
+    """All settings of a run. As YAML: `spec.yaml` in a run folder, or a preset."""
 
     name: Annotated[str, about(N_("Name"), N_("What to call this run or preset."))] = ""
     description: Annotated[str, about(N_("Description"), N_("A sentence on what it is for."))] = ""
@@ -180,18 +179,18 @@ class RunSpec(MethodSections, frozen=True, kw_only=True):
     export: ExportSpec = ExportSpec()
 
 
-_OF_METHODS: dict[str, type[Section]] = get_type_hints(MethodSections)
+_METHOD_SECTIONS: dict[str, type[Section]] = get_type_hints(MethodSections)
 SECTIONS: dict[str, type[Section]] = {
     "model": ModelSpec,
     "dataset": DatasetSpec,
     "lora": LoraSpec,
     "training": TrainingSpec,
-    **_OF_METHODS,
+    **_METHOD_SECTIONS,
     "generation": GenerationSpec,
     "export": ExportSpec,
 }
 
 
 def sections_of(method: str) -> list[str]:
-    """The sections that count for a training method, in order: all but those of other methods."""
-    return [name for name in SECTIONS if name == method or name not in _OF_METHODS]
+    """The sections that a training method uses, in order: all but those of other methods."""
+    return [name for name in SECTIONS if name == method or name not in _METHOD_SECTIONS]

@@ -1,4 +1,4 @@
-"""What the sections of a run spec are made of."""
+"""The building blocks of the sections of a run spec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The places that a dataset section names: the main one, what is mixed in, and the rows to evaluate on."""
+"""The data sources in the section `dataset`: the main one, the mix, and the evaluation data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SLICE = re.compile(r"\s*([\w.-]+)\s*(?:\[\s*(-?\d+%?)?\s*:\s*(-?\d+%?)?\s*\])?\
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """One place with rows. `weight`: how many times its rows are taken; 0.5 takes a random half of them."""
+    """One source of rows. `weight`: how many times its rows are used; 0.5 uses a random half of them."""
 
     path: str
     name: str = ""
@@ -36,25 +36,25 @@ class Slice(msgspec.Struct, frozen=True):
 
     @property
     def known_stop(self) -> int | None:
-        """The row before which reading may end, where that can be told without the number of rows."""
+        """The row before which reading may stop, if it is known without the number of rows."""
         if self.stop is None or self.stop.startswith("-") or self.stop.endswith("%"):
             return None
         return int(self.stop)
 
     def bounds(self, rows: int) -> tuple[int, int]:
-        """(first, one past the last) of so many rows, as `datasets` counts them."""
-        first, last, _ = slice(_place(self.start, rows), _place(self.stop, rows)).indices(rows)
+        """(first, one past the last) among `rows` rows, with the rounding of `datasets`."""
+        first, last, _ = slice(_row_index(self.start, rows), _row_index(self.stop, rows)).indices(rows)
         return first, max(first, last)
 
 
-def _place(bound: str | None, rows: int) -> int | None:
+def _row_index(bound: str | None, rows: int) -> int | None:
     if bound is None:
         return None
     return round(int(bound[:-1]) * rows / 100) if bound.endswith("%") else int(bound)
 
 
 def parse_split(text: str) -> Slice | None:
-    """The slice that a split names; None for what is no split of one part."""
+    """The slice of a split such as train[:100]; None if it is not valid, or has several parts."""
     found = _SLICE.fullmatch(text)
     return Slice(found[1], found[2], found[3]) if found else None
 
@@ -62,7 +62,7 @@ def parse_split(text: str) -> Slice | None:
 def parse_source(line: str) -> tuple[Source | None, Message | None]:
     """A line of `dataset.mix`: PATH, then any of split, name, revision and weight.
 
-    Returns (source, None) or (None, why it cannot be understood).
+    Returns (source, None) or (None, error message).
     """
     rest, given = line.strip(), {}
     while found := _SETTING.search(rest):
@@ -86,15 +86,15 @@ def parse_source(line: str) -> tuple[Source | None, Message | None]:
 
 def write_source(source: Source) -> str:
     """The line of `dataset.mix` for a source."""
-    given = {"split": source.split, "name": source.name, "revision": source.revision}
-    usual = {"split": "train", "name": "", "revision": ""}
-    parts = [f"{key}={value}" for key, value in given.items() if value != usual[key]]
+    settings = {"split": source.split, "name": source.name, "revision": source.revision}
+    defaults = {"split": "train", "name": "", "revision": ""}
+    parts = [f"{key}={value}" for key, value in settings.items() if value != defaults[key]]
     parts += [f"weight={source.weight:g}"] if source.weight != 1 else []
     return ", ".join([source.path, *parts])
 
 
-class Place(msgspec.Struct, frozen=True):
-    """A source, and the settings to blame when it, or its split, is not there."""
+class SpecSource(msgspec.Struct, frozen=True):
+    """A source, and the fields of the spec that name it and its split, for errors."""
 
     source: Source
     field: str
@@ -105,21 +105,21 @@ def main_source(data: DatasetSpec) -> Source:
     return Source(path=data.path, name=data.name, revision=data.revision, split=data.split)
 
 
-def places_of(data: DatasetSpec) -> list[Place]:
-    """Where the rows to train on come from, in order; lines of the mix that say nothing sensible are left out."""
+def training_sources(data: DatasetSpec) -> list[SpecSource]:
+    """The sources of the training rows, in order. Invalid lines of the mix are skipped."""
     mixed = [source for line in data.mix if (source := parse_source(line)[0])]
     return [
-        Place(main_source(data), "dataset.path", "dataset.split"),
-        *(Place(source, "dataset.mix", "dataset.mix") for source in mixed),
+        SpecSource(main_source(data), "dataset.path", "dataset.split"),
+        *(SpecSource(source, "dataset.mix", "dataset.mix") for source in mixed),
     ]
 
 
-def eval_place(data: DatasetSpec) -> Place | None:
-    """Where the rows to evaluate on come from, if not from those to train on."""
+def eval_source(data: DatasetSpec) -> SpecSource | None:
+    """The source of the evaluation rows, if it is not the training data."""
     if not data.eval_path and not data.eval_split:
         return None
     split = data.eval_split or "train"
     if data.eval_path:
-        return Place(Source(path=data.eval_path, split=split), "dataset.eval_path", "dataset.eval_split")
+        return SpecSource(Source(path=data.eval_path, split=split), "dataset.eval_path", "dataset.eval_split")
     source = Source(path=data.path, name=data.name, revision=data.revision, split=split)
-    return Place(source, "dataset.eval_split", "dataset.eval_split")
+    return SpecSource(source, "dataset.eval_split", "dataset.eval_split")

@@ -1,4 +1,4 @@
-"""What is wrong with a spec, as an exception."""
+"""The exception for an invalid spec."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.messages.exit_codes import BAD_INPUT
 
 
 class SpecError(UserError):
-    """A spec file that cannot be used: `errors` holds one `FieldError` for each thing that is wrong."""
+    """A spec that cannot be used. `errors`: all errors in it, at least one."""
 
     def __init__(self, path: Path | None, errors: list[FieldError]) -> None:
         self.path, self.errors = path, errors
@@ -24,6 +24,6 @@ class SpecError(UserError):
         return "\n".join(self.lines())
 
     def lines(self) -> list[str]:
-        """One line an error, as compilers write them: file:line: field: what to do."""
+        """One line per error, in the format of compilers: file:line: field: message."""
         name = str(self.path) if self.path else ""
         return [":".join(filter(None, (name, str(e.line or ""), f" {e}"))).lstrip() for e in self.errors]

@@ -10,7 +10,7 @@ from engine.messages.message import N_
 
 
 class TrainingSpec(Section, frozen=True, kw_only=True):
-    """The training arguments, as `trl.SFTConfig` spells them, and the method that they are for."""
+    """The training method and its arguments, with the names of `trl.SFTConfig`."""
 
     method: Annotated[
         MethodName,

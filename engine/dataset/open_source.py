@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from engine.config.places import PACKED_SUFFIXES, ROW_SUFFIXES, has_pattern, local_path
+from engine.config.local_paths import PACKED_SUFFIXES, ROW_SUFFIXES, has_pattern, local_path
 from engine.config.sources import Source, parse_split
 from engine.dataset.json_files import JsonFile
 from engine.dataset.row_file import DataError, Row, RowFile, missing_file, unreadable

@@ -7,9 +7,9 @@ from itertools import islice
 import msgspec
 
 from engine.config.fields import FieldError
-from engine.config.places import is_hub_id, is_local
+from engine.config.local_paths import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec
-from engine.config.sources import Place, Source, eval_place, main_source, parse_split, places_of
+from engine.config.sources import Source, SpecSource, eval_source, main_source, parse_split, training_sources
 from engine.dataset.detection import Detected, common_prompt_format, detect
 from engine.dataset.mapping import BadRow, Kind
 from engine.dataset.open_source import open_source, slice_rows
@@ -100,15 +100,15 @@ def check_dataset(data: DatasetSpec, method: str = "sft") -> list[FieldError]:
     """The errors of the dataset for a training method, as far as they can be found without the Hub."""
     errors: list[FieldError] = []
     kinds: list[Kind] = []
-    held = eval_place(data)
-    for place in (*places_of(data), *([held] if held else [])):
+    held = eval_source(data)
+    for place in (*training_sources(data), *([held] if held else [])):
         errors += _check_place(data, place, method, kinds)
     if not errors and (clash := common_prompt_format(kinds, data)[1]):
         errors.append(clash)
     return errors
 
 
-def _check_place(data: DatasetSpec, place: Place, method: str, kinds: list[Kind]) -> list[FieldError]:
+def _check_place(data: DatasetSpec, place: SpecSource, method: str, kinds: list[Kind]) -> list[FieldError]:
     source, at, split_at = place.source, place.field, place.split_field
     if not is_local(source.path):
         if is_hub_id(source.path):

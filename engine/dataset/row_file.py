@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engine.config.fields import did_you_mean
-from engine.config.places import DATA_SUFFIXES
+from engine.config.local_paths import DATA_SUFFIXES
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.config.quantizations import named
+from engine.config.quantizations import resolve_quantizations
 from engine.config.run_spec import RunSpec
 from engine.export import ollama
 from engine.export.adapter import save_adapter
@@ -118,7 +118,9 @@ class Exports:
         """Save under a temporary name, check, and rename; returns where it is and what is left to do."""
         started, kind = time.monotonic(), command.kind
         state = read_state(self._folder.events)
-        quantizations = named(command.quantizations) if kind == "gguf" and command.quantizations else ()
+        quantizations = (
+            resolve_quantizations(command.quantizations) if kind == "gguf" and command.quantizations else ()
+        )
         planned = self._planned(command, state)
         self._tidy(planned.target.parent)
         note = None

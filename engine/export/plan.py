@@ -7,7 +7,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.config.quantizations import QUANTIZATIONS, UNQUANTIZED, export_name, named, wrong
+from engine.config.quantizations import (
+    QUANTIZATIONS,
+    UNQUANTIZED,
+    export_folder_name,
+    quantization_error,
+    resolve_quantizations,
+)
 from engine.export.llama_cpp import find_llama_cpp
 from engine.messages.message import Message, say
 from engine.protocol.events import ExportKind
@@ -105,7 +111,7 @@ def target_of(kind: ExportKind, typed: str, folder: RunFolder, quantizations: tu
     What an earlier export made is the target itself, and never a place to put another one into.
     """
     typed = typed.strip()
-    name = export_name(kind, _named(quantizations))
+    name = export_folder_name(kind, _named(quantizations))
     if not typed:
         return folder.exports / name
     target = Path(os.path.abspath(os.path.expanduser(typed)))
@@ -138,7 +144,7 @@ def plan(
 
 
 def _named(quantizations: tuple[str, ...]) -> tuple[str, ...]:
-    return () if wrong(quantizations) else named(quantizations)
+    return () if quantization_error(quantizations) else resolve_quantizations(quantizations)
 
 
 def _wrong(
@@ -155,12 +161,12 @@ def _wrong(
     if kind == "merged_4bit" and state.model and state.model.device.kind == "cpu":
         return "kind", no_gpu()
     if kind == "gguf":
-        if message := wrong(quantizations):
+        if message := quantization_error(quantizations):
             return "quantizations", message
         found = find_llama_cpp(llama_cpp)
         if found.error:
             return "llama_cpp", found.error
-        if message := found.lacks(named(quantizations)):
+        if message := found.lacks(resolve_quantizations(quantizations)):
             return "quantizations", message
     if os.path.lexists(target) and not replace:
         return "path", taken(target)

@@ -167,5 +167,5 @@ class PushQueue:
 
     def _failed(self, number: int, kind: ev.ExportKind, repo_id: str, error: Exception) -> Refused:
         why = explain(error)
-        self._record.emit(ev.PushFailed(kind=kind, repo_id=repo_id, **why.as_values()))
+        self._record.emit(ev.PushFailed(kind=kind, repo_id=repo_id, **why.event_fields()))
         return Refused.of(number, why)

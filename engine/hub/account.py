@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from engine.config.places import is_hub_id
+from engine.config.local_paths import is_hub_id
 from engine.hub.errors import HubError
 from engine.hub.upload_errors import WRITE_HINT, unknown_token
 from engine.messages.message import say

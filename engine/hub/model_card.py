@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from engine.config.places import is_local
+from engine.config.local_paths import is_local
 from engine.config.prompt_templates import before_answer, fill
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeVar, cast
 
-from engine.config.places import is_local
+from engine.config.local_paths import is_local
 from engine.hub.errors import HubError, explain_hub_error
 from engine.hub.model_card import local_license
 from engine.hub.rows import MAX_BYTES, HubRows, can_read, read_rows

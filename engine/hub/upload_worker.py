@@ -45,8 +45,8 @@ def main() -> int:
     except Exception as error:
         failure = explain_push_error(error, job.repo_id, bool(job.token))
         if not isinstance(error, HubError) or error.__cause__:
-            traceback.print_exc()  # into the log, where tokens are redacted
-        report(UploadProblem(**failure.as_values(), retryable=failure.retryable))
+            traceback.print_exc()  # into the log, where the token is struck out
+        report(UploadProblem(**failure.event_fields(), retryable=failure.retryable))
         return 1
 
 

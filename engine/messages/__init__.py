@@ -1,1 +1,1 @@
-"""Messages and errors that a person reads, written in English and translated where they are shown."""
+"""Messages and errors for the user, written in English and translated where they are shown."""

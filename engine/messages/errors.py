@@ -1,4 +1,4 @@
-"""The one exception for what a user has to be told, and what exceptions of libraries say of themselves."""
+"""The base class of errors shown to the user, and helpers for exceptions of libraries."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from engine.messages.message import Message
 
 
 class UserError(Exception):
-    """What cannot be done, and why. `code`: the cause in a word; `hint`: what to do; `field`: the setting to blame.
+    """An error for the user. `code`: the cause, for programs; `hint`: what to do; `field`: the wrong setting.
 
-    A subclass is for those who catch it by type, or for one that knows more.
+    Subclasses exist to be caught by type, or to carry more fields.
     """
 
     def __init__(self, code: str, message: Message, hint: Message | None = None, field: str = "") -> None:
@@ -24,11 +24,11 @@ class UserError(Exception):
         return str(self.message)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How it comes back from another process, whatever a subclass takes to be made."""
+        """Pickle without calling `__init__`, because subclasses have other parameters."""
         return copyreg.__newobj__, (type(self),), self.__dict__  # type: ignore[attr-defined]  # not in typeshed
 
-    def as_values(self) -> dict[str, Any]:
-        """The fields that every event of a failure has."""
+    def event_fields(self) -> dict[str, Any]:
+        """The fields that all failure events share."""
         return {"code": self.code, "message": self.message, "hint": self.hint, "field": self.field}
 
     @property
@@ -37,16 +37,16 @@ class UserError(Exception):
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and what it came from, nearest first."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
+    """The exception, then its causes and contexts, nearest first."""
+    visited: set[int] = set()
+    while error is not None and id(error) not in visited:
+        visited.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 
 
 def last_line(error: BaseException) -> str:
-    """The type of an exception and the last line that it says, 300 characters at most."""
+    """The type of an exception and the last line of its text, 300 characters at most."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
     return text if len(text) <= 300 else text[:299] + "…"

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from engine.messages.message import Message, say
 
-COMPLETED = 0  # trained and saved, exported, answered
+COMPLETED = 0  # trained and saved, exported, or answered
 FAILED = 1
 BAD_INPUT = 2  # a setting, an option or an input is wrong; nothing was done
 STOPPED = 3  # training was stopped early, and the model was kept
-INTERRUPTED = 130  # left with Ctrl-C, as a shell shows SIGINT
+INTERRUPTED = 130  # by Ctrl-C, as a shell reports SIGINT
 KILLED = 137  # by SIGKILL
-BROKEN_PIPE = 141  # whoever read the output has gone
+BROKEN_PIPE = 141  # the reader of the output closed it
 TERMINATED = 143  # by SIGTERM
 
 
 def exit_code_of(field: str) -> int:
-    """Of a failure: whether a setting, an option or an input is to blame."""
+    """The exit code of a failure: `BAD_INPUT` if it names a field."""
     return BAD_INPUT if field else FAILED
 
 
-# What each command's help says of them.
-WORDS: dict[str, dict[int, Message]] = {
+# Printed in each command's --help.
+EXIT_CODE_HELP: dict[str, dict[int, Message]] = {
     "run": {
         COMPLETED: say("trained and saved"),
         FAILED: say("the run failed, or the engine died"),

@@ -1,7 +1,7 @@
-"""Messages that are written once in English and may be shown in another language.
+"""Messages written once in English and translated where they are shown.
 
-The engine does not know the user's language. It sends the English template and its values; whoever shows
-the message looks the template up in a catalogue and fills the values in.
+The engine does not know the user's language. It sends the English template and its values; the terminal looks up
+the translation in a catalogue and fills in the values.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ def untranslated(template: str) -> str:
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A sentence for a person: a `str.format` template in English and the values to fill in."""
+    """A text for the user: a `str.format` template in English and the values to fill in."""
 
     template: str
     values: dict[str, Value] = {}
 
     def render(self, translate: Callable[[str], str] = untranslated) -> str:
-        """The sentence in the language of `translate`, a gettext function."""
+        """The text in the language of `translate`, a gettext function."""
         try:
             return translate(self.template).format(**self.values)
         except (KeyError, IndexError, ValueError):

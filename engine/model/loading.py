@@ -12,7 +12,7 @@ import torch
 from peft import PeftModel
 from unsloth import FastLanguageModel
 
-from engine.config.places import is_local
+from engine.config.local_paths import is_local
 from engine.config.run_spec import LoraSpec, ModelSpec
 from engine.hub.retry import with_retries
 from engine.messages.errors import UserError

@@ -1,1 +1,1 @@
-"""Checks a run's inputs before an engine is started, without torch: clear words now instead of a crash later."""
+"""Checks a run's inputs before an engine is started, without torch: a clear error now instead of a crash later."""

@@ -1,4 +1,4 @@
-"""Everything that can be told to be wrong with a run before an engine is started, in well under a second."""
+"""All checks of a run that are possible before an engine is started, in well under a second."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import importlib.util
 from pathlib import Path
 
 from engine.config.fields import FieldError
+from engine.config.local_paths import is_hub_id, local_path
 from engine.config.paths import runs_folder
-from engine.config.places import is_hub_id, local_path
 from engine.config.quantizations import QUANTIZATIONS
 from engine.config.run_spec import RunSpec
 from engine.dataset.peek import check_dataset
@@ -17,14 +17,14 @@ from engine.messages.message import Message, say
 from engine.preflight.model import check_model, merged_bytes
 from engine.runs.disk_space import space_problem, write_problem
 
-# The packages any one of which a tracker needs. They are not among Loris's own.
+# A tracker needs any one of its packages. They are not dependencies of Loris.
 TRACKER_PACKAGES = {"tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "trackio": ("trackio",)}
 
 
 def check_inputs(spec: RunSpec) -> list[FieldError]:
-    """What is wrong with the places and packages that a spec names, in the order of the wizard.
+    """All errors in the paths and packages that a spec names, in the order of the wizard.
 
-    It looks at this machine alone; whether a Hub id exists is for the engine to find out.
+    Only this machine is checked; whether a Hub id exists is left to the engine.
     """
     dataset = check_dataset(spec.dataset, spec.training.method)
     return [*check_model(spec.model), *dataset, *_check_tracker(spec), *_check_folders(spec)]
@@ -46,25 +46,25 @@ def _check_folders(spec: RunSpec) -> list[FieldError]:
         errors.append(FieldError("training.output_dir", message))
     elif spec.export.merged_16bit and (message := space_problem(output, merged_bytes(spec.model))):
         errors.append(FieldError("export.merged_16bit", message))
-    elif spec.export.gguf and (message := _gguf(spec, output)):
+    elif spec.export.gguf and (message := _gguf_error(spec, output)):
         errors.append(FieldError("export.gguf", message))
-    if spec.export.push_to.strip() and (message := _push(spec.export.push_to.strip())):
+    if spec.export.push_to.strip() and (message := _push_error(spec.export.push_to.strip())):
         errors.append(FieldError("export.push_to", message))
     if spec.export.copy_to and (message := write_problem(local_path(spec.export.copy_to))):
         errors.append(FieldError("export.copy_to", message))
     return errors
 
 
-def _gguf(spec: RunSpec, output: Path) -> Message | None:
-    """Why the GGUF files that the spec asks for cannot be made; better said before the training than after it."""
+def _gguf_error(spec: RunSpec, output: Path) -> Message | None:
+    """Why the spec's GGUF files cannot be made: better known before the training than after it."""
     found = find_llama_cpp()
     merged = merged_bytes(spec.model)
     files = sum(merged * QUANTIZATIONS[name].bits / 16 for name in spec.export.gguf)
     return found.error or found.lacks(spec.export.gguf) or space_problem(output, round(2 * merged + files))
 
 
-def _push(name: str) -> Message | None:
-    """Why nothing could be pushed under this name."""
+def _push_error(name: str) -> Message | None:
+    """Why a push to this repository would fail."""
     if not is_hub_id(name):
         return say("{name} is no name for a repository.", name=name)
     if not token_source():

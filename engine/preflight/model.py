@@ -1,4 +1,4 @@
-"""Looks at a model folder on this machine before an engine does."""
+"""Checks a local model folder before an engine loads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from engine.config.fields import FieldError
-from engine.config.places import is_hub_id, is_local, local_path
+from engine.config.local_paths import is_hub_id, is_local, local_path
 from engine.config.run_spec import ModelSpec
 from engine.messages.message import Message, say
 
@@ -19,12 +19,12 @@ _BILLIONS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)[bB](?![A-Za-z0-9])")
 
 
 def check_model(model: ModelSpec) -> list[FieldError]:
-    """What is wrong with the model's name, as far as can be told without the Hub."""
-    message = _wrong(model.model_name)
+    """Errors in the model's name, as far as possible without the Hub."""
+    message = _model_error(model.model_name)
     return [FieldError("model.model_name", message)] if message else []
 
 
-def _wrong(name: str) -> Message | None:
+def _model_error(name: str) -> Message | None:
     if not is_local(name):
         if is_hub_id(name):
             return None
@@ -36,19 +36,19 @@ def _wrong(name: str) -> Message | None:
         return say("This is a file: a model is a folder with config.json and its weights.")
     adapter = path / "adapter_config.json"
     if adapter.exists():
-        return _wrong_adapter(adapter)
+        return _adapter_error(adapter)
     if not (path / "config.json").exists():
         return say("This folder is no model: it has no config.json and no adapter_config.json.")
-    if _object(path / "config.json") is None:
+    if _read_object(path / "config.json") is None:
         return say("The config.json of this folder is not valid JSON.")
     if not weight_bytes(path):
         return say("This folder has a config.json and no weights. Was the download cut short?")
     return None
 
 
-def _wrong_adapter(config: Path) -> Message | None:
-    """What is wrong with an adapter: above all, a base model that is not where it was."""
-    values = _object(config)
+def _adapter_error(config: Path) -> Message | None:
+    """What is wrong with an adapter folder, most often a base model that was moved."""
+    values = _read_object(config)
     if values is None:
         return say("The adapter_config.json of this folder is not valid JSON.")
     base = values.get("base_model_name_or_path")
@@ -59,8 +59,8 @@ def _wrong_adapter(config: Path) -> Message | None:
     return None
 
 
-def _object(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None."""
+def _read_object(path: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None if there is none."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
@@ -76,18 +76,18 @@ def weight_bytes(folder: Path) -> int:
 
 
 def parameters_by_name(name: str) -> float | None:
-    """The number of parameters that a model's name tells, such as 3e9 for Llama-3.2-3B; None if it does not."""
+    """The number of parameters in a model's name, such as 3e9 for Llama-3.2-3B; None if there is none."""
     found = _BILLIONS.findall(name.rstrip("/").rpartition("/")[2].replace("-", " ").replace("_", " "))
     return float(found[0]) * 1e9 if found else None
 
 
 def merged_bytes(model: ModelSpec) -> int:
-    """About how much disk the merged 16-bit model takes: two bytes a parameter. 0 where nothing is known."""
+    """The approximate size of the merged 16-bit model: two bytes per parameter. 0 if unknown."""
     if parameters := parameters_by_name(model.model_name):
         return round(2 * parameters)
     path = local_path(model.model_name)
     if not is_local(model.model_name) or (path / "adapter_config.json").exists():
         return 0
-    config = _object(path / "config.json") or {}
-    # Weights kept in 4 bits take about four times as much in 16.
+    config = _read_object(path / "config.json") or {}
+    # 4-bit weights are about four times as large in 16 bits.
     return weight_bytes(path) * (4 if config.get("quantization_config") else 1)

@@ -1,4 +1,4 @@
-"""Which versions of the libraries this Loris was tested with, and which of those here are others."""
+"""The library versions that this Loris was tested with, compared with the installed ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TESTED = Path(__file__).with_name("tested_versions.txt")
 
 
 def tested_versions() -> dict[str, list[str]]:
-    """{library: its versions}, in the file's order; more than one where Python's version decides."""
+    """{library: its versions}, in the file's order; more than one if it depends on the Python version."""
     found: dict[str, list[str]] = {}
     for line in TESTED.read_text("utf-8").splitlines():
         if not line.startswith("#"):
@@ -20,10 +20,10 @@ def tested_versions() -> dict[str, list[str]]:
     return found
 
 
-def other_versions() -> dict[str, str]:
-    """{library: the version here} of those that were tested with another. Nothing is imported.
+def untested_versions() -> dict[str, str]:
+    """{library: installed version} of those that were tested with another. Nothing is imported.
 
-    What is not installed is left out: some libraries do not exist for every machine.
+    Libraries that are not installed are left out: some do not exist for every platform.
     """
     found = {}
     for name, tested in tested_versions().items():
@@ -31,14 +31,14 @@ def other_versions() -> dict[str, str]:
             here = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-        if here.partition("+")[0] not in tested:  # 2.11.0+cu128 is 2.11.0, built for a card
+        if here.partition("+")[0] not in tested:  # 2.11.0+cu128 is 2.11.0, built for CUDA
             found[name] = here
     return found
 
 
-def unlike_tested() -> Message | None:
-    """What to tell of a run whose libraries are not those that were tested; None when they are."""
-    others = other_versions()
+def version_notice() -> Message | None:
+    """A notice if the libraries have untested versions; None if all are tested."""
+    others = untested_versions()
     if not others:
         return None
     tested = tested_versions()

@@ -64,7 +64,7 @@ def main() -> NoReturn:
         except Exception as error:
             if not isinstance(error, UserError):
                 traceback.print_exc()
-            tell(ProofFailed(number=number, **explain(error).as_values()))
+            tell(ProofFailed(number=number, **explain(error).event_fields()))
 
     while True:
         while not requests.empty():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain, islice
 
 from engine.config.run_spec import RunSpec
-from engine.config.sources import Place, eval_place, places_of
+from engine.config.sources import SpecSource, eval_source, training_sources
 from engine.dataset.detection import Detected, common_prompt_format, detect
 from engine.dataset.mapping import BadRow
 from engine.dataset.peek import DETECTED_ROWS
@@ -42,14 +42,14 @@ def prove(
     started, data = time.monotonic(), spec.dataset
     tell(ProofProgress(stage="tokenizer"))
     tokenizer, stop_ids = tokenizers.get(spec.model)
-    places = places_of(data)
+    places = training_sources(data)
     weights = [place.source.weight for place in places]
     samples = [Sample(place, most) for place in places]
     tell(ProofProgress(stage="reading"))
     refused: list[DataProblem] = []
     opened = [_open(sample, spec, refused) for sample in samples]
     head = opened[0][0]
-    to_evaluate = eval_place(data)  # only looked at
+    to_evaluate = eval_source(data)  # only looked at
     held = [_open(Sample(to_evaluate, DETECTED_ROWS), spec, refused)[0]] if to_evaluate else []
     measure, parts, eos = None, ("", ""), str(tokenizer.eos_token or "")
     if not refused:
@@ -107,7 +107,9 @@ def prove(
     )
 
 
-def _times(spec: RunSpec, places: list[Place], weights: list[float], most: int | None) -> list[Counter[int] | None]:
+def _times(
+    spec: RunSpec, places: list[SpecSource], weights: list[float], most: int | None
+) -> list[Counter[int] | None]:
     """For each source how many times the row at each place is taken; None for each of them once.
 
     The very rows that training takes are known only where all rows are. Of a part the rows are as good as others.

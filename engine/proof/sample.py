@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from engine.config.places import is_local
-from engine.config.sources import Place, Slice, parse_split
+from engine.config.local_paths import is_local
+from engine.config.sources import Slice, SpecSource, parse_split
 from engine.dataset.mapping import BadRow, Row
 from engine.dataset.open_source import find_files, open_source, slice_rows
 from engine.dataset.row_file import DataError
@@ -38,7 +38,7 @@ class Sample:
     `most`: how many to take at most, None for all.
     """
 
-    def __init__(self, place: Place, most: int | None = MOST_ROWS) -> None:
+    def __init__(self, place: SpecSource, most: int | None = MOST_ROWS) -> None:
         self._source, self._most, self.field, self._split_field = place.source, most, place.field, place.split_field
         self.total, self.exact, self.sampled = 0, False, False
 

@@ -1,1 +1,1 @@
-"""What the engine and its clients say to each other: events, commands, and the state that events add up to."""
+"""The protocol between the engine and its clients: events, commands, and the run state built from events."""

@@ -1,7 +1,7 @@
-"""What a client may ask of a running engine, over its Unix socket: one JSON object a line, both ways.
+"""Requests to a running engine over its Unix socket, and the replies: one JSON object per line, both ways.
 
 A client numbers its requests; each reply carries the number it answers. A request ends with exactly one
-`Done` or `Refused`; a `Generate` streams `Token` replies before that. Results that must last are events.
+`Done` or `Refused`; a `Generate` streams `Token` replies before that. Results that must be kept are events.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
-    """A turn of a conversation, as chat templates take it."""
+    """A turn of a conversation, in the form that chat templates expect."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, forbid_unknown_fields=True):
-    """A request. `id` is the client's own number for it."""
+    """A request. `id`: the number that the client gave it."""
 
     id: int
 
 
 class Train(Command, frozen=True, kw_only=True):
-    """Train as the spec says, once the model is loaded; the model section must be the one that was asked for."""
+    """Train with this spec, once the model is loaded. Its model section must match the loaded model."""
 
     spec: RunSpec
 
@@ -41,23 +41,23 @@ StopMode = Literal["save", "now", "discard"]
 
 
 class Stop(Command, frozen=True, kw_only=True):
-    """End the run, at any moment before it serves. A stronger mode may follow a weaker one.
+    """End the run, at any time before "serving". A stronger mode may follow a weaker one.
 
-    save: after the step in progress, with the adapter saved and verified. now: at once, keeping what is
-    complete on disk already. discard: at once, and without an adapter; checkpoints of before stay.
+    save: after the current step, with the adapter saved and verified. now: at once, keeping what is on
+    disk already. discard: at once, without an adapter; earlier checkpoints stay.
     """
 
     mode: StopMode = "save"
 
 
 class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="Checkpoint"):
-    """Save a checkpoint after the step in progress. Taken while training."""
+    """Save a checkpoint after the current step. Accepted while training."""
 
 
 class Generate(Command, frozen=True, kw_only=True):
-    """Answer a conversation, with the adapter or from the base model. Taken in "ready" and "serving".
+    """Answer a conversation, with the adapter or from the base model. Accepted in "ready" and "serving".
 
-    `other`: the folder of another run or adapter on the same base model, which answers instead of the own one.
+    `other`: the folder of another run or adapter on the same base model, which answers instead of this run's.
     """
 
     messages: tuple[ChatMessage, ...]
@@ -67,24 +67,24 @@ class Generate(Command, frozen=True, kw_only=True):
 
 
 class ShowPrompt(Command, frozen=True, kw_only=True):
-    """Write a conversation as the model would be given it, and answer nothing. Taken where `Generate` is."""
+    """Return the prompt that the model would get for a conversation. Accepted when `Generate` is."""
 
     messages: tuple[ChatMessage, ...]
     generation: GenerationSpec
 
 
 class Cancel(Command, frozen=True, kw_only=True):
-    """Stop the answer to this client's request number `target`; it ends with finish_reason cancelled."""
+    """Stop this client's request number `target`; an answer then ends with finish_reason cancelled."""
 
     target: int
 
 
 class Export(Command, frozen=True, kw_only=True):
-    """Save the trained model. Taken in "serving". Streams `Progress`; `Cancel` gives it up, and nothing is left.
+    """Export the trained model. Accepted in "serving". Streams `Progress`; `Cancel` stops it and removes its files.
 
     `path` empty: into the run folder's exports. `quantizations`: of a GGUF, by Unsloth's names, several at once.
-    `llama_cpp`: where llama.cpp is, empty to look for it. `ollama`: the name under which Ollama shall have a
-    GGUF, empty for none. `replace`: what is at the target already may be replaced.
+    `llama_cpp`: the folder of llama.cpp, empty to search for it. `ollama`: the model name to give a GGUF in Ollama,
+    empty for none. `replace`: overwrite what is already at the target.
     """
 
     kind: ExportKind
@@ -96,12 +96,12 @@ class Export(Command, frozen=True, kw_only=True):
 
 
 class Push(Command, frozen=True, kw_only=True):
-    """Send something saved to the Hub. Taken in "serving"; it goes on beside everything else.
+    """Upload an export to the Hub. Accepted in "serving"; it runs in parallel to other requests.
 
-    `path`: the folder; empty is where this run saves that kind. `repo_id`: owner/name, or a name alone.
-    `card`: the text of README.md, empty to have it written from the run. `token`: empty for the Hub's own
-    login; it is kept in memory alone. `replace`: take a repository that holds other files already. Ends with
-    `Done`, whose path is the address; progress comes as events. It goes on when its client goes away.
+    `path`: the folder; empty is this run's default for that kind. `repo_id`: owner/name, or a name alone.
+    `card`: the text of README.md, empty to generate it from the run. `token`: empty for the Hub's own login; it is
+    kept in memory only. `replace`: accept a repository that already contains other files. Ends with `Done`, whose
+    path is the URL; progress comes as events. It continues when its client disconnects.
     """
 
     kind: ExportKind
@@ -117,15 +117,15 @@ class Push(Command, frozen=True, kw_only=True):
 
 
 class CancelExport(Command, frozen=True, kw_only=True):
-    """Give up the export in progress, whoever asked for it: it goes on when its client goes away."""
+    """Cancel the export in progress, from any client: an export continues when its client disconnects."""
 
 
 class CancelPush(Command, frozen=True, kw_only=True):
-    """Give up the push in progress, whoever asked for it. What was transferred serves the next try."""
+    """Cancel the push in progress, from any client. The next try reuses what was uploaded."""
 
 
 class Shutdown(Command, frozen=True, kw_only=True):
-    """End the engine: at once when idle; while training, after the step and a saved adapter."""
+    """End the engine: at once when idle; while training, after the current step and saving the adapter."""
 
 
 AnyCommand = (
@@ -144,13 +144,13 @@ AnyCommand = (
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
-    """An answer to request `id`; 0 answers a request too broken to have a number."""
+    """A reply to request `id`; 0 if the request was too malformed to have a number."""
 
     id: int
 
 
 class Token(Reply, frozen=True, kw_only=True):
-    """The next piece of text of an answer: whole characters, never half of one."""
+    """The next piece of text of an answer, never cut inside a character."""
 
     text: str
 
@@ -159,7 +159,7 @@ ExportStep = Literal["merging", "converting", "quantizing", "copying", "verifyin
 
 
 class ExportProgress(Reply, frozen=True, kw_only=True, tag="Progress"):
-    """How far an `Export` is. `total` 0: not known. `what`: the quantisation or the file in work."""
+    """How far an `Export` is. `total` 0: unknown. `what`: the current quantisation or file."""
 
     step: ExportStep
     done: int = 0
@@ -169,11 +169,11 @@ class ExportProgress(Reply, frozen=True, kw_only=True, tag="Progress"):
 
 
 class Done(Reply, frozen=True, kw_only=True):
-    """The request was carried out. For `Generate`: the counts; for `Export`: where it was saved.
+    """The request was carried out. For `Generate`: the counts; for `Export`: `path`.
 
-    `note`: what an `Export` leaves for the user to do, such as the command that hands a GGUF to Ollama, or why
-    an answer likely did not end by itself. `prompt_tokens`: of the conversation, of the `context_tokens` that
-    the model takes with its answer. `text`: what `ShowPrompt` asked for.
+    `note`: what is left to do after an `Export`, such as the command that imports a GGUF into Ollama, or why an
+    answer probably did not end by itself. `prompt_tokens`: of the conversation; `context_tokens`: the limit for
+    conversation and answer together. `text`: the prompt of `ShowPrompt`.
     """
 
     tokens: int = 0
@@ -187,7 +187,7 @@ class Done(Reply, frozen=True, kw_only=True):
 
 
 class Refused(Reply, frozen=True, kw_only=True):
-    """The request was not carried out, and nothing was harmed. `field`: the setting to blame, if one is."""
+    """The request was not carried out and nothing was changed. `field`: the wrong setting, if any."""
 
     code: str
     message: Message

@@ -1,7 +1,7 @@
-"""What the proof of a dataset finds: the report that the terminal shows and `loris data` prints.
+"""The report of a dataset proof, which the terminal shows and `loris data` prints.
 
-Counts are of the rows that were measured, which are all of them unless `sampled`. Lengths are in tokens, before
-the cut at `max_seq_length`, so that any other length can be tried without tokenising again (`at_length`).
+Counts are of the measured rows: all rows, unless `sampled`. Lengths are in tokens, before truncation to
+`max_seq_length`, so that other lengths can be tried without tokenising again (`at_length`).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ ProofStage = Literal["importing", "tokenizer", "reading", "measuring"]
 
 
 class Fix(msgspec.Struct, frozen=True):
-    """A way out of a problem: spec fields by their dotted path, and the values that they take."""
+    """A way to fix a problem. `changes`: new values of spec fields, by dotted path."""
 
     label: Message
     changes: dict[str, Any]
 
 
 class DataProblem(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a stop keeps from training, and a warning does not.
+    """A problem in the data. Level "stop" prevents training, "warning" does not.
 
-    `row`: the number of the first row concerned, from 1; `value`: what stands there; `count`: rows concerned.
+    `row`: the number of the first affected row, from 1; `value`: its content; `count`: affected rows.
     """
 
     code: str
@@ -42,7 +42,7 @@ class DataProblem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenView(msgspec.Struct, frozen=True, array_like=True):
-    """A token of an example, and as text. `learned`: it counts in the loss. `special`: the template's."""
+    """A token of an example. `learned`: it counts in the loss. `special`: it belongs to the template."""
 
     id: int
     text: str
@@ -51,9 +51,9 @@ class TokenView(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ProvenRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row on its way to the model. `number`: in the data, from 1. `tokens`: after the cut; empty if it failed.
+    """An example row. `number`: in the data, from 1. `tokens`: after truncation; empty if it failed.
 
-    `length`: tokens before the cut. `error`: why it cannot be learned.
+    `length`: tokens before truncation. `error`: why it cannot be learned.
     """
 
     number: int
@@ -66,11 +66,11 @@ class ProvenRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
-    """See the module. `rows_total`: in the data, an estimate unless `exact`. `rows`: measured. `taken`: those that
-    training takes after weights and `sample_rows`, None for each of them once.
+    """See the module. `rows_total`: in the data, an estimate unless `exact`. `rows`: measured. `taken`: rows that
+    training uses after weights and `sample_rows`, None if it uses each row once.
 
-    `lengths`: (tokens, rows) pairs. `answers_at`: (place of the first learned token, rows) pairs: an answer whose
-    first token is cut off is lost whole. `peak_bytes`: the most memory that the measuring process took.
+    `lengths`: (tokens, rows) pairs. `answers_at`: (position of the first learned token, rows) pairs: an answer
+    whose first token is cut off is lost completely. `peak_bytes`: the peak memory of the measuring process.
     """
 
     number: int = 0
@@ -110,7 +110,7 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
 
 
 class ProofProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
-    """How far the measuring is. `total` 0: not known."""
+    """How far the measuring is. `total` 0: unknown."""
 
     number: int = 0
     stage: ProofStage
@@ -119,7 +119,7 @@ class ProofProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
 
 
 class ProofFailed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
-    """Nothing could be measured: a setting is wrong, or the worker is gone. `field`: the setting to blame."""
+    """Nothing could be measured: a setting is wrong, or the worker died. `field`: the wrong setting."""
 
     number: int = 0
     code: str
@@ -132,10 +132,10 @@ AnyProof = ProofProgress | DataReport | ProofFailed
 
 
 class AtLength(msgspec.Struct, frozen=True):
-    """What a context length does. Shares are of 0 to 1.
+    """The effect of a context length. Shares are from 0 to 1.
 
-    `padding_share`: of the computed tokens, those that only fill up short rows of a batch. `packed_share`: the
-    part of the computing that is left when short rows are packed together instead.
+    `padding_share`: padding tokens among all computed tokens. `packed_share`: the share of the computed tokens that
+    remains with packing.
     """
 
     length: int
@@ -148,18 +148,18 @@ class AtLength(msgspec.Struct, frozen=True):
 SIMULATED_ROWS = 20_000
 
 
-@lru_cache(maxsize=2)  # a line that is moved asks for many lengths of one report
+@lru_cache(maxsize=2)  # moving the length line asks for many lengths of one report
 def _shuffled(lengths: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
-    """Rows' lengths in a random order, as the trainer's batches have them; a part of very many rows."""
+    """Row lengths in random order, as in the trainer's batches; at most `SIMULATED_ROWS`."""
     rows = [tokens for tokens, count in lengths for _ in range(count)]
     random.Random(3407).shuffle(rows)
     return tuple(rows[:SIMULATED_ROWS])
 
 
 def at_length(report: DataReport, length: int, batch_size: int | None = None) -> AtLength:
-    """The figures of a report for another `max_seq_length`, in some milliseconds."""
+    """The figures of a report for another `max_seq_length`, in a few milliseconds."""
     cut = sum(rows for tokens, rows in report.lengths if tokens > length)
-    lost = sum(rows for place, rows in report.answers_at if place >= length)
+    lost = sum(rows for position, rows in report.answers_at if position >= length)
     rows = [min(tokens, length) for tokens in _shuffled(report.lengths)]
     size = batch_size or report.batch_size
     computed = sum(
@@ -177,9 +177,9 @@ def at_length(report: DataReport, length: int, batch_size: int | None = None) ->
 
 
 class ProofRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What to prove; its answers carry its `number`. Without a spec it only cancels what is going on.
+    """A dataset to measure; replies carry its `number`. Without a spec, only cancel the proof in progress.
 
-    `most_rows`: to read of each source at most; None for all, however long that takes.
+    `most_rows`: how many rows of each source to read at most; None for all, however long that takes.
     """
 
     number: int

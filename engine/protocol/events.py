@@ -1,4 +1,4 @@
-"""What the engine reports, one JSON object a line in `events.jsonl`, in the order in which it happened.
+"""What the engine reports: one JSON object per line in `events.jsonl`, in order.
 
 Units are in the names or the docstrings: bytes, seconds. Times are the engine's: `time` is the wall clock
 (seconds since 1970), `elapsed` counts from the engine's start on a clock that never jumps back.
@@ -16,13 +16,13 @@ from engine.messages.errors import UserError
 from engine.messages.message import Message
 
 Stage = Literal[
-    "starting",  # the process is up; the heavy libraries are being imported
-    "loading",  # the base model is being fetched and loaded
-    "ready",  # the base model answers; waiting to be told to train
-    "preparing",  # adapter and data are being made
+    "starting",  # the process runs; the slow libraries are being imported
+    "loading",  # the base model is being downloaded and loaded
+    "ready",  # the base model answers; waiting for `Train`
+    "preparing",  # the adapter is added, the data is tokenised
     "training",
     "saving",
-    "serving",  # trained (or loaded again): answers with and without the adapter, exports
+    "serving",  # trained, or an earlier adapter loaded: answers with and without it, exports
     "exporting",
     "ended",
 ]
@@ -38,9 +38,9 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=Tru
 
 
 class EngineStarted(Event, frozen=True, kw_only=True):
-    """First of all, before the heavy import. `versions` names the packages that matter, without importing them.
+    """The first event, before the slow imports. `versions`: of the main packages, read without importing them.
 
-    `boot_id`, `memory_kills`: of the machine, to tell later how an engine went that said no last word.
+    `boot_id`, `memory_kills`: of the machine, to find out later why an engine died without an `EngineEnded`.
     """
 
     pid: int
@@ -51,13 +51,13 @@ class EngineStarted(Event, frozen=True, kw_only=True):
 
 
 class StageChanged(Event, frozen=True, kw_only=True):
-    """The engine went on to `stage`."""
+    """The engine is now in `stage`."""
 
     stage: Stage
 
 
 class Notice(Event, frozen=True, kw_only=True):
-    """Something the user should know, such as a setting replaced by what the hardware can do."""
+    """Something the user should know, such as a setting replaced by one that the hardware supports."""
 
     code: str
     message: Message
@@ -65,7 +65,7 @@ class Notice(Event, frozen=True, kw_only=True):
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """The hardware that computes. `total_bytes`: the card's memory, or the machine's for a CPU."""
+    """The device that computes. `total_bytes`: the memory of the GPU, or of the machine for a CPU."""
 
     kind: Literal["cuda", "hip", "xpu", "cpu"]
     name: str
@@ -74,7 +74,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelLoaded(Event, frozen=True, kw_only=True):
-    """The base model is in memory. `reserved_bytes`: what it took of the device's memory."""
+    """The base model is in memory. `reserved_bytes`: device memory that it uses."""
 
     model_name: str
     parameters: int
@@ -87,14 +87,14 @@ class ModelLoaded(Event, frozen=True, kw_only=True):
 
 
 class AdapterAdded(Event, frozen=True, kw_only=True):
-    """Counts of parameters, of the adapter and in all."""
+    """Numbers of parameters, of the adapter and in total."""
 
     trainable_parameters: int
     total_parameters: int
 
 
 class DatasetReady(Event, frozen=True, kw_only=True):
-    """The data as the trainer sees it. The example is the first row, as found and as it will be learned.
+    """The data as the trainer gets it. The example is the first row: raw, as text, and the part that is learned.
 
     `learned`: the decoded text of the tokens that count in the loss. `tokens`, `learned_tokens`: over all rows.
     """
@@ -114,7 +114,7 @@ class DatasetReady(Event, frozen=True, kw_only=True):
 
 
 class TrainingStarted(Event, frozen=True, kw_only=True):
-    """`reserved_bytes`: the device's memory in use before the first step."""
+    """`reserved_bytes`: device memory in use before the first step."""
 
     total_steps: int
     num_train_epochs: float
@@ -127,8 +127,8 @@ class TrainingStarted(Event, frozen=True, kw_only=True):
 class Step(Event, frozen=True, kw_only=True):
     """A logged step. `grad_norm` and `tokens_per_second` are None where not measured.
 
-    `loss` is None where it is no number (JSON has none of that kind): training has diverged.
-    `metrics`: what the training method reports of itself, by the trainer's names; left out where there is nothing.
+    `loss` is None where it is NaN or infinite, which JSON cannot represent: training has diverged.
+    `metrics`: numbers of the training method, by the trainer's names; left out where there are none.
     """
 
     step: int
@@ -159,15 +159,15 @@ class CheckpointSaved(Event, frozen=True, kw_only=True):
 
 
 class Resumed(Event, frozen=True, kw_only=True):
-    """Training goes on from the checkpoint at `step`; the steps after it are done again."""
+    """Training continues from the checkpoint at `step`; later steps are repeated."""
 
     step: int
     path: str
 
 
 class Stopped(Event, frozen=True, kw_only=True):
-    """The engine ends because it was told to, in `stage`. What is whole on disk: `checkpoint` is the step of the
-    newest verified one, None without; `adapter` whether the trained adapter is there."""
+    """The engine ends in `stage` on a `Stop`. What is complete on disk: `checkpoint` is the step of the newest
+    verified one, None without; `adapter` whether the trained adapter exists."""
 
     mode: Literal["save", "now", "discard"]
     stage: Stage
@@ -176,9 +176,9 @@ class Stopped(Event, frozen=True, kw_only=True):
 
 
 class TrainingFinished(Event, frozen=True, kw_only=True):
-    """The GPU report of the notebooks. `seconds`: of training alone.
+    """The GPU report, as in the notebooks. `seconds`: of training only.
 
-    `training_bytes` is what training added to `start_reserved_bytes`, and `peak_reserved_bytes` is the sum.
+    `training_bytes`: what training added to `start_reserved_bytes`; the sum is `peak_reserved_bytes`.
     """
 
     outcome: Outcome
@@ -195,10 +195,10 @@ class TrainingFinished(Event, frozen=True, kw_only=True):
 
 
 class Exported(Event, frozen=True, kw_only=True):
-    """Something was saved whole at `path`. The adapter in the run folder is the first of these.
+    """An export is complete at `path`. The adapter in the run folder is the first one.
 
-    `verified`: what was done to check it, and what that showed; None for what was not loaded back.
-    `quantizations`: of a GGUF. `adapter_sha256`: of the adapter that it was made from; empty when not known.
+    `verified`: how it was checked and the result; None if it was not loaded again.
+    `quantizations`: of a GGUF. `adapter_sha256`: of the adapter that it was made from; empty when unknown.
     """
 
     kind: ExportKind
@@ -214,7 +214,7 @@ PushStep = Literal["checking", "uploading", "verifying"]
 
 
 class Pushing(Event, frozen=True, kw_only=True):
-    """A push to the Hub goes on. `file`: the one being sent; `waiting`: seconds until another try."""
+    """Progress of a push to the Hub. `file`: being uploaded; `waiting`: seconds until the next try."""
 
     kind: ExportKind
     repo_id: str
@@ -226,7 +226,7 @@ class Pushing(Event, frozen=True, kw_only=True):
 
 
 class Pushed(Event, frozen=True, kw_only=True):
-    """Everything is on the Hub at `url`, and the Hub's list of files was compared with what is here."""
+    """The push is complete at `url`, and the Hub's list of files was compared with the local files."""
 
     kind: ExportKind
     path: str
@@ -240,7 +240,7 @@ class Pushed(Event, frozen=True, kw_only=True):
 
 
 class PushFailed(Event, frozen=True, kw_only=True):
-    """A push did not get there. A retry goes on from what the Hub has. `code` cancelled: someone gave it up."""
+    """A push failed. A retry reuses what was uploaded. `code` cancelled: on request."""
 
     kind: ExportKind
     repo_id: str
@@ -253,7 +253,7 @@ class PushFailed(Event, frozen=True, kw_only=True):
 class Answered(Event, frozen=True, kw_only=True):
     """An answer to one of the spec's test prompts, from the base model or with the adapter.
 
-    `step`: at which checkpoint, while training goes on; None before it and after it.
+    `step`: of the checkpoint, during training; None before and after training.
     """
 
     prompt: str
@@ -266,10 +266,10 @@ class Answered(Event, frozen=True, kw_only=True):
 
 
 class Failed(Event, frozen=True, kw_only=True):
-    """The run cannot go on. `field` is set when a setting is to blame: then the exit code is 2.
+    """The run failed. `field` is set when a setting is wrong: then the exit code is 2.
 
-    `message` says the cause in a sentence and `hint` what to try; the details are in `engine.log`.
-    `changes`: settings with which it should work; taken together, they keep the result the same if they can.
+    `message` gives the cause in a sentence and `hint` what to try; the details are in `engine.log`.
+    `changes`: settings with which it should work, if possible with the same training result.
     """
 
     code: str
@@ -282,11 +282,11 @@ class Failed(Event, frozen=True, kw_only=True):
     @classmethod
     def of(cls, error: UserError, stage: Stage) -> Failed:
         changes = error.changes if isinstance(error, OutOfMemory) else ()
-        return cls(**error.as_values(), stage=stage, changes=changes)
+        return cls(**error.event_fields(), stage=stage, changes=changes)
 
 
 class EngineEnded(Event, frozen=True, kw_only=True):
-    """Last of all. `exit_code`: see `engine.messages.exit_codes`."""
+    """The last event. `exit_code`: see `engine.messages.exit_codes`."""
 
     exit_code: int
 
@@ -302,12 +302,12 @@ _decoder = msgspec.json.Decoder(AnyEvent)
 
 
 def encode(event: AnyEvent) -> bytes:
-    """One line, with its newline."""
+    """The event as one line, with its newline."""
     return _encoder.encode(event) + b"\n"
 
 
 def decode(line: bytes) -> AnyEvent | None:
-    """The event on a line, or None when a newer Loris or a broken disk wrote something else."""
+    """The event on a line, or None if it is unknown or broken, as from a newer Loris or a bad disk."""
     try:
         event: AnyEvent = _decoder.decode(line)
         return event

@@ -1,4 +1,4 @@
-"""What is known of a run: a fold over its events, the same for a live run, a replay and a test."""
+"""The state of a run: a fold over its events, the same for a live run, a replay and a test."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from engine.protocol.curve import Curve
 
 @dataclass
 class Clock:
-    """Seconds that a run took, over all its engines. Only clocks that never jump are read: not the wall's."""
+    """Seconds that a run took, over all its engines, by the monotonic `elapsed` rather than the wall clock."""
 
     engine_seconds: float = 0.0  # from the first event of each engine to its last: what a rented card costs
-    training_seconds: float = 0.0  # of that, while training, including steps that were done again
+    training_seconds: float = 0.0  # of that, while training, including repeated steps
     _last: float = 0.0
     _training: bool = False
 
@@ -33,7 +33,7 @@ class Clock:
 
 @dataclass
 class RunState:
-    """The picture of a run after the events so far. Change it through `apply` alone."""
+    """The state of a run after the events so far. Change it only through `apply`."""
 
     stage: ev.Stage = "starting"
     started: ev.EngineStarted | None = None
@@ -57,29 +57,29 @@ class RunState:
     stopped: ev.Stopped | None = None
     ended: ev.EngineEnded | None = None
     last_event: ev.AnyEvent | None = None
-    unsaved: bool = False  # trained since the adapter was last saved: what is on disk may be an older one
+    unsaved: bool = False  # trained since the adapter was last saved: the one on disk may be older
     clock: Clock = field(default_factory=Clock)
 
     def apply(self, event: ev.AnyEvent) -> None:
-        """Take one more event into account."""
+        """Update the state with the next event."""
         self.last_event = event
         self.clock.apply(event)
         match event:
-            # First, for of a long run nearly all are steps.
+            # First, because in a long run nearly all events are steps.
             case ev.Step(step=step, loss=loss):
                 self.step = event
                 if loss is not None:
                     self.loss.add(step, loss)
             case ev.EngineStarted():
-                # A new engine on the same folder (chat with an earlier run): what it did before stays known.
+                # A new engine on the same folder, as for a chat with an earlier run: earlier results are kept.
                 self.started, self.stage, self.failed, self.ended = event, "starting", None, None
                 self.pushing, self.stopped, self.resumed = None, None, None
             case ev.StageChanged(stage=stage):
                 self.stage = stage
                 self.unsaved = self.unsaved and stage not in ("serving", "exporting")
             case ev.Notice(message=message):
-                # An engine that starts again on the same run says the same again.
-                if all(told.message != message for told in self.notices):
+                # An engine that restarts on the same run repeats its notices.
+                if all(notice.message != message for notice in self.notices):
                     self.notices.append(event)
             case ev.ModelLoaded():
                 self.model = event
@@ -89,7 +89,7 @@ class RunState:
                 self.dataset = event
             case ev.TrainingStarted():
                 self.training, self.finished, self.unsaved = event, None, True
-                self.loss.expect(event.total_steps)
+                self.loss.set_total_steps(event.total_steps)
             case ev.Evaluated(step=step, eval_loss=loss):
                 self.eval_loss.add(step, loss)
             case ev.CheckpointSaved():
@@ -119,7 +119,7 @@ class RunState:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The newest numbers of the training method's own, by the trainer's names."""
+        """The latest metrics of the training method, by the trainer's names."""
         return (self.step.metrics if self.step else None) or {}
 
     @property
@@ -129,7 +129,7 @@ class RunState:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds of training still to go, from the pace so far; None when there is no pace yet."""
+        """Seconds of training left, at the pace so far; None when it is unknown."""
         if not (self.training and self.step and not self.finished):
             return None
         done = self.step.step - (self.resumed.step if self.resumed else 0)  # by this engine
@@ -146,7 +146,7 @@ def fold(events: Iterable[ev.AnyEvent]) -> RunState:
 
 
 def read_state(events: Path) -> RunState:
-    """The state after all that a run's `events.jsonl` holds; of a run without one, the first state."""
+    """The state after all events of a run's `events.jsonl`; without that file, the initial state."""
     try:
         lines = events.read_bytes().splitlines()
     except OSError:

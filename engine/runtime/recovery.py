@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import NoReturn
 
 from engine.config.change import Change, apply_changes
-from engine.config.places import absolute_paths
-from engine.config.resume_rules import refusals
+from engine.config.local_paths import absolute_paths
+from engine.config.resume_rules import resume_errors
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec
 from engine.messages.errors import UserError
@@ -50,8 +50,8 @@ def check_resume_rules(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:
     """Check that a checkpoint can be resumed with this spec. Raises `UserError` at a field that must not change."""
     path = checkpoint.path / "spec.yaml"
     if not path.is_file():
-        return  # saved by an older Loris
-    errors = refusals(absolute_paths(load_spec(path)), spec, checkpoint.step)
+        return  # of an older Loris
+    errors = resume_errors(absolute_paths(load_spec(path)), spec, checkpoint.step)
     if errors:
         sys.stderr.write("\n".join([*(f"{error.field}: {error.message}" for error in errors), ""]))
         hint = say("Put the setting back, or start a new run with it.")

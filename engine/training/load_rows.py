@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from datasets import Dataset, Features, Value, load_dataset
 
-from engine.config.places import is_local
+from engine.config.local_paths import is_local
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source, parse_split
 from engine.dataset.open_source import find_files, open_source, slice_rows

@@ -12,7 +12,7 @@ import msgspec
 from datasets import Dataset, concatenate_datasets
 
 from engine.config.run_spec import RunSpec
-from engine.config.sources import Place, eval_place, places_of
+from engine.config.sources import SpecSource, eval_source, training_sources
 from engine.dataset.detection import common_prompt_format, detect
 from engine.dataset.mapping import Mapping
 from engine.dataset.peek import DETECTED_ROWS
@@ -41,8 +41,8 @@ class Part:
 def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWriter) -> Prepared:
     """The rows to learn, as the spec's training method takes them. Raises `UserError`."""
     data = spec.dataset
-    parts = [_part(spec, place) for place in places_of(data)]
-    place = eval_place(data)
+    parts = [_part(spec, place) for place in training_sources(data)]
+    place = eval_source(data)
     held = _part(spec, place) if place else None
     kind, clash = common_prompt_format([part.mapping.kind for part in [*parts, *([held] if held else [])]], data)
     if clash:
@@ -58,7 +58,7 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
     return Prepared(rows, held_out, parts[0].columns, writer.example_raw, method)
 
 
-def _part(spec: RunSpec, place: Place) -> Part:
+def _part(spec: RunSpec, place: SpecSource) -> Part:
     """The rows of a source and what they are. Raises `UserError`."""
     rows = fetch(spec.dataset, place.source, place.field, place.split_field)
     first = rows.first(DETECTED_ROWS)

@@ -12,7 +12,7 @@ from transformers import PrinterCallback
 
 from engine.config.methods import METHODS
 from engine.config.run_spec import RunSpec
-from engine.config.sources import eval_place
+from engine.config.sources import eval_source
 from engine.messages.message import say
 from engine.model import hardware, loading
 from engine.prompting.prompt_format import PromptFormat
@@ -105,7 +105,7 @@ def train(
 def arguments(method: TrainingMethod, loaded: loading.Loaded, folder: RunFolder, rows: int, record: Any) -> Any:
     """The trainer's settings; what the hardware cannot do is replaced, with a notice."""
     t, optim = method.spec.training, method.spec.training.optim
-    evaluates = bool(method.spec.dataset.test_size or eval_place(method.spec.dataset))
+    evaluates = bool(method.spec.dataset.test_size or eval_source(method.spec.dataset))
     if hardware.device().kind == "cpu" and optim in ("adamw_8bit", "paged_adamw_8bit"):
         optim = "adamw_torch_fused"
         replaced = say("{optim} needs a GPU: using {instead}.", optim=t.optim, instead=optim)

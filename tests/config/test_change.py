@@ -1,4 +1,4 @@
-"""Settings that are changed in a spec: by a user who resumes a run, and by Loris when the memory ran out."""
+"""Changes of settings in a spec: by a user who resumes a run, and by Loris after an out-of-memory error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALLER = (
 )
 
 
-def test_settings_are_replaced_and_the_rest_is_kept() -> None:
+def test_changes_replace_settings_and_keep_the_rest() -> None:
     changed = apply_changes(SPEC, (*SMALLER, Change(field="name", value="another")))
     assert changed.name == "another"
     assert changed.training.per_device_train_batch_size == 1
@@ -39,17 +39,17 @@ def test_settings_are_replaced_and_the_rest_is_kept() -> None:
         ("model.max_seq_length", -1),
         ("training.no_such", 1),
         ("nothing.at_all", 1),
-        ("training.warmup_steps", 60),  # no shorter than max_steps: a rule across fields
+        ("training.warmup_steps", 60),  # not shorter than max_steps: a rule across fields
     ],
 )
-def test_what_is_wrong_is_named(field: str, value: int | str) -> None:
+def test_an_invalid_change_is_an_error_at_its_field(field: str, value: int | str) -> None:
     steps = Change(field="training.max_steps", value=60)
     with pytest.raises(SpecError) as caught:
         apply_changes(SPEC, (steps, Change(field=field, value=value)))
     assert [error.field for error in caught.value.errors] == [field if field != "nothing.at_all" else "nothing"]
 
 
-def test_the_memory_ran_out(tmp_path: Path) -> None:
+def test_smaller_settings_are_saved_after_out_of_memory(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     save_spec(folder.spec, SPEC)
     record = EventWriter(folder.events)

@@ -1,4 +1,4 @@
-"""The registry of training methods, and the way of a method's own numbers from the log to every screen."""
+"""The registry of training methods, and the metrics of a method from the log to every screen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.check import build, check
+from engine.config.check import build_spec, check_spec
 from engine.config.fields import field_info
 from engine.config.methods import METHODS, MethodSections, metric_title
 from engine.config.methods.method import Method, Metric
@@ -28,7 +28,7 @@ from tui.widgets.status_line import progress_of
 
 @pytest.fixture
 def margins(monkeypatch: pytest.MonkeyPatch) -> Method:
-    """A method of pairs that is registered for one test."""
+    """A preference method, registered for one test."""
     method = Method(
         title="Margins", description="", kinds=("preference",), trainer="tests.nowhere",
         metrics=(Metric("rewards/margins", "Margin of the rewards"),),
@@ -38,7 +38,7 @@ def margins(monkeypatch: pytest.MonkeyPatch) -> Method:
     return method
 
 
-def test_the_registry_is_whole() -> None:
+def test_the_registry_is_complete() -> None:
     assert tuple(METHODS) == field_info("training.method").choices
     assert set(MethodSections.__struct_fields__) <= set(METHODS)
     titles: dict[str, str] = {}
@@ -52,13 +52,13 @@ def test_the_registry_is_whole() -> None:
 
 
 def test_an_unknown_method_is_an_error_at_its_field() -> None:
-    spec, errors = build({"training": {"method": "stf"}})
+    spec, errors = build_spec({"training": {"method": "stf"}})
     assert spec is None
     assert [error.field for error in errors] == ["training.method"]
     assert "Did you mean sft?" in str(errors[0].message)
 
 
-def test_a_spec_without_a_method_is_for_sft(tmp_path: Path) -> None:
+def test_a_spec_without_a_method_uses_sft(tmp_path: Path) -> None:
     (tmp_path / "old.yaml").write_text("training:\n  max_steps: 7\n")
     spec = load_spec(tmp_path / "old.yaml")
     assert spec.training.method == "sft"
@@ -66,11 +66,11 @@ def test_a_spec_without_a_method_is_for_sft(tmp_path: Path) -> None:
     assert load_spec(tmp_path / "old.yaml") == spec
 
 
-def test_rules_and_data_are_the_methods(margins: Method) -> None:
+def test_rules_and_data_depend_on_the_method(margins: Method) -> None:
     other = RunSpec(training=TrainingSpec(method="margins", packing=True))
-    assert [(error.field, str(error.message)) for error in check(other)] == [("training.packing", "No.")]
+    assert [(error.field, str(error.message)) for error in check_spec(other)] == [("training.packing", "No.")]
     usual = RunSpec(training=TrainingSpec(packing=True))
-    assert "responses only" in str(check(usual)[0].message)
+    assert "responses only" in str(check_spec(usual)[0].message)
     pairs = [{"prompt": "Who?", "chosen": "Loris", "rejected": "Nobody"}]
     found = detect(pairs, usual.dataset, "margins")
     assert found.problem is None
@@ -84,17 +84,17 @@ def test_rules_and_data_are_the_methods(margins: Method) -> None:
 
 
 def steps_with(*metrics: dict[str, float]) -> list[ev.AnyEvent]:
-    """A run up to a step for each of these."""
-    events, waiting = training(len(metrics)), iter(metrics)
+    """A run with one step for each of these metrics."""
+    events, remaining = training(len(metrics)), iter(metrics)
     return [
-        msgspec.structs.replace(event, metrics=next(waiting) or msgspec.UNSET)
+        msgspec.structs.replace(event, metrics=next(remaining) or msgspec.UNSET)
         if isinstance(event, ev.Step)
         else event
         for event in events
     ]
 
 
-def test_a_step_without_metrics_is_written_as_ever() -> None:
+def test_a_step_without_metrics_has_no_such_field() -> None:
     line = ev.encode(ev.Step(step=1, epoch=0.1, loss=1.0, learning_rate=1e-4))
     assert b"metrics" not in line
     read = ev.decode(line)
@@ -119,11 +119,11 @@ def test_metrics_are_shown_by_their_titles(margins: Method, tmp_path: Path) -> N
     assert any(shown in line for line in status_lines(status))
 
 
-def test_without_metrics_nothing_is_said_of_them(tmp_path: Path) -> None:
+def test_without_metrics_none_are_shown(tmp_path: Path) -> None:
     state = fold(steps_with({}))
     assert state.step
     folder = RunFolder(tmp_path)
     folder.events.write_bytes(b"".join(ev.encode(event) for event in steps_with({})))
     save_spec(folder.spec, RunSpec())
     assert "metrics" not in json.loads(msgspec.json.encode(status_of(folder, now=0.0)))
-    assert metric_title("rewards/unheard") == "rewards/unheard"
+    assert metric_title("rewards/unknown") == "rewards/unknown"

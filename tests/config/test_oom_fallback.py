@@ -1,16 +1,16 @@
-"""The next smaller setting after memory ran out."""
+"""Smaller settings after an out-of-memory error."""
 
 from __future__ import annotations
 
-from engine.config.oom_fallback import next_smaller
+from engine.config.oom_fallback import smaller_settings
 from engine.config.run_spec import RunSpec
 from tests.helpers.engine_process import changed
 
 
-def test_smaller_and_smaller_until_nothing_is_left():
+def test_settings_get_smaller_until_nothing_is_left():
     spec, path = changed(RunSpec(), model={"load_in_4bit": False, "max_seq_length": 600}), []
     spec = changed(spec, training={"per_device_train_batch_size": 6, "gradient_accumulation_steps": 3})
-    while changes := next_smaller(spec, gpu=True):
+    while changes := smaller_settings(spec, gpu=True):
         for change in changes:
             section, _, field = change.field.partition(".")
             spec = changed(spec, **{section: {field: change.value}})
@@ -19,12 +19,12 @@ def test_smaller_and_smaller_until_nothing_is_left():
                      spec.model.max_seq_length, spec.model.load_in_4bit))  # fmt: skip
     assert path == [(3, 6, 600, False), (1, 18, 600, False), (1, 18, 300, False), (1, 18, 256, False),
                     (1, 18, 256, True)]  # fmt: skip
-    assert not next_smaller(changed(spec, model={"load_in_4bit": False}), gpu=False)
+    assert not smaller_settings(changed(spec, model={"load_in_4bit": False}), gpu=False)
 
 
-def test_fewer_processes_when_the_machine_had_no_memory_for_the_data() -> None:
+def test_fewer_processes_when_host_memory_ran_out() -> None:
     spec = changed(RunSpec(), training={"dataset_num_proc": 4, "per_device_train_batch_size": 2})
-    (change,) = next_smaller(spec, gpu=True, host=True)
+    (change,) = smaller_settings(spec, gpu=True, host=True)
     assert (change.field, change.value) == ("training.dataset_num_proc", 1)
-    fewer = next_smaller(changed(spec, training={"dataset_num_proc": 1}), gpu=True, host=True)
+    fewer = smaller_settings(changed(spec, training={"dataset_num_proc": 1}), gpu=True, host=True)
     assert fewer[0].field == "training.per_device_train_batch_size"

@@ -1,4 +1,4 @@
-"""Presets: shipped and the user's, saved, found, compared."""
+"""Presets: listing, saving, finding and comparing them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MINE = RunSpec(training=TrainingSpec(max_steps=9, learning_rate=1e-5))
 
 
 @pytest.mark.parametrize("preset", [p for p in list_presets() if p.shipped], ids=lambda p: p.path.stem)
-def test_shipped_presets_can_be_used(preset: Preset):
+def test_shipped_presets_are_valid(preset: Preset):
     assert preset.error is None
     assert preset.spec
     assert preset.spec.name
     assert preset.spec.description
 
 
-def test_save_and_find_again():
+def test_a_saved_preset_is_found():
     path = save_preset("My 医生 run!", MINE)
     assert path.parent == user_presets_folder()
     found = find_preset("My 医生 run!")
@@ -37,7 +37,7 @@ def test_save_and_find_again():
 
 
 @pytest.mark.parametrize("name", ["", "  ", "///", "..", "-"])
-def test_a_name_must_make_a_file(name: str):
+def test_a_name_must_give_a_file_name(name: str):
     with pytest.raises(SpecError) as caught:
         save_preset(name, MINE)
     assert caught.value.errors[0].field == "name"
@@ -49,7 +49,7 @@ def test_a_name_cannot_leave_the_folder(name: str, home: Path):
     assert save_preset(name, MINE).parent == home / "presets"
 
 
-def test_overwriting_is_asked_for():
+def test_overwriting_must_be_requested():
     save_preset("a", MINE)
     with pytest.raises(SpecError, match="already there"):
         save_preset("a", RunSpec())
@@ -60,7 +60,7 @@ def test_overwriting_is_asked_for():
     assert found.spec.training.max_steps == 60
 
 
-def test_the_users_own_wins():
+def test_the_users_preset_wins():
     shipped = [p for p in list_presets() if p.shipped]
     if not shipped:
         pytest.skip("no preset ships yet")
@@ -79,14 +79,14 @@ def test_a_broken_file_is_listed_with_its_error():
     assert found.error.errors[0].line == 2
 
 
-def test_differences_are_told_setting_by_setting():
+def test_differences_are_listed_per_setting():
     after = msgspec.structs.replace(MINE, name="other", lora=LoraSpec(r=8))
     assert [(d.field, d.before, d.after) for d in differences(MINE, after)] == [("lora.r", 16, 8)]
     assert differences(MINE, MINE) == []
 
 
-def test_unsloth_knows_every_model_that_loris_suggests():
-    """By the text of its own list of models, which is not imported: that would take half a minute."""
+def test_unsloth_supports_every_model_that_loris_suggests():
+    """Reads the source of its list of models, because importing it takes half a minute."""
     package = importlib.util.find_spec("unsloth")
     assert package is not None
     assert package.origin is not None

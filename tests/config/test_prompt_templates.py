@@ -1,11 +1,11 @@
-"""The prompt templates, and filling them."""
+"""Filling the prompt templates."""
 
 from __future__ import annotations
 
 from engine.config.prompt_templates import ALPACA, PROMPT_TEMPLATES, before_answer, fill, placeholders
 
 
-def test_prompt_text_is_filled_in_one_pass():
+def test_prompt_template_is_filled_in_one_pass():
     assert fill("{instruction}|{input}|{output}|{x}", instruction="{output}", output="b") == "{output}||b|{x}"
     assert placeholders(ALPACA) == {"instruction", "input", "output"}
     assert before_answer("a {output} b") == "a "

@@ -1,4 +1,4 @@
-"""The GGUF formats: Unsloth's, under their own names and aliases."""
+"""The GGUF quantisations: the same names and aliases as Unsloth's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import importlib.util
 from pathlib import Path
 from typing import get_args
 
-from engine.config.quantizations import ALIASES, NEEDS_IMATRIX, QUANTIZATIONS, QuantizationName, named, wrong
+from engine.config.quantizations import (
+    ALIASES,
+    NEEDS_IMATRIX,
+    QUANTIZATIONS,
+    QuantizationName,
+    quantization_error,
+    resolve_quantizations,
+)
 
 
 def test_the_quantisations_are_unsloths() -> None:
@@ -26,8 +33,8 @@ def test_the_quantisations_are_unsloths() -> None:
     assert get_args(QuantizationName) == tuple(QUANTIZATIONS)
 
 
-def test_names_are_taken_once_and_by_their_aliases() -> None:
-    assert named(("Q4_K_M", "quantized", " f16 ")) == ("q4_k_m", "f16")
-    assert "q4_k_m" in str(wrong(()))
-    assert "q9" in str(wrong(("q9",)))
-    assert "importance matrix" in str(wrong(("iq2_xs",)))
+def test_names_are_resolved_without_aliases_and_duplicates() -> None:
+    assert resolve_quantizations(("Q4_K_M", "quantized", " f16 ")) == ("q4_k_m", "f16")
+    assert "q4_k_m" in str(quantization_error(()))
+    assert "q9" in str(quantization_error(("q9",)))
+    assert "importance matrix" in str(quantization_error(("iq2_xs",)))

@@ -1,15 +1,15 @@
-"""The run spec: the notebooks' defaults, and every kind of wrong value told in words at its field."""
+"""The run spec: the notebooks' defaults, and a clear error for every kind of wrong value."""
 
 from __future__ import annotations
 
 import msgspec
 import pytest
 
-from engine.config.check import build, check
+from engine.config.check import build_spec, check_spec
 from engine.config.fields import did_you_mean, field_info, parse_field, section_fields
 from engine.config.run_spec import SECTIONS, DatasetSpec, RunSpec
 
-# What the notebooks load and train with: the rows of ../shared/mission.md.
+# The settings of the notebooks: see ../shared/mission.md.
 NOTEBOOK_DEFAULTS = {
     "model.max_seq_length": 2048,
     "model.dtype": "auto",
@@ -54,11 +54,11 @@ def test_defaults_are_the_notebooks(path: str, value: object):
 
 
 def test_defaults_pass_every_check():
-    assert check(RunSpec()) == []
-    assert build({}) == (RunSpec(), [])
+    assert check_spec(RunSpec()) == []
+    assert build_spec({}) == (RunSpec(), [])
 
 
-def test_every_field_has_words_for_the_form():
+def test_every_field_has_a_label_and_help():
     for section in ("", *SECTIONS):
         for info in section_fields(section).values():
             assert info.title, info.path
@@ -69,7 +69,7 @@ def test_every_field_has_words_for_the_form():
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "words"),
+    ("path", "value", "expected"),
     [
         ("training.learning_rate", 0, "above 0"),
         ("training.learning_rate", "fast", "Give a number above 0, 1 at most"),
@@ -94,12 +94,12 @@ def test_every_field_has_words_for_the_form():
         ("generation.prompts", "Who are you?", "list of texts"),
     ],
 )
-def test_wrong_values_are_told_at_their_field(path: str, value: object, words: str):
+def test_wrong_values_are_errors_at_their_field(path: str, value: object, expected: str):
     section, _, key = path.partition(".")
-    spec, errors = build({section: {key: value}})
+    spec, errors = build_spec({section: {key: value}})
     assert spec is None
     assert [e.field for e in errors] == [path]
-    assert words in str(errors[0].message)
+    assert expected in str(errors[0].message)
 
 
 @pytest.mark.parametrize(
@@ -119,22 +119,22 @@ def test_wrong_values_are_told_at_their_field(path: str, value: object, words: s
         ("generation.system_prompt", "  kept  ", "  kept  "),
     ],
 )
-def test_values_are_read_as_meant(path: str, value: object, meant: object):
+def test_values_are_converted(path: str, value: object, meant: object):
     section, _, key = path.partition(".")
-    spec, errors = build({section: {key: value}})
+    spec, errors = build_spec({section: {key: value}})
     assert errors == []
     assert spec is not None
     assert value_at(spec, path) == meant
     assert type(value_at(spec, path)) is type(meant)
 
 
-def test_all_errors_come_at_once():
-    _, errors = build({"training": {"max_steps": "x", "learning_rat": 1}, "lora": [], "modle": {}})
+def test_all_errors_are_reported_at_once():
+    _, errors = build_spec({"training": {"max_steps": "x", "learning_rat": 1}, "lora": [], "modle": {}})
     assert {e.field for e in errors} == {"training.max_steps", "training.learning_rat", "lora", "modle"}
 
 
-def test_unknown_settings_name_the_near_one():
-    _, errors = build({"training": {"learning_rat": 1}, "modle": {}})
+def test_unknown_settings_suggest_the_closest():
+    _, errors = build_spec({"training": {"learning_rat": 1}, "modle": {}})
     assert "Did you mean learning_rate?" in str(errors[1].message)
     assert "Did you mean model?" in str(errors[0].message)
     assert did_you_mean("zzz", ["model"]) == ""
@@ -154,8 +154,8 @@ def test_unknown_settings_name_the_near_one():
     ],
 )
 def test_rules_across_fields(values: dict[str, dict[str, object]], field: str):
-    spec, errors = build(values)
-    assert spec is not None, "the form goes on showing it"
+    spec, errors = build_spec(values)
+    assert spec is not None, "a form can still show it"
     assert [e.field for e in errors] == [field]
 
 
@@ -168,20 +168,20 @@ def test_rules_across_fields(values: dict[str, dict[str, object]], field: str):
         {"training": {"packing": True}, "dataset": {"train_on_responses_only": False}},
     ],
 )
-def test_rules_do_not_cry_wolf(values: dict[str, dict[str, object]]):
-    assert build(values)[1] == []
+def test_rules_accept_valid_specs(values: dict[str, dict[str, object]]):
+    assert build_spec(values)[1] == []
 
 
-def test_a_spec_cannot_be_changed_behind_ones_back():
+def test_a_spec_is_immutable():
     with pytest.raises(AttributeError):
         RunSpec().training.max_steps = 1  # type: ignore[misc]
 
 
-def test_the_wire_form_is_the_spec_again():
+def test_a_spec_survives_json():
     assert msgspec.json.decode(msgspec.json.encode(RunSpec()), type=RunSpec) == RunSpec()
 
 
 def test_held_out_rows_and_evaluation_data_exclude_each_other() -> None:
     for other in ({"eval_path": "x.json"}, {"eval_split": "test"}):
-        [error] = check(RunSpec(dataset=DatasetSpec(test_size=0.1, **other)))
+        [error] = check_spec(RunSpec(dataset=DatasetSpec(test_size=0.1, **other)))
         assert error.field == "dataset.test_size"

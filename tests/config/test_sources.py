@@ -1,10 +1,10 @@
-"""The lines that name the places of data, and their slices."""
+"""Lines of the mix, and slices of splits."""
 
 from __future__ import annotations
 
 import pytest
 
-from engine.config.check import check
+from engine.config.check import check_spec
 from engine.config.run_spec import DatasetSpec, RunSpec
 from engine.config.sources import Slice, Source, parse_source, parse_split, write_source
 
@@ -26,7 +26,7 @@ def test_a_line_of_the_mix(line: str, source: Source) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "expected"),
     [
         ("", "Write a line as"),
         (", weight=2", "Write a line as"),
@@ -37,11 +37,11 @@ def test_a_line_of_the_mix(line: str, source: Source) -> None:
         ("x, wieght=2", 'Unknown setting "wieght"'),
     ],
 )
-def test_a_wrong_line_of_the_mix(line: str, words: str) -> None:
+def test_an_invalid_line_of_the_mix(line: str, expected: str) -> None:
     source, message = parse_source(line)
     assert source is None
-    assert words in str(message)
-    [error] = check(RunSpec(dataset=DatasetSpec(mix=(line,))))
+    assert expected in str(message)
+    [error] = check_spec(RunSpec(dataset=DatasetSpec(mix=(line,))))
     assert (error.field, error.message) == ("dataset.mix", message)
 
 
@@ -58,16 +58,16 @@ def test_a_wrong_line_of_the_mix(line: str, words: str) -> None:
         ("train[:1000]", (0, 200)),
     ],
 )
-def test_slices_are_counted_as_datasets_counts_them(text: str, bounds: tuple[int, int]) -> None:
+def test_slices_have_the_bounds_of_datasets(text: str, bounds: tuple[int, int]) -> None:
     found = parse_split(text)
     assert found
     assert found.bounds(200) == bounds
 
 
 @pytest.mark.parametrize("text", ["", "a+b", "train[5]", "train[a:b]", "train[:5"])
-def test_what_is_no_slice(text: str) -> None:
+def test_invalid_slices(text: str) -> None:
     assert parse_split(text) is None
 
 
-def test_a_slice_knows_where_reading_may_end() -> None:
+def test_a_slice_gives_where_reading_may_stop() -> None:
     assert [Slice("train", None, stop).known_stop for stop in ("9", "9%", "-9", None)] == [9, None, None, None]

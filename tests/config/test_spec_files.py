@@ -1,4 +1,4 @@
-"""Spec files: every error with file and line, every value back as it was, comments kept."""
+"""Spec files: errors with file and line, values read as written, comments kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 from engine.config.fields import FieldError
 from engine.config.run_spec import DatasetSpec, ExportSpec, GenerationSpec, ModelSpec, RunSpec, TrainingSpec
 from engine.config.spec_error import SpecError
-from engine.config.spec_files import load_spec, locate, save_spec, write_atomically
+from engine.config.spec_files import add_line_numbers, load_spec, save_spec, write_atomically
 from engine.messages.message import say
 from tui.text.errors import error_words
 
@@ -34,14 +34,14 @@ def test_a_file_without_settings_is_all_defaults(file: Path):
 
 
 @pytest.mark.parametrize("text", ["", "\n \n"])
-def test_a_file_that_lost_its_content_is_no_spec(file: Path, text: str):
+def test_an_empty_file_is_rejected(file: Path, text: str):
     assert str(errors_of(file, text).errors[0].message) == "This file is empty."
-    save_spec(file, RunSpec())  # and may be written anew
+    save_spec(file, RunSpec())  # and may be overwritten
     assert load_spec(file) == RunSpec()
 
 
 @pytest.mark.parametrize("written", ["2e-4", "0.0002", "2.0e-04", "2E-4", "'2e-4'"])
-def test_learning_rate_however_it_is_written(file: Path, written: str):
+def test_learning_rate_in_any_notation(file: Path, written: str):
     file.write_text(f"training:\n  learning_rate: {written}\n")
     assert load_spec(file).training.learning_rate == 2e-4
 
@@ -52,7 +52,7 @@ def test_byte_order_mark_and_windows_lines(file: Path):
 
 
 @pytest.mark.parametrize(
-    ("text", "line", "words"),
+    ("text", "line", "expected"),
     [
         ("a: [1\n", 2, "not valid YAML"),
         ("training:\n  max_steps: 1\n  max_steps: 2\n", 3, "duplicate key"),
@@ -68,14 +68,14 @@ def test_byte_order_mark_and_windows_lines(file: Path):
         ("x: !!python/object:os.system {}\n", 1, 'Unknown setting "x"'),
     ],
 )
-def test_errors_have_lines(file: Path, text: str, line: int | None, words: str):
+def test_errors_have_line_numbers(file: Path, text: str, line: int | None, expected: str):
     error = errors_of(file, text)
     assert error.errors[0].line == line
-    assert words in str(error.errors[0].message)
+    assert expected in str(error.errors[0].message)
     assert error.lines()[0].startswith(f"{file}:{line}: " if line else f"{file}: ")
 
 
-def test_missing_unreadable_and_foreign_files(file: Path, tmp_path: Path):
+def test_missing_unreadable_and_binary_files(file: Path, tmp_path: Path):
     for path in (file, tmp_path):
         with pytest.raises(SpecError):
             load_spec(path)
@@ -84,7 +84,7 @@ def test_missing_unreadable_and_foreign_files(file: Path, tmp_path: Path):
         load_spec(file)
 
 
-def test_all_errors_are_told(file: Path):
+def test_all_errors_are_reported(file: Path):
     error = errors_of(file, "training:\n  max_steps: x\n  learning_rate: y\n")
     assert [e.line for e in error.errors] == [2, 3]
 
@@ -97,14 +97,14 @@ AWKWARD = [
 
 
 @pytest.mark.parametrize("text", AWKWARD)
-def test_every_text_comes_back(file: Path, text: str):
+def test_every_text_is_read_as_written(file: Path, text: str):
     spec = RunSpec(generation=GenerationSpec(system_prompt=text, prompts=(text, "b")))
     save_spec(file, spec)
     assert load_spec(file) == spec
 
 
 @pytest.mark.parametrize("rate", [1e-05, 2e-4, 1.5e-7, 1e-10, 0.1, 1.0])
-def test_numbers_are_numbers_to_every_reader(file: Path, rate: float):
+def test_numbers_are_numbers_for_every_yaml_reader(file: Path, rate: float):
     save_spec(file, RunSpec(training=TrainingSpec(learning_rate=rate)))
     assert yaml.safe_load(file.read_text())["training"]["learning_rate"] == rate
     assert load_spec(file).training.learning_rate == rate
@@ -121,18 +121,18 @@ def test_comments_and_order_survive_an_edit(file: Path):
     assert load_spec(file).training.max_steps == 70
 
 
-def test_long_prompts_are_blocks_that_can_be_edited(file: Path):
+def test_long_prompts_are_written_as_blocks(file: Path):
     save_spec(file, RunSpec())
     assert "    ### Instruction:\n" in file.read_text()
 
 
-def test_a_broken_file_is_replaced(file: Path):
+def test_a_broken_file_is_overwritten(file: Path):
     file.write_text("a: [")
     save_spec(file, RunSpec())
     assert load_spec(file) == RunSpec()
 
 
-def test_dotted_paths_are_meant_from_the_file(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_dotted_paths_are_relative_to_the_file(file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("HOME", "/home/me")
     save_spec(
         file,
@@ -148,14 +148,16 @@ def test_dotted_paths_are_meant_from_the_file(file: Path, monkeypatch: pytest.Mo
     assert spec.export.copy_to == "plain/name"
 
 
-def test_errors_found_later_get_their_line(file: Path):
+def test_line_numbers_are_added_to_later_errors(file: Path):
     file.write_text("dataset:\n  path: x.json\n")
-    found = locate(file, [FieldError("dataset.path", say("No.")), FieldError("export.copy_to", say("No."))])
+    found = add_line_numbers(
+        file, [FieldError("dataset.path", say("No.")), FieldError("export.copy_to", say("No."))]
+    )
     assert [e.line for e in found] == [2, None]
-    assert locate(file.with_name("gone"), found[:1])[0].field == "dataset.path"
+    assert add_line_numbers(file.with_name("gone"), found[:1])[0].field == "dataset.path"
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_litter(file: Path):
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_file(file: Path):
     file.write_text("old")
     with pytest.raises(UnicodeEncodeError):
         write_atomically(file, "\ud800")
@@ -170,7 +172,7 @@ ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "expected"),
     [
         (ALIASES, "too many values"),
         ("&all\nmodel: *all\n", "too many values"),
@@ -178,13 +180,13 @@ ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("name: " + "x" * (5 << 20), "too large"),
     ],
 )
-def test_what_is_no_spec_by_far_is_refused_before_long(file: Path, text: str, words: str):
-    assert words in str(errors_of(file, text))
+def test_huge_documents_are_rejected_quickly(file: Path, text: str, expected: str):
+    assert expected in str(errors_of(file, text))
 
 
 def test_a_notice_names_the_field_or_the_file(file: Path):
-    with pytest.raises(SpecError) as gone:
+    with pytest.raises(SpecError) as missing:
         load_spec(file)
-    assert error_words(gone.value) == f"{file}: There is no such file."
+    assert error_words(missing.value) == f"{file}: There is no such file."
     assert error_words(errors_of(file, "lora:\n  r: x\n")).startswith("lora.r: ")
     assert error_words(SpecError(None, [FieldError("", say("No."))])) == "No."

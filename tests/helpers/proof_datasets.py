@@ -9,7 +9,7 @@ import unsloth  # noqa: F401  first, for it patches the others
 # isort: on
 
 
-from engine.config.check import build
+from engine.config.check import build_spec
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import to_values
 from engine.proof.prove import prove
@@ -63,6 +63,6 @@ def fixed(spec: RunSpec, changes: dict[str, Any]) -> RunSpec:
     for path, value in changes.items():
         section, _, key = path.partition(".")
         values[section][key] = value
-    found, errors = build(values)
+    found, errors = build_spec(values)
     assert found, errors
     return found

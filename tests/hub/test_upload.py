@@ -147,7 +147,7 @@ def test_without_a_login_or_with_an_invalid_token(pushes: Pushes, monkeypatch: p
     dead = pushes.refused(token="hf_dead_and_gone_token")
     assert (dead.code, str(dead.message)) == ("hub_bad_token", "The Hub does not know the token that was given.")
     for token in ("two words", "line\nline", "令牌", "a\x00b"):
-        assert pushes.refused(token=token).as_values() == dead.as_values()
+        assert pushes.refused(token=token).event_fields() == dead.event_fields()
     assert pushes.push(token=f" {TOKEN}\n").repo_id == "ann/mine"
     monkeypatch.setenv("HF_TOKEN", "hf_dead_and_gone_token")
     assert "the token from HF_TOKEN" in str(pushes.refused(token="").message)

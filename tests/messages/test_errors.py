@@ -1,4 +1,4 @@
-"""The one exception for the user: what it carries, also between processes, and what becomes of it in events."""
+"""The user's errors: their fields, pickled between processes, in events and on the command line."""
 
 from __future__ import annotations
 
@@ -42,25 +42,25 @@ ERRORS = [
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_it_comes_whole_from_another_process(error: UserError) -> None:
+def test_errors_survive_pickling(error: UserError) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert vars(again) == vars(error)
     assert (str(again), again.exit_code) == (str(error), error.exit_code)
 
 
-def test_its_words_are_the_message() -> None:
+def test_the_text_of_an_error_is_its_message() -> None:
     assert [str(error) for error in ERRORS[:3]] == ["No model."] * 3
     assert str(ERRORS[3]) == "a.yaml:3: name: No model.\na.yaml: Name one."
 
 
-def test_the_exit_code_is_that_of_bad_input_where_a_field_is_to_blame() -> None:
+def test_an_error_with_a_field_exits_with_bad_input() -> None:
     assert UserError("x", MESSAGE).exit_code == 1
     assert UserError("x", MESSAGE, field="model.model_name").exit_code == 2
-    assert SpecError(None, [FieldError("", MESSAGE)]).exit_code == 2, "a file that is no spec is bad input too"
+    assert SpecError(None, [FieldError("", MESSAGE)]).exit_code == 2, "an invalid spec file is bad input too"
 
 
-def test_events_and_answers_tell_all_of_it() -> None:
+def test_events_and_replies_carry_all_fields() -> None:
     assert ev.Failed.of(ERRORS[0], "loading") == ev.Failed(
         code="no_model", message=MESSAGE, hint=HINT, field="model.model_name", stage="loading"
     )
@@ -69,7 +69,7 @@ def test_events_and_answers_tell_all_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "words"),
+    ("error", "code", "start"),
     [
         (UserError("x", MESSAGE, HINT), 1, "No model. Name one.\n"),
         (UserError("x", MESSAGE, field="run"), 2, "No model.\n"),
@@ -78,15 +78,17 @@ def test_events_and_answers_tell_all_of_it() -> None:
         (SpecError(None, [FieldError("name", MESSAGE)]), 2, "given.yaml: name: No model.\n"),
     ],
 )
-def test_on_the_command_line(error: UserError, code: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_on_the_command_line(
+    error: UserError, code: int, start: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = error.path or Path("given.yaml") if isinstance(error, SpecError) else None
     assert fail(error, path) == code
-    said = capsys.readouterr().err
-    assert said.startswith(words)
-    assert "\x1b" not in said
+    printed = capsys.readouterr().err
+    assert printed.startswith(start)
+    assert "\x1b" not in printed
 
 
-def test_causes_end_in_a_circle() -> None:
+def test_causes_of_a_cycle_end() -> None:
     one, two = ValueError("one"), KeyError("two")
     one.__cause__, two.__context__ = two, one
     assert list(causes(one)) == [one, two]

@@ -1,4 +1,4 @@
-"""Messages: rendered in any language, whatever was written into them."""
+"""Messages render in any language, even from a broken template."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad inputs, each told at its field before an engine is started; good ones left in peace."""
+"""Bad inputs are errors at their field before an engine is started; good inputs pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from engine.config.places import is_hub_id, is_local
+from engine.config.local_paths import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
 from engine.dataset import json_files
 from engine.dataset import peek as data_module
@@ -36,9 +36,9 @@ def found(spec: RunSpec) -> list[tuple[str, str]]:
     return [(error.field, str(error.message)) for error in check_inputs(spec)]
 
 
-def test_good_inputs_are_left_in_peace(spec: RunSpec):
+def test_good_inputs_pass(spec: RunSpec):
     assert found(spec) == []
-    assert found(RunSpec()) == [], "what is on the Hub is for the engine to find out"
+    assert found(RunSpec()) == [], "Hub ids are left to the engine"
 
 
 BAD_FILES = {
@@ -69,14 +69,14 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("name", BAD_FILES)
 def test_bad_data_files(spec: RunSpec, tmp_path: Path, name: str):
-    text, words = BAD_FILES[name]
+    text, expected = BAD_FILES[name]
     path = tmp_path / name
     path.write_text(text)
     [(field, message)] = found(dataset(spec, path))
     assert field == "dataset.path"
-    assert words in message
-    seen = peek(str(path))
-    assert words in str(seen.error)
+    assert expected in message
+    peeked = peek(str(path))
+    assert expected in str(peeked.error)
 
 
 @pytest.mark.parametrize("data", [b"\xff\xfe{", b'{"a": "\xe9"}\n{"a": 1}\n', b'[{"a": "\xe9"}]'])
@@ -88,8 +88,8 @@ def test_other_encodings(spec: RunSpec, tmp_path: Path, data: bytes, suffix: str
 
 
 def test_missing_files_and_folders(spec: RunSpec, good_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    near = f"Did you mean {good_data}?"
-    assert near in found(dataset(spec, good_data.with_name("god.jsonl")))[0][1]
+    suggestion = f"Did you mean {good_data}?"
+    assert suggestion in found(dataset(spec, good_data.with_name("god.jsonl")))[0][1]
     assert found(dataset(spec, tmp_path / "zzz/q.json")) == [("dataset.path", "There is no such file.")]
     assert found(dataset(spec, good_data.parent)) == []
     (tmp_path / "bare").mkdir()
@@ -124,11 +124,11 @@ def test_good_data_files(spec: RunSpec, tmp_path: Path, name: str):
     path = tmp_path / name
     path.write_text(GOOD_FILES[name], encoding="utf-8")
     assert found(dataset(spec, path)) == []
-    seen = peek(str(path), limit=1)
-    assert seen.error is None
-    assert seen.format == "alpaca"
-    assert (len(seen.rows), seen.total, seen.exact) == (1, 2, True)
-    assert seen.rows[0]["instruction"] == "q"
+    peeked = peek(str(path), limit=1)
+    assert peeked.error is None
+    assert peeked.format == "alpaca"
+    assert (len(peeked.rows), peeked.total, peeked.exact) == (1, 2, True)
+    assert peeked.rows[0]["instruction"] == "q"
     assert set(peek(str(path)).columns) == {"instruction", "input", "output"}
 
 
@@ -136,14 +136,14 @@ def test_parquet(spec: RunSpec, tmp_path: Path):
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     parquet.write_table(pyarrow.table({"instruction": ["q"] * 200, "output": ["a"] * 200}), tmp_path / "t.parquet")
     assert found(dataset(spec, tmp_path / "t.parquet")) == []
-    seen = peek(str(tmp_path / "t.parquet"), limit=3)
-    assert (len(seen.rows), seen.total, seen.exact, seen.format) == (3, 200, True, "alpaca")
+    peeked = peek(str(tmp_path / "t.parquet"), limit=3)
+    assert (len(peeked.rows), peeked.total, peeked.exact, peeked.format) == (3, 200, True, "alpaca")
 
 
 ODD = [{"question": "q", "answer": "a"}]
 TYPO = [{"instructions": "q", "output": "a"}]
 COLUMNS: list[tuple[list[object], dict[str, object], list[tuple[str, str]]]] = [
-    (ODD, {}, []),  # the usual names follow what is found
+    (ODD, {}, []),  # the default names adapt to the columns found
     (TYPO, {}, []),
     (ODD, {"instruction_column": "qustion"}, [("instruction_column", "Did you mean question?")]),
     (ODD, {"output_column": "response"}, [("output_column", "The columns are: question, answer.")]),
@@ -163,7 +163,7 @@ COLUMNS: list[tuple[list[object], dict[str, object], list[tuple[str, str]]]] = [
     ([*TURNS, {"messages": [{"who": "me", "text": "x"}]}], {}, [("messages_column", "Row 2: a turn in")]),
     ([*TURNS, {"messages": [5]}], {}, [("messages_column", "it has int")]),
     ([*TURNS, {"messages": []}, {"messages": None}], {}, []),  # the engine leaves these out
-    ([{"messages": "hi", "instruction": "q", "output": "a"}], {}, []),  # the engine takes this for Alpaca
+    ([{"messages": "hi", "instruction": "q", "output": "a"}], {}, []),  # the engine detects this as Alpaca
     ([{"chat": TURNS[0]["messages"]}], {"messages_column": "chat"}, []),
 ]
 
@@ -174,10 +174,10 @@ def test_columns(
 ):
     path = tmp_path / "d.jsonl"
     path.write_text(lines(rows))
-    seen = found(dataset(spec, path, **settings))
-    assert [field for field, _ in seen] == [f"dataset.{field}" for field, _ in errors]
-    for (_, message), (_, words) in zip(seen, errors, strict=True):
-        assert words in message
+    actual = found(dataset(spec, path, **settings))
+    assert [field for field, _ in actual] == [f"dataset.{field}" for field, _ in errors]
+    for (_, message), (_, expected) in zip(actual, errors, strict=True):
+        assert expected in message
 
 
 @pytest.mark.parametrize(("split", "good"), [("train", True), ("train[:10]", True), ("test", False), ("", False)])
@@ -187,7 +187,7 @@ def test_a_file_has_one_split(spec: RunSpec, good_data: Path, split: str, good: 
     )
 
 
-def test_formats_are_guessed(tmp_path: Path):
+def test_formats_are_detected(tmp_path: Path):
     path = tmp_path / "d.jsonl"
     for rows, guess in (
         (ROWS, "alpaca"),
@@ -205,19 +205,19 @@ def model(spec: RunSpec, name: Path | str) -> list[tuple[str, str]]:
 
 
 def test_models(spec: RunSpec, good_model: Path, tmp_path: Path):
-    def says(name: Path | str, words: str) -> bool:
+    def rejected(name: Path | str, reason: str) -> bool:
         [(field, message)] = model(spec, name)
-        return field == "model.model_name" and words in message
+        return field == "model.model_name" and reason in message
 
-    assert says(tmp_path / "gone", "no such folder")
-    assert says("./gone", "no such folder")
-    assert says("one/two/three", "neither a folder on this machine nor a Hub id")
-    assert says(good_model / "config.json", "This is a file")
-    assert says(tmp_path, "is no model")
+    assert rejected(tmp_path / "gone", "no such folder")
+    assert rejected("./gone", "no such folder")
+    assert rejected("one/two/three", "neither a folder on this machine nor a Hub id")
+    assert rejected(good_model / "config.json", "This is a file")
+    assert rejected(tmp_path, "is no model")
     (good_model / "model.safetensors").unlink()
-    assert says(good_model, "no weights")
+    assert rejected(good_model, "no weights")
     (good_model / "config.json").write_text("{")
-    assert says(good_model, "not valid JSON")
+    assert rejected(good_model, "not valid JSON")
 
 
 def test_adapters(spec: RunSpec, good_model: Path, tmp_path: Path):
@@ -234,17 +234,17 @@ def test_adapters(spec: RunSpec, good_model: Path, tmp_path: Path):
     assert "not valid JSON" in model(spec, adapter)[0][1]
 
 
-@pytest.mark.parametrize("place", ["{file}", "{file}/deeper/still", "/proc/x"])
+@pytest.mark.parametrize("path", ["{file}", "{file}/deeper/still", "/proc/x"])
 @pytest.mark.parametrize("field", ["training.output_dir", "export.copy_to"])
-def test_places_that_cannot_be_written(spec: RunSpec, good_data: Path, place: str, field: str):
+def test_folders_that_cannot_be_written(spec: RunSpec, good_data: Path, path: str, field: str):
     section, key = field.split(".")
-    part = msgspec.structs.replace(getattr(spec, section), **{key: place.format(file=good_data)})
+    part = msgspec.structs.replace(getattr(spec, section), **{key: path.format(file=good_data)})
     [(at, message)] = found(msgspec.structs.replace(spec, **{section: part}))
     assert at == field
     assert str(good_data) in message or "/proc" in message
 
 
-def test_looking_leaves_nothing_behind(spec: RunSpec, tmp_path: Path):
+def test_checks_create_no_files(spec: RunSpec, tmp_path: Path):
     before = sorted(tmp_path.rglob("*"))
     far = tmp_path / "not/yet/there"
     assert found(msgspec.structs.replace(spec, training=TrainingSpec(output_dir=str(far)))) == []
@@ -271,8 +271,8 @@ def test_a_merged_model_must_fit(spec: RunSpec):
     assert found(msgspec.structs.replace(big, export=ExportSpec())) == []
 
 
-def test_gguf_files_need_a_llama_cpp_and_room(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Said before the training, not after it."""
+def test_gguf_files_need_llama_cpp_and_disk_space(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Reported before the training, not after it."""
     wanted = msgspec.structs.replace(spec, export=ExportSpec(gguf=("q4_k_m",)))
     monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", str(tmp_path / "none"))
     [(field, message)] = found(wanted)
@@ -308,14 +308,16 @@ def test_a_push_needs_a_name_and_a_login(spec: RunSpec, tmp_path: Path, monkeypa
         ("a..b/c", False, False), ("", False, False), ("a" * 97, False, False),
     ],
 )  # fmt: skip
-def test_here_or_on_the_hub(name: str, local: bool, hub: bool):
+def test_local_paths_and_hub_ids(name: str, local: bool, hub: bool):
     assert is_local(name) == local
     assert is_hub_id(name) == hub
 
 
 @pytest.mark.parametrize("kind", ["json", "jsonl", "key"])
-def test_large_files_are_not_read_whole(spec: RunSpec, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(json_files, "MAX_DOCUMENT_BYTES", 1 << 20)
+def test_large_files_are_not_read_completely(
+    spec: RunSpec, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(json_files, "WHOLE_BYTES", 1 << 20)
     monkeypatch.setattr(json_files, "HEAD_BYTES", (1 << 18) + 1)  # cuts a character in two
     monkeypatch.setattr(data_module, "CHECKED_BYTES", 1 << 20)
     row = json.dumps({"instruction": "你", "output": "好" * 300}, ensure_ascii=False)
@@ -327,11 +329,11 @@ def test_large_files_are_not_read_whole(spec: RunSpec, tmp_path: Path, kind: str
         file.write({"json": "]", "key": "]}", "jsonl": ""}[kind])
     memory, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     assert found(dataset(spec, path)) == []
-    seen = peek(str(path), limit=5)
+    peeked = peek(str(path), limit=5)
     assert time.process_time() - began < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 15_000  # KiB
-    assert (len(seen.rows), seen.exact, seen.format, seen.error) == (5, False, "alpaca", None)
-    assert 19_000 < seen.total < 21_000
+    assert (len(peeked.rows), peeked.exact, peeked.format, peeked.error) == (5, False, "alpaca", None)
+    assert 19_000 < peeked.total < 21_000
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Loris says where the libraries are not those that it was tested with: `loris --version`, and every engine."""
+"""Untested versions of the libraries are reported by `loris --version` and by every engine."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from tui.text import translation
 
 
 @pytest.fixture
-def other_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Loris that was tested with another trl, with two torches, and with something that is not here."""
+def untested_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Loris tested with another trl, two versions of torch, and a library that is not installed."""
     torch, peft = metadata.version("torch").partition("+")[0], metadata.version("peft")
     file = tmp_path / "tested_versions.txt"
     file.write_text(f"# Why.\ntrl==0.1\ntorch==0.1\ntorch=={torch}\npeft=={peft}\nnot-here==1\n")
     monkeypatch.setattr(tested_versions, "TESTED", file)
 
 
-def test_the_tested_set_is_nothing_to_tell():
-    assert tested_versions.other_versions() == {}
-    assert tested_versions.unlike_tested() is None
+def test_tested_versions_give_no_notice():
+    assert tested_versions.untested_versions() == {}
+    assert tested_versions.version_notice() is None
     assert version_lines() == [
         f"loris {metadata.version('loris-tui')}", version_lines()[1], "here: the same versions",
     ]  # fmt: skip
     assert f"unsloth {metadata.version('unsloth')}, " in version_lines()[1]
 
 
-@pytest.mark.usefixtures("other_set")
-def test_another_version_is_told():
+@pytest.mark.usefixtures("untested_set")
+def test_another_version_is_reported():
     trl = metadata.version("trl")
-    assert tested_versions.other_versions() == {"trl": trl}
-    assert str(tested_versions.unlike_tested()).endswith(f"(tested → here): trl 0.1 → {trl}")
+    assert tested_versions.untested_versions() == {"trl": trl}
+    assert str(tested_versions.version_notice()).endswith(f"(tested → here): trl 0.1 → {trl}")
     assert version_lines()[2] == f"here: trl {trl} (tested 0.1)"
     translation.set_language("zh")
     assert version_lines()[2] == f"当前环境：trl {trl}（测试版本 0.1）"
 
 
-def test_a_build_for_a_card_is_the_same_version(monkeypatch: pytest.MonkeyPatch):
+def test_a_cuda_build_is_the_same_version(monkeypatch: pytest.MonkeyPatch):
     versions = {name: known[0] for name, known in tested_versions.tested_versions().items()}
     monkeypatch.setattr(tested_versions.metadata, "version", lambda name: versions[name] + "+cu128")
-    assert tested_versions.other_versions() == {}
+    assert tested_versions.untested_versions() == {}
 
 
 @pytest.mark.parametrize("trl", ["0.1", metadata.version("trl")])
-def test_every_engine_tells_it(trl: str, tmp_path: Path):
-    """A real engine, which ends before the slow import: it was given no good spec."""
+def test_every_engine_reports_it(trl: str, tmp_path: Path):
+    """A real engine, which ends before the slow import because its spec is invalid."""
     file = tmp_path / "tested_versions.txt"
     file.write_text(f"trl=={trl}\n")
     folder = RunFolder(tmp_path / "run")
@@ -67,5 +67,5 @@ def test_every_engine_tells_it(trl: str, tmp_path: Path):
     state = read_state(folder.events)
     assert state.failed
     assert state.failed.code == "spec_invalid"
-    told = [(one.code, one.level) for one in state.notices if isinstance(one, ev.Notice)]
-    assert told == ([("not_as_tested", "info")] if trl == "0.1" else [])
+    notices = [(one.code, one.level) for one in state.notices if isinstance(one, ev.Notice)]
+    assert notices == ([("not_as_tested", "info")] if trl == "0.1" else [])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.config.run_spec import DatasetSpec
-from engine.config.sources import places_of
+from engine.config.sources import training_sources
 from engine.dataset.mapping import BadRow
 from engine.messages.message import say
 from engine.proof import sample
@@ -31,7 +31,7 @@ def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def look(path: Path, most: int | None, split: str = "train") -> tuple[Sample, list[Numbered]]:
-    found = Sample(places_of(DatasetSpec(path=str(path), split=split))[0], most)
+    found = Sample(training_sources(DatasetSpec(path=str(path), split=split))[0], most)
     return found, list(found)
 
 

@@ -1,4 +1,4 @@
-"""A curve that stays small: what a plot would show of a long series is all still there."""
+"""A curve in bounded memory: a plot of a long series still shows the same."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from engine.protocol.curve import MOST_POINTS, Curve, smoothed, weight_for
+from engine.protocol.curve import MAX_POINTS, Curve, extend_smoothed, smoothing_weight
 
 LONG = 300_000
 
@@ -20,7 +20,7 @@ def noisy(step: int) -> float:
 @pytest.fixture(scope="module")
 def long() -> Curve:
     curve = Curve()
-    curve.expect(LONG)
+    curve.set_total_steps(LONG)
     for step in range(1, LONG + 1):
         curve.add(step, 9.0 if step == 123_456 else noisy(step))
     return curve
@@ -28,23 +28,23 @@ def long() -> Curve:
 
 def test_a_short_curve_is_exact() -> None:
     curve = Curve()
-    for step in range(1, MOST_POINTS + 1):
+    for step in range(1, MAX_POINTS + 1):
         curve.add(step, noisy(step))
-    assert list(curve.steps) == list(range(1, MOST_POINTS + 1))
-    assert list(curve.values) == [noisy(step) for step in range(1, MOST_POINTS + 1)]
-    whole = array("d")
-    smoothed(curve.values, whole, curve.weight)
-    assert list(curve.smooth) == pytest.approx(list(whole), abs=1e-12)
+    assert list(curve.steps) == list(range(1, MAX_POINTS + 1))
+    assert list(curve.values) == [noisy(step) for step in range(1, MAX_POINTS + 1)]
+    expected = array("d")
+    extend_smoothed(curve.values, expected, curve.weight)
+    assert list(curve.smooth) == pytest.approx(list(expected), abs=1e-12)
 
 
 def test_a_long_curve_stays_small_with_its_extremes_and_its_last_point(long: Curve) -> None:
-    assert MOST_POINTS / 8 < len(long) <= MOST_POINTS
+    assert MAX_POINTS / 8 < len(long) <= MAX_POINTS
     assert len(long.steps) == len(long.values) == len(long.smooth)
     assert (long.steps[-1], long.values[-1]) == (LONG, noisy(LONG))
     assert (max(long.values), long.steps[long.values.index(9.0)]) == (9.0, 123_456)
     assert all(one < other for one, other in pairwise(long.steps))
     widest = max(other - one for one, other in pairwise(long.steps))
-    assert widest <= 2 * long.stride < LONG / 400  # as fine at the start as at the end
+    assert widest <= 2 * long.stride < LONG / 400  # the same resolution at the start as at the end
 
 
 def test_each_stretch_keeps_its_lowest_and_highest_value(long: Curve) -> None:
@@ -56,14 +56,14 @@ def test_each_stretch_keeps_its_lowest_and_highest_value(long: Curve) -> None:
 
 
 def test_the_smoothed_values_are_those_of_all_steps(long: Curve) -> None:
-    whole = array("d")
+    expected = array("d")
     all_values = array("d", [9.0 if step == 123_456 else noisy(step) for step in range(1, LONG + 1)])
-    smoothed(all_values, whole, weight_for(LONG))
+    extend_smoothed(all_values, expected, smoothing_weight(LONG))
     for step, smooth in zip(long.steps, long.smooth, strict=True):
-        assert smooth == pytest.approx(whole[int(step) - 1], abs=1e-9)
+        assert smooth == pytest.approx(expected[int(step) - 1], abs=1e-9)
 
 
-def test_a_resumed_long_curve_goes_on_from_the_checkpoint() -> None:
+def test_a_resumed_long_curve_continues_from_the_checkpoint() -> None:
     curve = Curve()
     for step in range(1, 100_001):
         curve.add(step, 1.0)
@@ -73,35 +73,35 @@ def test_a_resumed_long_curve_goes_on_from_the_checkpoint() -> None:
     assert max(curve.values) == curve.values[-1] == 5.0
     for step in range(60_002, 160_001):
         curve.add(step, 2.0)
-    assert len(curve) <= MOST_POINTS
+    assert len(curve) <= MAX_POINTS
     assert max(curve.values) == 5.0
 
 
 def test_the_length_of_the_run_decides_how_far_the_average_reaches() -> None:
     curve, known = Curve(), Curve()
-    known.expect(400)
+    known.set_total_steps(400)
     for step in range(1, 100):
         curve.add(step, noisy(step))
         known.add(step, noisy(step))
     assert curve.smooth != known.smooth
-    curve.expect(400)
+    curve.set_total_steps(400)
     assert list(curve.smooth) == pytest.approx(list(known.smooth))
 
 
-def test_a_resumed_run_draws_its_tail_anew():
+def test_a_resumed_run_replaces_the_steps_after_its_checkpoint():
     curve = Curve()
     for step, value in ((1, 5.0), (2, 4.0), (3, 3.0), (2, 4.5), (3, 3.5)):
         curve.add(step, value)
     assert list(zip(curve.steps, curve.values, strict=True)) == [(1, 5.0), (2, 4.5), (3, 3.5)]
 
 
-def test_average_begins_at_the_first_value_and_grows_without_starting_again() -> None:
-    whole = array("d")
-    smoothed([4.0, 2.0, 3.0, 1.0], whole, 0.9)
-    assert whole[0] == pytest.approx(4.0)
-    in_parts = array("d")
-    smoothed([4.0, 2.0], in_parts, 0.9)
-    smoothed([4.0, 2.0, 3.0, 1.0], in_parts, 0.9)
-    assert list(in_parts) == pytest.approx(list(whole))
-    smoothed([4.0], in_parts, 0.9)
-    assert list(in_parts) == pytest.approx([4.0])
+def test_average_begins_at_the_first_value_and_can_be_extended() -> None:
+    expected = array("d")
+    extend_smoothed([4.0, 2.0, 3.0, 1.0], expected, 0.9)
+    assert expected[0] == pytest.approx(4.0)
+    extended = array("d")
+    extend_smoothed([4.0, 2.0], extended, 0.9)
+    extend_smoothed([4.0, 2.0, 3.0, 1.0], extended, 0.9)
+    assert list(extended) == pytest.approx(list(expected))
+    extend_smoothed([4.0], extended, 0.9)
+    assert list(extended) == pytest.approx([4.0])

@@ -1,4 +1,4 @@
-"""Events survive the file, and lines that are none are skipped."""
+"""Events are the same after writing and reading; invalid lines are skipped."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from tests.helpers.every_event import ONE_OF_EACH
 
 
 @pytest.mark.parametrize("event", ONE_OF_EACH, ids=lambda e: type(e).__name__)
-def test_events_survive_the_file(event: ev.AnyEvent):
+def test_events_are_read_back_as_written(event: ev.AnyEvent):
     line = ev.encode(event)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert ev.decode(line) == event
 
 
-def test_there_is_one_of_each():
+def test_every_event_is_covered():
     assert {type(e) for e in ONE_OF_EACH} == set(ev.AnyEvent.__args__)  # type: ignore[attr-defined]
 
 
@@ -24,7 +24,7 @@ def test_there_is_one_of_each():
     "line",
     [b"", b"{", b'{"type":"FromTheFuture","x":1}', b'{"type":"Step"}', b"[]", b"\xff\xfe", b'{"pid":1}', b"null"],
 )
-def test_what_cannot_be_understood_is_skipped(line: bytes):
+def test_invalid_lines_are_skipped(line: bytes):
     assert ev.decode(line) is None
 
 

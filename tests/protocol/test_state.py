@@ -8,7 +8,7 @@ from engine.protocol.state import RunState, fold
 from tests.helpers.every_event import FINISHED, ONE_OF_EACH
 
 
-def test_the_clock_survives_engines_and_ignores_the_walls():
+def test_the_clock_adds_up_engines_and_ignores_the_wall_clock():
     def engine(begin: float, *steps: float) -> list[ev.AnyEvent]:
         return [
             ev.EngineStarted(pid=1, hostname="h", versions={}, time=begin),
@@ -25,14 +25,14 @@ def test_the_clock_survives_engines_and_ignores_the_walls():
     assert state.clock.engine_seconds == 30.0 + 18.0
 
 
-def test_time_left_after_a_resume_is_of_this_engine():
+def test_time_left_after_a_resume_uses_the_pace_of_this_engine():
     started = ev.TrainingStarted(total_steps=100, num_train_epochs=1, effective_batch_size=8, optim="", dtype="",
                                  reserved_bytes=0, elapsed=10.0)  # fmt: skip
     step = ev.Step(step=60, epoch=0, loss=1, learning_rate=1, elapsed=30.0)
     assert fold([ev.Resumed(step=50, path=""), started, step]).seconds_left == 80.0
 
 
-def test_the_state_after_everything():
+def test_the_state_after_all_events():
     state = fold(ONE_OF_EACH)
     assert state.stage == "ended"
     assert state.trained
@@ -46,21 +46,21 @@ def test_the_state_after_everything():
     assert len(state.notices) == len(state.answers) == len(state.exports) == 1
 
 
-def test_replay_in_pieces_is_the_same():
-    whole, pieces = fold(ONE_OF_EACH), RunState()
+def test_events_applied_one_by_one_give_the_same_state():
+    at_once, one_by_one = fold(ONE_OF_EACH), RunState()
     for event in ONE_OF_EACH:
-        pieces.apply(event)
-    assert pieces == whole
+        one_by_one.apply(event)
+    assert one_by_one == at_once
 
 
-def test_time_left_comes_from_the_pace():
+def test_time_left_is_estimated_from_the_pace():
     state = fold(ONE_OF_EACH[:8])
     assert state.seconds_left == 6.0  # 2 s for the first of 4 steps
     assert fold(ONE_OF_EACH[:7]).seconds_left is None
     assert fold(ONE_OF_EACH).seconds_left is None
 
 
-def test_a_new_engine_forgets_the_end_of_the_old_one():
+def test_a_new_engine_clears_the_end_of_the_old_one():
     state = fold([*ONE_OF_EACH, ONE_OF_EACH[0]])
     assert state.ended is None
     assert state.failed is None
@@ -68,6 +68,6 @@ def test_a_new_engine_forgets_the_end_of_the_old_one():
     assert state.trained
 
 
-def test_what_a_new_engine_says_again_is_kept_once():
-    said = [ev.Notice(code="c", message=say("took {n}", n=n), level="warning") for n in (1, 2, 1)]
-    assert [str(one.message) for one in fold(said).notices] == ["took 1", "took 2"]
+def test_a_repeated_notice_is_kept_once():
+    notices = [ev.Notice(code="c", message=say("took {n}", n=n), level="warning") for n in (1, 2, 1)]
+    assert [str(one.message) for one in fold(notices).notices] == ["took 1", "took 2"]

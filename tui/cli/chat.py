@@ -18,7 +18,7 @@ from engine.client.connection import Connection
 from engine.client.serving import find_target, serving
 from engine.config.fields import field_info, parse_field
 from engine.config.run_spec import GenerationSpec
-from engine.config.sampling_presets import SAMPLINGS, sampled
+from engine.config.sampling_presets import SAMPLING_PRESETS, apply_sampling_preset
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
 from engine.messages.errors import UserError
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--raw", action="store_true", help=_("with --prompt: print what the model would be given"))
     parser.add_argument("--system", metavar=_("TEXT"), help=_("the system prompt"))
-    parser.add_argument("--sampling", choices=list(SAMPLINGS), help=_("a named way to sample"))
+    parser.add_argument("--sampling", choices=list(SAMPLING_PRESETS), help=_("a named way to sample"))
     for name in NUMBERS:
         info = field_info(f"generation.{name}")
         parser.add_argument(
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def generation_of(options: argparse.Namespace, start: GenerationSpec) -> GenerationSpec:
     """How answers are made: the run's settings, changed by the options. Raises `UserError`."""
-    spec = sampled(start, options.sampling) if options.sampling else start
+    spec = apply_sampling_preset(start, options.sampling) if options.sampling else start
     changed: dict[str, Any] = {} if options.system is None else {"system_prompt": options.system}
     for name in NUMBERS:
         if (typed := getattr(options, name)) is not None:

@@ -16,7 +16,7 @@ from engine.client.proof_worker import MOST_ROWS, ProofWorker
 from engine.config.fields import FieldError
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
-from engine.config.spec_files import load_spec, locate
+from engine.config.spec_files import add_line_numbers, load_spec
 from engine.messages.exit_codes import BAD_INPUT, COMPLETED, INTERRUPTED, exit_code_of
 from engine.preflight.check import check_inputs
 from engine.protocol.data_report import DataProblem, DataReport, ProofFailed, ProofProgress, ProvenRow, at_length
@@ -33,7 +33,7 @@ def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROW
         # What is wrong with the data itself is for the report, which shows the ways out.
         errors = [error for error in check_inputs(spec) if error.field == "model.model_name"]
         if errors:
-            raise SpecError(path, locate(path, errors))
+            raise SpecError(path, add_line_numbers(path, errors))
     except SpecError as error:
         return fail(error, path)
     console = Console(highlight=False)
@@ -43,7 +43,7 @@ def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROW
     except KeyboardInterrupt:
         return INTERRUPTED
     if isinstance(found, ProofFailed):
-        for line in error_lines(path, locate(path, [FieldError(found.field, found.message)])):
+        for line in error_lines(path, add_line_numbers(path, [FieldError(found.field, found.message)])):
             print_error(line)
         if found.hint:
             print_error(visible(render(found.hint)))
@@ -52,7 +52,7 @@ def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROW
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_shown(found)), indent=2) + b"\n")
     else:
         show(found, console)
-    for line in error_lines(path, locate(path, [FieldError(p.field, p.message) for p in found.stops])):
+    for line in error_lines(path, add_line_numbers(path, [FieldError(p.field, p.message) for p in found.stops])):
         print_error(line)
     return BAD_INPUT if found.stops else COMPLETED
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from engine.client.connection import Connection, Request
 from engine.client.engine_client import EngineClient
 from engine.client.serving import require_adapter, serving
-from engine.config.quantizations import export_name, named, repo_name, wrong
+from engine.config.quantizations import export_folder_name, quantization_error, repo_name, resolve_quantizations
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
 from engine.export.plan import already, plan, target_of
@@ -77,7 +77,7 @@ def run_export(options: argparse.Namespace) -> int:
     except UserError as error:
         return fail(error)
     asked = wanted(options)
-    if options.gguf and not wrong(asked[-1].quantizations):
+    if options.gguf and not quantization_error(asked[-1].quantizations):
         if (code := find_or_fetch(options)) != COMPLETED:
             return code
         asked = wanted(options)
@@ -108,8 +108,8 @@ def _own_place(command: co.Export, folder: RunFolder, count: int) -> co.Export:
         return command
     place = target_of(command.kind, command.path, folder, command.quantizations)
     if count > 1:
-        names = () if wrong(command.quantizations) else named(command.quantizations)
-        place = Path(command.path).expanduser().absolute() / folder.name / export_name(command.kind, names)
+        names = () if quantization_error(command.quantizations) else resolve_quantizations(command.quantizations)
+        place = Path(command.path).expanduser().absolute() / folder.name / export_folder_name(command.kind, names)
     return msgspec.structs.replace(command, path=str(place))
 
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from engine.messages.exit_codes import BAD_INPUT, BROKEN_PIPE, COMPLETED, FAILED, INTERRUPTED, WORDS
+from engine.messages.exit_codes import BAD_INPUT, BROKEN_PIPE, COMPLETED, EXIT_CODE_HELP, FAILED, INTERRUPTED
 from tui.cli import export_options
 from tui.state.settings import load_settings, name_llama_cpp
 from tui.text.translation import LANGUAGES, _, language_of_locale, render, set_language
@@ -265,7 +265,9 @@ def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _exit_codes(command: str) -> str:
     """What the help of a command says of them."""
-    return "\n".join([_("exit codes:"), *(f"  {code:<5}{render(words)}" for code, words in WORDS[command].items())])
+    return "\n".join(
+        [_("exit codes:"), *(f"  {code:<5}{render(words)}" for code, words in EXIT_CODE_HELP[command].items())]
+    )
 
 
 def _all_terminals() -> bool:

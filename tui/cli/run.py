@@ -16,7 +16,7 @@ from engine.client.launch import launch, new_run
 from engine.config.fields import FieldError
 from engine.config.presets import shipped_folder
 from engine.config.spec_error import SpecError
-from engine.config.spec_files import load_spec, locate
+from engine.config.spec_files import add_line_numbers, load_spec
 from engine.messages.exit_codes import COMPLETED, FAILED, INTERRUPTED, STOPPED, TERMINATED, exit_code_of
 from engine.preflight.check import check_inputs
 from engine.protocol.commands import Command, Shutdown, Stop
@@ -39,13 +39,13 @@ def run_file(path: Path, as_json: bool = False, allow_command: bool = False) -> 
     try:
         spec = load_spec(path)
         if errors := check_inputs(spec):
-            raise SpecError(path, locate(path, errors))
+            raise SpecError(path, add_line_numbers(path, errors))
         try:
             folder = new_run(spec)
             if allow_command:
                 give_consent(folder, spec.export.after_command.strip())
         except SpecError as error:
-            raise SpecError(path, locate(path, error.errors)) from error
+            raise SpecError(path, add_line_numbers(path, error.errors)) from error
     except SpecError as error:
         return fail(error, path)
     try:
@@ -208,7 +208,7 @@ class Watch:
         failed = self._state.failed
         assert failed is not None
         if failed.field:
-            errors = locate(self._source, [FieldError(failed.field, failed.message)])
+            errors = add_line_numbers(self._source, [FieldError(failed.field, failed.message)])
             for line in error_lines(self._source, errors):
                 print_error(line)
         else:

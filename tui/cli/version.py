@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from engine.preflight.tested_versions import other_versions, tested_versions
+from engine.preflight.tested_versions import tested_versions, untested_versions
 from tui.text.translation import _
 
 
@@ -13,7 +13,7 @@ def version_lines() -> list[str]:
     tested = {name: " / ".join(versions) for name, versions in tested_versions().items()}
     others = [
         _("{library} {here} (tested {tested})").format(library=name, here=here, tested=tested[name])
-        for name, here in other_versions().items()
+        for name, here in untested_versions().items()
     ]
     return [
         f"loris {version('loris-tui')}",

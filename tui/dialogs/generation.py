@@ -12,7 +12,7 @@ from textual.widgets import Button, Static
 
 from engine.config.fields import field_info, parse_field
 from engine.config.run_spec import GenerationSpec
-from engine.config.sampling_presets import ABOUT, SAMPLINGS
+from engine.config.sampling_presets import SAMPLING_HELP, SAMPLING_PRESETS
 from tui.dialogs.modal import Modal
 from tui.text.translation import N_, _, render
 from tui.widgets.editors import LineEditor
@@ -50,7 +50,7 @@ class GenerationDialog(Modal[GenerationSpec]):
             with Horizontal(classes="buttons"):
                 yield Button(_("Use these"), id="take", variant="primary", compact=True)
                 yield Button(_("Cancel"), id="cancel", compact=True)
-                for name in SAMPLINGS:
+                for name in SAMPLING_PRESETS:
                     yield Button(name, id=f"way-{name}", compact=True)
 
     def on_mount(self) -> None:
@@ -58,7 +58,7 @@ class GenerationDialog(Modal[GenerationSpec]):
 
     def on_descendant_focus(self) -> None:
         field = next((f for f in self.query(Field) if f.has_focus_within), None)
-        way = ABOUT.get((self.focused.id or "").removeprefix("way-"), "") if self.focused else ""
+        way = SAMPLING_HELP.get((self.focused.id or "").removeprefix("way-"), "") if self.focused else ""
         self.query_one(".about", Static).update(_(field.info.help) if field else _(way) if way else "")
 
     def on_field_changed(self, event: Field.Changed) -> None:
@@ -92,7 +92,7 @@ class GenerationDialog(Modal[GenerationSpec]):
 
     def _put(self, name: str) -> None:
         """Fill in the numbers of a named way to sample."""
-        for key, value in SAMPLINGS[name].items():
+        for key, value in SAMPLING_PRESETS[name].items():
             editor = self.query_one(f"#{field_id(f'generation.{key}')}", Field).editor
             if isinstance(editor, LineEditor):
                 editor.put(f"{value:g}")

@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 
 from engine.config.change import Change, apply_changes
 from engine.config.fields import FieldError, field_info
-from engine.config.resume_rules import may_change, refusals, why_fixed
+from engine.config.resume_rules import changeable_fields, resume_errors, why_fixed
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import to_values
@@ -82,7 +82,7 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
         box.add_option(Option(Content.styled("▶ " + go, "bold"), id=GO))
         box.add_option(Option(Content.styled(_("May be changed"), "bold $text-primary"), disabled=True))
         values = to_values(self._spec)
-        for path in (path for path in may_change(SECTIONS) if path not in HIDDEN):
+        for path in (path for path in changeable_fields(SECTIONS) if path not in HIDDEN):
             section, _dot, key = path.partition(".")
             value = value_words(values[section][key])
             if path in self._changes:
@@ -103,7 +103,7 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
             new = apply_changes(self._spec, self.changes)
         except SpecError as error:
             return error.errors
-        return refusals(self._spec, new, self._step) if self._step else []
+        return resume_errors(self._spec, new, self._step) if self._step else []
 
     @property
     def changes(self) -> tuple[Change, ...]:

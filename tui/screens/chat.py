@@ -18,7 +18,7 @@ from textual.worker import Worker
 
 from engine.client.serving import wait_for_engine
 from engine.config.run_spec import GenerationSpec
-from engine.config.sampling_presets import name_of
+from engine.config.sampling_presets import sampling_preset_name
 from engine.messages.errors import UserError
 from engine.protocol.commands import ChatMessage, Done, Refused, Token
 from tui.dialogs.generation import GenerationDialog
@@ -109,7 +109,7 @@ class ChatScreen(LorisScreen):
         self.query_one(TopBar).show(_("Chat") + (f" · {model}" if model else ""), self._engine_words(), tone)
         made = self.generation
         numbers = f"temperature {made.temperature:g} · min_p {made.min_p:g}"
-        settings = f"{name_of(made) or numbers} · max_new_tokens {made.max_new_tokens}"
+        settings = f"{sampling_preset_name(made) or numbers} · max_new_tokens {made.max_new_tokens}"
         who = Content.assemble(
             (_("Answers: {who}").format(who=visible(self._who_words())), "bold"),
             (f"   {settings}", "$foreground-muted"),

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.worker import get_current_worker
 
-from engine.config.places import DATA_SUFFIXES, is_local
+from engine.config.local_paths import DATA_SUFFIXES, is_local
 from engine.config.prompt_templates import PROMPT_TEMPLATES
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.detection import Detected, detect

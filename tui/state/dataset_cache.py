@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 
-from engine.config.places import is_hub_id, is_local, local_path
+from engine.config.local_paths import is_hub_id, is_local, local_path
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import parse_split
 from engine.dataset.detection import detect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.config.check import build
+from engine.config.check import build_spec
 from engine.config.fields import FieldError, field_info, parse_field, section_fields
 from engine.config.presets import Difference
 from engine.config.run_spec import SECTIONS, ModelSpec, RunSpec
@@ -65,8 +65,8 @@ class Draft:
         return values
 
     def build(self) -> tuple[RunSpec | None, list[FieldError]]:
-        """The spec and everything that is wrong with it, as `engine.config.check.build`."""
-        return build(self.values())
+        """The spec and everything that is wrong with it, as `engine.config.check.build_spec`."""
+        return build_spec(self.values())
 
     def errors(self) -> dict[str, Message]:
         """What is wrong, by field: the form's own findings before those of others."""
@@ -74,7 +74,7 @@ class Draft:
 
     def model(self) -> ModelSpec | None:
         """The model section alone, or None while it has errors: enough to start an engine with."""
-        spec, _ = build({"model": self.values()["model"]})
+        spec, _ = build_spec({"model": self.values()["model"]})
         return spec.model if spec else None
 
     def sound_parts(self) -> RunSpec:
@@ -82,9 +82,9 @@ class Draft:
         values = to_values(self.preset)
         mine = self.values()
         for section in SECTIONS.keys() & mine.keys():
-            if build({section: mine[section]})[0] is not None:
+            if build_spec({section: mine[section]})[0] is not None:
                 values[section] = mine[section]
-        spec, _ = build(values)
+        spec, _ = build_spec(values)
         return spec or self.preset
 
     def _of_preset(self, path: str) -> Any:

@@ -1,4 +1,4 @@
-"""What forms, checks and screens know of a training method."""
+"""The description of a training method for forms, checks and screens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """A number that the trainer logs with each step. `title`: what screens call it, marked with `N_`."""
+    """A number that the trainer logs with each step. `title`: its name on screens, marked with `N_`."""
 
     key: str
     title: str
@@ -27,9 +27,9 @@ def no_rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
 class Method(msgspec.Struct, frozen=True, kw_only=True):
     """One way to train. Texts are marked with `N_`.
 
-    `kinds`: the data that it learns from, as `engine.dataset.mapping` calls them. `metrics`: what its trainer logs
-    beside the loss. `rules`: (field, what is wrong) of a spec that breaks one across fields. `trainer`: the module
-    with its `METHOD`, a class of `engine.training.method.TrainingMethod`.
+    `kinds`: the kinds of data that it learns from, by the names of `engine.dataset.mapping`. `metrics`: what its
+    trainer logs in addition to the loss. `rules`: yields (field, message) for each broken rule across fields.
+    `trainer`: the module whose `METHOD` is a subclass of `engine.training.method.TrainingMethod`.
     """
 
     title: str

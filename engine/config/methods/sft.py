@@ -1,4 +1,4 @@
-"""Supervised fine-tuning, as forms, checks and screens know it."""
+"""The description of supervised fine-tuning."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
     if spec.training.packing and spec.dataset.train_on_responses_only:
-        words = say("Packing and training on responses only do not go together: switch one off.")
-        yield "training.packing", words
+        message = say("Packing and training on responses only do not go together: switch one off.")
+        yield "training.packing", message
 
 
 METHOD = Method(

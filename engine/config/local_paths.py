@@ -1,4 +1,4 @@
-"""Tells files and folders of this machine from names on the Hub."""
+"""Tells local files and folders from Hub ids, and makes local paths absolute."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
 def is_local(name: str) -> bool:
-    """Whether a model or dataset is meant to lie on this machine rather than on the Hub."""
+    """Whether the name of a model or dataset is a local path rather than a Hub id."""
     return (
         name.startswith(("/", "./", "../", "~"))
         or name in (".", "..")
@@ -35,22 +35,22 @@ def is_local(name: str) -> bool:
 
 
 def has_pattern(name: str) -> bool:
-    """Whether a name stands for several files, as data/*.jsonl does."""
+    """Whether a name is a pattern for several files, such as data/*.jsonl."""
     return any(sign in name for sign in "*?") or bool(re.search(r"\[.+\]", name))
 
 
 def is_hub_id(name: str) -> bool:
-    """Whether a name has the shape of a Hub id: owner/name, or a bare name as a few old ones have."""
+    """Whether a name is a valid Hub id: owner/name, or a name alone as for a few old repositories."""
     return len(name) <= LONGEST_HUB_ID and bool(_HUB_ID.fullmatch(name)) and ".." not in name and "--" not in name
 
 
 def local_path(name: str) -> Path:
-    """The absolute path that is meant by a local name, as seen from the current folder."""
+    """The absolute path of a local name, relative to the current folder."""
     return Path(os.path.abspath(os.path.expanduser(name)))
 
 
 def absolute_paths(spec: RunSpec) -> RunSpec:
-    """The same spec with every local path made absolute, since the engine works from another folder."""
+    """The same spec with absolute local paths, because the engine runs in another folder."""
     values: dict[str, Any] = to_values(spec)
     for section, key in (("model", "model_name"), ("dataset", "path"), ("dataset", "eval_path")):
         if is_local(values[section][key]):
@@ -63,7 +63,7 @@ def absolute_paths(spec: RunSpec) -> RunSpec:
 
 
 def _absolute_line(line: str) -> str:
-    """A line of the mix with its place made absolute, if that is on this machine."""
+    """A line of the mix with its path made absolute, if it is local."""
     source, _ = parse_source(line)
     if source is None or not is_local(source.path):
         return line

@@ -1,4 +1,4 @@
-"""Paths in a spec are relative to its file."""
+"""Relative paths in specs."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from engine.config.places import absolute_paths
+from engine.config.local_paths import absolute_paths
 from engine.config.run_spec import DatasetSpec, RunSpec
 from engine.config.spec_files import load_spec
 
 
-def test_paths_in_a_spec_are_meant_from_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_in_a_spec_are_relative_to_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "spec.yaml").write_text(
         "dataset:\n  path: ./a.jsonl\n  mix:\n    - ./b.jsonl, weight=2\n    - owner/name\n  eval_path: ../c.json\n"
     )
