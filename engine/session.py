@@ -324,7 +324,7 @@ class Session:
                 as_dicts(command.messages),
                 command.generation,
                 adapter=command.adapter,
-                take=lambda text: job.reply(Token(id=command.id, text=text)),
+                on_text=lambda text: job.reply(Token(id=command.id, text=text)),
                 cancelled=lambda: job.cancelled.is_set() or self._control.ending,
             )
         return Done(
