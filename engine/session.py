@@ -139,7 +139,7 @@ class Session:
             self._prompt_format = prompt_format
             self._ask_test_prompts(adapter=False)
 
-        def at_checkpoint(step: int) -> None:
+        def on_checkpoint(step: int) -> None:
             if self._spec.generation.prompts_at_checkpoints:
                 self._ask_test_prompts(adapter=True, step=step)
 
@@ -148,7 +148,7 @@ class Session:
             check_unchanged(checkpoint, self._spec)
         try:
             self._prompt_format = train(
-                self._loaded, self._spec, self._folder, self._control, ask, checkpoint, at_checkpoint
+                self._loaded, self._spec, self._folder, self._control, ask, checkpoint, on_checkpoint
             )
         except Exception as error:
             raise self._again_or_failed(error) from error

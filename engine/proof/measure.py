@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
 from engine.protocol.data_report import ProvenRow, TokenView
-from engine.training.check_labels import MASKED, ends
+from engine.training.check_labels import MASKED, ends_with_stop
 from engine.training.method import RowProblem, TrainingMethod, convert
 
 SHOWN_EXAMPLES = 20  # from the start; those with a problem come on top
@@ -159,7 +159,7 @@ class Measure:
         if not learned:
             found.unlearned.add(number, text, times=times)
             problem = "unlearned"
-        elif length <= self._limit and not ends(
+        elif length <= self._limit and not ends_with_stop(
             list(islice((label for label in reversed(labels) if label != MASKED), 3)), self._stops
         ):
             found.endless.add(number, text[-SHOWN_VALUE:], times=times)

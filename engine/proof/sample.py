@@ -56,9 +56,9 @@ class Sample:
             else:
                 yield from self._in_order()
         except DataError as error:
-            from engine.training.load_rows import unreadable  # which imports datasets
+            from engine.training.load_rows import file_error  # which imports datasets
 
-            raise unreadable(error, self._source, self.field, self._split_field) from error
+            raise file_error(error, self._source, self.field, self._split_field) from error
 
     def _in_order(self) -> Iterator[Numbered]:
         split = parse_split(self._source.split)

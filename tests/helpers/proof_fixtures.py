@@ -60,7 +60,7 @@ def trainer_for(
         else:
             tokenizer, stops = Tokenizers().get(spec.model)
         data = prepare.prepare(spec, tokenizer, stops, record)
-        config = recipe.arguments(data.method, loaded, RunFolder(tmp_path), len(data.train), record)
+        config = recipe.training_arguments(data.method, loaded, RunFolder(tmp_path), len(data.train), record)
         trainer = data.method.trainer(loaded, data, config)
         data.method.check(trainer, data, stops, record)
         return trainer

@@ -1,6 +1,6 @@
-"""The training methods that there are: a line here, a module here, and one in `engine.training.methods` make one.
+"""The training methods. To add one: a line and a module here, and a module in `engine.training.methods`.
 
-What stands here is what forms, checks and screens need to know of a method. It imports nothing heavy.
+This package holds what forms, checks and screens need of a method. It imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ else:
 
 
 class MethodSections(Section, frozen=True, kw_only=True):
-    """The settings that belong to one method alone, each section under the method's name."""
+    """Settings of single methods, each section under the method's name."""
 
 
 def metric_title(key: str) -> str:
-    """What screens call a metric, to be translated; the trainer's own name for one that no method tells of."""
+    """The title of a metric, to be translated; the trainer's own name if no method lists it."""
     found = (metric.title for method in METHODS.values() for metric in method.metrics if metric.key == key)
     return next(found, key)

@@ -1,4 +1,4 @@
-"""What forms, checks and screens know of a training method."""
+"""What forms, checks and screens need of a training method."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def no_rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
 class Method(msgspec.Struct, frozen=True, kw_only=True):
     """One way to train. Texts are marked with `N_`.
 
-    `kinds`: the data that it learns from, as `engine.dataset.mapping` calls them. `metrics`: what its trainer logs
-    beside the loss. `rules`: (field, what is wrong) of a spec that breaks one across fields. `trainer`: the module
-    with its `METHOD`, a class of `engine.training.method.TrainingMethod`.
+    `kinds`: the kinds of data it accepts, as named in `engine.dataset.mapping`. `metrics`: what its trainer logs
+    besides the loss. `rules`: (field, message) of each rule across fields that a spec breaks. `trainer`: the module
+    with its `METHOD`, a subclass of `engine.training.method.TrainingMethod`.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning, as forms, checks and screens know it."""
+"""Supervised fine-tuning, for forms, checks and screens."""
 
 from __future__ import annotations
 
