@@ -139,7 +139,7 @@ class Session:
             self._prompt_format = prompt_format
             self._ask_test_prompts(adapter=False)
 
-        def at_checkpoint(step: int) -> None:
+        def on_checkpoint(step: int) -> None:
             if self._spec.generation.prompts_at_checkpoints:
                 self._ask_test_prompts(adapter=True, step=step)
 
@@ -148,7 +148,7 @@ class Session:
             check_resume_rules(checkpoint, self._spec)
         try:
             self._prompt_format = train(
-                self._loaded, self._spec, self._folder, self._control, ask, checkpoint, at_checkpoint
+                self._loaded, self._spec, self._folder, self._control, ask, checkpoint, on_checkpoint
             )
         except Exception as error:
             raise self._retry_or_fail(error) from error
@@ -324,7 +324,7 @@ class Session:
                 as_dicts(command.messages),
                 command.generation,
                 adapter=command.adapter,
-                take=lambda text: job.reply(Token(id=command.id, text=text)),
+                on_text=lambda text: job.reply(Token(id=command.id, text=text)),
                 cancelled=lambda: job.cancelled.is_set() or self._control.ending,
             )
         return Done(

@@ -20,7 +20,7 @@ from engine.export.export_job import ExportJob
 from engine.export.gguf_header import NotGguf, read_head
 from engine.export.merge import layers_of
 from engine.export.subprocess_env import OFFLINE, ON_CPU
-from engine.inference.generate import inference
+from engine.inference.generate import inference_mode
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model.loading import Loaded
@@ -189,7 +189,7 @@ def logits(loaded: Loaded, ids: list[list[int]]) -> list[torch.Tensor]:
     """The logits after every token of each list, in 32 bits on the CPU. Shapes: (tokens, words)."""
     model = loaded.model
     found = []
-    with _returns_logits(), inference(model), torch.no_grad():
+    with _returns_logits(), inference_mode(model), torch.no_grad():
         for one in ids:
             made: Any = model(input_ids=torch.tensor([one], device=model.device), use_cache=False)
             found.append(made.logits[0].float().cpu())

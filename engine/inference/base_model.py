@@ -1,4 +1,4 @@
-"""The base model as it was before an adapter was put on it, to the last bit: by the same code, too."""
+"""The base model without its adapter, exact to the last bit: run by the same code as before."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from unsloth.models.llama import original_apply_o, original_apply_qkv
 
 from engine.model.loading import Loaded
 
-# What Unsloth puts on layers with an adapter. With the adapter off these compute the base model's own sums, but
-# round elsewhere than the layers of a model that never had one.
+# The functions Unsloth puts on layers with an adapter. With the adapter off they compute the same sums as the base
+# model's layers, but round at different points.
 FUSED_MLPS = (apply_lora_mlp_swiglu, apply_lora_mlp_geglu_exact, apply_lora_mlp_geglu_approx)
-PLAIN = {"apply_qkv": original_apply_qkv, "apply_o": original_apply_o}
+UNFUSED = {"apply_qkv": original_apply_qkv, "apply_o": original_apply_o}
 
 
 @contextmanager
 def base_model(loaded: Loaded) -> Iterator[None]:
-    """Have the base model answer, in place of the adapter that is on it. Nothing is copied."""
+    """Switch the adapter off, so that the base model answers. No weights are copied."""
     if not loaded.has_adapter:
         yield
         return
     with ExitStack() as stack:
         stack.enter_context(loaded.model.disable_adapter())
         for module in loaded.model.modules():
-            stack.enter_context(_plain(module))
+            stack.enter_context(_unfused(module))
         yield
 
 
 @contextmanager
-def _plain(module: Any) -> Iterator[None]:
-    """Let a module compute as its class does, or as Unsloth has it without an adapter."""
+def _unfused(module: Any) -> Iterator[None]:
+    """Make a module compute as its class does, or as Unsloth patches it without an adapter."""
     own = module.__dict__
-    set_aside = {}
-    for name, plain in PLAIN.items():
+    replaced = {}
+    for name, plain in UNFUSED.items():
         if own.get(name, plain) is not plain:
-            set_aside[name], own[name] = own[name], plain
+            replaced[name], own[name] = own[name], plain
     for name in ("forward", "_unsloth_forward"):
         function = getattr(own.get(name), "__func__", None)
         if getattr(function, "func", function) in FUSED_MLPS:
-            set_aside[name] = own[name]
+            replaced[name] = own[name]
             if name == "forward":
                 del own[name]
             else:
@@ -49,4 +49,4 @@ def _plain(module: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        own.update(set_aside)
+        own.update(replaced)

@@ -1,4 +1,4 @@
-"""Answers: with the adapter or from the untouched base, streamed in whole characters."""
+"""Generates answers, with the adapter or from the base model, streamed in complete characters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from unsloth import FastLanguageModel
 
 from engine.config.run_spec import GenerationSpec
 from engine.inference.base_model import base_model
-from engine.inference.repetition import cause
+from engine.inference.repetition import likely_cause
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model import hardware
@@ -25,15 +25,15 @@ from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 
 FinishReason = Literal["eos", "length", "cancelled"]
-BATCH_SECONDS = 0.03  # a piece a token would cost a fast model dearly, and nobody reads 30 pieces a second
-HALF = "\N{REPLACEMENT CHARACTER}"  # what a decoder writes for the first bytes of a character
+BATCH_SECONDS = 0.03  # a piece per token would slow a fast model, and nobody reads 30 pieces a second
+INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # what a decoder writes for the first bytes of a character
 
 
 @dataclass(frozen=True)
 class GeneratedText:
-    """A finished answer. `tokens` counts those made, the one that stops included; `seconds` all of it.
+    """A finished answer. `tokens`: generated, with the stop token. `seconds`: in total, with the prompt.
 
-    `runaway`: why it likely did not end by itself. `prompt_tokens`, `context_tokens`: used, of those there are.
+    `runaway`: the likely cause if it did not end by itself. `context_tokens`: those available to prompt and answer.
     """
 
     text: str
@@ -45,28 +45,28 @@ class GeneratedText:
     runaway: Message | None = None
 
 
-class Pieces(BaseStreamer):
-    """Takes tokens one by one and passes text on: the first at once, then in small batches of whole characters."""
+class AnswerStreamer(BaseStreamer):
+    """Turns tokens into text: the first piece at once, then small batches of complete characters."""
 
-    def __init__(self, tokenizer: Any, take: Callable[[str], None]) -> None:
-        self._tokenizer, self._take = tokenizer, take
+    def __init__(self, tokenizer: Any, on_text: Callable[[str], None]) -> None:
+        self._tokenizer, self._on_text = tokenizer, on_text
         self.ids: list[int] = []
         self.text = ""
-        self._prompt, self._passed = True, 0.0
-        self._from = self._read = 0  # decode from one token back of what was read, for the space between
+        self._at_prompt, self._flushed = True, 0.0
+        self._from = self._read = 0  # decode from the previous batch on, to keep the space between the two
 
     def put(self, value: torch.Tensor) -> None:
-        """Take the next token; the first call brings the prompt, which is left out."""
-        if self._prompt:
-            self._prompt = False
+        """Add the next token; the first call passes the prompt, which is skipped."""
+        if self._at_prompt:
+            self._at_prompt = False
             return
         self.ids.extend(value.reshape(-1).tolist())
-        if time.monotonic() - self._passed >= BATCH_SECONDS:
-            self._pass_on(last=False)
+        if time.monotonic() - self._flushed >= BATCH_SECONDS:
+            self._flush(last=False)
 
     def end(self) -> None:
-        """Pass on what is left, without half a character."""
-        self._pass_on(last=True)
+        """Pass on the rest, without an incomplete character."""
+        self._flush(last=True)
 
     def _decode(self, end: int | None = None) -> str:
         text: str = self._tokenizer.decode(
@@ -74,34 +74,34 @@ class Pieces(BaseStreamer):
         )
         return text
 
-    def _pass_on(self, last: bool) -> None:
+    def _flush(self, last: bool) -> None:
         before, after = self._decode(self._read), self._decode()
-        if after.endswith(HALF):
+        if after.endswith(INCOMPLETE):
             if not last:
                 return
-            after = after.rstrip(HALF)
+            after = after.rstrip(INCOMPLETE)
         new = after[len(before) :]
         self._from, self._read = self._read, len(self.ids)
         if new:
             self.text += new
-            self._take(new)
-            self._passed = time.monotonic()
+            self._on_text(new)
+            self._flushed = time.monotonic()
 
 
 class StopWhenCancelled(StoppingCriteria):
-    """Ends generation when asked to. The two answers are made once: it is asked after each token."""
+    """Ends generation when it is cancelled. Called after each token, so both results are made once."""
 
-    def __init__(self, asked: Callable[[], bool], device: Any) -> None:
-        self._asked = asked
-        self._answers = torch.tensor([[False], [True]], device=device)
+    def __init__(self, cancelled: Callable[[], bool], device: Any) -> None:
+        self._cancelled = cancelled
+        self._results = torch.tensor([[False], [True]], device=device)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        return self._answers[int(self._asked())]
+        return self._results[int(self._cancelled())]
 
 
 @contextmanager
-def undisturbed(seed: int) -> Iterator[None]:
-    """Draw from a seed of its own, and leave every generator as it was: training must not notice a chat."""
+def isolated_rng(seed: int) -> Iterator[None]:
+    """Sample with this seed, then restore all random generators: a chat must not change the training."""
     kind = hardware.torch_device()
     with torch.random.fork_rng(device_type="cuda" if kind == "cpu" else kind):
         torch.manual_seed(seed)
@@ -109,8 +109,8 @@ def undisturbed(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def inference(model: Any) -> Iterator[None]:
-    """Unsloth's inference mode, and back to what the model was in."""
+def inference_mode(model: Any) -> Iterator[None]:
+    """Switch to Unsloth's inference mode, then back to the previous mode."""
     training = model.training
     FastLanguageModel.for_inference(model)
     try:
@@ -120,8 +120,8 @@ def inference(model: Any) -> Iterator[None]:
             FastLanguageModel.for_training(model)
 
 
-def sampling(spec: GenerationSpec) -> dict[str, Any]:
-    """The spec as `generate` takes it; what is switched off is left out."""
+def sampling_arguments(spec: GenerationSpec) -> dict[str, Any]:
+    """The sampling arguments of `model.generate`; what is switched off is None or left out."""
     chosen: dict[str, Any] = {"do_sample": spec.temperature > 0}
     if spec.temperature > 0:
         chosen |= {
@@ -144,19 +144,19 @@ def generate(
     spec: GenerationSpec,
     *,
     adapter: bool,
-    take: Callable[[str], None] = lambda text: None,
+    on_text: Callable[[str], None] = lambda text: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> GeneratedText:
-    """Answer a conversation. `take` gets each piece of text. Raises `UserError` for a prompt that cannot be."""
+    """Answer a conversation. `on_text`: called with each piece. Raises `UserError` if the prompt cannot be used."""
     started = time.monotonic()
     model, tokenizer = loaded.model, loaded.tokenizer
     ids = encode(tokenizer, prompt_format.prompt(tokenizer, messages, spec.system_prompt))
-    room = room_for_answer(model, len(ids))
+    room = max_answer_tokens(model, len(ids))
     prompt = torch.tensor([ids], device=model.device)
-    pieces = Pieces(tokenizer, take)
+    streamer = AnswerStreamer(tokenizer, on_text)
     stops = stop_ids(loaded)
     base = nullcontext() if adapter else base_model(loaded)
-    with undisturbed(spec.seed), inference(model), base, torch.no_grad():
+    with isolated_rng(spec.seed), inference_mode(model), base, torch.no_grad():
         model.generate(
             input_ids=prompt,
             attention_mask=torch.ones_like(prompt),
@@ -164,27 +164,27 @@ def generate(
             eos_token_id=stops,
             pad_token_id=tokenizer.pad_token_id,
             use_cache=True,
-            streamer=pieces,
+            streamer=streamer,
             stopping_criteria=StoppingCriteriaList([StopWhenCancelled(cancelled, model.device)]),
-            **sampling(spec),
+            **sampling_arguments(spec),
         )
     reason: FinishReason = "length"
-    if pieces.ids and pieces.ids[-1] in stops:
+    if streamer.ids and streamer.ids[-1] in stops:
         reason = "eos"
     elif cancelled():
         reason = "cancelled"
     endless = None
     if reason != "eos":
         special = set(tokenizer.all_special_ids)
-        endless = cause(
-            pieces.ids, pieces.text, marker=prompt_format.next_example, special=special, adapter=adapter
+        endless = likely_cause(
+            streamer.ids, streamer.text, marker=prompt_format.next_example, special=special, adapter=adapter
         )
     spent = time.monotonic() - started
-    return GeneratedText(pieces.text, len(pieces.ids), spent, reason, len(ids), len(ids) + room, endless)
+    return GeneratedText(streamer.text, len(streamer.ids), spent, reason, len(ids), len(ids) + room, endless)
 
 
-def room_for_answer(model: Any, prompt_tokens: int) -> int:
-    """How many tokens an answer may have before the model's positions end. Raises `UserError` if none."""
+def max_answer_tokens(model: Any, prompt_tokens: int) -> int:
+    """How many tokens are left for an answer in the model's context. Raises `UserError` if none."""
     limit = getattr(model.config, "max_position_embeddings", None)
     room = (limit if isinstance(limit, int) else 1 << 30) - prompt_tokens
     if room < 1:
@@ -209,7 +209,7 @@ def answer_prompts(
     cancelled: Callable[[], bool],
     step: int | None = None,
 ) -> None:
-    """Ask the spec's test prompts, for the comparison before and after training, and at a checkpoint's step."""
+    """Answer the spec's test prompts: before training, after it, or at the checkpoint of `step`."""
     for prompt in spec.prompts:
         if cancelled():
             return

@@ -1,4 +1,4 @@
-"""A second adapter beside the run's own, for comparing two runs: one copy of the base weights serves both."""
+"""A second adapter next to the run's own, to compare two runs: both share one copy of the base weights."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from engine.model.loading import QUANTISED, Loaded
 OWN = "default"  # PEFT's name for the adapter that the model was trained or loaded with
 
 
-def adapter_folder(place: str) -> Path:
-    """The adapter that a run's folder or an adapter's folder means. Raises `UserError`."""
-    path = Path(os.path.expanduser(place))
+def adapter_folder(location: str) -> Path:
+    """The adapter's folder, given it or the folder of its run. Raises `UserError`."""
+    path = Path(os.path.expanduser(location))
     for folder in (path, path / "adapter"):
         if (folder / "adapter_config.json").is_file():
             return folder
     raise UserError("adapter_missing", say("There is no adapter in {path}.", path=str(path)))
 
 
-def base_of(folder: Path) -> str:
-    """The model that an adapter was trained on, in its plain form. Raises `UserError` for a broken file."""
+def base_model_of(folder: Path) -> str:
+    """The base model of an adapter, without the suffix of a quantised one. Raises `UserError` for a broken file."""
     try:
         config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
-        return _plain(str(config["base_model_name_or_path"]))
+        return _unquantised(str(config["base_model_name_or_path"]))
     except (OSError, ValueError, LookupError, TypeError) as error:
         reason = last_line(error)
         raise UserError(
@@ -38,22 +38,22 @@ def base_of(folder: Path) -> str:
         ) from error
 
 
-def _plain(name: str) -> str:
+def _unquantised(name: str) -> str:
     return QUANTISED.sub("", name).rstrip("/").lower()
 
 
 class OtherAdapter:
-    """The other adapters on a loaded model: one at a time, so that memory does not grow with every look."""
+    """The other adapter on a loaded model: one at a time, so that memory does not grow with each one."""
 
     def __init__(self) -> None:
         self._name = ""
 
     @contextmanager
-    def use(self, loaded: Loaded, place: str) -> Iterator[None]:
-        """Have the adapter of `place` answer instead of the run's own. Raises `UserError` if it does not fit."""
-        folder = adapter_folder(place)
-        own, theirs = loaded.model.peft_config[OWN].base_model_name_or_path, base_of(folder)
-        if _plain(str(own)) != theirs:
+    def use(self, loaded: Loaded, location: str) -> Iterator[None]:
+        """Switch to the adapter in `location`, then back to the run's. Raises `UserError` if it does not fit."""
+        folder = adapter_folder(location)
+        own, theirs = loaded.model.peft_config[OWN].base_model_name_or_path, base_model_of(folder)
+        if _unquantised(str(own)) != theirs:
             raise UserError(
                 "adapter_unfit",
                 say(
@@ -67,7 +67,7 @@ class OtherAdapter:
             self.drop(loaded)
             try:
                 loaded.model.load_adapter(str(folder), adapter_name=name, torch_device=str(loaded.model.device))
-            except Exception as error:  # shapes that do not fit, a torn file
+            except Exception as error:  # shapes that do not match, a truncated file
                 if name in loaded.model.peft_config:
                     loaded.model.delete_adapter(name)
                 raise UserError(
@@ -85,7 +85,7 @@ class OtherAdapter:
             loaded.model.set_adapter(OWN)
 
     def drop(self, loaded: Loaded) -> None:
-        """Forget the other adapter, so that nothing of it is saved or merged."""
+        """Remove the other adapter, so that it is not saved or merged."""
         if self._name:
             loaded.model.set_adapter(OWN)
             loaded.model.delete_adapter(self._name)

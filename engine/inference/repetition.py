@@ -1,4 +1,4 @@
-"""Recognises an answer that does not end by itself, and says in words what is likely to blame."""
+"""Detects an answer that repeats itself or does not end, and explains the likely cause."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ from collections.abc import Collection, Sequence
 
 from engine.messages.message import Message, say
 
-WINDOW, FEWEST = 96, 40  # tokens looked at, from the end
-GRAM = 4
-VARIED = 0.35  # the share of different groups of GRAM tokens below which a text goes round in circles
-LONG = 512  # tokens after which an answer without an end is worth a word
+WINDOW, MIN_TOKENS = 96, 40  # tokens checked, from the end
+NGRAM = 4
+MIN_DISTINCT = 0.35  # with a smaller share of distinct n-grams, a text repeats itself
+LONG_ANSWER = 512  # tokens after which an answer without an end is reported
 
 
 def repeats(ids: Sequence[int]) -> bool:
-    """Whether the end of these tokens goes round in circles."""
+    """Whether these tokens end in a repetition."""
     tail = ids[-WINDOW:]
-    if len(tail) < FEWEST:
+    if len(tail) < MIN_TOKENS:
         return False
-    grams = [tuple(tail[i : i + GRAM]) for i in range(len(tail) - GRAM + 1)]
-    return len(set(grams)) < VARIED * len(grams)
+    ngrams = [tuple(tail[i : i + NGRAM]) for i in range(len(tail) - NGRAM + 1)]
+    return len(set(ngrams)) < MIN_DISTINCT * len(ngrams)
 
 
-def cause(ids: Sequence[int], text: str, *, marker: str, special: Collection[int], adapter: bool) -> Message | None:
-    """Why an answer that did not end by itself likely did not; None when it may just be long.
+def likely_cause(
+    ids: Sequence[int], text: str, *, marker: str, special: Collection[int], adapter: bool
+) -> Message | None:
+    """The likely cause of an answer that did not end by itself; None when it may just be long.
 
-    `marker`: what begins the next question in the prompt text, if it is text. `special`: the tokens that no
-    answer should contain.
+    `marker`: the text that begins the next question in the prompt format, if any. `special`: tokens that no answer
+    should contain.
     """
     if any(token in special for token in ids) or (marker and marker in text):
         return say(
@@ -42,6 +44,6 @@ def cause(ids: Sequence[int], text: str, *, marker: str, special: Collection[int
             "It repeats itself. Set repetition_penalty to 1.1; a model that was never taught to chat does not "
             "know when to stop, an instruct model does."
         )
-    if len(ids) >= LONG:
+    if len(ids) >= LONG_ANSWER:
         return say("No end after {tokens} tokens: were there EOS tokens in the examples?", tokens=len(ids))
     return None

@@ -1,1 +1,1 @@
-"""Loads the base model, and says what the hardware can do."""
+"""Loads the base model, and detects what the hardware supports."""

@@ -1,4 +1,4 @@
-"""What computes here, how much of its memory is in use, and what it can do."""
+"""The hardware used for training: the device, its memory, and what it supports."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DtypeName = Literal["float16", "bfloat16", "float32"]
 
 @cache
 def device() -> Device:
-    """The hardware that computes. On a CPU, `total_bytes` is the machine's memory."""
+    """The device used. On a CPU, `total_bytes` is the machine's memory."""
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
         return Device(
@@ -32,12 +32,12 @@ def device() -> Device:
 
 
 def has_gpu() -> bool:
-    """Whether training is on something else than the processor."""
+    """Whether the device is not a CPU."""
     return device().kind != "cpu"
 
 
 def _cpu_name() -> str:
-    """The processor's name as Linux tells it."""
+    """The processor's name as Linux reports it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             for line in file:
@@ -49,13 +49,13 @@ def _cpu_name() -> str:
 
 
 def torch_device() -> str:
-    """The name of the device in torch, where hip counts as cuda."""
+    """The name of the device in torch, where hip is cuda."""
     kind = device().kind
     return "cuda" if kind == "hip" else kind
 
 
 def reserved_bytes() -> int:
-    """Memory this process holds: the allocator's on a GPU, the resident set on a CPU."""
+    """Memory reserved by this process: by the allocator on a GPU, the resident set on a CPU."""
     match torch_device():
         case "cuda":
             return torch.cuda.memory_reserved()
@@ -66,7 +66,7 @@ def reserved_bytes() -> int:
 
 
 def peak_reserved_bytes() -> int:
-    """The most that `reserved_bytes` has been in this process's life."""
+    """The peak of `reserved_bytes` in this process."""
     match torch_device():
         case "cuda":
             return torch.cuda.max_memory_reserved()

@@ -1,4 +1,4 @@
-"""Loads the base model through Unsloth and puts the adapter on it, as the hardware allows."""
+"""Loads the base model through Unsloth and adds the adapter, as the hardware allows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.model import hardware
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 
-# Prequantised repositories, as Unsloth names them, and their plain form.
+# The suffix of prequantised repositories, as Unsloth names them.
 QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
 
 
@@ -40,7 +40,7 @@ class Loaded:
 
 
 def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, hardware.DtypeName]:
-    """The spec with what this hardware cannot do replaced, and the precision; each change is a notice."""
+    """(the spec with what this hardware does not support replaced, the dtype). Each change is a notice."""
     best = hardware.best_dtype()
     dtype = best if spec.dtype == "auto" else spec.dtype
     on_cpu = hardware.device().kind == "cpu"
@@ -75,7 +75,7 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
 
 
 def check_folder(name: str) -> None:
-    """Raises `UserError` when a name that means a folder on this machine holds no model."""
+    """Raises `UserError` when `name` is a local folder without a model."""
     if not is_local(name):
         return
     folder = Path(name).expanduser()
@@ -89,7 +89,7 @@ def check_folder(name: str) -> None:
 
 
 def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> Loaded:
-    """Load the model that the spec names, or an adapter trained earlier with the base that it names."""
+    """Load the spec's model, or a trained adapter with its base model."""
     spec, dtype = fit_to_hardware(spec, record)
     check_folder(spec.model_name)
     model, tokenizer = with_retries(
@@ -118,7 +118,7 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
 
 
 def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: EventWriter) -> None:
-    """Put a fresh adapter on the model; one that was loaded with it is trained on instead."""
+    """Add a new adapter to the model. If it was loaded with one, that one is trained further instead."""
     if loaded.has_adapter:
         record.emit(
             ev.Notice(
@@ -146,7 +146,7 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
 
 
 def count_parameters(model: Any) -> tuple[int, int]:
-    """(trainable, all) parameters. Packed 4-bit weights count for what they stand for: two to a byte."""
+    """(trainable, all) parameters. Packed 4-bit weights count as two per byte."""
     trainable = total = 0
     for parameter in model.parameters():
         count = parameter.numel()
@@ -159,11 +159,11 @@ def count_parameters(model: Any) -> tuple[int, int]:
 
 
 def stop_ids(loaded: Loaded) -> list[int]:
-    """The tokens that end an answer: the tokenizer's and those of the model's generation settings."""
+    """The tokens that end an answer: the tokenizer's EOS and those of the model's generation config."""
     return with_eos(loaded.tokenizer, getattr(loaded.model.generation_config, "eos_token_id", None))
 
 
 def with_eos(tokenizer: Any, configured: Any) -> list[int]:
-    """The tokenizer's end-of-sequence token and those that a configuration names: one, several, or None."""
+    """The tokenizer's EOS token and those in `configured`: one id, a list, or None."""
     found = {tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])}
     return sorted(token for token in found if token is not None)

@@ -1,5 +1,5 @@
-"""Measures a dataset before anything is trained: which tokens would be learned, and what would go wrong.
+"""Measures a dataset before training: which tokens would be learned, and what would go wrong.
 
-A process of its own (`python -m engine.proof`), so that the terminal can end it at any time. It holds a tokenizer
-and no model, and uses the very functions with which the engine prepares the data.
+It runs in a separate process (`python -m engine.proof`), so that the terminal can end it at any time. It loads a
+tokenizer but no model, and prepares the data with the same functions as the engine.
 """

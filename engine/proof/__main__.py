@@ -1,6 +1,6 @@
-"""`python -m engine.proof`: takes requests as JSON lines on stdin, answers with progress and a report on stdout.
+"""`python -m engine.proof`: reads requests as JSON lines on stdin, writes progress and reports to stdout.
 
-A new request cancels the one before; the end of stdin ends the process. What libraries print goes to stderr.
+A new request cancels the previous one; the end of stdin ends the process. Output of libraries goes to stderr.
 """
 
 from __future__ import annotations
@@ -22,49 +22,49 @@ from engine.runtime.explain import explain
 
 
 def main() -> NoReturn:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends."""
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # libraries print to stdout, too
+    os.dup2(2, 1)  # libraries print to stdout too
     requests: queue.SimpleQueue[ProofRequest] = queue.SimpleQueue()
 
     def read() -> None:
         for line in sys.stdin.buffer:
             requests.put(decode_request(line))
-        os._exit(0)  # whoever asked is gone
+        os._exit(0)  # the client has ended
 
     threading.Thread(target=read, daemon=True).start()
 
     def cancelled() -> bool:
-        return not requests.empty()  # whoever asks again, or calls it off, waits
+        return not requests.empty()  # a new request, or one that cancels, is waiting
 
-    def tell(found: AnyProof) -> None:
+    def send(found: AnyProof) -> None:
         answers.write(encode(found) + b"\n")
 
     request = requests.get()
-    tell(ProofProgress(number=request.number, stage="importing"))
+    send(ProofProgress(number=request.number, stage="importing"))
     set_environment(installed_versions())
-    os.environ["TOKENIZERS_PARALLELISM"] = "true"  # nothing forks here, and both cores are wanted
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"  # nothing forks here, so all cores can be used
     if not hub_is_reachable():
         os.environ["HF_HUB_OFFLINE"] = "1"
 
     from engine.proof.prove import ProofCancelled, prove  # imports unsloth
-    from engine.proof.tokenizers import Tokenizers
+    from engine.proof.tokenizers import TokenizerCache
 
-    tokenizers = Tokenizers()
+    tokenizers = TokenizerCache()
 
     def answer(number: int, spec: RunSpec, most_rows: int | None) -> None:
         def progress(found: ProofProgress) -> None:
-            tell(msgspec.structs.replace(found, number=number))
+            send(msgspec.structs.replace(found, number=number))
 
         try:
             report = prove(spec, tokenizers, progress, cancelled, most_rows)
-            tell(msgspec.structs.replace(report, number=number))
+            send(msgspec.structs.replace(report, number=number))
         except ProofCancelled:
             pass
         except Exception as error:
             if not isinstance(error, UserError):
                 traceback.print_exc()
-            tell(ProofFailed(number=number, **explain(error).event_fields()))
+            send(ProofFailed(number=number, **explain(error).event_fields()))
 
     while True:
         while not requests.empty():

@@ -1,4 +1,4 @@
-"""Takes examples one batch after the other and counts what training would make of them."""
+"""Counts, batch by batch, what training would make of the rows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
 from engine.protocol.data_report import ProvenRow, TokenView
-from engine.training.check_labels import MASKED, ends
+from engine.training.check_labels import MASKED, ends_with_stop
 from engine.training.method import RowProblem, TrainingMethod, convert
 
-SHOWN_EXAMPLES = 20  # from the start; those with a problem come on top
+SHOWN_EXAMPLES = 20  # from the start; those with a problem are added
 SHOWN_OF_A_KIND = 3
 SHOWN_TOKENS = 4_000
 SHOWN_CHARACTERS = 20_000
@@ -26,7 +26,7 @@ SHOWN_VALUE = 200
 
 @dataclass
 class RowIssue:
-    """Rows with the same problem: how many, and the first of them."""
+    """Rows with the same problem: how many, and the first one."""
 
     count: int = 0
     row: int = 0
@@ -41,8 +41,8 @@ class RowIssue:
 
 
 @dataclass
-class Measures:
-    """What was counted. `lengths`, `answers_at`: see `engine.protocol.data_report.DataReport`."""
+class RowCounts:
+    """The counts. `lengths`, `answers_at`: see `engine.protocol.data_report.DataReport`."""
 
     rows: int = 0
     tokens: int = 0
@@ -59,8 +59,8 @@ class Measures:
     examples: list[ProvenRow] = field(default_factory=list)
 
 
-class _Text(NamedTuple):
-    """A row on its way: its number in the data, and how many times training takes it."""
+class _PendingRow(NamedTuple):
+    """A row to be counted: its number in the data, and how many times training uses it."""
 
     number: int
     row: Row
@@ -68,28 +68,28 @@ class _Text(NamedTuple):
     times: int
 
 
-class Measure:
-    """Counts rows as a training method takes them. `stops`: the tokens that end an answer."""
+class RowCounter:
+    """Counts rows as a training method uses them. `stops`: the tokens that end an answer."""
 
     def __init__(self, method: TrainingMethod, stops: set[int]) -> None:
-        self.found = Measures()
+        self.found = RowCounts()
         tokenizer = method.tokenizer
         self._method, self._tokenizer, self._labels = method, tokenizer, method.labels
         self._stops, self._limit = stops, method.spec.model.max_seq_length
-        # Texts that belong to the template alone.
+        # Texts that only the template should write.
         markers = (method.instruction_part, method.response_part, *tokenizer.all_special_tokens)
         self._markers = tuple(dict.fromkeys(m for marker in markers if (m := marker.strip())))
         self._special = set(tokenizer.all_special_ids) | set(getattr(tokenizer, "added_tokens_decoder", {}))
-        self._seen: set[bytes] = set()
-        self._with_problem: Counter[str] = Counter()
-        # While one batch is made tokens of, which needs no lock of Python's, the one before is counted.
-        method.tokens(["a"])  # sets it up, which no two threads may do at a time
+        self._text_hashes: set[bytes] = set()
+        self._problem_counts: Counter[str] = Counter()
+        # While one batch is tokenised, which does not need the GIL, the previous one is counted.
+        method.tokens(["a"])  # initialises it, which is not thread-safe
         self._thread = ThreadPoolExecutor(1)
-        self._coming: tuple[list[_Text], Future[list[list[int]]]] | None = None
+        self._pending: tuple[list[_PendingRow], Future[list[list[int]]]] | None = None
 
     def add(self, rows: Sequence[tuple[int, Row | BadRow, int]], mapping: Mapping) -> None:
-        """Count a batch of (number, row or why it cannot be read, how many times it is taken)."""
-        good: list[_Text] = []
+        """Count a batch of (number, row or why it cannot be read, how many times it is used)."""
+        good: list[_PendingRow] = []
         for number, found, times in rows:
             self.found.rows += times
             if isinstance(found, BadRow):
@@ -103,53 +103,53 @@ class Measure:
                 self._show_failed(number, row, made.message)
                 continue
             example, text = made
-            self._look_for_markers(number, example, times)
+            self._find_markers(number, example, times)
             key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            if key in self._seen:
+            if key in self._text_hashes:
                 self.found.duplicate.add(number, text)
-            self._seen.add(key)
-            good.append(_Text(number, row, text, times))
-        before = self._coming
+            self._text_hashes.add(key)
+            good.append(_PendingRow(number, row, text, times))
+        before = self._pending
         texts = [one.text for one in good]
-        self._coming = (good, self._thread.submit(self._method.tokens, texts)) if good else None
+        self._pending = (good, self._thread.submit(self._method.tokens, texts)) if good else None
         if before:
             self._count(before[0], before[1].result())
 
-    def close(self) -> Measures:
-        """What was counted, with the last batch."""
-        last, self._coming = self._coming, None
+    def close(self) -> RowCounts:
+        """Count the last batch, and return the counts."""
+        last, self._pending = self._pending, None
         if last:
             self._count(last[0], last[1].result())
         self._thread.shutdown(wait=False)
         self.found.examples.sort(key=lambda row: row.number)
         return self.found
 
-    def _look_for_markers(self, number: int, example: Example, times: int) -> None:
+    def _find_markers(self, number: int, example: Example, times: int) -> None:
         contents = [*example.pair.values(), example.text, *(str(turn.get("content", "")) for turn in example.turns)]
         for content in contents:
             if found := next((marker for marker in self._markers if marker in content), None):
                 self.found.marked.add(number, found, times=times)
                 return
 
-    def _count(self, rows: list[_Text], whole: list[list[int]]) -> None:
-        cut = [ids[: self._limit] for ids in whole]
-        labels = self._labels(cut) if self._labels else cut
-        # Where the answer begins must be known even when the cut took it away.
-        long = [n for n, ids in enumerate(whole) if len(ids) > self._limit] if self._labels else []
-        uncut = (
-            dict(zip(long, self._labels([whole[n] for n in long]), strict=True)) if long and self._labels else {}
+    def _count(self, rows: list[_PendingRow], tokens: list[list[int]]) -> None:
+        truncated = [ids[: self._limit] for ids in tokens]
+        labels = self._labels(truncated) if self._labels else truncated
+        # The start of the answer is needed even if it was cut off.
+        long = [n for n, ids in enumerate(tokens) if len(ids) > self._limit] if self._labels else []
+        full_labels = (
+            dict(zip(long, self._labels([tokens[n] for n in long]), strict=True)) if long and self._labels else {}
         )
         for n, one in enumerate(rows):
-            self._one(one, whole[n], labels[n], uncut.get(n, labels[n]))
+            self._count_row(one, tokens[n], labels[n], full_labels.get(n, labels[n]))
 
-    def _one(self, one: _Text, ids: list[int], labels: list[int], whole: list[int]) -> None:
+    def _count_row(self, one: _PendingRow, ids: list[int], labels: list[int], full_labels: list[int]) -> None:
         found, length = self.found, len(ids)
         number, row, text, times = one
         found.lengths[length] += times
         found.tokens += len(labels) * times
         learned = len(labels) - labels.count(MASKED)
         found.learned += learned * times
-        first = next((at for at, label in enumerate(whole) if label != MASKED), None)
+        first = next((at for at, label in enumerate(full_labels) if label != MASKED), None)
         if first is not None:
             found.answers_at[first] += times
         problem = ""
@@ -159,29 +159,29 @@ class Measure:
         if not learned:
             found.unlearned.add(number, text, times=times)
             problem = "unlearned"
-        elif length <= self._limit and not ends(
+        elif length <= self._limit and not ends_with_stop(
             list(islice((label for label in reversed(labels) if label != MASKED), 3)), self._stops
         ):
             found.endless.add(number, text[-SHOWN_VALUE:], times=times)
             problem = "endless"
         self._show(number, row, text, ids[: self._limit], labels, length, problem)
 
-    def _worth_showing(self, problem: str) -> bool:
-        """Whether an example is among the first, or the first of those with its problem."""
+    def _should_show(self, problem: str) -> bool:
+        """Whether an example is among the first, or among the first with its problem."""
         if len(self.found.examples) < SHOWN_EXAMPLES:
             return True
-        self._with_problem[problem] += 1
-        return bool(problem) and self._with_problem[problem] <= SHOWN_OF_A_KIND
+        self._problem_counts[problem] += 1
+        return bool(problem) and self._problem_counts[problem] <= SHOWN_OF_A_KIND
 
     def _show(
         self, number: int, row: Row, text: str, ids: list[int], labels: list[int], length: int, problem: str
     ) -> None:
-        if not self._worth_showing(problem):
+        if not self._should_show(problem):
             return
         views = [
             TokenView(token, part, label != MASKED, token in self._special)
             for token, label, part in zip(
-                ids[:SHOWN_TOKENS], labels, pieces(self._tokenizer, ids[:SHOWN_TOKENS]), strict=False
+                ids[:SHOWN_TOKENS], labels, token_texts(self._tokenizer, ids[:SHOWN_TOKENS]), strict=False
             )
         ]
         self.found.examples.append(
@@ -196,15 +196,15 @@ class Measure:
         )
 
     def _show_failed(self, number: int, row: Row, message: Message) -> None:
-        self._with_problem["bad"] += 1
-        if self._with_problem["bad"] <= SHOWN_OF_A_KIND:
+        self._problem_counts["bad"] += 1
+        if self._problem_counts["bad"] <= SHOWN_OF_A_KIND:
             self.found.examples.append(ProvenRow(number=number, raw=_raw(row), error=message))
 
 
-def pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """The text that each token adds; bytes of one character stand with the token that completes it."""
+def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:
+    """The text that each token adds; a character of several tokens is given to its last one."""
     found: list[str] = []
-    start = shown = 0  # decode a little at a time: from the last whole character
+    start = shown = 0  # decode only from the last complete character on
     for end in range(1, len(ids) + 1):
         text = tokenizer.decode(ids[start:end], skip_special_tokens=False, clean_up_tokenization_spaces=False)
         before = tokenizer.decode(ids[start:shown], skip_special_tokens=False, clean_up_tokenization_spaces=False)

@@ -1,4 +1,4 @@
-"""From counts to problems: what each means in plain words, where it was seen first, and the fixes for it."""
+"""Turns counts into problems: what each one means, its first row, and its fixes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.config.run_spec import RunSpec
 from engine.dataset.mapping import BadRow, Row
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
-from engine.proof.measure import Measures, RowIssue
+from engine.proof.measure import RowCounts, RowIssue
 from engine.protocol.data_report import DataProblem, Fix
 
 LENGTH = "model.max_seq_length"
@@ -18,8 +18,8 @@ MOST_LENGTH = 131_072
 LEARN_ALL = Fix(say("Learn all of each text"), {"dataset.train_on_responses_only": False})
 
 
-def problems_of(found: Measures, spec: RunSpec, *, train_on_all: bool, eos: str) -> tuple[DataProblem, ...]:
-    """What is wrong, stops first. `train_on_all`: nothing is masked."""
+def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str) -> tuple[DataProblem, ...]:
+    """The problems, stops first. `train_on_all`: nothing is masked."""
     unlearned = _unlearned(found, spec, train_on_all)
     all_cut_off = any(problem.field == LENGTH and problem.level == "stop" for problem in unlearned)
     problems = [
@@ -29,47 +29,47 @@ def problems_of(found: Measures, spec: RunSpec, *, train_on_all: bool, eos: str)
         *_endless(found, spec, eos),
     ]
     if found.rows and not found.lengths and not found.bad.count:
-        words = say("No row of the dataset has an answer.")
-        problems.append(_problem("dataset_empty", "stop", found.empty, words, ()))
+        message = say("No row of the dataset has an answer.")
+        problems.append(_problem("dataset_empty", "stop", found.empty, message, ()))
     elif found.empty.count:
-        words = say("Rows without an answer: {count}. They are left out.", count=found.empty.count)
-        problems.append(_problem("rows_empty", "warning", found.empty, words, ()))
+        message = say("Rows without an answer: {count}. They are left out.", count=found.empty.count)
+        problems.append(_problem("rows_empty", "warning", found.empty, message, ()))
     if found.duplicate.count:
-        words = say("Rows that stand there twice: {count}.", count=found.duplicate.count)
-        problems.append(_problem("rows_duplicate", "warning", found.duplicate, words, ()))
+        message = say("Rows that stand there twice: {count}.", count=found.duplicate.count)
+        problems.append(_problem("rows_duplicate", "warning", found.duplicate, message, ()))
     if found.marked.count:
-        words = say(
+        message = say(
             "Rows whose own text holds {marker}, which belongs to the template: {count}. The model may take it "
                "for the end of a turn.", marker=found.marked.value, count=found.marked.count,
         )  # fmt: skip
-        problems.append(_problem("markers_in_text", "warning", found.marked, words, ()))
+        problems.append(_problem("markers_in_text", "warning", found.marked, message, ()))
     return tuple(sorted(problems, key=lambda problem: problem.level != "stop"))
 
 
 def _problem(
-    code: str, level: Any, concern: RowIssue, words: Message, fixes: tuple[Fix, ...], field: str = ""
+    code: str, level: Any, issue: RowIssue, message: Message, fixes: tuple[Fix, ...], field: str = ""
 ) -> DataProblem:
     return DataProblem(
-        code=code, level=level, message=words, field=field or concern.field, row=concern.row or None,
-        value=concern.value, count=concern.count, fixes=fixes,
+        code=code, level=level, message=message, field=field or issue.field, row=issue.row or None,
+        value=issue.value, count=issue.count, fixes=fixes,
     )  # fmt: skip
 
 
-def _bad_rows(found: Measures, spec: RunSpec) -> list[DataProblem]:
+def _bad_rows(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
     bad = found.bad
     if not bad.count or bad.message is None:
         return []
     if spec.dataset.drop_bad_rows:
-        words = say("Rows left out: {count}. The first: {reason}", count=bad.count, reason=str(bad.message))
-        return [_problem("rows_dropped", "warning", bad, words, ())]
+        message = say("Rows left out: {count}. The first: {reason}", count=bad.count, reason=str(bad.message))
+        return [_problem("rows_dropped", "warning", bad, message, ())]
     drop = Fix(say("Leave these rows out, and list them in dropped.jsonl"), {"dataset.drop_bad_rows": True})
-    words = say("Rows that cannot be learned: {count}. The first: {reason}", count=bad.count,
+    message = say("Rows that cannot be learned: {count}. The first: {reason}", count=bad.count,
                 reason=str(bad.message))  # fmt: skip
-    return [_problem("rows_bad", "stop", bad, words, (drop,))]
+    return [_problem("rows_bad", "stop", bad, message, (drop,))]
 
 
-def longer(found: Measures, share: float) -> int:
-    """The context length that holds all rows but a share of them, in steps of 64."""
+def context_length_for(found: RowCounts, share: float) -> int:
+    """The context length that fits all rows but a share of them, in steps of 64."""
     left = sum(found.lengths.values()) * share
     for length in sorted(found.lengths, reverse=True):
         left -= found.lengths[length]
@@ -78,64 +78,66 @@ def longer(found: Measures, share: float) -> int:
     return 64
 
 
-def _raise(found: Measures, spec: RunSpec) -> tuple[Fix, ...]:
-    """The lengths that hold every row, and 99 of 100, where they differ from today's."""
+def _longer_context(found: RowCounts, spec: RunSpec) -> tuple[Fix, ...]:
+    """Fixes that raise the context length: to fit 99 % of the rows, and all of them."""
     wanted = dict.fromkeys(
-        length for share in (0.01, 0.0) if (length := longer(found, share)) > spec.model.max_seq_length
+        length for share in (0.01, 0.0) if (length := context_length_for(found, share)) > spec.model.max_seq_length
     )
     return tuple(Fix(say("Set the context length to {length}", length=n), {LENGTH: n}) for n in wanted)
 
 
-def _unlearned(found: Measures, spec: RunSpec, train_on_all: bool) -> list[DataProblem]:
+def _unlearned(found: RowCounts, spec: RunSpec, train_on_all: bool) -> list[DataProblem]:
     measured = sum(found.lengths.values())
     if not measured or not found.unlearned.count:
         return []
     cut_off = sum(rows for at, rows in found.answers_at.items() if at >= spec.model.max_seq_length)
     if found.unlearned.count < measured:
-        words = say("Rows of which nothing is learned: {count}. They only cost time.", count=found.unlearned.count)
-        fixes = _raise(found, spec) if cut_off else ()
-        return [_problem("rows_unlearned", "warning", found.unlearned, words, fixes)]
+        message = say(
+            "Rows of which nothing is learned: {count}. They only cost time.", count=found.unlearned.count
+        )
+        fixes = _longer_context(found, spec) if cut_off else ()
+        return [_problem("rows_unlearned", "warning", found.unlearned, message, fixes)]
     if cut_off:
-        words = say("Nothing would be learned: the context length of {length} cuts every answer off.",
+        message = say("Nothing would be learned: the context length of {length} cuts every answer off.",
                     length=spec.model.max_seq_length)  # fmt: skip
-        return [_problem("nothing_learned", "stop", found.unlearned, words, _raise(found, spec), LENGTH)]
-    words = say("Nothing would be learned: the response marker is in none of the texts.")
+        return [_problem("nothing_learned", "stop", found.unlearned, message, _longer_context(found, spec), LENGTH)]
+    message = say("Nothing would be learned: the response marker is in none of the texts.")
     fixes = () if train_on_all else (LEARN_ALL,)
     if spec.dataset.response_part:
         find = {"dataset.instruction_part": "", "dataset.response_part": ""}
         fixes = (Fix(say("Have the markers found from the template"), find), *fixes)
-    return [_problem("nothing_learned", "stop", found.unlearned, words, fixes, "dataset.response_part")]
+    return [_problem("nothing_learned", "stop", found.unlearned, message, fixes, "dataset.response_part")]
 
 
-def _cut(found: Measures, spec: RunSpec) -> list[DataProblem]:
+def _cut(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
     measured = sum(found.lengths.values())
     if not found.cut.count or not measured:
         return []
     share = found.cut.count / measured
-    words = say(
+    message = say(
         "Rows cut at {length} tokens: {count} of {rows} ({share}). What is cut is not learned, nor the end.",
         length=spec.model.max_seq_length, count=found.cut.count, rows=measured, share=f"{share:.0%}",
     )  # fmt: skip
-    fixes = _raise(found, spec)
+    fixes = _longer_context(found, spec)
     if share <= spec.dataset.max_cut_share:
-        return [_problem("rows_cut", "warning", found.cut, words, fixes, LENGTH)]
+        return [_problem("rows_cut", "warning", found.cut, message, fixes, LENGTH)]
     accept = Fix(say("Train all the same"), {"dataset.max_cut_share": 1.0})
-    return [_problem("rows_cut", "stop", found.cut, words, (*fixes, accept), LENGTH)]
+    return [_problem("rows_cut", "stop", found.cut, message, (*fixes, accept), LENGTH)]
 
 
-def _endless(found: Measures, spec: RunSpec, eos: str) -> list[DataProblem]:
+def _endless(found: RowCounts, spec: RunSpec, eos: str) -> list[DataProblem]:
     measured = sum(found.lengths.values())
     if not found.endless.count:
         return []
-    words = say("Rows that do not teach the model to stop, with {eos} learned at the end: {count} of {rows}.",
+    message = say("Rows that do not teach the model to stop, with {eos} learned at the end: {count} of {rows}.",
                 eos=eos, count=found.endless.count, rows=measured)  # fmt: skip
     if found.endless.count <= measured // 2:
-        return [_problem("rows_without_end", "warning", found.endless, words, ())]
-    return [_problem("eos_missing", "stop", found.endless, words, template_fixes(spec), "dataset.chat_template")]
+        return [_problem("rows_without_end", "warning", found.endless, message, ())]
+    return [_problem("eos_missing", "stop", found.endless, message, template_fixes(spec), "dataset.chat_template")]
 
 
 def template_fixes(spec: RunSpec) -> tuple[Fix, ...]:
-    """Chat templates that end their answers, for one that does not or that is missing."""
+    """Fixes that replace a chat template that is missing or does not end its answers."""
     names = [name for name in ("chatml", "zephyr") if name != spec.dataset.chat_template]
     return tuple(
         Fix(say("Use the chat template {name}", name=name), {"dataset.chat_template": name}) for name in names
@@ -143,7 +145,7 @@ def template_fixes(spec: RunSpec) -> tuple[Fix, ...]:
 
 
 def as_problem(failure: UserError, spec: RunSpec) -> DataProblem:
-    """What the engine refuses at once, as a stop with the fixes that there are."""
+    """An error of the engine as a stop, with its fixes."""
     fixes: tuple[Fix, ...] = ()
     if failure.field == "dataset.chat_template":
         fixes = template_fixes(spec)
@@ -152,8 +154,8 @@ def as_problem(failure: UserError, spec: RunSpec) -> DataProblem:
     return DataProblem(code=failure.code, level="stop", message=failure.message, field=failure.field, fixes=fixes)
 
 
-def clashing(clash: FieldError) -> DataProblem:
-    """Sources whose formats cannot be learned together."""
+def mixed_formats(clash: FieldError) -> DataProblem:
+    """Sources whose formats cannot be trained together."""
     if clash.field == "dataset.written_with":
         fix = Fix(say("Write the pairs as chats, too"), {clash.field: "chat_template"})
     else:
@@ -161,8 +163,8 @@ def clashing(clash: FieldError) -> DataProblem:
     return DataProblem(code="mixed_formats", level="stop", message=clash.message, field=clash.field, fixes=(fix,))
 
 
-def unreadable(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> DataProblem:
-    """None of the first rows can be read: leaving them out would leave nothing."""
+def no_readable_row(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> DataProblem:
+    """None of the first rows can be read, so leaving out bad rows is no fix."""
     number, bad = next((number, row) for number, row in rows if isinstance(row, BadRow))
     return DataProblem(
         code="rows_bad", level="stop", message=bad.describe(number), field=field, row=number,

@@ -1,4 +1,4 @@
-"""One proof: from a spec to its report, with the engine's own functions for template, tokens and mask."""
+"""One proof: from a spec to its report, with the engine's functions for template, tokens and mask."""
 
 from __future__ import annotations
 
@@ -16,61 +16,65 @@ from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import count_sampled, is_sampled, sample_rows
 from engine.messages.errors import UserError
 from engine.messages.message import say
-from engine.proof.measure import Measure
-from engine.proof.problems import as_problem, clashing, problems_of, unreadable
+from engine.proof.measure import RowCounter
+from engine.proof.problems import as_problem, mixed_formats, no_readable_row, problems_of
 from engine.proof.sample import Numbered, Sample
-from engine.proof.tokenizers import Tokenizers
+from engine.proof.tokenizers import TokenizerCache
 from engine.protocol.data_report import DataProblem, DataReport, Fix, ProofProgress
 from engine.training.methods import method_for
 
 BATCH_ROWS = 1000
 
-Tell = Callable[[ProofProgress], None]
+OnProgress = Callable[[ProofProgress], None]
 
 
 class ProofCancelled(Exception):
-    """Somebody asked for something else meanwhile."""
+    """Another request came in meanwhile."""
 
 
 def prove(
-    spec: RunSpec, tokenizers: Tokenizers, tell: Tell, cancelled: Callable[[], bool], most: int | None
+    spec: RunSpec,
+    tokenizers: TokenizerCache,
+    on_progress: OnProgress,
+    cancelled: Callable[[], bool],
+    max_rows: int | None,
 ) -> DataReport:
-    """Measure the spec's data. `most`: rows to read of each source at most, None for all.
+    """Measure the spec's data. `max_rows`: read at most this many rows of each source, None for all.
 
-    Raises `UserError` where nothing can be measured at all, and `Cancelled`.
+    Raises `UserError` if nothing can be measured, and `ProofCancelled`.
     """
     started, data = time.monotonic(), spec.dataset
-    tell(ProofProgress(stage="tokenizer"))
+    on_progress(ProofProgress(stage="tokenizer"))
     tokenizer, stop_ids = tokenizers.get(spec.model)
     places = training_sources(data)
     weights = [place.source.weight for place in places]
-    samples = [Sample(place, most) for place in places]
-    tell(ProofProgress(stage="reading"))
-    refused: list[DataProblem] = []
-    opened = [_open(sample, spec, refused) for sample in samples]
-    head = opened[0][0]
-    to_evaluate = eval_source(data)  # only looked at
-    held = [_open(Sample(to_evaluate, DETECTED_ROWS), spec, refused)[0]] if to_evaluate else []
-    measure, parts, eos = None, ("", ""), str(tokenizer.eos_token or "")
-    if not refused:
+    samples = [Sample(place, max_rows) for place in places]
+    on_progress(ProofProgress(stage="reading"))
+    stops: list[DataProblem] = []
+    opened = [_open_source(sample, spec, stops) for sample in samples]
+    first = opened[0][0]
+    eval_data = eval_source(data)  # only checked, not measured
+    held = [_open_source(Sample(eval_data, DETECTED_ROWS), spec, stops)[0]] if eval_data else []
+    counter, markers, eos = None, ("", ""), str(tokenizer.eos_token or "")
+    if not stops:
         kind, clash = common_prompt_format([found.kind for found in (*(found for found, _ in opened), *held)], data)
         if clash:
-            refused.append(clashing(clash))
-    if not refused:
+            stops.append(mixed_formats(clash))
+    if not stops:
         if data.chat_template != "auto":
-            tokenizers.forget()
+            tokenizers.clear()
         try:
             method = method_for(spec, kind, tokenizer, stop_ids)
         except UserError as failure:
-            refused.append(as_problem(failure, spec))
+            stops.append(as_problem(failure, spec))
         else:
             eos = str(method.tokenizer.eos_token or "")
-            parts = (method.instruction_part, method.response_part)
-            measure = Measure(method, {*stop_ids, method.tokenizer.eos_token_id})
-            times = _times(spec, places, weights, most)
+            markers = (method.instruction_part, method.response_part)
+            counter = RowCounter(method, {*stop_ids, method.tokenizer.eos_token_id})
+            times = _times_drawn(spec, places, weights, max_rows)
             for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
-                _measure(measure, found, rows, tell, cancelled, sample, taken)
-    counted = measure.close() if measure else None
+                _count_source(counter, found, rows, on_progress, cancelled, sample, taken)
+    counted = counter.close() if counter else None
     problems = problems_of(counted, spec, train_on_all=not data.train_on_responses_only, eos=eos) if counted else ()
     return DataReport(
         path=data.path,
@@ -81,10 +85,10 @@ def prove(
         taken=count_sampled(data, [sample.total for sample in samples], weights)
         if is_sampled(data, weights)
         else None,
-        format=head.kind,
-        variant=head.variant,
-        why=head.why,
-        confidence=head.confidence,
+        format=first.kind,
+        variant=first.variant,
+        why=first.why,
+        confidence=first.confidence,
         max_seq_length=spec.model.max_seq_length,
         batch_size=spec.training.per_device_train_batch_size,
         empty_rows=counted.empty.count if counted else 0,
@@ -98,26 +102,26 @@ def prove(
         lengths=tuple(sorted(counted.lengths.items())) if counted else (),
         answers_at=tuple(sorted(counted.answers_at.items())) if counted else (),
         eos_token=eos,
-        instruction_part=parts[0],
-        response_part=parts[1],
+        instruction_part=markers[0],
+        response_part=markers[1],
         examples=tuple(counted.examples) if counted else (),
-        problems=(*refused, *problems),
+        problems=(*stops, *problems),
         seconds=time.monotonic() - started,
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
 
 
-def _times(
-    spec: RunSpec, places: list[SpecSource], weights: list[float], most: int | None
+def _times_drawn(
+    spec: RunSpec, places: list[SpecSource], weights: list[float], max_rows: int | None
 ) -> list[Counter[int] | None]:
-    """For each source how many times the row at each place is taken; None for each of them once.
+    """For each source, how many times the row at each index is used; None if each row is used once.
 
-    The very rows that training takes are known only where all rows are. Of a part the rows are as good as others.
+    The rows that training draws are known only if all rows are read. In a sample, any rows will do.
     """
     data, counts = spec.dataset, []
     if not is_sampled(data, weights):
         return [None] * len(places)
-    for sample in (Sample(place, most) for place in places):
+    for sample in (Sample(place, max_rows) for place in places):
         if not sample.local:
             return [None] * len(places)
         counts.append(sum(1 for _ in sample))
@@ -126,42 +130,42 @@ def _times(
     return [Counter(taken) for taken in sample_rows(data, counts, weights)]
 
 
-def _open(sample: Sample, spec: RunSpec, refused: list[DataProblem]) -> tuple[Detected, Iterator[Numbered]]:
-    """(what the rows of a source are, all of them). What keeps them from being learned goes to `refused`."""
+def _open_source(sample: Sample, spec: RunSpec, stops: list[DataProblem]) -> tuple[Detected, Iterator[Numbered]]:
+    """(the detected format of a source, its rows). A problem that prevents training is added to `stops`."""
     rows = iter(sample)
     first = list(islice(rows, DETECTED_ROWS))
     good = [row for _, row in first if not isinstance(row, BadRow)]
     found = detect(good, spec.dataset, spec.training.method)
     if first and not good:
-        refused.append(unreadable(first, sample.field))
+        stops.append(no_readable_row(first, sample.field))
     elif found.problem:
-        refused.append(_refused(found))
+        stops.append(_unknown_format(found))
     return found, chain(first, rows)
 
 
-def _measure(
-    measure: Measure,
+def _count_source(
+    counter: RowCounter,
     found: Detected,
     rows: Iterator[Numbered],
-    tell: Tell,
+    on_progress: OnProgress,
     cancelled: Callable[[], bool],
     sample: Sample,
     times: Counter[int] | None,
 ) -> None:
     wanted = (
-        (number, row, 1 if times is None else times[place])
-        for place, (number, row) in enumerate(rows)
-        if times is None or times[place]
+        (number, row, 1 if times is None else times[index])
+        for index, (number, row) in enumerate(rows)
+        if times is None or times[index]
     )
     while batch := list(islice(wanted, BATCH_ROWS)):
         if cancelled():
             raise ProofCancelled
-        measure.add(batch, found.mapping)
-        tell(ProofProgress(stage="measuring", done=measure.found.rows, total=sample.total))
+        counter.add(batch, found.mapping)
+        on_progress(ProofProgress(stage="measuring", done=counter.found.rows, total=sample.total))
 
 
-def _refused(found: Detected) -> DataProblem:
-    """Rows that are of no use as they are, with the other ways to take them as fixes."""
+def _unknown_format(found: Detected) -> DataProblem:
+    """Rows that cannot be used as they are, with other ways to read them as fixes."""
     problem = found.problem
     assert problem is not None
     fixes = tuple(

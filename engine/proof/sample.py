@@ -1,4 +1,4 @@
-"""The rows to measure: all of them where that is quick, else a fair part, and it is said which."""
+"""The rows to measure: all of them if that is quick, else a random sample, which is reported."""
 
 from __future__ import annotations
 
@@ -19,27 +19,32 @@ from engine.dataset.row_file import DataError
 from engine.messages.message import N_, Message
 from engine.runtime.explain import explain
 
-MOST_ROWS = 100_000  # measured, unless all are asked for
+MAX_ROWS = 100_000  # measured, unless all are requested
 HUB_ROWS = 2_000  # of a Hub dataset, streamed
-SAMPLED_BYTES = 256 << 20  # a larger file of lines is not read from end to end
-COUNTED_BYTES = 16 << 30  # a larger file is not read through even to count its lines
+SAMPLED_BYTES = 256 << 20  # a larger JSON lines file is sampled
+COUNTED_BYTES = 16 << 30  # in a larger file, lines are estimated instead of counted
 CHUNK_BYTES = 1 << 20
 HEAD_ROWS = 1000
-LINE_BYTES = 16 << 20
-SHOWN = 200  # characters of a row that cannot be read
+MAX_LINE_BYTES = 16 << 20
+SHOWN_CHARACTERS = 200  # of a row that cannot be read
 SEED = 3407
 
 Numbered = tuple[int, Row | BadRow]
 
 
 class Sample:
-    """Rows of a place. Iterate once; then `total`, `exact` and `sampled` tell what they are of.
+    """The rows of a source. Iterate once; then `total`, `exact` and `sampled` are set.
 
-    `most`: how many to take at most, None for all.
+    `total`: rows in the slice, an estimate unless `exact`. `max_rows`: None for all.
     """
 
-    def __init__(self, place: SpecSource, most: int | None = MOST_ROWS) -> None:
-        self._source, self._most, self.field, self._split_field = place.source, most, place.field, place.split_field
+    def __init__(self, place: SpecSource, max_rows: int | None = MAX_ROWS) -> None:
+        self._source, self._max_rows, self.field, self._split_field = (
+            place.source,
+            max_rows,
+            place.field,
+            place.split_field,
+        )
         self.total, self.exact, self.sampled = 0, False, False
 
     @property
@@ -51,21 +56,21 @@ class Sample:
         try:
             if not self.local:
                 yield from self._streamed()
-            elif self._most is not None and (lines := self._large_file_of_lines()):
-                yield from self._scattered(lines)
+            elif self._max_rows is not None and (lines := self._large_file_of_lines()):
+                yield from self._random_lines(lines)
             else:
                 yield from self._in_order()
         except DataError as error:
-            from engine.training.load_rows import unreadable  # which imports datasets
+            from engine.training.load_rows import file_error  # which imports datasets
 
-            raise unreadable(error, self._source, self.field, self._split_field) from error
+            raise file_error(error, self._source, self.field, self._split_field) from error
 
     def _in_order(self) -> Iterator[Numbered]:
         split = parse_split(self._source.split)
-        first, last = 0, sys.maxsize  # the bounds that `slice_rows` does not apply itself
-        if late := split if split and self._cut_late(split) else None:
+        first, last = 0, sys.maxsize  # the slice, if `slice_rows` does not apply it
+        if late := split if split and self._needs_row_count(split) else None:
             first, last = late.bounds(self._count())
-        file = open_source(self._source, read_all=bool(late) or self._most is None)
+        file = open_source(self._source, read_all=bool(late) or self._max_rows is None)
         bad: list[Numbered] = []
         file.on_bad_row = lambda row, why, text: bad.append((row, _unreadable_row(why, text)))
         taken = 0
@@ -80,7 +85,7 @@ class Sample:
         for number, row in rows():
             if not first < number <= last:
                 continue
-            if self._most is not None and taken >= self._most:
+            if self._max_rows is not None and taken >= self._max_rows:
                 self.sampled = True
                 break
             taken += 1
@@ -91,8 +96,8 @@ class Sample:
             start, stop = (first, last) if late or not split else split.bounds(file.total)
             self.total = max(taken, stop - start)
 
-    def _cut_late(self, split: Slice | None) -> bool:
-        """Whether all rows must be counted before it is known which are meant."""
+    def _needs_row_count(self, split: Slice | None) -> bool:
+        """Whether all rows must be counted to know which are in the slice."""
         bounds = [split.start, split.stop] if split else []
         return any(bound and (bound.endswith("%") or bound.startswith("-")) for bound in bounds)
 
@@ -104,7 +109,7 @@ class Sample:
         return file.rows_read
 
     def _large_file_of_lines(self) -> Path | None:
-        """The one unpacked file of JSON lines that is too long to be read whole; None for anything else."""
+        """The path, if the source is one uncompressed JSON lines file that is too large to read completely."""
         split = parse_split(self._source.split)
         files = find_files(self._source.path, split.split if split else "train")
         only = files[0]
@@ -112,48 +117,50 @@ class Sample:
             return None
         return only if only.stat().st_size > SAMPLED_BYTES else None
 
-    def _scattered(self, path: Path) -> Iterator[Numbered]:
-        """The first rows, then lines at random places. All lines are counted on the way, or, of a file too large
-        for that, judged by the length of those seen; then their numbers are estimates, too."""
-        assert self._most is not None
+    def _random_lines(self, path: Path) -> Iterator[Numbered]:
+        """The first rows, then lines at random positions. All lines are counted on the way; in a file too large for
+        that, their count and their numbers are estimates from the mean line length."""
+        assert self._max_rows is not None
         self.sampled = True
         size, taken = path.stat().st_size, 0
         self.exact = size <= COUNTED_BYTES
         with path.open("rb") as file:
-            for line in islice(file, min(HEAD_ROWS, self._most)):
+            for line in islice(file, min(HEAD_ROWS, self._max_rows)):
                 taken += 1
                 yield taken, _decoded(line)
-            head, number, lines, their_bytes = file.tell(), taken, 0, 0
+            head, number, lines, line_bytes = file.tell(), taken, 0, 0
             mean = head / max(taken, 1)
             self.total = round(size / mean) if mean else taken
-            places = random.Random(SEED)
-            for place in sorted(places.randrange(head, size) for _ in range(self._most - taken) if head < size):
+            positions = random.Random(SEED)
+            for position in sorted(
+                positions.randrange(head, size) for _ in range(self._max_rows - taken) if head < size
+            ):
                 at = file.tell()
-                if place < at:  # within the line before: it would look like a duplicate
+                if position < at:  # within the previous line: it would look like a duplicate
                     continue
                 if self.exact:
-                    number += _line_ends(file, place - at)
+                    number += _line_ends(file, position - at)
                 else:
-                    file.seek(place)
-                number += file.readline(LINE_BYTES).endswith(b"\n")  # the rest of a line that began before
+                    file.seek(position)
+                number += file.readline(MAX_LINE_BYTES).endswith(b"\n")  # the rest of a line that began earlier
                 if not self.exact:
                     number = taken + round((file.tell() - head) / mean)
-                line = file.readline(LINE_BYTES)
+                line = file.readline(MAX_LINE_BYTES)
                 number += line.endswith(b"\n")
                 if line.strip():
-                    lines, their_bytes = lines + 1, their_bytes + len(line)
+                    lines, line_bytes = lines + 1, line_bytes + len(line)
                     yield number if line.endswith(b"\n") else number + 1, _decoded(line)
             if self.exact:
-                self.total = number + _line_ends(file, size - file.tell()) + _lacks_end(file, size)
-            elif lines:  # all over the file: they judge better than its head
-                self.total = taken + round((size - head) * lines / their_bytes)
+                self.total = number + _line_ends(file, size - file.tell()) + _lacks_newline(file, size)
+            elif lines:  # from all over the file: a better estimate than from its head
+                self.total = taken + round((size - head) * lines / line_bytes)
 
     def _streamed(self) -> Iterator[Numbered]:
         from datasets import load_dataset
 
         source = self._source
         split = parse_split(source.split)
-        most = HUB_ROWS if self._most is not None else None
+        max_rows = HUB_ROWS if self._max_rows is not None else None
         try:
             rows = load_dataset(
                 source.path, name=source.name or None, revision=source.revision or None,
@@ -161,35 +168,35 @@ class Sample:
             )  # fmt: skip
             first = int(split.start) if split and split.start and split.start.isdigit() else 0
             stop = split.known_stop if split else None
-            wanted = min((n for n in (most, stop - first if stop else None) if n is not None), default=None)
+            wanted = min((n for n in (max_rows, stop - first if stop else None) if n is not None), default=None)
             known = rows.info.splits.get(split.split if split else "train") if rows.info.splits else None
             count = 0
             for count, row in enumerate(islice(iter(rows.skip(first)), wanted), 1):
                 yield first + count, row
         except Exception as error:
             raise explain(error, "dataset.path") from error
-        self.sampled = wanted is not None and count == wanted and wanted == most
+        self.sampled = wanted is not None and count == wanted and wanted == max_rows
         self.exact = not self.sampled
         total = known.num_examples if known and known.num_examples else count
         self.total = total if self.sampled else count
 
 
 def _line_ends(file: BinaryIO, count: int) -> int:
-    """How many lines end within the next so many bytes of a file."""
+    """How many lines end within the next `count` bytes of a file."""
     found = 0
     while count > 0 and (chunk := file.read(min(count, CHUNK_BYTES))):
         found, count = found + chunk.count(b"\n"), count - len(chunk)
     return found
 
 
-def _lacks_end(file: BinaryIO, size: int) -> bool:
-    """Whether the last line of a file is one without a line end."""
+def _lacks_newline(file: BinaryIO, size: int) -> bool:
+    """Whether the last line of a file has no newline."""
     file.seek(size - 1)
     return file.read(1) != b"\n"
 
 
 def _decoded(line: bytes) -> Row | BadRow:
-    raw = line[:SHOWN].decode("utf-8", "replace")
+    raw = line[:SHOWN_CHARACTERS].decode("utf-8", "replace")
     try:
         row: Any = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -203,4 +210,4 @@ def _decoded(line: bytes) -> Row | BadRow:
 
 def _unreadable_row(why: Message, text: str) -> BadRow:
     values: dict[str, Any] = {name: value for name, value in why.values.items() if name != "row"}
-    return BadRow("dataset.path", why.template, **values, raw=text[:SHOWN])
+    return BadRow("dataset.path", why.template, **values, raw=text[:SHOWN_CHARACTERS])

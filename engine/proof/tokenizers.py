@@ -1,4 +1,4 @@
-"""What the proof needs of a model: its tokenizer, and the tokens that end its answers. No weights."""
+"""What the proof needs of a model, without its weights: the tokenizer, and the tokens that end an answer."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from engine.model.loading import with_eos
 from engine.runtime.explain import explain
 
 
-class Tokenizers:
-    """Loads tokenizers, and keeps the last one: most proofs are of one model's data."""
+class TokenizerCache:
+    """Loads tokenizers, and keeps the last one: most proofs are for the same model."""
 
     def __init__(self) -> None:
         self._key: tuple[str, str] | None = None
-        self._found: tuple[Any, list[int]] = (None, [])
+        self._cached: tuple[Any, list[int]] = (None, [])
 
     def get(self, model: ModelSpec) -> tuple[Any, list[int]]:
-        """(the tokenizer as Unsloth corrects it, the tokens that stop the model). Raises `UserError`."""
+        """(the tokenizer as corrected by Unsloth, the tokens that end an answer). Raises `UserError`."""
         key = (model.model_name, model.revision)
         if key != self._key:
             try:
@@ -32,16 +32,16 @@ class Tokenizers:
                 )
             except Exception as error:
                 raise explain(error, "model.model_name") from error
-            self._found, self._key = (tokenizer, stop_ids(model, tokenizer)), key
-        return self._found
+            self._cached, self._key = (tokenizer, stop_ids(model, tokenizer)), key
+        return self._cached
 
-    def forget(self) -> None:
-        """A named template changes the tokenizer it is given: the next proof loads it anew."""
+    def clear(self) -> None:
+        """Load the tokenizer again next time: a chat template given by name changes it."""
         self._key = None
 
 
 def stop_ids(model: ModelSpec, tokenizer: Any) -> list[int]:
-    """As `engine.model.loading.stop_ids`, but from the files: there is no model here that carries its settings."""
+    """Like `engine.model.loading.stop_ids`, but read from the files, as no model is loaded."""
     name, revision = model.model_name, model.revision or "main"
     adapter = Path(name) / "adapter_config.json"
     if adapter.is_file():
@@ -49,7 +49,7 @@ def stop_ids(model: ModelSpec, tokenizer: Any) -> list[int]:
     configured: Any = None
     try:
         configured = GenerationConfig.from_pretrained(name, revision=revision).eos_token_id
-    except (OSError, ValueError):  # without generation settings, the model's are taken
+    except (OSError, ValueError):  # without a generation config, the model's config is used
         with suppress(OSError, ValueError):
             configured = getattr(AutoConfig.from_pretrained(name, revision=revision), "eos_token_id", None)
     return with_eos(tokenizer, configured)

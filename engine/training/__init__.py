@@ -1,1 +1,1 @@
-"""From data to a trained adapter: the recipe, the trainer, and the methods of training."""
+"""From data to a trained adapter: the recipe, the trainer and the training methods."""

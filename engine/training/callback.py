@@ -1,4 +1,4 @@
-"""Tells what training does while it does it, and hears what it is asked meanwhile."""
+"""Reports training progress as events, and applies stop, checkpoint and terminate requests."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from engine.model import hardware
 from engine.protocol import events as ev
 from engine.runtime.control import Control
 
-# A loss that is both this high and so many times that of the beginning is worse than guessing, or near it: among
-# 260,000 tokens that costs 12.5. It may pass; after so many logs it does not.
-HOPELESS_LOSS, HOPELESS_TIMES, HOPELESS_LOGS = 8.0, 3.0, 5
-BEGINNING_LOGS = 5
+# A loss that is both this high and this many times the first losses is no better than guessing, or nearly:
+# with 260,000 tokens, guessing has a loss of 12.5. It may come down again; after this many logs it does not.
+DIVERGED_LOSS, DIVERGED_FACTOR, DIVERGED_LOGS = 8.0, 3.0, 5
+FIRST_LOGS = 5
 
 
 class EventCallback(TrainerCallback):
-    """Turns the trainer's callbacks into events, and the control's flags into what the trainer does next."""
+    """Turns the trainer's callbacks into events, and the control's flags into the trainer's control."""
 
     def __init__(
         self,
         control: Control,
         started: ev.TrainingStarted,
-        at_checkpoint: Callable[[int], None],
+        on_checkpoint: Callable[[int], None],
         metrics: Sequence[str] = (),
     ) -> None:
-        """`at_checkpoint`: called with the step of a checkpoint that is whole; the training waits for it.
+        """`on_checkpoint`: called with the step of each complete checkpoint; training waits for it.
 
-        `metrics`: what to report of each step beside the loss, by the trainer's names.
+        `metrics`: what to report of each step besides the loss, by the trainer's names.
         """
         self._metrics = metrics
-        self._control, self._started, self._at_checkpoint = control, started, at_checkpoint
+        self._control, self._started, self._on_checkpoint = control, started, on_checkpoint
         self._clock, self._tokens = time.monotonic(), 0
         self._diverged = False
-        self._beginning: list[float] = []
-        self._high = 0
+        self._first_losses: list[float] = []
+        self._high_logs = 0
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Report how much there is to do."""
+        """Report the number of steps and epochs."""
         self._control.record.emit(
             msgspec.structs.replace(
                 self._started, total_steps=state.max_steps, num_train_epochs=float(state.num_train_epochs)
@@ -58,22 +58,22 @@ class EventCallback(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        """Obey stop, checkpoint and terminate once the step is whole."""
-        asked = self._control
-        stop = asked.should_end_training
-        save = asked.checkpoint.is_set() or stop  # so that a run that was stopped can be gone on with
-        asked.checkpoint.clear()
+        """Apply stop, checkpoint and terminate requests at the end of a step."""
+        requested = self._control
+        stop = requested.should_end_training
+        save = requested.checkpoint.is_set() or stop  # so that a stopped run can be resumed
+        requested.checkpoint.clear()
         if args.world_size > 1:
-            # Only rank 0 has a socket, and all ranks must stop at the same step.
+            # Only rank 0 has a socket, but all ranks must stop at the same step.
             flags = torch.tensor([save, stop], dtype=torch.int32, device=args.device)
             torch.distributed.broadcast(flags, src=0)
             save, stop = bool(flags[0]), bool(flags[1])
             if stop:
-                asked.stop.set()
+                requested.stop.set()
         if save:
             control.should_save = True
         if control.should_save:
-            control.should_log = True  # a checkpoint takes the place of an older one: see first how it stands
+            control.should_log = True  # it may replace an older checkpoint: check the loss first
         if stop:
             control.should_training_stop = control.should_log = True
         return control
@@ -86,7 +86,7 @@ class EventCallback(TrainerCallback):
         logs: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Report a step; the trainer logs its summary this way, too, which has no learning rate."""
+        """Report a step. The trainer also logs its summary this way, which has no learning rate."""
         if not logs or "loss" not in logs or "learning_rate" not in logs:
             return
         now, tokens = time.monotonic(), int(state.num_input_tokens_seen or 0)
@@ -94,14 +94,14 @@ class EventCallback(TrainerCallback):
         self._clock, self._tokens = now, tokens
         norm, loss = logs.get("grad_norm"), float(logs["loss"])
         metrics = {key: float(logs[key]) for key in self._metrics if math.isfinite(logs.get(key, math.nan))}
-        if self._is_lost(loss):
+        if self._has_diverged(loss):
             self._warn_diverged(state.global_step)
-            # What was saved before is better than what would be saved now.
+            # The checkpoints already saved are better than one saved now.
             control.should_save = control.should_evaluate = False
             control.should_training_stop = True
-        elif self._high:
+        elif self._high_logs:
             control.should_save = False
-            if self._high == 1:
+            if self._high_logs == 1:
                 self._warn_high(state.global_step, loss)
         self._control.record.emit(
             ev.Step(
@@ -117,17 +117,17 @@ class EventCallback(TrainerCallback):
             )
         )
 
-    def _is_lost(self, loss: float) -> bool:
-        """Whether training has gone wrong for good: no number, or hopelessly high for several logs."""
-        usual = sum(self._beginning) / len(self._beginning) if self._beginning else loss
-        self._high = self._high + 1 if loss > max(HOPELESS_LOSS, HOPELESS_TIMES * usual) else 0
-        if not self._high and len(self._beginning) < BEGINNING_LOGS:
-            self._beginning.append(loss)
-        return not math.isfinite(loss) or self._high >= HOPELESS_LOGS
+    def _has_diverged(self, loss: float) -> bool:
+        """Whether training cannot recover: the loss is not finite, or far too high for several logs."""
+        usual = sum(self._first_losses) / len(self._first_losses) if self._first_losses else loss
+        self._high_logs = self._high_logs + 1 if loss > max(DIVERGED_LOSS, DIVERGED_FACTOR * usual) else 0
+        if not self._high_logs and len(self._first_losses) < FIRST_LOGS:
+            self._first_losses.append(loss)
+        return not math.isfinite(loss) or self._high_logs >= DIVERGED_LOGS
 
     @property
     def diverged(self) -> bool:
-        """Whether training was ended because the loss is no longer of use."""
+        """Whether training was ended because the loss diverged."""
         return self._diverged
 
     def _warn_high(self, step: int, loss: float) -> None:
@@ -138,7 +138,7 @@ class EventCallback(TrainerCallback):
         self._control.record.emit(ev.Notice(code="loss_high", message=message, level="warning"))
 
     def _warn_diverged(self, step: int) -> None:
-        """Say, once, that what is trained has become useless."""
+        """Report once that the loss diverged."""
         if self._diverged:
             return
         self._diverged = True
@@ -156,13 +156,13 @@ class EventCallback(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **_: Any,
     ) -> None:
-        """Report the loss on the rows held out."""
+        """Report the loss on the evaluation rows."""
         if metrics and math.isfinite(metrics.get("eval_loss", math.nan)):
             self._control.record.emit(ev.Evaluated(step=state.global_step, eval_loss=metrics["eval_loss"]))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """Have the questions asked that belong to a checkpoint; the trainer has told of it already."""
+        """Call `on_checkpoint`; the trainer has reported the checkpoint already."""
         if state.global_step < state.max_steps and not self._control.ending:
             began = time.monotonic()
-            self._at_checkpoint(state.global_step)
-            self._clock += time.monotonic() - began  # or the speed of the next step would be wrong
+            self._on_checkpoint(state.global_step)
+            self._clock += time.monotonic() - began  # do not count it in the next step's speed

@@ -1,4 +1,4 @@
-"""Looks at what the trainer will really learn: its own tokens and labels, after template, mask and cut."""
+"""Checks what the trainer will learn: its own tokens and labels, after template, mask and truncation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.runtime.event_writer import EventWriter
 from engine.training.method import Prepared
 
 MASKED = -100
-SHOWN_CHARACTERS = 20_000  # of each text of the example, for a terminal shows it
+SHOWN_CHARACTERS = 20_000  # of each text of the example: a terminal shows it
 
 
 def nothing_learned(spec: RunSpec) -> UserError:
@@ -30,7 +30,7 @@ def nothing_learned(spec: RunSpec) -> UserError:
 
 
 def too_many_cut(spec: RunSpec, cut: int, rows: int) -> UserError:
-    """More rows are longer than the context than the spec allows."""
+    """More rows exceed the context length than the spec allows."""
     return UserError(
         "rows_cut",
         say(
@@ -48,7 +48,7 @@ def too_many_cut(spec: RunSpec, cut: int, rows: int) -> UserError:
 def check_labels(
     trainer: Any, prepared: Prepared, spec: RunSpec, stop_ids: list[int], record: EventWriter
 ) -> ev.DatasetReady:
-    """Count and check the trainer's rows. Raises `UserError` if training on them would be in vain."""
+    """Count and check the trainer's rows. Raises `UserError` if training on them cannot work."""
     tokenizer, rows, limit = trainer.processing_class, trainer.train_dataset, spec.model.max_seq_length
     columns = [name for name in ("input_ids", "labels") if name in rows.column_names]
     stops, tokens, learned, truncated, endless = set(stop_ids), 0, 0, 0, 0
@@ -57,7 +57,7 @@ def check_labels(
             kept = [label for label in labels if label != MASKED]
             tokens += len(ids)
             learned += len(kept)
-            if ends(kept, stops):
+            if ends_with_stop(kept, stops):
                 continue
             if len(ids) >= limit:
                 truncated += 1
@@ -65,14 +65,14 @@ def check_labels(
                 endless += 1
     if not learned:
         raise nothing_learned(spec)
-    # Rows whose whole answer was cut off are no longer among the trainer's.
+    # The trainer has dropped the rows whose complete answer was cut off.
     cut = truncated + len(prepared.train) - len(rows)
     if not trainer.args.packing and cut > spec.dataset.max_cut_share * len(prepared.train):
         raise too_many_cut(spec, cut, len(prepared.train))
-    # The collator has the last word: one that takes the stop token for padding masks it.
+    # The collator decides last: one that pads with the stop token masks it.
     ids, labels = collated(trainer, rows[0])
     shown = [label for label in labels if label != MASKED]
-    masked_late = len(ids) < limit and not ends(shown, stops)
+    masked_late = len(ids) < limit and not ends_with_stop(shown, stops)
     if not trainer.args.packing and (masked_late or endless > len(rows) // 2):
         templated = prepared.method.prompt_format.format == "messages"
         raise eos_missing(tokenizer, "dataset.chat_template" if templated else "model.model_name")
@@ -95,13 +95,13 @@ def check_labels(
     )
 
 
-def ends(learned: list[int], stops: set[int]) -> bool:
-    """Whether what is learned of a row ends the answer. Some templates write a line end after the stop token."""
+def ends_with_stop(learned: list[int], stops: set[int]) -> bool:
+    """Whether a row's learned tokens end with a stop token. Some templates write a newline after it."""
     return not stops.isdisjoint(learned[-3:])
 
 
 def collated(trainer: Any, row: dict[str, Any]) -> tuple[list[int], list[int]]:
-    """(tokens, labels) of a row as the trainer's collator hands them to the model."""
+    """(tokens, labels) of a row as the trainer's collator passes them to the model."""
     names = ("input_ids", "attention_mask", "labels", "seq_lengths")
     batch = trainer.data_collator([{name: row[name] for name in names if name in row}])
     return batch["input_ids"][0].tolist(), batch["labels"][0].tolist()

@@ -1,4 +1,4 @@
-"""From the places that a spec names to their rows, through `datasets`, in the order in which they lie there."""
+"""Loads the rows of the spec's sources through `datasets`, in their original order."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from engine.messages.errors import UserError, causes, last_line
 from engine.messages.message import Message, say
 from engine.runtime.explain import explain
 
-IN_MEMORY_BYTES = 64 << 20  # larger files are kept on disk by `datasets`
-LAYOUT = 1  # of the records that `datasets` keeps: count it up when `_records` changes
+IN_MEMORY_BYTES = 64 << 20  # larger files are cached on disk by `datasets`
+RECORD_VERSION = 1  # of the records cached by `datasets`: increase it when `_records` changes
 FEATURES = Features({"row": Value("int64"), "raw": Value("large_string"), "problem": Value("large_string")})
 
 BROKEN_HINT = say("JSON: one list of objects. JSONL: one object a line, all with the same columns.")
@@ -28,8 +28,8 @@ BROKEN_HINT = say("JSON: one list of objects. JSONL: one object a line, all with
 
 @dataclass(frozen=True)
 class SourceRows:
-    """The rows of a source. Those of a local file are kept as JSON: tables would turn texts into numbers or dates,
-    and refuse rows that are not all alike."""
+    """The rows of a source. Those of a local file are kept as JSON: a table would convert texts to numbers or
+    dates, and reject rows with different columns."""
 
     source: Source
     records: Dataset
@@ -44,14 +44,14 @@ class SourceRows:
         for index, record in enumerate(self.records):
             if len(found) == count:
                 break
-            _, row, problem = read(self.local, record, index)
+            _, row, problem = decode_record(self.local, record, index)
             if problem is None:
                 found.append(row)
         return found
 
 
-def read(local: bool, record: dict[str, Any], index: int) -> tuple[int, dict[str, Any], Message | None]:
-    """(row from 1, what it holds, why it cannot be read) of a record at its place among the records."""
+def decode_record(local: bool, record: dict[str, Any], index: int) -> tuple[int, dict[str, Any], Message | None]:
+    """(row number from 1, the row, why it cannot be read) of the record at `index`."""
     if not local:
         return index + 1, record, None
     if record["problem"]:
@@ -63,7 +63,7 @@ def read(local: bool, record: dict[str, Any], index: int) -> tuple[int, dict[str
 def fetch(
     data: DatasetSpec, source: Source, field: str = "dataset.path", split: str = "dataset.split"
 ) -> SourceRows:
-    """The rows of a source, from this machine or the Hub. Raises `UserError` at the setting to blame."""
+    """The rows of a source, from this machine or the Hub. Raises `UserError` with the field to correct."""
     rows = _from_files(data, source, field, split) if is_local(source.path) else _from_hub(source, field, split)
     if not len(rows):
         raise no_rows(source, field)
@@ -89,37 +89,37 @@ def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str)
             records = Dataset.from_list(found, features=FEATURES)
         else:
             records = Dataset.from_generator(
-                _records, features=FEATURES, gen_kwargs={**arguments, "stamp": repr((LAYOUT, stamp))}
+                _records, features=FEATURES, gen_kwargs={**arguments, "stamp": repr((RECORD_VERSION, stamp))}
             )
     except Exception as error:
-        raise unreadable(error, source, field, split_field) from error
+        raise file_error(error, source, field, split_field) from error
     first, last = split.bounds(len(records))
-    cut_late = (
+    select_late = (
         not split.whole
         and len(records)
         and any(bound and (bound.endswith("%") or bound.startswith("-")) for bound in (split.start, split.stop))
-    )  # the others were cut while reading
-    return SourceRows(source, records.select(range(first, last)) if cut_late else records, local=True)
+    )  # other slices were applied while reading
+    return SourceRows(source, records.select(range(first, last)) if select_late else records, local=True)
 
 
 def _records(source: str, skip_bad: bool, stamp: str = "") -> Iterator[dict[str, Any]]:
-    """The rows of files as records of `FEATURES`; those that cannot be read too, if they are to be skipped."""
-    place = msgspec.json.decode(source, type=Source)
-    file = open_source(place, read_all=True)
+    """The rows of files as records of `FEATURES`. With `skip_bad`, also those that cannot be read."""
+    decoded = msgspec.json.decode(source, type=Source)
+    file = open_source(decoded, read_all=True)
     bad: list[dict[str, Any]] = []
     if skip_bad:
         file.on_bad_row = lambda row, why, text: bad.append(
             {"row": row, "raw": text, "problem": msgspec.json.encode(why).decode()}
         )
-    for number, row in slice_rows(file, place.split):
+    for number, row in slice_rows(file, decoded.split):
         yield from bad
         bad.clear()
         yield {"row": number, "raw": msgspec.json.encode(row, enc_hook=str).decode(), "problem": ""}
     yield from bad
 
 
-def unreadable(error: Exception, source: Source, field: str, split_field: str) -> UserError:
-    """Why the files of a source cannot be read, at the setting to blame."""
+def file_error(error: Exception, source: Source, field: str, split_field: str) -> UserError:
+    """Why the files of a source cannot be read, with the field to correct."""
     cause = next((one for one in causes(error) if isinstance(one, DataError)), None)
     if cause is None:
         return explain(error, field)
@@ -144,17 +144,17 @@ def _from_hub(source: Source, field: str, split_field: str) -> SourceRows:
             )
         )
     except ValueError as error:
-        raise _load_error(source, error, field, split_field) from error
+        raise _hub_error(source, error, field, split_field) from error
     except Exception as error:
         failure = explain(error, field)
-        raise (broken(error, field) if failure.code == "crashed" else failure) from error
+        raise (broken_error(error, field) if failure.code == "crashed" else failure) from error
     if not isinstance(records, Dataset):
         raise UserError("split_missing", say("Name one split, such as train."), None, split_field)
     return SourceRows(source, records, local=False)
 
 
-def _load_error(source: Source, error: ValueError, field: str, split_field: str) -> UserError:
-    """datasets says ValueError for a wrong split, a wrong configuration and an empty file alike."""
+def _hub_error(source: Source, error: ValueError, field: str, split_field: str) -> UserError:
+    """`datasets` raises ValueError for a wrong split, a wrong configuration and an empty file alike."""
     text = str(error)
     if "corresponds to no data" in text:
         return no_rows(source, field)
@@ -173,10 +173,10 @@ def _load_error(source: Source, error: ValueError, field: str, split_field: str)
             "dataset.name",
         )
     failure = explain(error, field)
-    return broken(error, field) if failure.code == "crashed" else failure
+    return broken_error(error, field) if failure.code == "crashed" else failure
 
 
-def broken(error: BaseException, field: str) -> UserError:
+def broken_error(error: BaseException, field: str) -> UserError:
     """The file is there but cannot be read as rows."""
     cause = error.__cause__ or error
     return UserError(

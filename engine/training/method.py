@@ -1,4 +1,4 @@
-"""What a training method decides, and what all of them have in common: the same for training and for the proof."""
+"""The base class of training methods and what they share; training and the proof use the same code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.model import loading
 from engine.prompting.prompt_format import PromptFormat, check_ending, choose_template, prompt_format_for
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
-from engine.training.trainer import checkpointed
+from engine.training.trainer import with_atomic_checkpoints
 
 FEW_ROWS = 5_000  # below this, starting processes costs more than they save
 
@@ -28,17 +28,16 @@ Labels = Callable[[list[list[int]]], list[list[int]]]
 
 
 def processes(spec: RunSpec, rows: int) -> int | None:
-    """How many processes prepare the data; None is this one alone."""
+    """How many processes prepare the data; None means only this one."""
     wanted = spec.training.dataset_num_proc
     return wanted if rows >= FEW_ROWS and wanted > 1 else None
 
 
 class TrainingMethod(ABC):
-    """One way to train, prepared for a spec and its kind of data. Raises `UserError` where that cannot be.
+    """One way to train, set up for a spec and its kind of data. Raises `UserError` if they do not fit.
 
-    `columns`: in which its trainer takes the rows. `tokenizer`: the one given, with the chosen chat template.
-    `instruction_part`, `response_part`: the markers that open a question and an answer; empty where whole texts are
-    learned.
+    `columns`: those the trainer reads. `tokenizer`: the given one, with the chosen chat template.
+    `instruction_part`, `response_part`: the markers that open a question and an answer; empty if nothing is masked.
     """
 
     trainer_class: ClassVar[Any]
@@ -54,7 +53,7 @@ class TrainingMethod(ABC):
             check_ending(self.tokenizer, [*stop_ids, self.tokenizer.eos_token_id])
 
     def text(self, example: Example) -> str:
-        """What is read of an example, and in part learned. Raises `UserError` when the template refuses it."""
+        """The full training text of an example. Raises `UserError` when the template rejects it."""
         return self.prompt_format.training_text(self.tokenizer, example)
 
     @abstractmethod
@@ -63,20 +62,20 @@ class TrainingMethod(ABC):
 
     @abstractmethod
     def tokens(self, texts: list[str]) -> list[list[int]]:
-        """The tokens of whole texts, as the trainer makes them before it cuts them to the context length."""
+        """The tokens of the texts, as the trainer makes them before it truncates them to the context length."""
 
     @property
     @abstractmethod
     def labels(self) -> Labels | None:
-        """What is learned of a batch of token lists, -100 where masked; None learns all."""
+        """Makes the labels of a batch of token lists, -100 where masked; None if all tokens are learned."""
 
     @abstractmethod
     def arguments(self, rows: int, record: EventWriter) -> dict[str, Any]:
-        """The arguments of `config_class` for so many rows that are not those of every method."""
+        """The arguments of `config_class` that only this method sets, for `rows` rows."""
 
     def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any) -> Any:
         """The trainer of `trainer_class`, ready to train."""
-        return checkpointed(self.trainer_class)(
+        return with_atomic_checkpoints(self.trainer_class)(
             model=loaded.model,
             processing_class=self.tokenizer,
             train_dataset=data.train,
@@ -86,12 +85,12 @@ class TrainingMethod(ABC):
 
     @abstractmethod
     def check(self, trainer: Any, data: Prepared, stop_ids: list[int], record: EventWriter) -> ev.DatasetReady:
-        """Count and check the trainer's rows. Raises `UserError` if training on them would be in vain."""
+        """Count and check the trainer's rows. Raises `UserError` if training on them cannot work."""
 
 
 @dataclass
 class Prepared:
-    """Rows as the trainer takes them, and the method that made them. `columns`: of the data as found."""
+    """Rows in the trainer's columns, and the method that made them. `columns`: of the original data."""
 
     train: Dataset
     held_out: Dataset | None
@@ -101,7 +100,7 @@ class Prepared:
 
 
 class RowProblem(msgspec.Struct, frozen=True):
-    """Why a row is left out. `empty`: it just has no answer."""
+    """Why a row is left out. `empty`: it only has no answer."""
 
     code: str
     message: Message
@@ -112,14 +111,14 @@ class RowProblem(msgspec.Struct, frozen=True):
 def convert(
     number: int, row: Row, mapping: Mapping, make: Callable[[Example], T]
 ) -> tuple[Example, T] | RowProblem:
-    """What a row says and what is made of that, or why nothing is. `number`: of the row, from 1."""
+    """(the example in a row, `make` of it), or why the row is left out. `number`: of the row, from 1."""
     try:
         example = mapping.example(row)
         return example, make(example)
     except BadRow as bad:
         return RowProblem("bad_row", bad.describe(number), bad.field, bad.empty)
-    except UserError as why:  # the template takes it not
-        words = say(
+    except UserError as why:  # the template rejects it
+        message = say(
             "Row {row}: {reason} The row is: {value}", row=number, reason=str(why.message), value=shorten(row)
         )
-        return RowProblem(why.code, words, why.field)
+        return RowProblem(why.code, message, why.field)

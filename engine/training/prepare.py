@@ -1,4 +1,4 @@
-"""From a file or a Hub dataset to the rows that a trainer takes."""
+"""Turns a file or a Hub dataset into the rows that the trainer reads."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
-from engine.training.load_rows import SourceRows, fetch, read
+from engine.training.load_rows import SourceRows, decode_record, fetch
 from engine.training.method import Prepared, RowProblem, TrainingMethod, convert, processes
 from engine.training.methods import method_for
 
-LEADER = os.environ.get("RANK", "0") == "0"  # under torchrun one rank writes
+IS_RANK_0 = os.environ.get("RANK", "0") == "0"  # under torchrun only one rank writes files
 
 
 @dataclass(frozen=True)
-class Part:
-    """The rows of one source and what they mean."""
+class SourceData:
+    """The rows of one source, and the mapping of their columns."""
 
     rows: SourceRows
     mapping: Mapping
@@ -39,27 +39,28 @@ class Part:
 
 
 def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWriter) -> Prepared:
-    """The rows to learn, as the spec's training method takes them. Raises `UserError`."""
+    """The rows to train on, in the columns of the spec's training method. Raises `UserError`."""
     data = spec.dataset
-    parts = [_part(spec, place) for place in training_sources(data)]
+    sources = [_load_source(spec, place) for place in training_sources(data)]
     place = eval_source(data)
-    held = _part(spec, place) if place else None
-    kind, clash = common_prompt_format([part.mapping.kind for part in [*parts, *([held] if held else [])]], data)
+    eval_data = _load_source(spec, place) if place else None
+    kinds = [source.mapping.kind for source in (*sources, eval_data) if source]
+    kind, clash = common_prompt_format(kinds, data)
     if clash:
         raise UserError("formats_mixed", clash.message, None, clash.field)
     method = method_for(spec, kind, tokenizer, stop_ids)
-    writer = Writer(spec, method, record)
-    counts, weights = [len(part.rows) for part in parts], [part.rows.source.weight for part in parts]
-    rows = writer.rows(parts, sample_rows(data, counts, weights))
-    held_out = writer.rows([held], [range(len(held.rows))]) if held else None
-    writer.tell()
+    writer = RowWriter(spec, method, record)
+    counts, weights = [len(source.rows) for source in sources], [source.rows.source.weight for source in sources]
+    rows = writer.rows(sources, sample_rows(data, counts, weights))
+    held_out = writer.rows([eval_data], [range(len(eval_data.rows))]) if eval_data else None
+    writer.report_left_out()
     if data.test_size:
         rows, held_out = hold_out(rows, data.test_size, spec.training.seed)
-    return Prepared(rows, held_out, parts[0].columns, writer.example_raw, method)
+    return Prepared(rows, held_out, sources[0].columns, writer.example_raw, method)
 
 
-def _part(spec: RunSpec, place: SpecSource) -> Part:
-    """The rows of a source and what they are. Raises `UserError`."""
+def _load_source(spec: RunSpec, place: SpecSource) -> SourceData:
+    """Load the rows of a source and detect their format. Raises `UserError`."""
     rows = fetch(spec.dataset, place.source, place.field, place.split_field)
     first = rows.first(DETECTED_ROWS)
     found = detect(first, spec.dataset, spec.training.method)
@@ -69,11 +70,11 @@ def _part(spec: RunSpec, place: SpecSource) -> Part:
         hint = say("Say which column holds what in the dataset settings.")
         field = found.problem.field if place.field == "dataset.path" else place.field
         raise UserError(code, found.problem.message, hint, field)
-    return Part(rows, found.mapping, columns)
+    return SourceData(rows, found.mapping, columns)
 
 
 def hold_out(rows: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
-    """(rows to learn, rows to measure the loss on)."""
+    """(training rows, evaluation rows)."""
     try:
         parts = rows.train_test_split(test_size=share, seed=seed)
     except ValueError as error:
@@ -86,20 +87,21 @@ def hold_out(rows: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     return parts["train"], parts["test"]
 
 
-class Writer:
-    """Writes rows as the trainer takes them, and keeps account of those of which nothing can be learned."""
+class RowWriter:
+    """Writes rows in the trainer's columns, and records those it leaves out."""
 
     def __init__(self, spec: RunSpec, method: TrainingMethod, record: EventWriter) -> None:
         self._spec, self._method, self._record = spec, method, record
         self._file = RunFolder(record.folder).dropped
-        if LEADER:
+        if IS_RANK_0:
             self._file.unlink(missing_ok=True)
         self._empty = self._bad = 0
         self.example_raw = ""
 
-    def rows(self, parts: list[Part], taken: list[Any]) -> Dataset:
-        """The rows of all sources, in the columns that the trainer takes. Raises `UserError`."""
-        found = [self._part(part, places) for part, places in zip(parts, taken, strict=True) if len(places)]
+    def rows(self, sources: list[SourceData], drawn_rows: list[Any]) -> Dataset:
+        """The rows of all sources in the trainer's columns. `drawn_rows`: indices into each. Raises `UserError`."""
+        drawn_sources = zip(sources, drawn_rows, strict=True)
+        found = [self._write_source(source, indices) for source, indices in drawn_sources if len(indices)]
         rows = concatenate_datasets(found) if len(found) > 1 else found[0]
         if not len(rows):
             raise UserError(
@@ -110,15 +112,15 @@ class Writer:
             )
         return rows
 
-    def _part(self, part: Part, places: Any) -> Dataset:
-        records = part.rows.records
-        if not isinstance(places, range):
-            records = records.select(places)
-        method, local, mapping = self._method, part.rows.local, part.mapping
-        picked = None if isinstance(places, range) else places
+    def _write_source(self, source: SourceData, indices: Any) -> Dataset:
+        records = source.rows.records
+        if not isinstance(indices, range):
+            records = records.select(indices)
+        method, local, mapping = self._method, source.rows.local, source.mapping
+        picked = None if isinstance(indices, range) else indices
 
         def write(record: dict[str, Any], index: int) -> dict[str, str]:
-            number, row, unreadable = read(local, record, picked[index] if picked else index)
+            number, row, unreadable = decode_record(local, record, picked[index] if picked else index)
             if unreadable:
                 made: Any = RowProblem("dataset_broken", unreadable, "dataset.path")
             else:
@@ -136,16 +138,16 @@ class Writer:
         )
         good = [index for index, problem in enumerate(written["problem"]) if not problem]
         if len(good) < len(written):
-            self._leave_out(part, records, written, picked)
+            self._record_left_out(source, records, written, picked)
         if good and not self.example_raw:
-            _, row, _ = read(local, records[good[0]], good[0])
+            _, row, _ = decode_record(local, records[good[0]], good[0])
             self.example_raw = json.dumps(row, ensure_ascii=False, indent=2, default=str)
         rows = written.select_columns(list(method.columns))
         return rows if len(good) == len(written) else rows.select(good)
 
-    def _leave_out(self, part: Part, records: Dataset, written: Dataset, picked: Any) -> None:
-        """List the rows of which nothing can be learned. Raises `UserError` for a bad one, unless told not to."""
-        with (self._file if LEADER else Path(os.devnull)).open("a", encoding="utf-8") as file:
+    def _record_left_out(self, source: SourceData, records: Dataset, written: Dataset, picked: Any) -> None:
+        """List the rows left out. Raises `UserError` for a bad one, unless `drop_bad_rows` is set."""
+        with (self._file if IS_RANK_0 else Path(os.devnull)).open("a", encoding="utf-8") as file:
             for index, text in enumerate(written["problem"]):
                 if not text:
                     continue
@@ -153,9 +155,11 @@ class Writer:
                 if not problem.empty and not self._spec.dataset.drop_bad_rows:
                     hint = say("Correct the row, or set drop_bad_rows to leave such rows out.")
                     raise UserError(problem.code, problem.message, hint, problem.field)
-                number, row, _ = read(part.rows.local, records[index], picked[index] if picked else index)
+                number, row, _ = decode_record(
+                    source.rows.local, records[index], picked[index] if picked else index
+                )
                 line = {
-                    "source": part.rows.source.path,
+                    "source": source.rows.source.path,
                     "row": number,
                     "reason": str(problem.message),
                     "value": row,
@@ -164,7 +168,7 @@ class Writer:
                 self._empty += problem.empty
                 self._bad += not problem.empty
 
-    def tell(self) -> None:
+    def report_left_out(self) -> None:
         """Report what was left out."""
         if self._empty:
             message = say("Rows without an answer left out: {count}.", count=self._empty)

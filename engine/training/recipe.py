@@ -1,6 +1,6 @@
-"""Fine-tuning, top to bottom, as the Unsloth notebooks do it: data, adapter, trainer, check, train.
+"""Fine-tuning from top to bottom, as the Unsloth notebooks do it: data, adapter, trainer, check, train.
 
-What differs between the training methods, the spec's method knows: see `engine.training.method`.
+What differs between training methods is in `engine.training.method`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from engine.runtime.control import Control
 from engine.training.callback import EventCallback
 from engine.training.method import TrainingMethod
 from engine.training.prepare import prepare
-from engine.training.trainer import diverged, finite
+from engine.training.trainer import check_finite, diverged
 
 
 def train(
@@ -31,14 +31,15 @@ def train(
     spec: RunSpec,
     folder: RunFolder,
     control: Control,
-    ask: Callable[[PromptFormat], None],
+    before_training: Callable[[PromptFormat], None],
     checkpoint: manifest.Checkpoint | None = None,
-    at_checkpoint: Callable[[int], None] = lambda step: None,
+    on_checkpoint: Callable[[int], None] = lambda step: None,
 ) -> PromptFormat:
-    """Fine-tune a loaded model as the spec says; the adapter is then on `loaded.model`.
+    """Fine-tune a loaded model by the spec; afterwards the adapter is on `loaded.model`.
 
-    `ask` tries the untouched model, once it is known how a question is written. `checkpoint`: go on from
-    there. `at_checkpoint` gets the step of each. Returns the style. Raises `UserError` when the input is to blame.
+    `before_training`: called with the prompt format while the model is still the base model; not on a resume.
+    `checkpoint`: resume from it. `on_checkpoint`: called with the step of each. Returns the prompt format. Raises
+    `UserError` for errors in the user's input.
     """
     record = control.record
     record.enter("preparing")
@@ -46,10 +47,10 @@ def train(
     method = data.method
     loaded.tokenizer = method.tokenizer
     if not checkpoint:
-        ask(method.prompt_format)
+        before_training(method.prompt_format)
 
     loading.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
-    config = arguments(method, loaded, folder, len(data.train), record)
+    config = training_arguments(method, loaded, folder, len(data.train), record)
     trainer = method.trainer(loaded, data, config)
     record.emit(method.check(trainer, data, loading.stop_ids(loaded), record))
 
@@ -63,11 +64,11 @@ def train(
         dtype=loaded.dtype,
         reserved_bytes=start_bytes,
     )
-    trainer.remove_callback(PrinterCallback)  # the events tell every step; the log is for what goes wrong
-    trainer.loris, progress = (
+    trainer.remove_callback(PrinterCallback)  # events report every step; the log is for errors
+    trainer.run_control, progress = (
         control,
         EventCallback(
-            control, started, at_checkpoint, [metric.key for metric in METHODS[spec.training.method].metrics]
+            control, started, on_checkpoint, [metric.key for metric in METHODS[spec.training.method].metrics]
         ),
     )
     trainer.add_callback(progress)
@@ -75,7 +76,7 @@ def train(
     if checkpoint:
         record.emit(ev.Resumed(step=checkpoint.step, path=str(checkpoint.path)))
     seconds, loss = 0.0, None
-    if checkpoint and 0 < spec.training.max_steps <= checkpoint.step:  # all but the saving was done
+    if checkpoint and 0 < spec.training.max_steps <= checkpoint.step:  # only saving the adapter is left
         trainer._load_from_checkpoint(str(checkpoint.path))
         trainer.state.global_step = trainer.state.max_steps = checkpoint.step
     else:
@@ -85,8 +86,8 @@ def train(
         raise diverged(trainer.state.global_step, manifest.list_checkpoints(folder.checkpoints))
 
     if control.terminate.is_set():
-        return method.prompt_format  # not finished, but cut short: the checkpoint is there to go on from
-    finite(loaded.model, trainer.state.global_step, folder.checkpoints)
+        return method.prompt_format  # terminated: the checkpoint is there to resume from
+    check_finite(loaded.model, trainer.state.global_step, folder.checkpoints)
     outcome: ev.Outcome = "completed" if trainer.state.global_step >= trainer.state.max_steps else "stopped"
     record.emit(
         ev.TrainingFinished(
@@ -102,8 +103,10 @@ def train(
     return method.prompt_format
 
 
-def arguments(method: TrainingMethod, loaded: loading.Loaded, folder: RunFolder, rows: int, record: Any) -> Any:
-    """The trainer's settings; what the hardware cannot do is replaced, with a notice."""
+def training_arguments(
+    method: TrainingMethod, loaded: loading.Loaded, folder: RunFolder, rows: int, record: Any
+) -> Any:
+    """The trainer's arguments; what the hardware does not support is replaced, with a notice."""
     t, optim = method.spec.training, method.spec.training.optim
     evaluates = bool(method.spec.dataset.test_size or eval_source(method.spec.dataset))
     if hardware.device().kind == "cpu" and optim in ("adamw_8bit", "paged_adamw_8bit"):
@@ -125,7 +128,7 @@ def arguments(method: TrainingMethod, loaded: loading.Loaded, folder: RunFolder,
         fp16=loaded.dtype == "float16",
         bf16=loaded.dtype == "bfloat16",
         logging_steps=t.logging_steps,
-        logging_nan_inf_filter=False,  # it would show a loss of 0 for one that is no number
+        logging_nan_inf_filter=False,  # it would log a loss that is not finite as 0
         save_strategy="steps" if t.save_steps else "no",
         save_steps=t.save_steps or 500,
         save_total_limit=t.save_total_limit,

@@ -1,4 +1,4 @@
-"""TRL's trainers with checkpoints that are whole or not there, and with an evaluation that can be cut short."""
+"""TRL's trainers with atomic checkpoints, and with an evaluation that can be stopped."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from engine.runtime.explain import explain
 SPEC = "spec.yaml"
 
 
-class _Cut(Exception):
-    """The evaluation is left, for training is to stop."""
+class _EvaluationStopped(Exception):
+    """Ends the evaluation, because training is to stop."""
 
 
-def not_finite(model: Any) -> str:
-    """The name of a trained weight that holds something that is no number; empty when all are sound."""
+def first_non_finite(model: Any) -> str:
+    """The name of a trained weight with a value that is not finite; empty when all are finite."""
     for name, weight in model.named_parameters():
         if weight.requires_grad and not bool(torch.isfinite(weight).all()):
             return str(name)
@@ -37,7 +37,7 @@ def not_finite(model: Any) -> str:
 
 
 def diverged(step: int, kept: list[manifest.Checkpoint]) -> UserError:
-    """Training has gone wrong for good. `kept`: the checkpoints of before, the newest first."""
+    """The error for training that cannot recover. `kept`: the existing checkpoints, newest first."""
     hint = say("Lower the learning rate and train again.")
     if kept:
         hint = say(
@@ -46,60 +46,60 @@ def diverged(step: int, kept: list[manifest.Checkpoint]) -> UserError:
     return UserError("diverged", say("At step {step} the loss is no longer of use.", step=step), hint)
 
 
-def checkpointed(trainer_class: Any) -> Any:
-    """A class of trainers with the engine's own way to save and to evaluate. Set `loris` before it trains."""
-    return type("Trainer", (WholeCheckpoints, trainer_class), {})
+def with_atomic_checkpoints(trainer_class: Any) -> Any:
+    """A trainer class with the engine's way to save and to evaluate. Set `run_control` before it trains."""
+    return type("Trainer", (AtomicCheckpoints, trainer_class), {})
 
 
-class WholeCheckpoints(Trainer):
-    """Saves each checkpoint under another name, seals it, and renames it: only then may an older one go."""
+class AtomicCheckpoints(Trainer):
+    """Saves each checkpoint under a temporary name, writes its manifest, renames it, and then deletes old ones."""
 
-    loris: Control
+    run_control: Control
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save one, or tell why not and train on. Raises `UserError` when the weights are of no use."""
+        """Save a checkpoint, or report why not and continue. Raises `UserError` if weights are not finite."""
         step, folder = self.state.global_step, Path(str(self.args.output_dir))
-        if bad := not_finite(self.model):
+        if bad := first_non_finite(self.model):
             sys.stderr.write(f"step {step}: {bad} is not finite: no checkpoint is saved\n")
             raise diverged(step, manifest.list_checkpoints(folder))
         partial, target = folder / f"{manifest.PARTIAL}{step}", folder / f"checkpoint-{step}"
         leader = self.args.process_index == 0
         if leader:
             shutil.rmtree(partial, ignore_errors=True)
-        self._together()
-        self._run_dir = str(partial)
+        self._barrier()
+        self._partial_dir = str(partial)
         try:
             super()._save_checkpoint(model, trial)
-            self._together()
+            self._barrier()
             if leader:
-                self._complete(partial / target.name, target, step)
+                self._publish(partial / target.name, target, step)
         except Exception as error:
-            self._not_saved(error, step)
+            self._report_not_saved(error, step)
         finally:
-            self._run_dir = ""
+            self._partial_dir = ""
             if leader:
                 shutil.rmtree(partial, ignore_errors=True)
-        self._together()
+        self._barrier()
 
-    def _complete(self, written: Path, target: Path, step: int) -> None:
-        """Make a checkpoint count, tell of it, and let the oldest go."""
+    def _publish(self, written: Path, target: Path, step: int) -> None:
+        """Complete a checkpoint, report it, and delete those beyond the limit."""
         spec = target.parent.parent / SPEC
-        if spec.is_file():  # with which it was trained: the next engine compares
+        if spec.is_file():  # the settings it was trained with: a resume compares them
             shutil.copyfile(spec, written / SPEC)
-        manifest.write_manifest(written, step, self._measured(step))
+        manifest.write_manifest(written, step, self._eval_loss_at(step))
         if broken := manifest.find_fault(written):
             raise OSError(broken)
-        if target.exists():  # this step was saved before, by an engine that went on from an older one
+        if target.exists():  # saved before, by an engine that was resumed from an older one
             manifest.remove_checkpoint(target)
         written.rename(target)
         manifest.fsync(target.parent)
         found = manifest.list_checkpoints(target.parent)
         best = manifest.best_checkpoint(found)
-        self.loris.record.emit(
+        self.run_control.record.emit(
             ev.CheckpointSaved(
                 step=step,
                 path=str(target),
-                eval_loss=self._measured(step),
+                eval_loss=self._eval_loss_at(step),
                 best=best is not None and best.step == step,
             )
         )
@@ -107,8 +107,8 @@ class WholeCheckpoints(Trainer):
             with suppress(OSError):
                 manifest.remove_checkpoint(old.path)
 
-    def _not_saved(self, error: Exception, step: int) -> None:
-        """A full disk ends no training: the last good checkpoint is still there, and the next may fit."""
+    def _report_not_saved(self, error: Exception, step: int) -> None:
+        """Training continues when the disk is full: the last checkpoint is still there, and the next may fit."""
         failure = explain(error)
         if failure.code not in ("disk_full", "not_writable") and not isinstance(error, OSError):
             raise error
@@ -117,40 +117,40 @@ class WholeCheckpoints(Trainer):
             "The checkpoint of step {step} was not saved: {reason} Training goes on.",
             step=step, reason=str(failure.message),
         )  # fmt: skip
-        self.loris.record.emit(ev.Notice(code="checkpoint_not_saved", message=message, level="warning"))
+        self.run_control.record.emit(ev.Notice(code="checkpoint_not_saved", message=message, level="warning"))
 
     def _get_output_dir(self, trial: Any) -> str:
-        return getattr(self, "_run_dir", "") or str(super()._get_output_dir(trial))
+        return getattr(self, "_partial_dir", "") or str(super()._get_output_dir(trial))
 
-    def _together(self) -> None:
+    def _barrier(self) -> None:
         if self.args.world_size > 1:
             torch.distributed.barrier()
 
-    def _measured(self, step: int) -> float | None:
-        """The loss on the held-out rows at this very step, where it was measured."""
+    def _eval_loss_at(self, step: int) -> float | None:
+        """The evaluation loss, if it was measured at this step."""
         at, loss = getattr(self, "_last_eval", (-1, None))
         return loss if at == step and loss is not None and math.isfinite(loss) else None
 
     def evaluate(self, *args: Any, **named: Any) -> dict[str, float]:
-        """Measure on the held-out rows; empty when training was told to stop meanwhile."""
+        """Evaluate; empty when training is asked to stop meanwhile."""
         try:
             metrics: dict[str, float] = super().evaluate(*args, **named)
-        except _Cut:
+        except _EvaluationStopped:
             self.control.should_training_stop = True
-            self.control.should_save = True  # to go on from
+            self.control.should_save = True  # to resume from
             return {}
         self._last_eval = (self.state.global_step, metrics.get("eval_loss"))
         return metrics
 
     def prediction_step(self, *args: Any, **named: Any) -> Any:
-        # Of several ranks one alone hears of a stop: they must stay in step.
-        if self.args.world_size == 1 and self.loris.should_end_training:
-            raise _Cut
+        # With several ranks only one receives the stop request, and all must do the same.
+        if self.args.world_size == 1 and self.run_control.should_end_training:
+            raise _EvaluationStopped
         return super().prediction_step(*args, **named)
 
 
-def finite(model: Any, step: int, folder: Path) -> None:
-    """Refuse to save what is of no use. Raises `UserError`."""
-    if bad := not_finite(model):
+def check_finite(model: Any, step: int, folder: Path) -> None:
+    """Raises `UserError` if a trained weight is not finite: the adapter is not saved."""
+    if bad := first_non_finite(model):
         sys.stderr.write(f"{bad} is not finite: no adapter is saved\n")
         raise diverged(step, manifest.list_checkpoints(folder))

@@ -27,7 +27,7 @@ import unsloth  # noqa: F401  before transformers
 from transformers import TextStreamer
 
 from engine.config.run_spec import GenerationSpec, ModelSpec
-from engine.inference.generate import generate, inference, sampling, stop_ids, undisturbed
+from engine.inference.generate import generate, inference_mode, isolated_rng, sampling_arguments, stop_ids
 from engine.model.loading import Loaded, load
 from engine.prompting.prompt_format import PromptFormat, encode
 from engine.protocol import commands as co
@@ -85,11 +85,11 @@ def bare(loaded: Loaded, ids: list[int], spec: GenerationSpec) -> Round:
         model.generate(
             input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=spec.max_new_tokens,
             eos_token_id=stop_ids(loaded), pad_token_id=tokenizer.pad_token_id, use_cache=True, streamer=streamer,
-            **sampling(spec),
+            **sampling_arguments(spec),
         )  # fmt: skip
         return streamer.times[1]  # the first call brings the prompt
 
-    with undisturbed(spec.seed), inference(model), torch.no_grad(), redirect_stdout(io.StringIO()):
+    with isolated_rng(spec.seed), inference_mode(model), torch.no_grad(), redirect_stdout(io.StringIO()):
         return timed(answer)
 
 
@@ -120,7 +120,7 @@ class Chat:
 
         def answer() -> float:
             turns = [{"role": "user", "content": QUESTION}]
-            generate(self._loaded, PromptFormat("messages"), turns, self._spec, adapter=False, take=take,
+            generate(self._loaded, PromptFormat("messages"), turns, self._spec, adapter=False, on_text=take,
                      cancelled=lambda: job.cancelled.is_set() or self._control.ending)  # fmt: skip
             job.reply(co.Done(id=1))
             return times[0]

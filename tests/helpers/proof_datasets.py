@@ -13,7 +13,7 @@ from engine.config.check import build_spec
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import to_values
 from engine.proof.prove import prove
-from engine.proof.tokenizers import Tokenizers
+from engine.proof.tokenizers import TokenizerCache
 from engine.protocol.data_report import DataReport
 from engine.training import check_labels
 
@@ -39,8 +39,8 @@ PAIRS: Rows = [{"question": "Capital of France?", "answer": "Paris"}, {"question
 TEXTS: Rows = [{"text": "Lorises are slow. They live in trees."}, {"text": "第二段文字。"}]
 
 
-def proof(spec: RunSpec, most: int | None = None) -> DataReport:
-    return prove(spec, Tokenizers(), lambda progress: None, lambda: False, most)
+def proof(spec: RunSpec, max_rows: int | None = None) -> DataReport:
+    return prove(spec, TokenizerCache(), lambda progress: None, lambda: False, max_rows)
 
 
 def trained_rows(trainer: Any) -> list[list[tuple[int, bool]]]:

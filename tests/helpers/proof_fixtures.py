@@ -16,7 +16,7 @@ import pytest
 
 from engine.config.run_spec import RunSpec
 from engine.model import loading
-from engine.proof.tokenizers import Tokenizers
+from engine.proof.tokenizers import TokenizerCache
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
 from engine.training import prepare, recipe
@@ -58,9 +58,9 @@ def trainer_for(
         if spec.model.model_name == demo.model.model_name:  # the engine's own tokenizer; named templates change it
             tokenizer, stops = deepcopy(loaded.tokenizer), loading.stop_ids(loaded)
         else:
-            tokenizer, stops = Tokenizers().get(spec.model)
+            tokenizer, stops = TokenizerCache().get(spec.model)
         data = prepare.prepare(spec, tokenizer, stops, record)
-        config = recipe.arguments(data.method, loaded, RunFolder(tmp_path), len(data.train), record)
+        config = recipe.training_arguments(data.method, loaded, RunFolder(tmp_path), len(data.train), record)
         trainer = data.method.trainer(loaded, data, config)
         data.method.check(trainer, data, stops, record)
         return trainer

@@ -1,11 +1,11 @@
-"""The base model with the adapter off is exactly the base model."""
+"""With the adapter off, the model is exactly the base model."""
 
 from __future__ import annotations
 
 from types import MethodType
 
 # isort: off
-import unsloth  # noqa: F401  first, for it patches the others
+import unsloth  # noqa: F401  first: it patches the others
 # isort: on
 
 from peft import PeftModel
@@ -33,7 +33,7 @@ def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWrit
                 weight.normal_(std=0.1)
     assert isinstance(tuned.model, PeftModel)
     ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
-    with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
+    with torch.no_grad(), generate.inference_mode(plain.model), generate.inference_mode(tuned.model):
         base = plain.model(input_ids=ids).logits
         on = tuned.model(input_ids=ids).logits
         with base_model(tuned):
@@ -53,8 +53,8 @@ def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWrit
     assert tuned.model.training
 
 
-def test_what_unsloth_fuses_for_an_adapter_is_set_aside_for_the_base(demo: RunSpec, record: EventWriter) -> None:
-    """On a GPU its fused layers round elsewhere than a base model's do. They are put on here by hand."""
+def test_fused_lora_functions_are_off_for_the_base_model(demo: RunSpec, record: EventWriter) -> None:
+    """On a GPU, Unsloth's fused layers round differently than the base model's. Here they are added by hand."""
     import torch
     from unsloth.kernels import apply_lora_mlp_swiglu, apply_lora_qkv
 
@@ -65,7 +65,7 @@ def test_what_unsloth_fuses_for_an_adapter_is_set_aside_for_the_base(demo: RunSp
     layer.mlp.forward = MethodType(apply_lora_mlp_swiglu, layer.mlp)
     fused = layer.self_attn.apply_qkv, layer.mlp.forward
     ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
-    with torch.no_grad(), generate.inference(plain.model), generate.inference(tuned.model):
+    with torch.no_grad(), generate.inference_mode(plain.model), generate.inference_mode(tuned.model):
         with base_model(tuned):
             assert layer.self_attn.apply_qkv is original_apply_qkv
             assert layer.mlp.forward.__func__ is type(layer.mlp).forward

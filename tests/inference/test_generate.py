@@ -1,4 +1,4 @@
-"""The chat of a real engine: compared adapters, the raw prompt, the room left, and prompts at checkpoints."""
+"""The chat of a real engine: compared adapters, the raw prompt, the tokens left, and prompts at checkpoints."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ QUESTION = (co.ChatMessage("user", "Who are you?"),)
 
 @pytest.fixture(scope="module")
 def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Engine]]:
-    """Two engines that trained a few steps: the first asks its prompts at each checkpoint, the second does not."""
+    """Two engines after a few steps: the first answers its prompts at each checkpoint, the second does not."""
     folder = tmp_path_factory.mktemp("chat")
     short = changed(
         demo,
@@ -42,8 +42,8 @@ def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
             "warmup_steps": 0,
         },
     )  # fmt: skip
-    asking = changed(short, generation={"prompts_at_checkpoints": True, "max_new_tokens": 12})
-    first, second = Engine(folder / "asks", asking), Engine(folder / "plain", short)
+    with_prompts = changed(short, generation={"prompts_at_checkpoints": True, "max_new_tokens": 12})
+    first, second = Engine(folder / "prompts", with_prompts), Engine(folder / "plain", short)
     for engine in (first, second):
         engine.wait_for_stage("serving")
     yield first, second
@@ -58,32 +58,32 @@ def client(runs: tuple[Engine, Engine]) -> Iterator[Client]:
     client.close()
 
 
-def test_prompts_at_checkpoints_leave_the_training_as_it_was(runs: tuple[Engine, Engine]) -> None:
+def test_prompts_at_checkpoints_do_not_change_the_training(runs: tuple[Engine, Engine]) -> None:
     first, second = runs
     answers = [(a.step, a.prompt) for a in first.of(ev.Answered) if a.step is not None]
     assert answers == [(step, prompt) for step in (2, 4, 6) for prompt in ("Who are you?", "你是谁？")]
     assert all(a.step is None for a in second.of(ev.Answered))
     losses = [[step.loss for step in engine.of(ev.Step)] for engine in runs]
     assert len(losses[0]) == 8
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)  # the last bit depends on where tensors lie in memory
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)  # the last bit depends on the tensors' addresses
 
 
-def test_what_was_answered_at_a_checkpoint_is_of_its_weights(runs: tuple[Engine, Engine], client: Client) -> None:
-    """Asked again, the checkpoint says what it said while training went on; and not all say the same."""
+def test_answers_at_a_checkpoint_are_those_of_its_weights(runs: tuple[Engine, Engine], client: Client) -> None:
+    """Loaded later, each checkpoint gives the answer that it gave during training; the answers differ."""
     first, _ = runs
     settings = load_spec(first.folder.spec).generation
     kept = {one.step: one.path for one in manifest.list_checkpoints(first.folder.checkpoints)}
-    said = {a.step: a.answer for a in first.of(ev.Answered) if a.prompt == "Who are you?" and a.step in kept}
-    assert sorted(said) == [2, 4, 6]
-    assert len(set(said.values())) > 1
-    for step, answer in said.items():
+    answers = {a.step: a.answer for a in first.of(ev.Answered) if a.prompt == "Who are you?" and a.step in kept}
+    assert sorted(answers) == [2, 4, 6]
+    assert len(set(answers.values())) > 1
+    for step, answer in answers.items():
         number = client.send(
             co.Generate, messages=QUESTION, adapter=True, generation=settings, other=str(kept[step])
         )
         assert client.until_done(number)[0] == answer
 
 
-def test_done_tells_the_room_that_is_used(client: Client) -> None:
+def test_done_reports_the_tokens_used_of_the_context(client: Client) -> None:
     _, done = client.chat("Who are you?", adapter=True)
     assert isinstance(done, co.Done)
     assert 0 < done.prompt_tokens < done.context_tokens
@@ -104,7 +104,7 @@ def ask(client: Client, other: Path | str = "", adapter: bool = True) -> tuple[s
     return client.until_done(number)
 
 
-def test_other_runs_adapter_answers_on_the_same_base(
+def test_the_adapter_of_another_run_answers_on_the_same_base(
     runs: tuple[Engine, Engine], client: Client, tmp_path: Path
 ) -> None:
     own, _ = ask(client)
@@ -113,10 +113,10 @@ def test_other_runs_adapter_answers_on_the_same_base(
     assert isinstance(done, co.Done), done
     again, _ = ask(client, runs[1].folder.adapter)  # the adapter's folder itself
     assert theirs == again
-    assert ask(client)[0] == own, "the own adapter answers as before"
+    assert ask(client)[0] == own, "the run's own adapter answers as before"
     assert ask(client, adapter=False)[0] == base
 
-    # Weights of nothing: then the other adapter answers as the base does, so it is truly the other that answers.
+    # With weights of zero the other adapter answers like the base, so it is the other one that answers.
     from safetensors.torch import load_file, save_file
 
     zero = tmp_path / "zero"
@@ -127,7 +127,7 @@ def test_other_runs_adapter_answers_on_the_same_base(
 
 
 def scaled(source: Path, folder: Path, factor: float) -> Path:
-    """A copy of an adapter, so many times as strong: too strong, and it no longer finds an end."""
+    """A copy of an adapter with its weights multiplied: with a large factor, its answers do not end."""
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(source, folder)
@@ -136,7 +136,7 @@ def scaled(source: Path, folder: Path, factor: float) -> Path:
     return folder
 
 
-def test_an_answer_that_goes_round_in_circles_is_told_with_its_cause(
+def test_a_repetitive_answer_is_reported_with_its_cause(
     runs: tuple[Engine, Engine], client: Client, tmp_path: Path
 ) -> None:
     wild = scaled(runs[1].folder.adapter, tmp_path / "wild", 40)
@@ -150,30 +150,30 @@ def test_an_answer_that_goes_round_in_circles_is_told_with_its_cause(
     assert client.chat("Who are you?", adapter=True)[1].note is None  # type: ignore[union-attr]
 
 
-def test_an_answer_without_an_end_stops_within_tokens(
+def test_an_endless_answer_is_cancelled_within_tokens(
     runs: tuple[Engine, Engine], client: Client, tmp_path: Path
 ) -> None:
-    wild, most = scaled(runs[1].folder.adapter, tmp_path / "wild", 40), 460
-    generation = GenerationSpec(temperature=0, max_new_tokens=most)
+    wild, max_tokens = scaled(runs[1].folder.adapter, tmp_path / "wild", 40), 460
+    generation = GenerationSpec(temperature=0, max_new_tokens=max_tokens)
     number = client.send(co.Generate, messages=QUESTION, adapter=True, generation=generation, other=str(wild))
     assert isinstance(client.receive(), co.Token)
     client.send(co.Cancel, target=number)
     _, done = client.until_done(number)
     assert isinstance(done, co.Done)
     assert done.finish_reason == "cancelled"
-    assert done.tokens < most, "it was not made to its end and thrown away"
+    assert done.tokens < max_tokens, "generation ended early"
 
 
 async def test_the_keys_of_the_chat_on_an_engine(
     runs: tuple[Engine, Engine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stop, retry, edit, copy: what they do to a real conversation."""
+    """Stop, retry, edit and copy, in a real conversation."""
     monkeypatch.setenv("LORIS_HOME", str(tmp_path))
     monkeypatch.setattr(LiveScreen, "make_monitor", CpuMonitor)
     app = LorisApp(language="en", run=runs[0].folder)
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.session.state.stage == "serving")
-        # An answer without an end is stopped by a key, and the next question is answered at once.
+        # A key stops an endless answer, and the next question is answered at once.
         app.session.other = str(scaled(runs[1].folder.adapter, tmp_path / "wild", 40))
         app.session.generation = GenerationSpec(temperature=0, max_new_tokens=460)
         app.go("chat", "other")
@@ -184,7 +184,7 @@ async def test_the_keys_of_the_chat_on_an_engine(
         await pilot.press("escape")
         await until(pilot, idle(pilot))
         assert turns[0].answers[1].note == "stopped"
-        assert turns[0].answers[0].note != "stopped", "it was over when the other began"
+        assert turns[0].answers[0].note != "stopped", "it was finished when the other began"
         await pilot.press("ctrl+t")
         assert "Answers: with the adapter " in screen_text(app)
 
@@ -196,7 +196,7 @@ async def test_the_keys_of_the_chat_on_an_engine(
         assert "context" in first.note
         await pilot.press("ctrl+y")
         assert app.clipboard == first.text
-        # The same question with another seed: a turn of its own is not made of it.
+        # A retry with another seed adds no turn.
         await pilot.press("ctrl+n")
         await until(pilot, lambda: len(turns) == 2 and turns[1].answers[0] is not first)
         await until(pilot, idle(pilot))
@@ -210,7 +210,7 @@ async def test_the_keys_of_the_chat_on_an_engine(
         assert turns[1].question == "Hello you"
 
 
-def test_adapter_that_does_not_fit_is_refused_and_nothing_is_harmed(
+def test_an_adapter_that_does_not_fit_is_rejected_without_side_effects(
     runs: tuple[Engine, Engine], client: Client, tmp_path: Path
 ) -> None:
     own, _ = ask(client)
@@ -225,23 +225,23 @@ def test_adapter_that_does_not_fit_is_refused_and_nothing_is_harmed(
     assert isinstance(refused, co.Refused)
     assert refused.code == "adapter_unfit"
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    (folder / "adapter_model.safetensors").write_bytes(b"torn")
+    (folder / "adapter_model.safetensors").write_bytes(b"truncated")
     _, refused = ask(client, folder)
     assert isinstance(refused, co.Refused)
     assert refused.code == "adapter_unfit"
     assert ask(client)[0] == own
 
 
-def test_what_is_saved_after_a_comparison_is_the_own_adapter_alone(
+def test_an_export_after_a_comparison_has_only_the_own_adapter(
     runs: tuple[Engine, Engine], client: Client, tmp_path: Path
 ) -> None:
     ask(client, runs[1].folder.path)
-    done = client.ask(co.Export, kind="adapter", path=str(tmp_path / "saved"))
+    done = client.ask(co.Export, kind="adapter", path=str(tmp_path / "exported"))
     assert isinstance(done, co.Done), done
-    saved = tmp_path / "saved"
-    assert not [path for path in saved.iterdir() if path.name.startswith("other_")]
+    exported = tmp_path / "exported"
+    assert not [path for path in exported.iterdir() if path.name.startswith("other_")]
     own = RunFolder(runs[0].folder.path).adapter / "adapter_model.safetensors"
-    assert (saved / "adapter_model.safetensors").read_bytes() == own.read_bytes()
+    assert (exported / "adapter_model.safetensors").read_bytes() == own.read_bytes()
 
 
 def loris(*arguments: str | Path, home: Path, typed: str = "") -> subprocess.CompletedProcess[str]:
@@ -257,7 +257,7 @@ def loris(*arguments: str | Path, home: Path, typed: str = "") -> subprocess.Com
 GREEDY_OPTIONS = ("--sampling", "precise", "--max-new-tokens", "24")
 
 
-def test_command_answers_once_from_the_engine_that_runs(
+def test_command_answers_once_from_the_running_engine(
     runs: tuple[Engine, Engine], client: Client, tmp_path: Path
 ) -> None:
     own, _ = ask(client)
@@ -267,7 +267,7 @@ def test_command_answers_once_from_the_engine_that_runs(
     done = loris(runs[0].folder.path, "--prompt", "Who are you?", "--raw", home=tmp_path)
     assert "Who are you?" in done.stdout
     assert len(done.stdout) > len("Who are you?\n")
-    assert runs[0].process.poll() is None, "it is not this command's to end"
+    assert runs[0].process.poll() is None, "the command does not end the engine"
 
 
 def test_command_compares_and_prints_json(runs: tuple[Engine, Engine], client: Client, tmp_path: Path) -> None:
@@ -298,8 +298,8 @@ def test_command_reads_questions_and_keeps_the_conversation(runs: tuple[Engine, 
 
 
 @pytest.mark.slow
-def test_an_adapter_that_was_carried_away_is_asked_as_it_was_taught(demo: RunSpec, tmp_path: Path) -> None:
-    """Trained on the Alpaca prompt, copied elsewhere without its run: a Python of its own asks it just so."""
+def test_a_copied_adapter_uses_its_prompt_format(demo: RunSpec, tmp_path: Path) -> None:
+    """Trained with an Alpaca prompt and copied without its run, it still uses that prompt in a new process."""
     data = ROOT / "presets/demo/identity_alpaca.json"
     spec = changed(
         demo,
@@ -307,22 +307,22 @@ def test_an_adapter_that_was_carried_away_is_asked_as_it_was_taught(demo: RunSpe
         generation={"prompts": ()},
         dataset={"path": str(data), "prompt_template": ALPACA + "\n"},
     )
-    engine = Engine(tmp_path / "home/runs/taught", spec)
+    engine = Engine(tmp_path / "home/runs/trained", spec)
     engine.wait_for_stage("serving")
     client = Client(engine.folder)
     own, base = ask(client)[0], ask(client, adapter=False)[0]
-    done = client.ask(co.Export, kind="adapter", path=str(tmp_path / "carried"))
+    done = client.ask(co.Export, kind="adapter", path=str(tmp_path / "copied"))
     assert isinstance(done, co.Done), done
     client.close()
     engine.kill()
     shutil.rmtree(engine.folder.path)
     home = tmp_path / "elsewhere"
     typed = "Who are you?\n/raw\n/base\n/new\nWho are you?\n"
-    done_again = loris(tmp_path / "carried", *GREEDY_OPTIONS, home=home, typed=typed)
+    done_again = loris(tmp_path / "copied", *GREEDY_OPTIONS, home=home, typed=typed)
     assert done_again.returncode == 0, done_again.stderr
     prompt = fill(before_answer(spec.dataset.prompt_template), instruction="Who are you?")
     assert done_again.stdout == f"{own}\n{prompt}\n{base}\n"
-    assert list((home / "runs").iterdir()) == [], "what was made for it is gone"
+    assert list((home / "runs").iterdir()) == [], "the temporary run is deleted"
 
 
 @pytest.mark.parametrize(
@@ -333,7 +333,7 @@ def test_an_adapter_that_was_carried_away_is_asked_as_it_was_taught(demo: RunSpe
         (["{run}", "--prompt", " "], "--prompt: "),
     ],
 )
-def test_command_names_what_is_wrong(
+def test_command_reports_what_is_wrong(
     runs: tuple[Engine, Engine], tmp_path: Path, arguments: list[str], words: str
 ) -> None:
     target, *more = (a.format(run=runs[0].folder.path) for a in arguments)

@@ -1,4 +1,4 @@
-"""The chat on a card: the base to the last bit, one copy of its weights, and answers that are streamed."""
+"""The chat on a GPU: an exact base model, one copy of its weights, and streamed answers."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from pathlib import Path
 import unsloth
 import torch
 from unsloth import FastLanguageModel
-from engine import model
-from engine.inference.other_adapter import Others
-from engine.inference.generate import generate, inference
+from engine.model import loading
+from engine.inference.other_adapter import OtherAdapter
+from engine.inference.generate import generate, inference_mode
 from engine.runtime.event_writer import EventWriter
 from engine.config.spec_files import load_spec
 from engine.config.run_spec import GenerationSpec
-from engine.prompting.prompt_format import Style
-from engine.inference.base_model import untouched
+from engine.prompting.prompt_format import PromptFormat
+from engine.inference.base_model import base_model
 
 spec, record = load_spec(Path(sys.argv[1])), EventWriter(Path(sys.argv[2]))
 asked = [{"role": "user", "content": "Who are you?"}]
@@ -42,41 +42,43 @@ def logits(loaded):
     found = []
     for text in ("<s><|user|>Who are you?<|assistant|>", "<s><|user|>What is 7 + 5?<|assistant|>" * 9):
         ids = loaded.tokenizer(text, add_special_tokens=False, return_tensors="pt")["input_ids"].to("cuda")
-        with torch.no_grad(), inference(loaded.model):
+        with torch.no_grad(), inference_mode(loaded.model):
             found.append(loaded.model(input_ids=ids).logits)
     return torch.cat([one.reshape(-1).float() for one in found])
 
 def answer(loaded, adapter):
-    return generate(loaded, Style("messages"), asked, greedy, adapter=adapter).text
+    return generate(loaded, PromptFormat("messages"), asked, greedy, adapter=adapter).text
 
 torch.cuda.synchronize()
 empty = torch.cuda.memory_allocated()
-loaded = model.load(spec.model, record)
+loaded = loading.load(spec.model, record)
 base_bytes = torch.cuda.memory_allocated() - empty
-before, said_before = logits(loaded), answer(loaded, False)
-model.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
+before, answer_before = logits(loaded), answer(loaded, False)
+loading.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
 with torch.no_grad():
     for name, weight in loaded.model.named_parameters():
         if "lora_B" in name:
-            weight.normal_(std=1.0)  # so much that it says something else
+            weight.normal_(std=1.0)  # enough to change its answer
 on = logits(loaded)
-said_on = answer(loaded, True)
-with untouched(loaded):
+answer_on = answer(loaded, True)
+with base_model(loaded):
     off = logits(loaded)
-said_off = answer(loaded, False)
+answer_off = answer(loaded, False)
 with loaded.model.disable_adapter():
     only_disabled = logits(loaded)
 other = tempfile.mkdtemp()
 loaded.model.save_pretrained(other)
 torch.cuda.empty_cache()
 start = torch.cuda.memory_allocated()
-with Others().use(loaded, other):
+with OtherAdapter().use(loaded, other):
     during = torch.cuda.memory_allocated()
-    said_other = answer(loaded, True)
+    answer_other = answer(loaded, True)
 print(json.dumps({
     "off": torch.equal(before, off), "on": torch.equal(before, on),
-    "most": (before - off).abs().max().item(), "most_only_disabled": (before - only_disabled).abs().max().item(),
-    "said": [said_before, said_off, said_on, said_other], "base_bytes": base_bytes, "grown": during - start,
+    "max_diff": (before - off).abs().max().item(),
+    "max_diff_only_disabled": (before - only_disabled).abs().max().item(),
+    "answers": [answer_before, answer_off, answer_on, answer_other],
+    "base_bytes": base_bytes, "grown": during - start,
     "layers": type(loaded.model.model.model.layers[0].self_attn.q_proj).__name__,
     "fused": loaded.model.model.model.layers[0].self_attn.apply_qkv.__name__,
 }))
@@ -84,7 +86,7 @@ print(json.dumps({
 
 
 def run(script: str, *arguments: Path) -> dict[str, Any]:
-    """What a script says last, in a Python of its own."""
+    """The last line a script prints, run in a separate Python process."""
     ran = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)],
         capture_output=True, text=True, timeout=240, cwd=ROOT, env={**os.environ, **ENVIRONMENT},
@@ -96,14 +98,14 @@ def run(script: str, *arguments: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("in_4bit", [True, False], ids=["4bit", "16bit"])
-def test_the_base_is_exact_and_there_is_one_of_it(in_4bit: bool, demo: RunSpec, tmp_path: Path) -> None:
+def test_the_base_is_exact_and_loaded_once(in_4bit: bool, demo: RunSpec, tmp_path: Path) -> None:
     spec = changed(demo, model={"load_in_4bit": in_4bit})
     save_spec(tmp_path / "spec.yaml", spec)
     found = run(SCRIPT, tmp_path / "spec.yaml", tmp_path / "events.jsonl")
-    assert found["fused"] == "apply_lora_qkv", "Unsloth's fused layers, which is what makes it hard"
+    assert found["fused"] == "apply_lora_qkv", "with Unsloth's fused layers, which round differently"
     assert found["off"], "with the adapter off it is the base model, to the last bit"
     assert not found["on"]
-    before, off, on, other = found["said"]
+    before, off, on, other = found["answers"]
     assert off == before
     assert on != before
     assert other == on, "the same adapter under another name"
@@ -130,7 +132,7 @@ def test_answers_are_streamed_and_the_base_answers_as_before_training(demo: RunS
         assert isinstance(reply, co.Done)
         assert reply.id == number
         assert "Loris" in "".join(pieces)
-        assert len(pieces) > 1, "in pieces, as it is made"
+        assert len(pieces) > 1, "in pieces, as it is generated"
         assert reply.finish_reason == "eos"
         client.close()
     finally:

@@ -1,4 +1,4 @@
-"""Comparing adapters holds the base model once, and with the adapter off it is the base model to the last bit."""
+"""Compared adapters share one base model, and with the adapter off it is exact to the last bit."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from pathlib import Path
 import unsloth
 import torch
 from unsloth import FastLanguageModel
-from engine import model
-from engine.inference.other_adapter import Others
-from engine.inference.base_model import untouched
+from engine.model import loading
+from engine.inference.other_adapter import OtherAdapter
+from engine.inference.base_model import base_model
 from engine.runtime.event_writer import EventWriter
 from engine.config.spec_files import load_spec
 
 spec, first, second, events = map(Path, sys.argv[1:])
 spec, record = load_spec(spec).model, EventWriter(events)
-base = model.load(spec, record)
-loaded = model.load(spec, record, first)
+base = loading.load(spec, record)
+loaded = loading.load(spec, record, first)
 for one in (base, loaded):
     FastLanguageModel.for_inference(one.model)
 ids = torch.tensor([base.tokenizer("Who are you?")["input_ids"]])
@@ -40,14 +40,14 @@ def storage(m):
     return sum(p.untyped_storage().nbytes() for p in {p.data_ptr(): p for p in m.parameters()}.values())
 
 bare = logits(base.model)
-with untouched(loaded):
+with base_model(loaded):
     off = logits(loaded.model)
 on = logits(loaded.model)
-before, others = storage(loaded.model), Others()
+before, others = storage(loaded.model), OtherAdapter()
 with others.use(loaded, str(second)):
     other = logits(loaded.model)
     during = storage(loaded.model)
-with untouched(loaded):
+with base_model(loaded):
     off_after = logits(loaded.model)
 on_after = logits(loaded.model)
 others.drop(loaded)
@@ -68,18 +68,18 @@ def test_adapters_share_one_base(demo: RunSpec, tmp_path: Path) -> None:
     assert [engine.finish() for engine in engines] == [0, 0]
     spec = tmp_path / "spec.yaml"
     save_spec(spec, short)
-    places = [engine.folder.adapter for engine in engines]
+    adapters = [engine.folder.adapter for engine in engines]
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT, spec, *places, tmp_path / "events.jsonl"],
+        [sys.executable, "-c", SCRIPT, spec, *adapters, tmp_path / "events.jsonl"],
         capture_output=True, text=True, env=ENVIRONMENT, cwd=ROOT, timeout=240,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]
     found = json.loads(ran.stdout.strip().splitlines()[-1])
     assert found["off"], "with the adapter off it is the base model, to the last bit"
     assert found["off_after"]
-    assert not found["on"], "and with it on it is not"
+    assert not found["on"], "and with it on, it is not"
     assert found["on_after"]
-    assert not found["other"], "the other adapter is truly another"
+    assert not found["other"], "the other adapter gives other logits"
     adapter = found["before"] - found["base"]
     assert 0 < adapter < found["base"]
     assert found["during"] == found["base"] + 2 * adapter, "two adapters, and one copy of the base"

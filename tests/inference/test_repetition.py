@@ -1,30 +1,30 @@
-"""An answer that does not end by itself: recognised, and not seen where there is none."""
+"""Repetition and missing ends of answers are detected, and not in normal text."""
 
 from __future__ import annotations
 
-from engine.inference.repetition import LONG, cause, repeats
+from engine.inference.repetition import LONG_ANSWER, likely_cause, repeats
 
 
-def words(ids: list[int], text: str = "", marker: str = "", adapter: bool = True) -> str:
-    return str(cause(ids, text, marker=marker, special={0, 1}, adapter=adapter) or "")
+def cause_of(ids: list[int], text: str = "", marker: str = "", adapter: bool = True) -> str:
+    return str(likely_cause(ids, text, marker=marker, special={0, 1}, adapter=adapter) or "")
 
 
-def test_circles_are_seen_whatever_their_length() -> None:
+def test_repetitions_of_any_length_are_detected() -> None:
     for period in (1, 2, 7, 16, 24):
         assert repeats([2 + n % period for n in range(128)]), period
 
 
-def test_plain_text_and_short_answers_are_not_circles() -> None:
+def test_plain_text_and_short_answers_are_no_repetition() -> None:
     assert not repeats(list(range(2, 200)))
     assert not repeats([7] * 20)
-    # A list: the same words begin every line, and the rest differs.
+    # A list: every line begins with the same words, and the rest differs.
     assert not repeats([token for n in range(20) for token in (5, 6, 100 + 3 * n, 101 + 3 * n, 102 + 3 * n)])
 
 
 def test_the_likely_cause_is_named() -> None:
-    assert "turn of its own" in words([5, 6, 0, 7])
-    assert "turn of its own" in words([5, 6], "Yes.\n\n### Instruction:\nNext", "### Instruction:")
-    assert "trained too long" in words([5] * 60)
-    assert "instruct model" in words([5] * 60, adapter=False)
-    assert f"No end after {LONG} tokens" in words(list(range(2, LONG + 2)))
-    assert words(list(range(2, 130)), "a long answer", "### Instruction:") == ""
+    assert "turn of its own" in cause_of([5, 6, 0, 7])
+    assert "turn of its own" in cause_of([5, 6], "Yes.\n\n### Instruction:\nNext", "### Instruction:")
+    assert "trained too long" in cause_of([5] * 60)
+    assert "instruct model" in cause_of([5] * 60, adapter=False)
+    assert f"No end after {LONG_ANSWER} tokens" in cause_of(list(range(2, LONG_ANSWER + 2)))
+    assert cause_of(list(range(2, 130)), "a long answer", "### Instruction:") == ""

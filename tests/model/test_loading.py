@@ -1,11 +1,11 @@
-"""Loading a model, and refusing what is none."""
+"""Loading a model, and rejecting a folder without one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 # isort: off
-import unsloth  # noqa: F401  first, for it patches the others
+import unsloth  # noqa: F401  first: it patches the others
 # isort: on
 
 import pytest
@@ -19,7 +19,7 @@ from tests.helpers.engine_process import changed
 pytest_plugins = ["tests.helpers.proof_fixtures"]
 
 
-def test_a_folder_without_a_model_is_refused(demo: RunSpec, record: EventWriter, tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_rejected(demo: RunSpec, record: EventWriter, tmp_path: Path) -> None:
     spec = changed(demo, model={"model_name": str(tmp_path)}).model
     with pytest.raises(UserError) as caught:
         loading.load(spec, record)

@@ -1,4 +1,4 @@
-"""The proof of every dataset of the table: it reads what the engine reads, and refuses what that refuses."""
+"""The proof of every dataset of the table: it accepts and rejects the same ones as the engine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 # isort: off
-import unsloth  # noqa: F401  first, for it patches the others
+import unsloth  # noqa: F401  first: it patches the others
 # isort: on
 
 import pytest
@@ -16,35 +16,35 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec, save_spec
 from engine.messages.errors import UserError
 from engine.proof.prove import prove
-from engine.proof.tokenizers import Tokenizers
+from engine.proof.tokenizers import TokenizerCache
 from engine.protocol.data_report import DataReport
 from tests.helpers.dataset_cases import BAD, GOOD, Case
 from tests.helpers.engine_process import changed
 
 
 @pytest.fixture(scope="module")
-def tokenizers() -> Tokenizers:
-    return Tokenizers()
+def tokenizers() -> TokenizerCache:
+    return TokenizerCache()
 
 
 @pytest.fixture
-def proof_of(demo: RunSpec, tokenizers: Tokenizers, tmp_path: Path) -> Callable[..., DataReport]:
-    def make(case: Case, most: int | None = None) -> DataReport:
-        place = tmp_path / "case"
-        if not place.exists():
-            place.mkdir()
-            case.write(place)
+def proof_of(demo: RunSpec, tokenizers: TokenizerCache, tmp_path: Path) -> Callable[..., DataReport]:
+    def make(case: Case, max_rows: int | None = None) -> DataReport:
+        folder = tmp_path / "case"
+        if not folder.exists():
+            folder.mkdir()
+            case.write(folder)
         spec = changed(
-            demo, dataset={**case.settings, "path": str(place / case.path)}, model={"max_seq_length": 1 << 20}
+            demo, dataset={**case.settings, "path": str(folder / case.path)}, model={"max_seq_length": 1 << 20}
         )
-        save_spec(place / ".spec.yaml", spec)
-        return prove(load_spec(place / ".spec.yaml"), tokenizers, lambda progress: None, lambda: False, most)
+        save_spec(folder / ".spec.yaml", spec)
+        return prove(load_spec(folder / ".spec.yaml"), tokenizers, lambda progress: None, lambda: False, max_rows)
 
     return make
 
 
 @pytest.mark.parametrize("case", GOOD, ids=lambda case: case.name)
-def test_a_good_dataset_is_proven_to_be_good(case: Case, proof_of: Any) -> None:
+def test_a_good_dataset_has_no_stop(case: Case, proof_of: Any) -> None:
     report = proof_of(case)
     assert report.stops == ()
     assert report.format == case.kind
@@ -58,9 +58,7 @@ def test_a_good_dataset_is_proven_to_be_good(case: Case, proof_of: Any) -> None:
         assert first.tokens[-1].text == report.eos_token
         assert report.eos_token in [token.text for token in first.tokens if token.learned][-3:]
         shown = "".join(token.text for token in first.tokens).removeprefix("<s>")
-        assert shown.replace(" ", "").startswith(
-            case.text.replace(" ", "")
-        )  # the trainer may add an end of its own
+        assert shown.replace(" ", "").startswith(case.text.replace(" ", ""))  # the trainer may add an EOS token
     left_out = report.empty_rows + report.bad_rows
     assert left_out == case.dropped or case.settings
     sampled = proof_of(case, 1)
@@ -68,15 +66,15 @@ def test_a_good_dataset_is_proven_to_be_good(case: Case, proof_of: Any) -> None:
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
-def test_a_bad_dataset_is_stopped_in_words(case: Case, proof_of: Any) -> None:
+def test_a_bad_dataset_is_a_stop_with_a_message(case: Case, proof_of: Any) -> None:
     field, words = case.error
-    said: list[tuple[str, str, str]]
+    problems: list[tuple[str, str, str]]
     try:
         report = proof_of(case)
     except UserError as refused:
-        said = [(refused.code, refused.field, str(refused.message))]
+        problems = [(refused.code, refused.field, str(refused.message))]
     else:
-        said = [(stop.code, stop.field, str(stop.message)) for stop in report.stops]
-    assert said
-    assert all(message for _, _, message in said)
-    assert said[0][0] == "dataset_empty" or any(at == field and words in message for _, at, message in said)
+        problems = [(stop.code, stop.field, str(stop.message)) for stop in report.stops]
+    assert problems
+    assert all(message for _, _, message in problems)
+    assert problems[0][0] == "dataset_empty" or any(at == field and words in message for _, at, message in problems)

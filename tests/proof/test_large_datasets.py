@@ -1,4 +1,4 @@
-"""What the proof of large datasets costs, with generous limits: other work may be using the cores."""
+"""Time and memory of the proof of large datasets, with generous limits: other work may use the cores."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def test_fifty_thousand_rows_take_half_a_minute() -> None:
     found = measured("50000")
     assert found["rows"] == found["rows_total"] == 50_000
     assert not found["sampled"]
-    assert found["seconds"] < 45  # 30 on two cores that have nothing else to do
-    assert found["loop_held_seconds"] < 0.25  # 0.05 there
+    assert found["seconds"] < 45  # 30 on two idle cores
+    assert found["loop_held_seconds"] < 0.25  # 0.05 on them
     assert found["own_bytes"] < 300 << 20
 
 
-def test_two_gigabytes_are_sampled_and_it_is_said() -> None:
+def test_two_gigabytes_are_sampled_and_reported_as_such() -> None:
     found = measured("5000000", "--small")
     assert found["file_bytes"] > 1_900_000_000
     assert found["sampled"]

@@ -1,4 +1,4 @@
-"""What the proof stops at, the engine stops at, too; and each fix mends it. Samples say that they are samples."""
+"""The proof stops where the engine does, each fix resolves its problem, and samples are marked as such."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 # isort: off
-import unsloth  # noqa: F401  first, for it patches the others
+import unsloth  # noqa: F401  first: it patches the others
 # isort: on
 
 import pytest
@@ -43,24 +43,24 @@ STOPS = {
 
 
 @pytest.mark.parametrize("name", STOPS)
-def test_each_stop_has_a_fix_that_mends_it(name: str, spec_for: Any, trainer_for: Any) -> None:
+def test_each_stop_has_a_fix_that_resolves_it(name: str, spec_for: Any, trainer_for: Any) -> None:
     code, rows, length, settings = STOPS[name]
     spec = spec_for(rows, length=length, **settings)
     report = proof(spec)
     assert [problem.code for problem in report.stops] == [code]
     stop = report.stops[0]
-    with pytest.raises(UserError):  # the engine stops there, too
+    with pytest.raises(UserError):  # the engine rejects it too
         trainer_for(spec)
     assert stop.fixes
     for fix in stop.fixes:
-        mended = fixed(spec, fix.changes)
-        again = proof(mended)
+        fixed_spec = fixed(spec, fix.changes)
+        again = proof(fixed_spec)
         assert stop.code not in [problem.code for problem in again.stops], fix
         if not again.stops:
-            trainer_for(mended)
+            trainer_for(fixed_spec)
 
 
-def test_a_model_whose_template_ends_no_answer(
+def test_a_model_whose_template_does_not_end_answers(
     spec_for: Any, trainer_for: Any, demo: RunSpec, tmp_path: Path
 ) -> None:
     tokenizer = AutoTokenizer.from_pretrained(demo.model.model_name)
@@ -78,18 +78,18 @@ def test_a_model_whose_template_ends_no_answer(
     assert refused.value.code == "eos_missing"
     assert stop.fixes
     for fix in stop.fixes:
-        mended = fixed(spec, fix.changes)
-        report = proof(mended)
+        fixed_spec = fixed(spec, fix.changes)
+        report = proof(fixed_spec)
         assert not report.stops
         for row in report.examples:
             assert report.eos_token in [token.text for token in row.tokens if token.learned][-3:]
-        assert proven_rows(report) == trained_rows(trainer_for(mended))
+        assert proven_rows(report) == trained_rows(trainer_for(fixed_spec))
 
 
 def test_a_model_that_stops_at_another_token_than_its_tokenizer(
     spec_for: Any, trainer_for: Any, demo: RunSpec, tmp_path: Path
 ) -> None:
-    """As Gemma's do: the tokenizer ends at </s>, and the generation settings at the end of a turn, too."""
+    """Like Gemma: the tokenizer's EOS is </s>, and the generation config also stops at the end of a turn."""
     tokenizer = AutoTokenizer.from_pretrained(demo.model.model_name)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
     tokenizer.chat_template = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<end_of_turn>{% endfor %}"
@@ -114,26 +114,26 @@ def test_chats_cannot_be_mixed_with_a_prompt_text(spec_for: Any, trainer_for: An
     with pytest.raises(UserError):
         trainer_for(spec)
     (fix,) = stop.fixes
-    mended = fixed(spec, fix.changes)
-    report = proof(mended)
+    fixed_spec = fixed(spec, fix.changes)
+    report = proof(fixed_spec)
     assert not report.stops
-    assert sorted(proven_rows(report)) == sorted(trained_rows(trainer_for(mended)))
+    assert sorted(proven_rows(report)) == sorted(trained_rows(trainer_for(fixed_spec)))
 
 
-def test_a_text_is_no_chat(spec_for: Any, trainer_for: Any, tmp_path: Path) -> None:
+def test_chats_cannot_be_mixed_with_plain_text(spec_for: Any, trainer_for: Any, tmp_path: Path) -> None:
     other = tmp_path / "texts.jsonl"
     other.write_text("".join(json.dumps(row) + "\n" for row in TEXTS))
     spec = spec_for(ALPACA, mix=(str(other),))
     (stop,) = proof(spec).stops
     assert stop.code == "mixed_formats"
     (fix,) = stop.fixes
-    mended = fixed(spec, fix.changes)
-    report = proof(mended)
+    fixed_spec = fixed(spec, fix.changes)
+    report = proof(fixed_spec)
     assert not report.stops
-    assert proven_rows(report) == trained_rows(trainer_for(mended))
+    assert proven_rows(report) == trained_rows(trainer_for(fixed_spec))
 
 
-def test_a_bad_row_is_named_with_its_value(spec_for: Any) -> None:
+def test_a_bad_row_is_reported_with_its_value(spec_for: Any) -> None:
     report = proof(spec_for([*CHATS, {"messages": "Hello"}]))
     (stop,) = report.stops
     assert (stop.row, stop.count) == (3, 1)
@@ -141,27 +141,27 @@ def test_a_bad_row_is_named_with_its_value(spec_for: Any) -> None:
     assert "3" in str(stop.message)
 
 
-def test_a_sample_says_that_it_is_one(spec_for: Any) -> None:
+def test_a_sample_is_reported_as_one(spec_for: Any) -> None:
     rows = [{"question": f"{n}?", "answer": f"It is {n}."} for n in range(2000)]
-    report = proof(spec_for(rows), most=500)
+    report = proof(spec_for(rows), max_rows=500)
     assert report.sampled
     assert report.rows == 500
     assert not report.exact
     assert abs(report.rows_total - 2000) < 200
 
 
-def test_a_large_file_of_lines_is_sampled_from_all_of_it(spec_for: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_jsonl_file_is_sampled_from_start_to_end(spec_for: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("engine.proof.sample.SAMPLED_BYTES", 1000)
     rows = [{"question": f"{n}?", "answer": "short" if n < 3000 else "a longer answer"} for n in range(6000)]
     spec = spec_for(rows)
-    report = proof(spec, most=1500)
+    report = proof(spec, max_rows=1500)
     assert report.sampled
     assert 1000 < report.rows <= 1500
     assert (report.rows_total, report.exact) == (6000, True)
     assert report.duplicate_rows == 0
     assert max(row.number for row in report.examples) <= 20
     longest = max(tokens for tokens, _ in report.lengths)
-    assert sum(rows for tokens, rows in report.lengths if tokens >= longest - 5) > 100  # the end was seen as well
+    assert sum(rows for tokens, rows in report.lengths if tokens >= longest - 5) > 100  # from the end, too
 
 
 def test_rows_without_any_answer_are_a_stop(spec_for: Any, trainer_for: Any) -> None:
@@ -173,10 +173,10 @@ def test_rows_without_any_answer_are_a_stop(spec_for: Any, trainer_for: Any) -> 
         trainer_for(spec)
 
 
-def test_the_rows_that_are_left_out_are_written_down(
+def test_the_rows_left_out_are_listed_in_a_file(
     spec_for: Any, trainer_for: Any, record: EventWriter, loaded: loading.Loaded
 ) -> None:
-    """The fix that drops rows, to its end: the report counts them, and the engine lists the same ones."""
+    """With the fix that drops rows, the report counts them and the engine lists the same ones."""
     spec = spec_for(
         [
             *CHATS,
@@ -187,10 +187,10 @@ def test_the_rows_that_are_left_out_are_written_down(
     )
     (stop,) = proof(spec).stops
     (fix,) = stop.fixes
-    mended = fixed(spec, fix.changes)
-    report = proof(mended)
+    fixed_spec = fixed(spec, fix.changes)
+    report = proof(fixed_spec)
     assert not report.stops
     assert report.bad_rows == stop.count == 2
-    assert proven_rows(report) == trained_rows(trainer_for(mended))
+    assert proven_rows(report) == trained_rows(trainer_for(fixed_spec))
     lines = RunFolder(record.folder).dropped.read_text().splitlines()
     assert [json.loads(line)["row"] for line in lines] == [3, 4]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 # isort: off
-import unsloth  # noqa: F401  first, for it patches the others
+import unsloth  # noqa: F401  first: it patches the others
 # isort: on
 
 import pytest
@@ -21,7 +21,7 @@ from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template, standardiz
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
 from engine.model import loading
-from engine.proof.tokenizers import Tokenizers
+from engine.proof.tokenizers import TokenizerCache
 from engine.protocol.data_report import at_length
 from tests.helpers.engine_process import changed
 from tests.helpers.proof_datasets import (
@@ -53,7 +53,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_is_proven_is_what_is_trained(name: str, spec_for: Any, trainer_for: Any) -> None:
+def test_the_proof_has_the_tokens_and_labels_of_the_trainer(name: str, spec_for: Any, trainer_for: Any) -> None:
     rows, settings = FORMATS[name]
     spec = spec_for(rows, **settings)
     report = proof(spec)
@@ -70,7 +70,7 @@ def test_named_templates_are_masked_as_in_training(template: str, spec_for: Any,
     report = proof(spec)
     try:
         trainer = trainer_for(spec)
-    except UserError as failure:  # then the proof must say the same
+    except UserError as failure:  # then the proof must report the same
         refused = failure
     else:
         assert not report.stops, report.stops
@@ -80,7 +80,7 @@ def test_named_templates_are_masked_as_in_training(template: str, spec_for: Any,
     assert report.stops[0].fixes
 
 
-# Templates with the tokens that their models have: (the one that ends an answer, the notebooks' markers).
+# Templates with their models' tokens: (the EOS token, the notebooks' markers).
 HEADER = "<|start_header_id|>{}<|end_header_id|>\n\n"
 FAMILIES = {
     "llama-3.1": ("<|eot_id|>", HEADER.format("user"), HEADER.format("assistant")),
@@ -98,7 +98,7 @@ SPECIAL = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|i
 
 @pytest.fixture
 def family(demo: RunSpec, tmp_path: Path) -> Callable[[RunSpec, str], RunSpec]:
-    """A spec whose tokenizer has the special tokens of the usual families, and this one at the end."""
+    """A spec whose tokenizer has the special tokens of the usual model families, and this EOS token."""
 
     def make(spec: RunSpec, eos: str) -> RunSpec:
         tokenizer = AutoTokenizer.from_pretrained(demo.model.model_name)
@@ -121,7 +121,7 @@ def test_the_same_as_training_and_as_a_notebook(
     assert not report.stops, report.stops
     assert proven_rows(report) == trained_rows(trainer_for(spec))
 
-    tokenizer = get_chat_template(Tokenizers().get(spec.model)[0], chat_template=template)
+    tokenizer = get_chat_template(TokenizerCache().get(spec.model)[0], chat_template=template)
     rows = standardize_sharegpt(Dataset.from_list(SHAREGPT))
 
     def text(row: dict[str, Any]) -> dict[str, str]:
@@ -137,7 +137,7 @@ def test_the_same_as_training_and_as_a_notebook(
     assert proven_rows(report) == trained_rows(trainer)
 
 
-def test_cut_rows_are_proven_as_they_are_trained(spec_for: Any, trainer_for: Any) -> None:
+def test_truncated_rows_are_the_same_as_in_training(spec_for: Any, trainer_for: Any) -> None:
     rows = [{"instruction": "Count.", "input": "", "output": "1 2 3 4 5 6 7 8 9 10 " * n} for n in (1, 2, 20)]
     spec = spec_for(rows, length=160, max_cut_share=1.0)
     report = proof(spec)
@@ -174,7 +174,7 @@ def test_numbers_of_a_report(spec_for: Any) -> None:
 
 @pytest.mark.parametrize("sample_rows", [0, 7])
 @pytest.mark.parametrize("weight", ["1", "0.5", "2.5"])
-def test_the_rows_proven_are_those_drawn(
+def test_the_proof_measures_the_rows_that_are_drawn(
     weight: str, sample_rows: int, spec_for: Any, trainer_for: Any, tmp_path: Path
 ) -> None:
     other = tmp_path / "other.jsonl"
@@ -192,7 +192,7 @@ def test_the_rows_proven_are_those_drawn(
     assert report.learned_tokens == sum(learned for row in trained for _, learned in row)
 
 
-def test_a_part_of_the_rows_tells_how_many_are_drawn(spec_for: Any) -> None:
-    report = proof(spec_for(PAIRS * 50, sample_rows=30), most=40)
+def test_a_sample_reports_how_many_rows_are_drawn(spec_for: Any) -> None:
+    report = proof(spec_for(PAIRS * 50, sample_rows=30), max_rows=40)
     assert report.sampled
     assert (report.rows, report.taken) == (40, 30)

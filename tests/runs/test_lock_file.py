@@ -36,8 +36,8 @@ def test_held_lock_is_refused_after_the_timeout(tmp_path: Path, monkeypatch: pyt
 def test_killed_engine_is_dead_while_its_workers_live(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     code = (
-        "import os, sys, time; from pathlib import Path; from engine.__main__ import acquire_lock;"
-        "from engine.runs.folder import RunFolder; acquire_lock(RunFolder(Path(sys.argv[1])));"
+        "import os, sys, time; from pathlib import Path; from engine.__main__ import lock_folder;"
+        "from engine.runs.folder import RunFolder; lock_folder(RunFolder(Path(sys.argv[1])));"
         "worker = os.fork(); worker and print(worker, flush=True); time.sleep(60)"
     )
     root = Path(__file__).parents[2]

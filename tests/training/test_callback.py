@@ -1,4 +1,4 @@
-"""What the trainer's callbacks become, in this process."""
+"""The events of the trainer's callbacks, in this process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.training.callback import EventCallback
 from tui.cli.printer import step_facts
 
 
-def test_a_loss_that_is_no_number_is_told_and_not_lost(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     started = ev.TrainingStarted(
         total_steps=3, num_train_epochs=1, effective_batch_size=1, optim="", dtype="", reserved_bytes=0
@@ -27,17 +27,17 @@ def test_a_loss_that_is_no_number_is_told_and_not_lost(tmp_path: Path) -> None:
         progress.on_log(arguments, state, flow, logs={"loss": loss, "learning_rate": 1.0})
         progress.on_evaluate(arguments, state, flow, metrics={"eval_loss": loss})
     events = [ev.decode(line) for line in path.read_bytes().splitlines()]
-    assert all(events), "an event that cannot be read back is lost"
-    seen = fold(event for event in events if event)
-    assert list(seen.loss.values) == list(seen.eval_loss.values) == [1.5]
-    assert seen.step
-    assert (seen.step.step, seen.step.loss) == (3, None)
-    assert [notice.code for notice in seen.notices] == ["diverged"]
-    assert step_facts(seen)[0] == "loss nan"
+    assert all(events), "each event can be read back"
+    state_after = fold(event for event in events if event)
+    assert list(state_after.loss.values) == list(state_after.eval_loss.values) == [1.5]
+    assert state_after.step
+    assert (state_after.step.step, state_after.step.loss) == (3, None)
+    assert [notice.code for notice in state_after.notices] == ["diverged"]
+    assert step_facts(state_after)[0] == "loss nan"
 
 
-def watched(tmp_path: Path, losses: list[float]) -> tuple[EventCallback, list[bool], list[str]]:
-    """(the callback after these losses, whether each may be saved, the codes of its notices)."""
+def log_losses(tmp_path: Path, losses: list[float]) -> tuple[EventCallback, list[bool], list[str]]:
+    """(the callback after these losses, whether a checkpoint is allowed at each, the codes of the notices)."""
     tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "events.jsonl"
     started = ev.TrainingStarted(
@@ -53,39 +53,39 @@ def watched(tmp_path: Path, losses: list[float]) -> tuple[EventCallback, list[bo
     return progress, saved, [event.code for event in events if isinstance(event, ev.Notice)]
 
 
-def test_a_high_loss_is_waited_out_and_nothing_saved_meanwhile(tmp_path: Path) -> None:
-    progress, saved, notices = watched(tmp_path, [2.0, 1.5, 9.0, 10.0, 1.4])
+def test_no_checkpoint_is_saved_while_the_loss_is_high(tmp_path: Path) -> None:
+    progress, saved, notices = log_losses(tmp_path, [2.0, 1.5, 9.0, 10.0, 1.4])
     assert saved == [True, True, False, False, True]
     assert notices == ["loss_high"]
     assert not progress.diverged
 
 
 def test_a_loss_that_stays_high_ends_the_training(tmp_path: Path) -> None:
-    progress, saved, notices = watched(tmp_path, [2.0, *[11.0] * 5])
+    progress, saved, notices = log_losses(tmp_path, [2.0, *[11.0] * 5])
     assert saved == [True, *[False] * 5]
     assert notices == ["loss_high", "diverged"]
     assert progress.diverged
 
 
-def test_a_noisy_or_high_beginning_is_not_out_of_hand(tmp_path: Path) -> None:
+def test_noisy_or_high_first_losses_do_not_end_the_training(tmp_path: Path) -> None:
     for losses in (
         [11.0, 12.0, 10.5, 9.0, 8.0, 7.0],
         [0.1, 4.0, 7.5, 6.0, 7.9, 5.0],
         [3.0, 8.9, 8.9, 8.9, 8.9, 8.9],
     ):
-        progress, saved, notices = watched(tmp_path / str(len(losses) + int(losses[0])), losses)
+        progress, saved, notices = log_losses(tmp_path / str(len(losses) + int(losses[0])), losses)
         assert all(saved)
         assert not notices
         assert not progress.diverged
 
 
-def test_the_metrics_of_a_method_are_told_with_the_step(tmp_path: Path) -> None:
+def test_the_metrics_of_a_method_are_reported_with_the_step(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     started = ev.TrainingStarted(
         total_steps=9, num_train_epochs=1, effective_batch_size=1, optim="", dtype="", reserved_bytes=0
     )
-    wanted = ("rewards/margins", "rewards/unheard")
-    progress = EventCallback(Control(EventWriter(path)), started, lambda step: None, wanted)
+    metrics = ("rewards/margins", "rewards/missing")
+    progress = EventCallback(Control(EventWriter(path)), started, lambda step: None, metrics)
     arguments = TrainingArguments(output_dir=str(tmp_path), report_to="none")
     for step, margin in enumerate((0.5, math.nan), 1):
         logs = {"loss": 1.0, "learning_rate": 1.0, "rewards/margins": margin, "entropy": 3.0}

@@ -1,4 +1,4 @@
-"""Every dataset of the table, as the terminal sees it before an engine is there and as the engine makes it."""
+"""Every dataset of the table, as the terminal reads it before an engine runs and as the engine prepares it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 # isort: off
-import unsloth  # noqa: F401  first, for it patches the others
+import unsloth  # noqa: F401  first: it patches the others
 # isort: on
 
 import pytest
@@ -34,26 +34,26 @@ def tokenizer_files(demo: RunSpec) -> str:
 
 @pytest.fixture
 def tokenizer(tokenizer_files: str) -> Any:
-    """The demo's, anew: named templates change it."""
+    """The demo's tokenizer, loaded again for each test: named templates change it."""
     return AutoTokenizer.from_pretrained(tokenizer_files)
 
 
 @pytest.fixture
 def spec_of(demo: RunSpec, tmp_path: Path) -> Callable[[Case], RunSpec]:
-    """The case on disk, and its spec read from a file, as paths in it are meant from there."""
+    """Writes a case to disk and loads its spec from a file, as relative paths start from there."""
 
     def make(case: Case) -> RunSpec:
-        place = tmp_path / "case"
-        place.mkdir()
-        case.write(place)
-        spec = changed(demo, dataset={**case.settings, "path": str(place / case.path)})
-        save_spec(place / ".spec.yaml", spec)
-        return load_spec(place / ".spec.yaml")
+        folder = tmp_path / "case"
+        folder.mkdir()
+        case.write(folder)
+        spec = changed(demo, dataset={**case.settings, "path": str(folder / case.path)})
+        save_spec(folder / ".spec.yaml", spec)
+        return load_spec(folder / ".spec.yaml")
 
     return make
 
 
-def test_the_table_is_large_and_its_names_are_its_own() -> None:
+def test_the_table_is_large_and_its_names_are_unique() -> None:
     assert len(CASES) >= 60
     assert len({case.name for case in CASES}) == len(CASES)
 
@@ -61,31 +61,31 @@ def test_the_table_is_large_and_its_names_are_its_own() -> None:
 @pytest.mark.parametrize("case", GOOD, ids=lambda case: case.name)
 def test_a_good_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path) -> None:
     spec = spec_of(case)
-    seen = peek(spec.dataset.path, data=spec.dataset)
-    assert seen.error is None
-    assert seen.detected
-    assert seen.detected.problem is None
+    peeked = peek(spec.dataset.path, data=spec.dataset)
+    assert peeked.error is None
+    assert peeked.detected
+    assert peeked.detected.problem is None
     assert check_dataset(spec.dataset) == []
-    assert seen.format == case.kind
+    assert peeked.format == case.kind
     for role, filler in case.mapping.items():
-        assert getattr(seen.detected.mapping, role) == filler
-    assert str(seen.detected.why)
-    assert 0 < seen.detected.confidence <= 1
+        assert getattr(peeked.detected.mapping, role) == filler
+    assert str(peeked.detected.why)
+    assert 0 < peeked.detected.confidence <= 1
 
     (tmp_path / "run").mkdir()
     record = EventWriter(tmp_path / "run/events.jsonl")
     prepared = prepare.prepare(spec, tokenizer, [tokenizer.eos_token_id], record)
     method = prepared.method
-    first = prepared.train["text"][0].removeprefix("<s>")  # on a GPU the text itself has it
+    first = prepared.train["text"][0].removeprefix("<s>")  # on a GPU the text itself contains it
     assert first == case.text
     assert len(prepared.train) == case.rows
-    # What the terminal sees is what the engine makes.
-    example = seen.detected.mapping.example(seen.rows[0])
+    # The terminal reads what the engine prepares.
+    example = peeked.detected.mapping.example(peeked.rows[0])
     assert method.text(example).removeprefix("<s>") == first
-    assert prepared.columns == seen.columns
-    assert seen.exact
+    assert prepared.columns == peeked.columns
+    assert peeked.exact
     if not case.settings:
-        assert seen.total == case.rows + case.dropped
+        assert peeked.total == case.rows + case.dropped
     left_out = tmp_path / "run/dropped.jsonl"
     found = [json.loads(line) for line in left_out.read_text().splitlines()] if left_out.exists() else []
     assert len(found) == case.dropped
@@ -98,7 +98,7 @@ def test_a_good_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path
 def test_a_bad_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path) -> None:
     spec = spec_of(case)
     field, words = case.error
-    peek(spec.dataset.path, data=spec.dataset)  # says what it can, and never raises
+    peek(spec.dataset.path, data=spec.dataset)  # never raises
     errors = check_dataset(spec.dataset)
     if case.late:
         assert errors == []
@@ -115,7 +115,7 @@ def test_a_bad_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path)
         assert words in str(caught.value.message)
 
 
-# Chat templates by name: the markers are found, and leave the answers and their ends, or it is said why not.
+# Named chat templates: the markers are found and leave only answers and their ends, or an error says why not.
 
 TURNS = [
     {"role": "user", "content": "Who are you?"},
@@ -123,7 +123,7 @@ TURNS = [
     {"role": "user", "content": "What do you eat?"},
     {"role": "assistant", "content": "Fruit: figs.\nAnd gum."},
 ]
-# Those whose tokens the demo's tokenizer has or can be given; the others need a model of their own.
+# Templates that the demo's tokenizer supports; the others need a model with their tokens.
 FITTING = {
     "unsloth",
     "zephyr",
@@ -140,7 +140,7 @@ FITTING = {
 
 
 @pytest.fixture
-def named(spec_of: Any, tokenizer: Any, tmp_path: Path) -> Callable[..., Any]:
+def prepare_with_template(spec_of: Any, tokenizer: Any, tmp_path: Path) -> Callable[..., Any]:
     def make(name: str, own: Any = None) -> Any:
         rows = json.dumps([{"messages": TURNS}])
         spec = spec_of(Case("named", "d.json", lambda folder: (folder / "d.json").write_text(rows)))
@@ -152,7 +152,7 @@ def named(spec_of: Any, tokenizer: Any, tmp_path: Path) -> Callable[..., Any]:
 
 
 def with_tokens_of(name: str, tokenizer: Any) -> Any:
-    """The tokenizer with the tokens that a model of this template has, and its way to end an answer."""
+    """The tokenizer with the special tokens of this template, and its EOS token."""
     template = prompt_format.CHAT_TEMPLATES[name][0]
     tokenizer.chat_template = template
     tail = prompt_format.after_answer(tokenizer)
@@ -164,16 +164,16 @@ def with_tokens_of(name: str, tokenizer: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", sorted(set(prompt_format.CHAT_TEMPLATES) - FITTING))
-def test_a_template_that_does_not_fit_says_so(name: str, named: Any) -> None:
+def test_a_template_that_does_not_fit_is_rejected(name: str, prepare_with_template: Any) -> None:
     with pytest.raises(UserError) as caught:
-        named(name)
+        prepare_with_template(name)
     assert caught.value.code in ("template_unfit", "eos_missing", "markers_missing")
     assert caught.value.field == "dataset.chat_template"
 
 
 @pytest.mark.parametrize("name", sorted(prompt_format.CHAT_TEMPLATES))
-def test_a_template_that_fits_masks_right(name: str, named: Any, tokenizer: Any) -> None:
-    prepared = named(name, None if name in FITTING else with_tokens_of(name, tokenizer))
+def test_a_template_that_fits_masks_correctly(name: str, prepare_with_template: Any, tokenizer: Any) -> None:
+    prepared = prepare_with_template(name, None if name in FITTING else with_tokens_of(name, tokenizer))
     template = prepared.method.tokenizer
     text = prepared.train["text"][0]
     ids = prompt_format.encode(template, text)
@@ -195,7 +195,7 @@ def test_a_template_that_fits_masks_right(name: str, named: Any, tokenizer: Any)
 
 
 @pytest.mark.parametrize("answers", [1, 3])
-def test_evaluation_data_of_its_own(answers: int, spec_of: Any, tokenizer: Any, tmp_path: Path) -> None:
+def test_separate_evaluation_data(answers: int, spec_of: Any, tokenizer: Any, tmp_path: Path) -> None:
     rows = json.dumps([{"question": "q", "answer": "a"}] * answers)
     case = Case(
         "eval", "train.json", lambda folder: [(folder / n).write_text(rows) for n in ("train.json", "e.json")]
@@ -218,7 +218,7 @@ def test_a_sample_is_drawn_by_its_seed(spec_of: Any, tokenizer: Any, tmp_path: P
     assert len(set(drawn(1))) == 20
 
 
-def test_large_files_are_kept_on_disk_and_read_again_when_they_change(
+def test_large_files_are_cached_on_disk_and_read_again_when_they_change(
     spec_of: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(load_rows, "IN_MEMORY_BYTES", 0)
@@ -234,7 +234,7 @@ def test_large_files_are_kept_on_disk_and_read_again_when_they_change(
         prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "e.jsonl"))
 
 
-def test_a_constant_instruction_is_asked_in_the_chat_too(spec_of: Any, demo: RunSpec) -> None:
+def test_a_constant_instruction_is_used_in_the_chat_too(spec_of: Any, demo: RunSpec) -> None:
     spec = changed(demo, dataset={"instruction_column": "= Answer.", "input_column": "q", "output_column": "a"})
     prompt = prompt_format.prompt_format_for(spec.dataset, "alpaca").prompt(
         None, [{"role": "user", "content": "Who?"}]

@@ -1,4 +1,4 @@
-"""Datasets on the Hub, fetched by the engine's own code with the real `datasets` and huggingface_hub over HTTP."""
+"""Hub datasets, fetched by the engine's code with the real `datasets` and huggingface_hub over HTTP."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parquet(count: int) -> bytes:
 
 
 class Fetcher:
-    """A process that fetches, and the Hub that it fetches from."""
+    """A process that fetches datasets from a stub of the Hub."""
 
     def __init__(self, hub: HubStub, home: Path) -> None:
         self.hub = hub
@@ -102,7 +102,7 @@ def test_parquet(fetch: Fetcher) -> None:
         ("ann/gate", "hf_other", "hub_no_access", "does not let you have"),
     ],
 )
-def test_what_one_may_not_have(fetch: Fetcher, name: str, token: str, code: str, words: str) -> None:
+def test_a_dataset_without_access_is_an_error(fetch: Fetcher, name: str, token: str, code: str, words: str) -> None:
     fetch.hub.account("hf_other", "eve")
     fetch.hub.add("dataset", "ann/shut", {"a.jsonl": jsonl(3)}, private=True)
     fetch.hub.add("dataset", "ann/gate", {"a.jsonl": jsonl(3)}, gated=True)
@@ -113,7 +113,7 @@ def test_what_one_may_not_have(fetch: Fetcher, name: str, token: str, code: str,
     assert not token or token not in json.dumps(found)
 
 
-def test_the_owner_may_have_them(fetch: Fetcher) -> None:
+def test_the_owner_has_access(fetch: Fetcher) -> None:
     fetch.hub.account("hf_ann", "ann", role="read")
     fetch.hub.add("dataset", "ann/own", {"a.jsonl": jsonl(3)}, private=True)
     fetch.hub.add("dataset", "ann/own-gate", {"a.jsonl": jsonl(4)}, gated=True)
@@ -131,21 +131,21 @@ def test_the_owner_may_have_them(fetch: Fetcher) -> None:
         ("ann/slow", {"delay": 4}),
     ],
 )
-def test_a_download_that_breaks_off_is_resumed(fetch: Fetcher, name: str, fault: dict[str, Any]) -> None:
+def test_an_interrupted_download_is_resumed(fetch: Fetcher, name: str, fault: dict[str, Any]) -> None:
     content = jsonl(20_000, 1200 if "drop" in fault else 10)
     fetch.hub.add("dataset", name, {"a.jsonl": content})
     before = fetch.hub.bytes_sent
-    told = fetch.hub.fail(f"GET /datasets/{name}/resolve/.*jsonl", **fault)
+    failure = fetch.hub.fail(f"GET /datasets/{name}/resolve/.*jsonl", **fault)
     assert fetch(name)["rows"] == 20_000
-    assert told.hits == 1
+    assert failure.hits == 1
     assert fetch.hub.asked(f"GET /datasets/{name}/resolve/.*jsonl") == 2
     if "drop" in fault:
-        # The rest alone was asked for: the library keeps what came in pieces of 10 MB.
+        # Only the rest was requested: the library keeps what was received, in pieces of 10 MB.
         assert fetch.hub.bytes_sent - before < len(content) + (6 << 20)
 
 
-@pytest.mark.slow  # the library itself tries for 25 s
-def test_a_hub_that_stays_away_is_said(fetch: Fetcher) -> None:
+@pytest.mark.slow  # the library retries for 25 s
+def test_an_unavailable_hub_is_reported(fetch: Fetcher) -> None:
     fetch.hub.add("dataset", "ann/away", {"a.jsonl": jsonl(3)})
     fetch.hub.fail(".*ann/away", status=503, times=99)
     started = time.monotonic()
@@ -156,7 +156,7 @@ def test_a_hub_that_stays_away_is_said(fetch: Fetcher) -> None:
     assert fetch("ann/away")["rows"] == 3
 
 
-def test_not_even_the_log_shows_a_token(fetch: Fetcher, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_log_shows_no_token(fetch: Fetcher, tmp_path_factory: pytest.TempPathFactory) -> None:
     for path in tmp_path_factory.getbasetemp().rglob("log"):
         assert "hf_other" not in path.read_text()
         assert "hf_dead" not in path.read_text()

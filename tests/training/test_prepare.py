@@ -1,4 +1,4 @@
-"""From rows to what is learned, in this process: formats, markers, masks, and every refusal."""
+"""From rows to what is learned, in this process: formats, markers, masks, and every error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 # isort: off
-import unsloth  # noqa: F401  first, for it patches the others
+import unsloth  # noqa: F401  first: it patches the others
 # isort: on
 
 import pytest
@@ -41,7 +41,7 @@ ALPACA_ROWS: Rows = [
 
 @pytest.fixture
 def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
-    """A spec for rows written to a file, with some dataset settings."""
+    """Writes rows to a file, and returns a spec for it with these dataset settings."""
 
     def make(rows: Rows | str, **dataset: Any) -> RunSpec:
         path = tmp_path / "rows.json"
@@ -52,15 +52,15 @@ def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
 
 
 @pytest.fixture
-def look(
+def dataset_ready(
     loaded: loading.Loaded, record: EventWriter, tmp_path: Path
 ) -> Callable[[RunSpec], tuple[ev.DatasetReady, Any]]:
-    """What a trainer would learn under a spec: (the report, the trainer). It never trains."""
+    """(the report, the trainer) of a spec. It never trains."""
 
     def make(spec: RunSpec) -> tuple[ev.DatasetReady, Any]:
         stops = loading.stop_ids(loaded)
         data = prepare.prepare(spec, loaded.tokenizer, stops, record)
-        config = recipe.arguments(data.method, loaded, RunFolder(tmp_path), len(data.train), record)
+        config = recipe.training_arguments(data.method, loaded, RunFolder(tmp_path), len(data.train), record)
         trainer = data.method.trainer(loaded, data, config)
         stops = [*stops, data.method.tokenizer.eos_token_id]
         return data.method.check(trainer, data, stops, record), trainer
@@ -68,8 +68,8 @@ def look(
     return make
 
 
-def refusal(action: Callable[[], Any]) -> UserError:
-    """The failure that an action ends in; it names a field, so that a form can show it."""
+def error_of(action: Callable[[], Any]) -> UserError:
+    """The error that an action raises; it names a field, so that a form can show it."""
     with pytest.raises(UserError) as caught:
         action()
     assert caught.value.field
@@ -80,10 +80,10 @@ def refusal(action: Callable[[], Any]) -> UserError:
 @pytest.mark.parametrize("template", [ALPACA, ALPACA_ZH], ids=["en", "zh"])
 @pytest.mark.parametrize("responses_only", [True, False])
 def test_alpaca_rows_end_and_are_masked(
-    spec_for: Any, look: Any, loaded: loading.Loaded, template: str, responses_only: bool
+    spec_for: Any, dataset_ready: Any, loaded: loading.Loaded, template: str, responses_only: bool
 ) -> None:
     spec = spec_for(ALPACA_ROWS, prompt_template=template, train_on_responses_only=responses_only)
-    report, trainer = look(spec)
+    report, trainer = dataset_ready(spec)
     assert report.format == "alpaca"
     assert report.rows == 3
     assert report.truncated_rows == 0
@@ -101,28 +101,30 @@ def test_alpaca_rows_end_and_are_masked(
             assert len(ids) - len(kept) <= 1  # without padding, on a GPU, a row's first token is masked
 
 
-def test_an_alpaca_text_ends_whether_or_not_the_trainer_sees_to_it(loaded: loading.Loaded) -> None:
+def test_an_alpaca_text_ends_with_eos_before_the_trainer_adds_it(loaded: loading.Loaded) -> None:
     text = PromptFormat("alpaca", ALPACA).training_text(loaded.tokenizer, ALPACA_ROWS[0])
     assert text.endswith(ALPACA_ROWS[0]["output"] + loaded.tokenizer.eos_token)
 
 
-def test_instruction_and_output_alone_are_enough(spec_for: Any, look: Any, loaded: loading.Loaded) -> None:
+def test_instruction_and_output_alone_are_enough(spec_for: Any, dataset_ready: Any, loaded: loading.Loaded) -> None:
     rows = [{"instruction": "谁？", "output": "懒猴。"}]
-    report, _ = look(spec_for(rows))
+    report, _ = dataset_ready(spec_for(rows))
     assert report.columns == ("instruction", "output")
     spec = spec_for(rows, instruction_column="", input_column="instruction")
-    report, _ = look(spec)
+    report, _ = dataset_ready(spec)
     assert "### Instruction:\n\n\n### Input:\n谁？" in report.example_text
     prompt_format = prompt_format_for(spec.dataset, "alpaca")
     assert "### Input:\n谁？" in prompt_format.prompt(loaded.tokenizer, [{"role": "user", "content": "谁？"}])
 
 
-def test_the_prompt_is_the_start_of_what_was_learned(spec_for: Any, look: Any, loaded: loading.Loaded) -> None:
+def test_the_prompt_is_the_start_of_the_training_text(
+    spec_for: Any, dataset_ready: Any, loaded: loading.Loaded
+) -> None:
     chats = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
     asks = [{"role": "user", "content": "Who are you?"}]
     for rows, ask, answer in ((ALPACA_ROWS, asks, "I am"), (chats, [{"role": "user", "content": "Hi"}], "Hel")):
         spec = spec_for(rows)
-        report, trainer = look(spec)
+        report, trainer = dataset_ready(spec)
         prompt_format = prompt_format_for(spec.dataset, report.format)
         prompt = encode(loaded.tokenizer, prompt_format.prompt(loaded.tokenizer, ask))
         first = trainer.train_dataset["input_ids"][0]
@@ -130,33 +132,33 @@ def test_the_prompt_is_the_start_of_what_was_learned(spec_for: Any, look: Any, l
         assert loaded.tokenizer.decode(first[len(prompt) :]).startswith(answer)
 
 
-def test_sharegpt_is_read_as_unsloth_reads_it(spec_for: Any, look: Any) -> None:
+def test_sharegpt_is_read_as_unsloth_reads_it(spec_for: Any, dataset_ready: Any) -> None:
     rows = [
         {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}], "score": 1.0},
         {"conversations": [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Loris"}], "score": 2.0},
     ]
     standard = standardize_sharegpt(Dataset.from_list(rows))
     assert [normalize_turns(row["conversations"]) for row in rows] == list(standard["conversations"])
-    report, _ = look(spec_for([*rows, {"conversations": [], "score": None}]))
+    report, _ = dataset_ready(spec_for([*rows, {"conversations": [], "score": None}]))
     assert report.rows == 2
     assert report.example_learned == "Hello</s>"
     assert report.example_text.count("<s>") == 1
 
 
-def test_plain_text_is_learned_whole(spec_for: Any, look: Any) -> None:
-    report, trainer = look(spec_for([{"text": "Once upon a time."}, {"text": "The end."}]))
+def test_plain_text_is_learned_completely(spec_for: Any, dataset_ready: Any) -> None:
+    report, trainer = dataset_ready(spec_for([{"text": "Once upon a time."}, {"text": "The end."}]))
     assert (report.format, report.rows, report.response_part) == ("plain", 2, "")
     assert report.example_learned.endswith("Once upon a time.</s>")
     assert report.learned_tokens == report.tokens
     assert trainer.train_dataset[1]["input_ids"][-1] == 2
 
 
-def test_pairs_are_learned_as_chats(spec_for: Any, look: Any) -> None:
+def test_pairs_are_learned_as_chats(spec_for: Any, dataset_ready: Any) -> None:
     rows = [{"question": "Who?", "answer": "Loris"}, {"question": "Where?", "answer": "Here"}]
     settings = {"written_with": "chat_template", "system_column": "=Be kind."}
-    report, _ = look(spec_for(rows, **settings))
+    report, _ = dataset_ready(spec_for(rows, **settings))
     assert report.format == "messages"
-    text = report.example_text.replace("|> ", "|>")  # the tokenizer's own blanks
+    text = report.example_text.replace("|> ", "|>")  # spaces added by the tokenizer
     assert text == "<s><|system|>Be kind.<|user|>Who?<|assistant|>Loris</s>"
     assert report.example_learned == "Loris</s>"
     tools = [{"messages": [
@@ -165,48 +167,48 @@ def test_pairs_are_learned_as_chats(spec_for: Any, look: Any) -> None:
         {"role": "tool", "content": "noon"},
         {"role": "assistant", "content": "Noon."},
     ]}]  # fmt: skip
-    assert look(spec_for(tools))[0].example_learned.replace("</s>", "").strip() == "Noon."
+    assert dataset_ready(spec_for(tools))[0].example_learned.replace("</s>", "").strip() == "Noon."
 
 
-def test_rows_of_evaluation_data_are_measured(spec_for: Any, look: Any, tmp_path: Path) -> None:
+def test_rows_of_evaluation_data_are_measured(spec_for: Any, dataset_ready: Any, tmp_path: Path) -> None:
     (tmp_path / "eval.json").write_text(json.dumps([{"question": "Who?", "answer": "Loris"}]))
     spec = spec_for(ALPACA_ROWS, eval_path=str(tmp_path / "eval.json"))
-    report, trainer = look(spec)
+    report, trainer = dataset_ready(spec)
     assert (report.rows, report.eval_rows) == (3, 1)
     assert str(trainer.args.eval_strategy.value) == "steps"
 
 
-def test_null_is_no_text(spec_for: Any, look: Any) -> None:
+def test_null_content_is_empty_text(spec_for: Any, dataset_ready: Any) -> None:
     rows = [{"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": "Yes"}]}]
-    assert look(spec_for(rows))[0].example_learned == "Yes</s>"
+    assert dataset_ready(spec_for(rows))[0].example_learned == "Yes</s>"
 
 
-def test_every_turn_of_the_model_is_learned(spec_for: Any, look: Any, loaded: loading.Loaded) -> None:
+def test_every_assistant_turn_is_learned(spec_for: Any, dataset_ready: Any, loaded: loading.Loaded) -> None:
     turns = [("user", "Hi"), ("assistant", "Hello"), ("user", "Who?"), ("assistant", "Loris")]
     rows = [{"messages": [{"role": role, "content": content} for role, content in turns]}]
-    assert look(spec_for(rows))[0].example_learned.split() == ["Hello</s>", "Loris</s>"]
+    assert dataset_ready(spec_for(rows))[0].example_learned.split() == ["Hello</s>", "Loris</s>"]
 
 
-def test_a_template_by_name_and_markers_by_hand(spec_for: Any, look: Any) -> None:
+def test_a_named_template_and_markers_given_by_the_spec(spec_for: Any, dataset_ready: Any) -> None:
     rows = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
-    report, _ = look(spec_for(rows, chat_template="chatml"))
+    report, _ = dataset_ready(spec_for(rows, chat_template="chatml"))
     assert report.instruction_part.strip() == "<|im_start|>user"
     assert report.response_part.strip() == "<|im_start|>assistant"
     assert report.example_learned == "Hello<|im_end|>"
-    by_hand = spec_for(rows, instruction_part="<|user|>", response_part="<|assistant|>")
-    assert look(by_hand)[0].example_learned == "Hello</s>"
+    given = spec_for(rows, instruction_part="<|user|>", response_part="<|assistant|>")
+    assert dataset_ready(given)[0].example_learned == "Hello</s>"
 
 
-def test_rows_are_held_out_and_cut(demo: RunSpec, spec_for: Any, look: Any) -> None:
+def test_rows_are_held_out_and_truncated(demo: RunSpec, spec_for: Any, dataset_ready: Any) -> None:
     rows = [
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "na " * n}]}
         for n in range(1, 101)
     ]
     spec = changed(spec_for(rows, test_size=0.2, max_cut_share=1.0), model={"max_seq_length": 60})
-    report, _ = look(spec)
+    report, _ = dataset_ready(spec)
     assert (report.rows, report.eval_rows) == (80, 20)
     assert 0 < report.truncated_rows < 80
-    assert refusal(lambda: look(spec_for(rows[:1], test_size=0.2))).field == "dataset.test_size"
+    assert error_of(lambda: dataset_ready(spec_for(rows[:1], test_size=0.2))).field == "dataset.test_size"
 
 
 @pytest.mark.parametrize(
@@ -243,25 +245,25 @@ def test_rows_are_held_out_and_cut(demo: RunSpec, spec_for: Any, look: Any) -> N
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_learned_is_refused(
-    spec_for: Any, look: Any, rows: Any, settings: dict[str, Any], code: str, field: str
+def test_unusable_data_is_rejected(
+    spec_for: Any, dataset_ready: Any, rows: Any, settings: dict[str, Any], code: str, field: str
 ) -> None:
-    failure = refusal(lambda: look(spec_for(rows, **settings)))
+    failure = error_of(lambda: dataset_ready(spec_for(rows, **settings)))
     assert (failure.code, failure.field) == (code, field)
     assert str(failure.message)
 
 
-def test_a_missing_column_is_told_with_those_there_are(spec_for: Any, look: Any) -> None:
-    failure = refusal(lambda: look(spec_for(ALPACA_ROWS, output_column="answer")))
+def test_a_missing_column_is_reported_with_the_existing_ones(spec_for: Any, dataset_ready: Any) -> None:
+    failure = error_of(lambda: dataset_ready(spec_for(ALPACA_ROWS, output_column="answer")))
     assert "instruction, input, output" in str(failure.message)
 
 
-def test_a_base_model_without_a_template_is_refused(
+def test_a_base_model_without_a_template_is_rejected(
     spec_for: Any, loaded: loading.Loaded, record: EventWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}]
     monkeypatch.setattr(loaded.tokenizer, "chat_template", None)
-    failure = refusal(lambda: prepare.prepare(spec_for(rows), loaded.tokenizer, [2], record))
+    failure = error_of(lambda: prepare.prepare(spec_for(rows), loaded.tokenizer, [2], record))
     assert failure.code == "no_chat_template"
     assert "chatml" in str(failure.hint)
     asked = PromptFormat("plain").prompt(loaded.tokenizer, [{"role": "user", "content": "Once"}])
@@ -279,7 +281,7 @@ ROW = '{"instruction": "Who?", "output": "Loris"}'
         ("v[2]*?.jsonl", ROW.encode() + b"\n"),
     ],
 )
-def test_what_the_preflight_reads_the_engine_reads(
+def test_the_engine_reads_the_files_that_the_preflight_reads(
     demo: RunSpec, tmp_path: Path, name: str, content: bytes
 ) -> None:
     path = tmp_path / name
@@ -288,18 +290,18 @@ def test_what_the_preflight_reads_the_engine_reads(
     assert load_rows.fetch(spec, main_source(spec)).first(9) == [{"instruction": "Who?", "output": "Loris"}]
 
 
-def test_rows_without_an_answer_are_left_out(spec_for: Any, look: Any) -> None:
+def test_rows_without_an_answer_are_left_out(spec_for: Any, dataset_ready: Any) -> None:
     rows = [{"instruction": "a", "output": text} for text in ("Loris", "", " ", None)]
-    assert look(spec_for(rows))[0].rows == 1
+    assert dataset_ready(spec_for(rows))[0].rows == 1
     user, assistant = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}
     chats = [{"messages": turns} for turns in ([user], [user, assistant, user], [user, assistant])]
-    report, _ = look(spec_for(chats))
+    report, _ = dataset_ready(spec_for(chats))
     assert report.rows == 2
     assert report.example_text.endswith("Hello</s>")
-    assert refusal(lambda: look(spec_for(chats[:1]))).code == "dataset_empty"
+    assert error_of(lambda: dataset_ready(spec_for(chats[:1]))).code == "dataset_empty"
 
 
-def test_dates_and_texts_in_parts_come_as_texts() -> None:
+def test_dates_and_content_parts_become_text() -> None:
     assert as_string(datetime(2026, 11, 23)) == "2026-11-23"
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     assert normalize_turns([{"role": "user", "content": parts}])[0]["content"] == "ab"

@@ -1,6 +1,6 @@
-"""The registry of training methods. A new one needs a line and a module here, and one in `engine.training.methods`.
+"""The training methods. To add one: a line and a module here, and a module in `engine.training.methods`.
 
-This package has what forms, checks and screens need of a method. It imports nothing slow.
+This package holds what forms, checks and screens need of a method. It imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ else:
 
 
 class MethodSections(Section, frozen=True, kw_only=True):
-    """The settings of single methods, each in a section with the method's name."""
+    """Settings of single methods, each section under the method's name."""
 
 
 def metric_title(key: str) -> str:
-    """The title of a metric, to be translated; the trainer's name if no method declares it."""
+    """The title of a metric, to be translated; the trainer's own name if no method lists it."""
     found = (metric.title for method in METHODS.values() for metric in method.metrics if metric.key == key)
     return next(found, key)

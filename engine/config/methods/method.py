@@ -1,4 +1,4 @@
-"""The description of a training method for forms, checks and screens."""
+"""What forms, checks and screens need of a training method."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def no_rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
 class Method(msgspec.Struct, frozen=True, kw_only=True):
     """One way to train. Texts are marked with `N_`.
 
-    `kinds`: the kinds of data that it learns from, by the names of `engine.dataset.mapping`. `metrics`: what its
-    trainer logs in addition to the loss. `rules`: yields (field, message) for each broken rule across fields.
-    `trainer`: the module whose `METHOD` is a subclass of `engine.training.method.TrainingMethod`.
+    `kinds`: the kinds of data it accepts, as named in `engine.dataset.mapping`. `metrics`: what its trainer logs
+    besides the loss. `rules`: (field, message) of each rule across fields that a spec breaks. `trainer`: the module
+    with its `METHOD`, a subclass of `engine.training.method.TrainingMethod`.
     """
 
     title: str

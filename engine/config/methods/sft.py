@@ -1,4 +1,4 @@
-"""The description of supervised fine-tuning."""
+"""Supervised fine-tuning, for forms, checks and screens."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from engine.training.method import TrainingMethod
 
 
 def method_for(spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int]) -> TrainingMethod:
-    """The spec's training method, prepared for data of a kind. Raises `UserError`."""
+    """The spec's training method, set up for data of a kind. Raises `UserError`."""
     module = import_module(METHODS[spec.training.method].trainer)
     method: TrainingMethod = module.METHOD(spec, kind, tokenizer, stop_ids)
     return method

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: the answers of the dataset are learned, or whole texts."""
+"""Supervised fine-tuning: learns the answers of the dataset, or complete texts."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from engine.training.method import Labels, Prepared, TrainingMethod, processes
 
 
 class SFT(TrainingMethod):
-    """By `trl.SFTTrainer`."""
+    """Trains with `trl.SFTTrainer`."""
 
     trainer_class, config_class, columns = SFTTrainer, SFTConfig, ("text",)
 
     def __init__(self, spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int]) -> None:
         super().__init__(spec, kind, tokenizer, stop_ids)
-        # TRL's own trainer, which Unsloth uses on a CPU, adds the beginning-of-sequence token to a text that has
-        # it already, and wants the end-of-sequence token last, whatever the template; Unsloth's on a GPU does not.
+        # TRL's own trainer, which Unsloth uses on a CPU, adds a BOS token even if the text starts with one, and an
+        # EOS token if it does not end with one, whatever the template. Unsloth's trainer on a GPU does neither.
         self._by_trl = hardware.device().kind == "cpu"
         self._bos = self.tokenizer.bos_token if self.tokenizer.bos_token and adds_bos(self.tokenizer) else ""
         if spec.dataset.train_on_responses_only and kind != "plain":
@@ -45,12 +45,12 @@ class SFT(TrainingMethod):
         if self._by_trl:
             eos = str(self.tokenizer.eos_token)
             texts = [text if text.endswith(eos) else text + eos for text in texts]
-        texts = [text.removeprefix(self._bos) for text in texts]  # the tokenizer puts it there itself
+        texts = [text.removeprefix(self._bos) for text in texts]  # the tokenizer adds it
         backend = getattr(self.tokenizer, "_tokenizer", None)
         if not (texts and isinstance(backend, Tokenizer)):
             found: list[list[int]] = self.tokenizer(texts)["input_ids"]
             return found
-        self.tokenizer(texts[0])  # sets the backend up as for a call: nothing padded, nothing cut
+        self.tokenizer(texts[0])  # sets the backend up: no padding, no truncation
         return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=True)]
 
     @cached_property
@@ -77,12 +77,12 @@ class SFT(TrainingMethod):
             "packing": packing,
             "max_length": self.spec.model.max_seq_length,
             "dataset_text_field": "text",
-            # On a GPU, Unsloth takes None for as many as there are cores.
+            # On a GPU, Unsloth reads None as one process per core.
             "dataset_num_proc": processes(self.spec, rows) or (None if on_cpu else 1),
         }
 
     def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any) -> Any:
-        """With all but the answers masked. Raises `UserError` when none would be left."""
+        """The trainer, with everything but the answers masked. Raises `UserError` when nothing is left to learn."""
         trainer = super().trainer(loaded, data, config)
         if self.response_part:
             try:
