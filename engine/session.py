@@ -160,9 +160,9 @@ class Session:
         gc.collect()
         self._ask_test_prompts(adapter=True)
         if LEADER:
-            saved = self._exports().as_told(self._warn)
+            saved = self._exports().export_by_spec(self._warn)
             if self._spec.export.push_to.strip():
-                self._pushes.as_told(self._spec.export, saved)
+                self._pushes.push_by_spec(self._spec.export, saved)
 
     def _retry_or_fail(self, error: Exception) -> Exception:
         """The exception for a failed training: `RestartEngine` to retry with less memory, if the spec allows it."""
@@ -188,7 +188,7 @@ class Session:
         warned = False
         while True:
             try:
-                self._exports().save_trained()
+                self._exports().export_trained_adapter()
                 return
             except Exception as error:
                 why = explain(error)
@@ -234,8 +234,8 @@ class Session:
             job = control.next_job(POLL_SECONDS)
             if job is None:
                 if self._record.stage == "ready" and self._folder.draft.exists() and control.orphaned:
-                    control.shutdown.set()  # kept loaded for a wizard that has exited: no request will come
-                elif control.idle_seconds > idle_limit() and not self._pushes.going:
+                    control.shutdown.set()  # kept warm for a wizard that is gone: nobody will ever ask
+                elif control.idle_seconds > idle_limit() and not self._pushes.running:
                     idle = say("Nobody was connected for {minutes} minutes: the engine ends.",
                                minutes=round(idle_limit() / 60, 1))  # fmt: skip
                     self._record.emit(ev.Notice(code="idle", message=idle))
@@ -293,7 +293,7 @@ class Session:
                 return self._generate(job, command)
             if isinstance(command, Export):
                 self._other_adapter.drop(self._loaded)
-                return self._exports().carry_out(job, command)
+                return self._exports().handle_export(job, command)
             assert isinstance(command, ShowPrompt)
             text = self._prompt_format.prompt(
                 self._loaded.tokenizer, as_dicts(command.messages), command.generation.system_prompt

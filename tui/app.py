@@ -1,4 +1,4 @@
-"""The app: holds the draft and the session with the engine, and shows one screen at a time."""
+"""The app: keeps the draft and the session with the engine, and shows one screen at a time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tui.state.engine_watch import EndBell
 from tui.state.proof_session import ProofSession, Prover
 from tui.state.run_session import RunSession
 from tui.state.settings import load_settings, save_settings
-from tui.text.errors import error_words
+from tui.text.errors import describe_error
 from tui.text.sanitize import VisibleFilter, visible
 from tui.text.translation import LANGUAGES, N_, _, language, language_of_locale, render, set_language
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from engine.runs.folder import RunFolder
     from tui.screens.base import LorisScreen
 
-# Each screen: where it lives, and how the command palette calls going there, where that can be done at any time.
+# Each screen: its class, and the title of its command palette entry, if it can be opened at any time.
 # Screens are imported when first shown, to keep the first paint quick.
 SCREENS = {
     "home": ("tui.screens.home:HomeScreen", N_("go to: Home")),
@@ -60,7 +60,7 @@ SCREENS = {
     "push": ("tui.screens.push:PushScreen", ""),
 }
 POLL_SECONDS = 0.25
-TIDY_SECONDS = 5.0  # after the start, when nothing is drawn any more
+TIDY_SECONDS = 5.0  # after the start, when drawing is done
 LEAVE_SECONDS = 10.0
 
 
@@ -85,7 +85,7 @@ class LorisApp(App[None]):
         prover: Prover | None = None,
     ) -> None:
         super().__init__()
-        # Every frame crosses an SSH line: no animation unless the user's environment asks for it.
+        # Every frame may go over SSH: no animation unless the user's environment asks for it.
         if "TEXTUAL_ANIMATIONS" not in os.environ:
             self.animation_level = "none"
         set_language(language or load_settings().language or language_of_locale())
@@ -94,23 +94,23 @@ class LorisApp(App[None]):
         self.session = RunSession(backend or RealBackend())
         self.proofs = ProofSession(prover)
         self._start = start
-        self._place: str = start
-        self._wanted_run = run  # to attach to at once
+        self._screen_name: str = start
+        self._wanted_run = run  # to attach to on start
         self._leaving = False
-        self._end = EndBell()
-        self._last_words = ""  # left on the terminal
-        self._asking = False  # whether the run in progress may go on
-        self.compared: tuple[RunFolder, ...] = ()  # the runs whose curves are laid over each other
+        self._end_bell = EndBell()
+        self._exit_message = ""  # printed on the terminal after the app
+        self._asking_to_leave = False  # the dialog about the run in progress is open
+        self.compared: tuple[RunFolder, ...] = ()  # the runs whose curves are compared
 
     def get_line_filters(self) -> list[LineFilter]:
-        """Textual's own, and ours that shows control characters instead of sending them."""
+        """Textual's own, and `VisibleFilter`, which shows control characters instead of sending them."""
         return [*super().get_line_filters(), VisibleFilter()]
 
     def on_mount(self) -> None:
-        # A terminal that hangs up must end the app cleanly, not leave it spinning; a run goes on.
+        # A terminal that hangs up must end the app cleanly, not leave it spinning; the run continues.
         loop = asyncio.get_running_loop()
-        signal.signal(signal.SIGHUP, lambda *_: self._hung_up(loop))
-        loop.add_signal_handler(signal.SIGTERM, self._told_to_end)
+        signal.signal(signal.SIGHUP, lambda *_: self._on_hangup(loop))
+        loop.add_signal_handler(signal.SIGTERM, self._on_terminate)
         self.set_interval(POLL_SECONDS, self._poll)
         self.set_timer(TIDY_SECONDS, lambda: self.run_worker(delete_drafts, thread=True, exit_on_error=False))
         self.go(self._start)
@@ -118,7 +118,7 @@ class LorisApp(App[None]):
             self._show_run(self._wanted_run)
 
     def _show_run(self, folder: RunFolder) -> None:
-        """Show a run that was asked for on the command line."""
+        """Show the run given on the command line."""
         try:
             self.open_run(folder, load_spec(folder.spec))
         except SpecError as error:
@@ -128,59 +128,59 @@ class LorisApp(App[None]):
         if self.session.poll() or self.session.has_unshown:
             self.session.has_unshown = False
             self.screen.post_message(RunChanged())
-        if self._end.rings(self.session) and load_settings().bell:
+        if self._end_bell.should_ring(self.session) and load_settings().bell:
             self.bell()
         if self.session.has_more:
             self.call_later(self._poll)
 
     def go(self, name: str, field: str = "") -> None:
-        """Show a screen by its name in `SCREENS`, with `field` in focus. It reads the draft and the link."""
+        """Show a screen by its name in `SCREENS`, with `field` in focus. It reads the draft and the session."""
         module, _colon, kind = SCREENS[name][0].partition(":")
         screen: LorisScreen = getattr(import_module(module), kind)()
         screen.wanted_field = field
-        if self._place != name:
-            screen.came_from = self._place
-        elif len(self.screen_stack) > 1:  # the same again, in another language
+        if self._screen_name != name:
+            screen.came_from = self._screen_name
+        elif len(self.screen_stack) > 1:  # the same screen again, in another language
             screen.came_from = getattr(self.screen_stack[1], "came_from", "home")
-        while len(self.screen_stack) > 2:  # dialogs stand above the one screen
+        while len(self.screen_stack) > 2:  # dialogs are above the one screen
             self.pop_screen()
         if len(self.screen_stack) > 1:
             cast("LorisScreen", self.screen).leave(name)
-            self.workers.cancel_node(self.screen)  # now: its widgets go before it does
+            self.workers.cancel_node(self.screen)  # now, because its widgets are removed before it
             self.switch_screen(screen)
         else:
             self.push_screen(screen)
-        self._place = name
+        self._screen_name = name
 
     def go_to_field(self, path: str) -> None:
-        """Show the step on which a field stands, with the field in focus."""
+        """Show the wizard step with this field, with the field in focus."""
         from tui.screens.wizard import step_of
 
         self.go(step_of(path), path)
 
     def use_language(self, code: str) -> None:
-        """Change the language, remember it, and draw the screen in front again."""
+        """Change and save the language, and show the current screen again."""
         set_language(code)
         save_settings(msgspec.structs.replace(load_settings(), language=language()))
-        self.go(self._place)
+        self.go(self._screen_name)
 
-    def turn_bell(self) -> None:
-        """Ring when training ends, or no more. Remembered."""
+    def toggle_bell(self) -> None:
+        """Turn ringing at the end of training on or off, and save that."""
         settings = load_settings()
         save_settings(msgspec.structs.replace(settings, bell=not settings.bell))
         self.notify(_("The terminal no longer rings.") if settings.bell else _("It rings when training ends."))
 
-    # The engine. These return at once; what they start is one worker at a time, in order.
+    # The engine. These return at once; the workers that they start run one at a time, in order.
 
     def warm_up(self) -> None:
-        """Start loading the draft's model, so that the wait is over when the forms are filled in."""
+        """Start loading the draft's model, so that it is ready when the forms are filled in."""
         if self.draft.model() is None:
             self.drop_warm()
         else:
             self.run_worker(self._warm_up(), group="engine")
 
     def try_model(self) -> None:
-        """Chat with the draft's model as it is."""
+        """Chat with the draft's base model."""
         self.run_worker(self._try_model(), group="engine")
 
     async def _try_model(self) -> None:
@@ -188,23 +188,23 @@ class LorisApp(App[None]):
             self.go("chat")
 
     async def _warm_up(self) -> bool:
-        """Whether an engine for the draft's model is up. Says why where it is not; stays on this screen."""
-        if await self._free_the_card():
-            # Two models at once may not fit: this one is loaded when it is to train.
+        """Whether an engine for the draft's model is running. Shows why if not; stays on this screen."""
+        if await self._free_gpu():
+            # Two models at once may not fit: this one is loaded when training starts.
             self.notify(_("Another run is using this machine: the model is loaded when training starts."))
             return False
         try:
-            await self.session.warm_up(self.draft.sound_parts())
+            await self.session.warm_up(self.draft.valid_parts())
         except SpecError as error:
-            self.draft.blamed.update({one.field: one.message for one in error.errors})
+            self.draft.reported_errors.update({one.field: one.message for one in error.errors})
             self.notify(render(error.errors[0].message), severity="error", markup=False)
         except (UserError, OSError) as error:
-            self.notify(render(_said(error)), severity="error", markup=False)
+            self.notify(render(_startup_error(error)), severity="error", markup=False)
         self.screen.post_message(RunChanged())
         return self.session.warm
 
-    async def _free_the_card(self) -> bool:
-        """End engines that only wait to chat about their runs; whether others are at work."""
+    async def _free_gpu(self) -> bool:
+        """End engines that are idle after training; returns whether others are busy."""
         runs = [run for run in await asyncio.to_thread(list_runs) if run.alive and not run.draft]
         idle = [run for run in runs if run.state == "serving"]
         for run in idle:
@@ -214,26 +214,26 @@ class LorisApp(App[None]):
         return len(idle) < len(runs)
 
     def drop_warm(self) -> None:
-        """End the engine that was started early, if there is one."""
+        """End the engine that was warmed up, if there is one."""
         self.run_worker(self.session.drop_warm(), group="engine")
 
     def prove(self) -> None:
-        """Measure the draft's data, in place of what is being measured."""
+        """Prove the draft's data, in place of a running proof."""
         self.run_worker(self._prove(), group="proof", exclusive=True)
 
     async def _prove(self) -> None:
-        await self.proofs.run(self.draft.sound_parts(), self._tell_of_proof)
+        await self.proofs.run(self.draft.valid_parts(), self._notify_proof)
 
-    def _tell_of_proof(self) -> None:
+    def _notify_proof(self) -> None:
         if self.screen_stack:  # else the app is ending
             self.screen.post_message(ProofChanged())
 
     def cancel_proof(self) -> None:
-        """Stop measuring; the worker stays for the next time."""
+        """Cancel the running proof; the worker stays for the next one."""
         self.workers.cancel_group(self, "proof")
 
     def open_run(self, folder: RunFolder, spec: RunSpec, resume: tuple[Change, ...] | None = None) -> None:
-        """Attach to a run, going on or over, and show it. `resume`: go on with it first, with these settings."""
+        """Attach to a run, live or over, and show it. `resume`: resume it first, with these changes."""
         self.run_worker(self._open_run(folder, spec, resume), group="engine")
 
     async def _open_run(self, folder: RunFolder, spec: RunSpec, resume: tuple[Change, ...] | None) -> None:
@@ -243,46 +243,48 @@ class LorisApp(App[None]):
             try:
                 self.session.resume(resume)
             except (SpecError, OSError) as error:
-                self.notify(visible(error_words(error)), severity="error", markup=False)
+                self.notify(visible(describe_error(error)), severity="error", markup=False)
         self.go("live")
 
     def start_training(self, spec: RunSpec) -> None:
-        """Train as the spec says and show the run; if the engine refuses, come back to the review."""
+        """Train as the spec says and show the run; if the engine refuses, return to the review."""
         self.run_worker(self._train(spec), group="engine")
 
     async def _train(self, spec: RunSpec) -> None:
         try:
-            await self._free_the_card()
+            await self._free_gpu()
             replies = await self.session.train(spec)
             if spec.export.after_command and self.session.folder:
-                give_consent(self.session.folder, spec.export.after_command.strip())  # the review has asked
+                give_consent(
+                    self.session.folder, spec.export.after_command.strip()
+                )  # the review has asked the user
             self.go("live")
             async for reply in replies:
                 if isinstance(reply, Refused):
                     if reply.field:
-                        self.draft.blamed[reply.field] = reply.message
+                        self.draft.reported_errors[reply.field] = reply.message
                     self._refused(reply.message)
         except SpecError as error:
-            self.draft.blamed.update({one.field: one.message for one in error.errors})
+            self.draft.reported_errors.update({one.field: one.message for one in error.errors})
             self._refused(error.errors[0].message)
         except (UserError, OSError) as error:
-            self._refused(_said(error))
+            self._refused(_startup_error(error))
 
     def _refused(self, why: Message) -> None:
-        """Back to the review, which lists what is wrong."""
+        """Return to the review, which lists what is wrong."""
         self.go("review")
         self.notify(render(why), severity="error", markup=False)
 
-    # Leaving. An engine that was only kept warm must not go on holding the card.
+    # Leaving. An engine that was only warmed up must release the GPU.
 
     async def action_quit(self) -> None:
         if self._leaving:
-            self.exit()  # asked twice: now
+            self.exit()  # asked twice: leave now
             return
         from tui.screens.leaving import run_to_ask_about
 
-        if run_to_ask_about(self.session) and not self._asking:  # a second time: leave it as it is
-            self._asking = True
+        if run_to_ask_about(self.session) and not self._asking_to_leave:  # a second time: leave the run as it is
+            self._asking_to_leave = True
             self.run_worker(self._ask_and_leave(), group="ask-to-leave")
             return
         self._leave_now()
@@ -291,9 +293,9 @@ class LorisApp(App[None]):
         from tui.screens.leaving import may_leave
 
         if (last_words := await may_leave(self, self.session)) is not None:
-            self._last_words = last_words
+            self._exit_message = last_words
             self._leave_now()
-        self._asking = False
+        self._asking_to_leave = False
 
     def _leave_now(self) -> None:
         self._leaving = True
@@ -301,21 +303,21 @@ class LorisApp(App[None]):
             self.notify(_("Ending the engine that was loading the model …"))
         self.run_worker(self._leave(), group="leave")
 
-    def _hung_up(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The terminal is gone. A write to it would fail, and end the thread without which the app hangs.
+    def _on_hangup(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The terminal is gone. A write to it would fail, and end a thread without which the app hangs.
 
-        Called at once, not by the loop: SIGCONT comes right behind, upon which Textual would draw anew.
+        Called at once, not by the loop: SIGCONT follows directly, on which Textual would redraw.
         """
         signal.signal(signal.SIGCONT, lambda *_: None)
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (1, 2):
             os.dup2(nowhere, stream)
-        loop.call_soon_threadsafe(self._told_to_end)
+        loop.call_soon_threadsafe(self._on_terminate)
 
-    def _told_to_end(self) -> None:
+    def _on_terminate(self) -> None:
         self._leaving = True
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(round(LEAVE_SECONDS) + 2)  # the kernel's word is the last
+        signal.alarm(round(LEAVE_SECONDS) + 2)  # a last resort: the kernel ends the process
         self.run_worker(self._leave(), group="leave")
 
     async def _leave(self) -> None:
@@ -326,7 +328,7 @@ class LorisApp(App[None]):
             pass
         finally:
             self.proofs.close()
-            self.exit(message=Text(self._last_words) if self._last_words else None)
+            self.exit(message=Text(self._exit_message) if self._exit_message else None)
 
     # The command palette.
 
@@ -348,13 +350,13 @@ class LorisApp(App[None]):
             )
         for command in getattr(screen, "commands", tuple)():
             yield SystemCommand(*command)
-        yield SystemCommand(_("settings: bell"), _("Ring when training ends, or no more"), self.turn_bell)
+        yield SystemCommand(_("settings: bell"), _("Ring when training ends, or no more"), self.toggle_bell)
         yield SystemCommand(_("theme: choose"), _("Change the colours"), self.action_change_theme)
         yield SystemCommand(_("quit"), _("Leave Loris; a run goes on"), self.action_quit)
 
 
-def _said(error: UserError | OSError) -> Message:
-    """Why something failed, in a sentence."""
+def _startup_error(error: UserError | OSError) -> Message:
+    """Why something failed, as a message."""
     if isinstance(error, UserError):
         return error.message
     return say("The engine could not be started: {reason}", reason=error.strerror or str(error))

@@ -1,1 +1,1 @@
-"""Every way out: adapter, merged weights, GGUF, Ollama, Hub. Each whole and checked, or not there at all."""
+"""Exports of a trained model: adapter, merged weights, GGUF, Ollama, Hub. Each is complete and checked."""

@@ -1,4 +1,4 @@
-"""The LoRA adapter with its tokenizer."""
+"""Exports the LoRA adapter with its tokenizer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.model.loading import Loaded
 
 
-def save_adapter(loaded: Loaded, folder: Path) -> None:
-    """Write the adapter in memory into `folder`. Raises whatever the libraries do."""
+def export_adapter(loaded: Loaded, folder: Path) -> None:
+    """Write the adapter in memory into `folder`. Raises whatever the libraries raise."""
     loaded.model.save_pretrained(str(folder))
     loaded.tokenizer.save_pretrained(str(folder))

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all: filled under a temporary name, checked, then renamed."""
+"""A folder that appears complete or not at all: written under a temporary name, checked, then renamed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.export.plan import taken
+from engine.export.plan import path_taken
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.runs.checksums import FILLING_LOCK
@@ -19,18 +19,18 @@ from engine.runs.manifest import fsync
 
 
 def refuse_existing(target: Path, replace: bool) -> None:
-    """Raises `UserError` when something is at the target and nobody said that it may be replaced."""
+    """Raises `UserError` when the target exists and `replace` is not set."""
     if os.path.lexists(target) and not replace:
-        raise UserError("path_exists", taken(target), None, "path")
+        raise UserError("path_exists", path_taken(target), None, "path")
     if replace and (target.is_symlink() or target.is_file()):
         raise UserError("path_exists", say("{path} is a file, not a folder.", path=str(target)), None, "path")
 
 
 @contextmanager
-def filling(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A temporary folder beside `target`, which gets its name when the block ends well and is removed if not.
+def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A temporary folder next to `target`: renamed to it when the block succeeds, removed when it fails.
 
-    Raises `UserError` when something is at `target` already, or OSError.
+    Raises `UserError` when `target` already exists, or OSError.
     """
     refuse_existing(target, replace)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -42,8 +42,8 @@ def filling(target: Path, *, replace: bool = False) -> Iterator[Path]:
         yield temporary
         (temporary / FILLING_LOCK).unlink()
         for path in sorted(temporary.rglob("*")):
-            fsync(path)  # on disk before its name is
-        _take_place(temporary, target, replace)
+            fsync(path)  # on disk before the rename
+        _rename_into_place(temporary, target, replace)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -52,11 +52,11 @@ def filling(target: Path, *, replace: bool = False) -> Iterator[Path]:
             os.close(handle)
 
 
-def _take_place(temporary: Path, target: Path, replace: bool) -> None:
+def _rename_into_place(temporary: Path, target: Path, replace: bool) -> None:
     if not target.exists():
         temporary.rename(target)
         return
-    refuse_existing(target, replace)  # it may have come meanwhile
+    refuse_existing(target, replace)  # it may have been created meanwhile
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     target.rename(old)
@@ -65,7 +65,7 @@ def _take_place(temporary: Path, target: Path, replace: bool) -> None:
 
 
 def remove_stale(parent: Path) -> list[Path]:
-    """Remove what engines that were killed left half-made in a folder; returns what was removed."""
+    """Remove the incomplete exports that killed engines left in a folder; returns what was removed."""
     removed = []
     with suppress(OSError):
         for path in parent.iterdir():
@@ -74,7 +74,7 @@ def remove_stale(parent: Path) -> list[Path]:
             try:
                 handle = acquire_lock(path / FILLING_LOCK)
             except OSError:
-                continue  # another engine is at work in it
+                continue  # another engine is writing it
             os.close(handle)
             shutil.rmtree(path, ignore_errors=True)
             removed.append(path)

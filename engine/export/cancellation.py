@@ -1,4 +1,4 @@
-"""Gives up long work in the middle: of a library in this thread, or of a program in a process of its own."""
+"""Cancels long work midway: a library call in this thread, or a program in its own process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.runs import python_process
 
 WATCH_SECONDS = 0.2
 TAIL_LINES = 40
-# Starts a program that the kernel ends when we die, however we die, so that none goes on writing.
+# Starts a program that the kernel kills when this process dies, however it dies, so that nothing keeps writing.
 _CHILD = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
@@ -28,14 +28,14 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class Cancelled(BaseException):
-    """Someone gave the work up. Not an Exception, so that no library takes it for a failure to get over."""
+    """The work was cancelled. Not an Exception, so that no library handles it as a failure."""
 
 
 @contextmanager
 def cancellable(cancelled: Callable[[], bool], tick: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Raise `Cancelled` in this thread, wherever it is in Python code, once `cancelled`; `tick` now and then.
+    """Raise `Cancelled` in this thread, wherever it is in Python code, once `cancelled()`; calls `tick` regularly.
 
-    Between two bytecodes, that is: a single call into C, as the writing of one file, is waited for.
+    It is raised between two bytecodes: a single call into C, such as writing one file, finishes first.
     """
     thread, over, lock = ctypes.c_ulong(threading.get_ident()), threading.Event(), threading.Lock()
     raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -46,7 +46,7 @@ def cancellable(cancelled: Callable[[], bool], tick: Callable[[], None] = lambda
                 tick()
             if cancelled():
                 with lock:
-                    if not over.is_set():  # again and again: a bare except may have swallowed it
+                    if not over.is_set():  # repeatedly: a bare except may have swallowed it
                         raise_in(thread, ctypes.py_object(Cancelled))
 
     watcher = threading.Thread(target=watch, name="loris-cancel", daemon=True)
@@ -58,13 +58,13 @@ def cancellable(cancelled: Callable[[], bool], tick: Callable[[], None] = lambda
     finally:
         with lock:
             over.set()
-            raise_in(thread, None)  # one that is on its way is taken back
+            raise_in(thread, None)  # withdraw one that is pending
     if cancelled():
         raise Cancelled
 
 
 class ToolFailed(Exception):
-    """A program ended badly. `tail`: the end of what it said; `code` is negative for a signal."""
+    """A program failed. `tail`: its last lines of output; `code` is negative for a signal."""
 
     def __init__(self, program: str, code: int, tail: list[str]) -> None:
         self.program, self.code, self.tail = program, code, tail
@@ -82,9 +82,9 @@ def run_tool(
     seconds: float | None = None,
     log: Callable[[str], object] | None = None,
 ) -> list[str]:
-    """Run a program to its end; returns the last lines that it wrote. `log` gets all of them: standard output.
+    """Run a program to its end; returns its last lines. `log` receives all of them; by default, standard output.
 
-    Raises `Cancelled`, `ToolFailed`, or OSError. It gets no standard input: nothing can be asked.
+    Raises `Cancelled`, `ToolFailed`, or OSError. It gets no standard input, so it cannot ask anything.
     """
     if cancelled():
         raise Cancelled
@@ -99,7 +99,7 @@ def run_tool(
     )
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     log = log or sys.stdout.write
-    give_up = time.monotonic() + seconds if seconds else None
+    deadline = time.monotonic() + seconds if seconds else None
 
     def listen() -> None:
         assert process.stdout is not None
@@ -117,7 +117,7 @@ def run_tool(
         while process.poll() is None:
             if cancelled():
                 raise Cancelled
-            if give_up and time.monotonic() > give_up:
+            if deadline and time.monotonic() > deadline:
                 raise ToolFailed(_name(command), -signal.SIGALRM, list(tail))
             tick()
             time.sleep(WATCH_SECONDS / 4)
@@ -132,7 +132,7 @@ def run_tool(
 
 
 def _name(command: list[str]) -> str:
-    """What a program is called: of a script the script, not the Python that runs it."""
+    """The program's name; for a script, the script's, not that of the Python running it."""
     if command[0] == sys.executable and len(command) > 1:
         return next(Path(word).name for word in (*command[1:], command[0]) if not word.startswith("-"))
     return Path(command[0]).name

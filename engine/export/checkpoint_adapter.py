@@ -1,11 +1,11 @@
-"""Takes the adapter of one checkpoint out of a run, to keep it or carry it away: no engine is needed for that."""
+"""Exports the adapter of one checkpoint of a run. Needs no engine."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from engine.export.atomic_folder import filling
+from engine.export.atomic_folder import atomic_folder
 from engine.export.plan import target_of
 from engine.messages.errors import UserError
 from engine.messages.message import say
@@ -13,9 +13,9 @@ from engine.runs import manifest
 from engine.runs.checksums import write_checksums
 from engine.runs.folder import RunFolder
 
-# What a checkpoint holds besides, to go on training with.
+# What a checkpoint also contains, to resume training.
 STATE = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "trainer_state*", "training_args*", manifest.MANIFEST)
-BESIDE = ("loris.json", "chat_template*")  # what the run's adapter has and its checkpoints have not
+FROM_RUN_ADAPTER = ("loris.json", "chat_template*")  # in the run's adapter, not in its checkpoints
 
 
 def checkpoint_at(folder: RunFolder, step: int) -> Path | None:
@@ -23,10 +23,10 @@ def checkpoint_at(folder: RunFolder, step: int) -> Path | None:
     return next((one.path for one in manifest.list_checkpoints(folder.checkpoints) if one.step == step), None)
 
 
-def take(folder: RunFolder, step: int, typed: str = "") -> Path:
+def export_checkpoint_adapter(folder: RunFolder, step: int, typed: str = "") -> Path:
     """Copy the adapter of this step's checkpoint, with checksums. Raises `UserError`.
 
-    `typed`: a new folder, or one that is there, below which it gets the run's name; empty: among the run's exports.
+    `typed`: a new folder, or an existing one, in which it gets the run's name; empty: among the run's exports.
     """
     source = checkpoint_at(folder, step)
     if source is None:
@@ -35,9 +35,9 @@ def take(folder: RunFolder, step: int, typed: str = "") -> Path:
     if not typed.strip() or target.parent.name == folder.name:
         target = target.with_name(f"adapter-step-{step}")
     try:
-        with filling(target) as temporary:
+        with atomic_folder(target) as temporary:
             shutil.copytree(source, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*STATE))
-            for pattern in BESIDE:
+            for pattern in FROM_RUN_ADAPTER:
                 for path in folder.adapter.glob(pattern):
                     if not (temporary / path.name).exists():
                         shutil.copy2(path, temporary)

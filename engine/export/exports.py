@@ -1,4 +1,4 @@
-"""Saves what was trained: after training as the spec says, and later as clients ask."""
+"""Exports the trained model: after training as the spec says, and later as clients request."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 from engine.config.quantizations import resolve_quantizations
 from engine.config.run_spec import RunSpec
 from engine.export import ollama
-from engine.export.adapter import save_adapter
-from engine.export.atomic_folder import filling, remove_stale
+from engine.export.adapter import export_adapter
+from engine.export.atomic_folder import atomic_folder, remove_stale
 from engine.export.cancellation import Cancelled, ToolFailed, cancellable
 from engine.export.export_job import ExportJob
-from engine.export.gguf import save_gguf
+from engine.export.gguf import export_gguf
 from engine.export.llama_cpp import find_llama_cpp
-from engine.export.merge import save_merged_4bit, save_merged_16bit
-from engine.export.plan import Plan, plan, reusable
+from engine.export.merge import export_merged_4bit, export_merged_16bit
+from engine.export.plan import Plan, plan, reusable_merged
 from engine.export.tool_errors import explain_tool_error
 from engine.export.verify import check_adapter, check_adapter_weights, check_gguf, check_merged
 from engine.messages.errors import UserError
@@ -34,15 +34,15 @@ from engine.runs.folder import RunFolder
 from engine.runtime.control import Control, Job
 from engine.runtime.explain import explain
 
-NOT_SAVED: dict[ev.ExportKind, tuple[str, str]] = {
+NOT_EXPORTED: dict[ev.ExportKind, tuple[str, str]] = {
     "merged_16bit": ("merge_failed", N_("The merged model was not saved: {reason}")),
     "gguf": ("gguf_failed", N_("The GGUF files were not saved: {reason}")),
 }
-MERGED = ".merged"  # a 16-bit model that is only the way to something else
+MERGED = ".merged"  # a 16-bit model that is only an intermediate result
 
 
 class Exports:
-    """The saving of one run's model."""
+    """The exports of one run's model."""
 
     def __init__(
         self, folder: RunFolder, spec: RunSpec, loaded: Loaded, prompt_format: PromptFormat, control: Control
@@ -50,54 +50,54 @@ class Exports:
         self._folder, self._spec, self._loaded, self._prompt_format = folder, spec, loaded, prompt_format
         self._control, self._record = control, control.record
 
-    def save_trained(self) -> None:
-        """Save the adapter into the run folder, where it replaces an earlier one. Raises `UserError` or OSError."""
+    def export_trained_adapter(self) -> None:
+        """Export the adapter into the run folder, replacing an earlier one. Raises `UserError` or OSError."""
         started, target = time.monotonic(), self._folder.adapter
-        with filling(target, replace=True) as folder:
-            save_adapter(self._loaded, folder)
+        with atomic_folder(target, replace=True) as folder:
+            export_adapter(self._loaded, folder)
             write_prompt_format(folder, self._prompt_format)
             check_adapter_weights(self._loaded, folder)
             manifest.write_manifest(folder)
-        self._saved("adapter", target, started)
+        self._record_export("adapter", target, started)
 
-    def as_told(self, warn: Callable[[str, str, Exception], None]) -> list[tuple[ev.ExportKind, Path]]:
-        """What the spec asks for besides the adapter; returns all that is saved then.
+    def export_by_spec(self, warn: Callable[[str, str, Exception], None]) -> list[tuple[ev.ExportKind, Path]]:
+        """Export what the spec asks for besides the adapter; returns all exports.
 
-        What fails is a warning: the adapter is safe.
+        A failure is only a warning: the adapter is safe.
         """
         spec = self._spec.export
 
         def ending() -> bool:
             return self._control.ending
 
-        saved: list[tuple[ev.ExportKind, Path]] = [("adapter", self._folder.adapter)]
+        exported: list[tuple[ev.ExportKind, Path]] = [("adapter", self._folder.adapter)]
         wanted = [Export(id=0, kind="merged_16bit")] if spec.merged_16bit else []
         wanted += [Export(id=0, kind="gguf", quantizations=spec.gguf)] if spec.gguf else []
         for command in wanted:
             if ending():
-                return saved
+                return exported
             self._record.enter("exporting")
             try:
-                saved.append((command.kind, self.save(command, self._work(ending, None))[0]))
+                exported.append((command.kind, self.export(command, self._export_job(ending, None))[0]))
             except Cancelled:
-                return saved
+                return exported
             except Exception as error:
                 why = explain_tool_error(error, self._folder) if isinstance(error, ToolFailed) else explain(error)
-                warn(*NOT_SAVED[command.kind], why)
-        for kind, source in saved if spec.copy_to else ():
+                warn(*NOT_EXPORTED[command.kind], why)
+        for kind, source in exported if spec.copy_to else ():
             if ending():
-                return saved
+                return exported
             self._record.enter("exporting")
             try:
                 self.copy(source, kind, Path(spec.copy_to).expanduser() / self._folder.name / source.name)
             except Cancelled:
-                return saved
+                return exported
             except Exception as error:
                 warn("copy_failed", N_("The result was not copied: {reason}"), error)
-        return saved
+        return exported
 
-    def carry_out(self, job: Job, command: Export) -> Done:
-        """Do what a client asks, and return the answer. Raises `UserError` and whatever the libraries do."""
+    def handle_export(self, job: Job, command: Export) -> Done:
+        """Carry out a client's export and return the reply. Raises `UserError` and whatever the libraries raise."""
         if command.path and not Path(command.path).expanduser().is_absolute():
             raise UserError("path_relative", say("Give the whole path, from / on."), None, "path")
         self._record.enter("exporting")
@@ -106,7 +106,7 @@ class Exports:
             return job.cancelled.is_set() or self._control.ending
 
         try:
-            target, note = self.save(command, self._work(cancelled, (job, command.id)))
+            target, note = self.export(command, self._export_job(cancelled, (job, command.id)))
         except Cancelled:
             message = say("Saving was given up, and nothing is left of it.")
             raise UserError("cancelled", message) from None
@@ -114,59 +114,59 @@ class Exports:
             raise explain_tool_error(error, self._folder) from error
         return Done(id=command.id, path=str(target), note=note)
 
-    def save(self, command: Export, work: ExportJob) -> tuple[Path, Message | None]:
-        """Save under a temporary name, check, and rename; returns where it is and what is left to do."""
+    def export(self, command: Export, work: ExportJob) -> tuple[Path, Message | None]:
+        """Export under a temporary name, check, and rename; returns the path and a note on what is left to do."""
         started, kind = time.monotonic(), command.kind
         state = read_state(self._folder.events)
         quantizations = (
             resolve_quantizations(command.quantizations) if kind == "gguf" and command.quantizations else ()
         )
-        planned = self._planned(command, state)
-        self._tidy(planned.target.parent)
+        planned = self._checked_plan(command, state)
+        self._remove_stale(planned.target.parent)
         note = None
-        with filling(planned.target, replace=command.replace) as folder:
+        with atomic_folder(planned.target, replace=command.replace) as folder:
             if kind == "adapter":
-                save_adapter(self._loaded, folder)
+                export_adapter(self._loaded, folder)
                 verified = check_adapter(work, folder)
             elif kind == "merged_16bit":
-                save_merged_16bit(work, folder)
+                export_merged_16bit(work, folder)
                 verified = check_merged(work, folder, kind)
             else:
-                merged = reusable(self._folder, state)
+                merged = reusable_merged(self._folder, state)
                 if merged is None:
                     merged = folder / MERGED
                     merged.mkdir()
-                    save_merged_16bit(work, merged)
+                    export_merged_16bit(work, merged)
                 if kind == "merged_4bit":
-                    save_merged_4bit(work, merged, folder)
+                    export_merged_4bit(work, merged, folder)
                     verified = check_merged(work, folder, kind)
                 else:
                     llama_cpp = find_llama_cpp(command.llama_cpp)
-                    files = save_gguf(work, merged, folder, self._folder.name, quantizations, llama_cpp)
+                    files = export_gguf(work, merged, folder, self._folder.name, quantizations, llama_cpp)
                     verified = check_gguf(work, merged, files)
                     ollama.write_modelfile(work, folder, files, self._spec, self._record)
                 shutil.rmtree(folder / MERGED, ignore_errors=True)
-            if kind != "gguf":  # whose Modelfile has it
+            if kind != "gguf":  # its Modelfile has it
                 write_prompt_format(folder, self._prompt_format)
             with cancellable(work.cancelled):
                 write_checksums(folder, lambda name, done, all: work.step("hashing", done, all, "bytes", name))
-        self._saved(kind, planned.target, started, quantizations, verified)
+        self._record_export(kind, planned.target, started, quantizations, verified)
         if kind == "gguf":
-            note = ollama.create(work, planned.target, command.ollama)
+            note = ollama.create_in_ollama(work, planned.target, command.ollama)
         return planned.target, note
 
     def copy(self, source: Path, kind: ev.ExportKind, target: Path) -> None:
-        """Copy something saved to a folder of the user's, with the checksums of what is there then."""
+        """Copy an export to a folder of the user's, with checksums of the copy."""
         started = time.monotonic()
-        self._tidy(target.parent)
+        self._remove_stale(target.parent)
         cancelled = lambda: self._control.ending  # noqa: E731
-        with filling(target) as folder, cancellable(cancelled):
+        with atomic_folder(target) as folder, cancellable(cancelled):
             shutil.copytree(source, folder, dirs_exist_ok=True)
             write_checksums(folder, lambda *_: None)
-        self._saved(kind, target, started)
+        self._record_export(kind, target, started)
 
-    def _planned(self, command: Export, state: RunState) -> Plan:
-        """Where it goes. Raises `UserError` when it cannot: before anything is begun."""
+    def _checked_plan(self, command: Export, state: RunState) -> Plan:
+        """The plan. Raises `UserError` when it cannot be carried out, before anything is started."""
         found = plan(
             command.kind,
             command.path,
@@ -184,8 +184,8 @@ class Exports:
             raise UserError(code, found.error, None, found.field)
         return found
 
-    def _tidy(self, parent: Path) -> None:
-        """Remove what an engine that was killed left half-made, and name it."""
+    def _remove_stale(self, parent: Path) -> None:
+        """Remove what a killed engine left incomplete, and report it."""
         removed = remove_stale(parent)
         if removed:
             message = say(
@@ -194,15 +194,15 @@ class Exports:
             )
             self._record.emit(ev.Notice(code="stale_removed", message=message))
 
-    def _work(self, cancelled: Callable[[], bool], client: tuple[Job, int] | None) -> ExportJob:
-        def tell(step: ExportStep, done: int, total: int, unit: str, what: str) -> None:
+    def _export_job(self, cancelled: Callable[[], bool], client: tuple[Job, int] | None) -> ExportJob:
+        def report(step: ExportStep, done: int, total: int, unit: str, what: str) -> None:
             if client:
                 job, number = client
                 job.reply(ExportProgress(id=number, step=step, done=done, total=total, unit=unit, what=what))  # type: ignore[arg-type]
 
-        return ExportJob(self._loaded, self._prompt_format, cancelled, tell, self._spec.generation.prompts)
+        return ExportJob(self._loaded, self._prompt_format, cancelled, report, self._spec.generation.prompts)
 
-    def _saved(
+    def _record_export(
         self,
         kind: ev.ExportKind,
         target: Path,

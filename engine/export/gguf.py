@@ -1,7 +1,7 @@
-"""GGUF files through llama.cpp's converter and quantiser: converted once, quantised as often as asked.
+"""GGUF files through llama.cpp's converter and quantiser: converted once, then quantised once per format.
 
-Unsloth's save_pretrained_gguf runs the same two programs, but cannot be given up in between, may ask on standard
-input, and fetches and installs without a yes: so they are run from here, as it runs them.
+Unsloth's save_pretrained_gguf runs the same two programs, but cannot be cancelled midway, may ask on standard
+input, and fetches and installs without asking: so they are run from here, in the same way.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from engine.export.llama_cpp import LlamaCpp
 from engine.export.subprocess_env import ON_CPU
 from engine.model.loading import count_parameters
 
-DIRECT = (*UNQUANTIZED, "q8_0")  # what the converter can write by itself
+DIRECT = (*UNQUANTIZED, "q8_0")  # what the converter can write directly
 _PERCENT = re.compile(r"Writing: +(\d+)%")
 _TENSOR = re.compile(r"^\[ *(\d+)/ *(\d+)\]")
 
 
-def save_gguf(
+def export_gguf(
     work: ExportJob, merged: Path, folder: Path, stem: str, quantizations: tuple[str, ...], llama_cpp: LlamaCpp
 ) -> dict[str, Path]:
-    """Make a file of each quantisation in `folder`; returns them by quantisation.
+    """Write one file per quantisation into `folder`; returns them by quantisation.
 
     Raises `Cancelled`, `ToolFailed` or OSError.
     """
@@ -70,7 +70,7 @@ def _convert(work: ExportJob, merged: Path, folder: Path, stem: str, outtype: st
         sys.executable, "-Xutf8", str(llama_cpp.converter), str(merged),
         "--outfile", str(out), "--outtype", outtype,
     ]  # fmt: skip
-    # A script's own folder is on its path, not the working directory; this one imports what lies beside it.
+    # Python's path has the script's folder, not the working directory: the script imports modules next to it.
     run_tool(command, work.cancelled, line=line, environment={**ON_CPU, "PYTHONSAFEPATH": ""})
     return out
 

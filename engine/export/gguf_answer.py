@@ -1,6 +1,6 @@
 """`python -m engine.export.gguf_answer FILE.gguf ANSWER.json TOKENS PROMPT`: has llama.cpp answer a prompt.
 
-Takes the prebuilt binding xllamacpp. ANSWER.json then holds {"text": ...}.
+Needs the prebuilt binding xllamacpp. ANSWER.json then contains {"text": ...}.
 """
 
 from __future__ import annotations

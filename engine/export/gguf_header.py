@@ -1,7 +1,7 @@
-"""Reads the head of a GGUF file: what llama.cpp goes by when it loads one. Reads no weights."""
+"""Reads the header of a GGUF file, which tells llama.cpp how to load it. Reads no weights."""
 
-# Not by gguf's GGUFReader: it makes an array of every token (for 128,000: 25 times the time, 600 MB), and counts
-# to 2**62 where a broken head says so.
+# Not with gguf's GGUFReader: it makes an array of every token (for 128,000: 25 times the time, 600 MB), and loops
+# up to 2**62 times on a broken header.
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 MAGIC = b"GGUF"
-MOST = 1 << 22  # items of a list, or bytes of a text: beyond that the file is broken
+MAX_LENGTH = 1 << 22  # items of a list, or bytes of a text: above this, the file is broken
 # The types of single values, by GGUF's numbers.
 _VALUES = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _TEXT, _LIST = 8, 9
-# (weights in a block, its bytes) by GGML's number of the type.
+# (weights in a block, its bytes) by GGML type number.
 _BLOCKS = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
     10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
@@ -25,12 +25,12 @@ _BLOCKS = {
 
 
 class NotGguf(ValueError):
-    """The file is no GGUF, or is cut off."""
+    """Not a GGUF file, or truncated."""
 
 
 @dataclass(frozen=True)
-class GgufHead:
-    """`fields`: the metadata, lists left out but for their length. `tensors`: name to number of weights."""
+class GgufHeader:
+    """`fields`: the metadata, with only the length of lists. `tensors`: name to number of weights."""
 
     version: int
     fields: dict[str, Any] = field(default_factory=dict)
@@ -42,12 +42,12 @@ class GgufHead:
 
     @property
     def blocks(self) -> int:
-        """How many layers it says that it has."""
+        """The number of layers, by its metadata."""
         return int(self.fields.get(f"{self.fields.get('general.architecture')}.block_count", 0))
 
 
-def read_head(path: Path) -> GgufHead:
-    """The head of a whole file. Raises `NotGguf` for another file or one that is cut off, or OSError."""
+def read_header(path: Path) -> GgufHeader:
+    """The header of a complete file. Raises `NotGguf` for another or a truncated file, or OSError."""
     size = path.stat().st_size
     with path.open("rb") as file:
         if file.read(4) != MAGIC:
@@ -56,7 +56,7 @@ def read_head(path: Path) -> GgufHead:
         if version not in (2, 3):
             raise NotGguf(f"{path.name} is a GGUF file of version {version}")
         tensor_count, field_count = _read(file, "QQ")
-        if tensor_count > MOST or field_count > MOST:
+        if tensor_count > MAX_LENGTH or field_count > MAX_LENGTH:
             raise NotGguf(f"{path.name} is broken")
         fields: dict[str, Any] = {}
         for _ in range(field_count):
@@ -79,7 +79,7 @@ def read_head(path: Path) -> GgufHead:
         start = -(-file.tell() // alignment) * alignment
         if start + end > size:
             raise NotGguf(f"{path.name} is cut off: it has {size} bytes of {start + end}")
-        return GgufHead(version, fields, tensors)
+        return GgufHeader(version, fields, tensors)
 
 
 def _read(file: IO[bytes], shape: str) -> tuple[Any, ...]:
@@ -92,13 +92,13 @@ def _read(file: IO[bytes], shape: str) -> tuple[Any, ...]:
 
 def _text(file: IO[bytes]) -> str:
     (length,) = _read(file, "Q")
-    if length > MOST:
+    if length > MAX_LENGTH:
         raise NotGguf("the file is broken")
     return str(_read(file, f"{length}s")[0].decode("utf-8", "replace"))
 
 
 def _value(file: IO[bytes], kind: int) -> Any:
-    """A value; of a list its length alone, for vocabularies are long."""
+    """A value; of a list only its length, because vocabularies are long."""
     if kind == _TEXT:
         return _text(file)
     if kind == _LIST:
@@ -106,7 +106,7 @@ def _value(file: IO[bytes], kind: int) -> Any:
         if inner in _VALUES:
             file.seek(length * struct.calcsize("<" + _VALUES[inner]), 1)
             return int(length)
-        if length > MOST or inner == _LIST:  # llama.cpp knows no list of lists
+        if length > MAX_LENGTH or inner == _LIST:  # llama.cpp has no lists of lists
             raise NotGguf("the file is broken")
         for _ in range(length):
             _value(file, inner)

@@ -1,7 +1,7 @@
-"""A chat template as Ollama writes them, in Go's template language, derived from what a renderer does.
+"""A chat template as Ollama writes them, in Go's template language, derived from a renderer's output.
 
-The renderer (the tokenizer's Jinja template, or the Alpaca prompt) is given a conversation of marked turns; what
-it puts around the marks is the template. It is kept only if it then gives the same text for other conversations.
+The renderer (the tokenizer's Jinja template, or the Alpaca prompt) renders a conversation of marked turns; what
+it puts around the marks is the template. It is used only if it renders other conversations to the same text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Messages = Sequence[Mapping[str, str]]
 Renderer = Callable[[Messages], str]
 
 _SYSTEM, _USER, _ANSWER, _LAST = "LorisMarkSystem", "LorisMarkFirst", "LorisMarkAnswer", "LorisMarkLast"
-_BETWEEN = "\n\n"  # after a system text that a template does not take: it goes before the first question
+_BETWEEN = "\n\n"  # after a system text that the template rejects: it goes before the first question
 
 
 class NoTemplate(ValueError):
@@ -23,10 +23,10 @@ class NoTemplate(ValueError):
 
 @dataclass(frozen=True)
 class GoTemplate:
-    """The texts around turns. `only_last`: what came before the last turn is not shown to the model.
+    """The texts around turns. `only_last`: the model does not see turns before the last.
 
-    `start`: before the first turn, without a system text; `before_system`, `after_system`: around that, which
-    stands `system` "first", or in the "last" question. `answer`: between question and answer; `question`:
+    `start`: before the first turn, without a system text; `before_system`, `after_system`: around that,
+    which is `system`: "first", or in the "last" question. `answer`: between question and answer; `question`:
     between answer and question; `end`: after the last question.
     """
 
@@ -40,7 +40,7 @@ class GoTemplate:
     only_last: bool = False
 
     def render(self, messages: Messages) -> str:
-        """What Ollama makes of a conversation by this template."""
+        """The text that Ollama makes of a conversation with this template."""
         system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
         turns = [m for m in messages if m["role"] != "system"]
         if self.only_last:
@@ -84,35 +84,35 @@ class GoTemplate:
 
 
 def derive(render: Renderer) -> GoTemplate:
-    """The template of a renderer, which ends its text where the answer begins. Raises `NoTemplate`."""
+    """The template of a renderer whose text ends where the answer starts. Raises `NoTemplate`."""
     plain = _cut(_turns(render, (_USER, _ANSWER, _LAST)), (_USER, _ANSWER, _LAST))
     if plain is None:
         last = _cut(_turns(render, (_LAST,)), (_LAST,))
         if last is None:
             raise NoTemplate("the turns are not all in the text")
         found = GoTemplate(last[0], "", "", "unused", "", "", last[1], only_last=True)
-        _agree(found, render, systems=False)
+        _check_agreement(found, render, systems=False)
         return found
     start, answer, question, end = plain
     found = GoTemplate(start, "", _BETWEEN, "unused", answer, question, end)
     try:
         text = _turns(render, (_SYSTEM, _USER, _ANSWER, _LAST))
     except NoTemplate:
-        text = ""  # it refuses a system text, as Gemma's does
+        text = ""  # it rejects a system text, as Gemma's does
     if first := _cut(text, (_SYSTEM, _USER, _ANSWER, _LAST)):
         found = GoTemplate(start, first[0], first[1], "first", answer, question, end)
     elif (late := _cut(text, (_USER, _ANSWER, _SYSTEM, _LAST))) and late[2].startswith(question):
         found = GoTemplate(start, late[2].removeprefix(question), late[3], "last", answer, question, end)
     elif text and _SYSTEM in text:
         raise NoTemplate("the system text stands where none is known to")
-    _agree(found, render, systems=found.system != "unused")
-    if found.system == "unused":  # say it before the first question: better than not at all
+    _check_agreement(found, render, systems=found.system != "unused")
+    if found.system == "unused":  # put it before the first question: better than to leave it out
         found = GoTemplate(start, start, _BETWEEN, "first", answer, question, end)
     return found
 
 
-def _agree(found: GoTemplate, render: Renderer, *, systems: bool) -> None:
-    """Raises `NoTemplate` unless template and renderer write other conversations alike."""
+def _check_agreement(found: GoTemplate, render: Renderer, *, systems: bool) -> None:
+    """Raises `NoTemplate` unless template and renderer give the same text for other conversations."""
     one, two, three = ("Hello, {name}!", "你好，世界。", 'A "third"\nline')
     for turns in ((one,), (one, two, three), (two, one, one, three, two)):
         talk = [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(turns)]
@@ -135,7 +135,7 @@ def _text(render: Renderer, messages: Messages) -> str:
 
 
 def _cut(text: str, marks: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The pieces between the marks; None unless each is there once, and in this order."""
+    """The pieces between the marks; None unless each occurs exactly once, in this order."""
     pieces, rest = [], text
     for mark in marks:
         if text.count(mark) != 1 or mark not in rest:
@@ -146,5 +146,5 @@ def _cut(text: str, marks: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def _literal(text: str) -> str:
-    """Text as a Go template has it."""
+    """Text escaped for a Go template."""
     return text.replace("{{", '{{ "{{" }}')

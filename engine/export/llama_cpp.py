@@ -1,4 +1,4 @@
-"""Whether llama.cpp is here, which makes GGUF files, and what is wrong with it. Runs nothing but `--help`."""
+"""Finds llama.cpp, which makes GGUF files, and checks that it can be used. Runs only `--help`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from engine.messages.message import Message, say
 QUANTIZERS = ("llama-quantize", "build/bin/llama-quantize", "quantize")
 CONVERTERS = ("unsloth_convert_hf_to_gguf.py", "convert_hf_to_gguf.py", "convert-hf-to-gguf.py")
 HELP_SECONDS = 10.0
-NEWEST_ASKED_FOR = "IQ4_XS"  # a program that does not know it knows no model of today either
+NEWEST_ASKED_FOR = "IQ4_XS"  # a program without it does not support today's models
 WHERE_FROM = "https://github.com/ggml-org/llama.cpp"
 
 
 @dataclass(frozen=True)
 class LlamaCpp:
-    """What was found. `error` is None when it can be used; `version` is empty where it does not say."""
+    """A llama.cpp that was found. `error` is None when it can be used; `version` is empty when not known."""
 
     status: Literal["ready", "missing", "broken", "old"]
     folder: Path | None = None
@@ -30,7 +30,7 @@ class LlamaCpp:
     converter: Path | None = None
     version: str = ""
     error: Message | None = None
-    types: frozenset[str] = frozenset()  # what its program can make, in small letters
+    types: frozenset[str] = frozenset()  # the types that its quantiser supports, in lower case
 
     def lacks(self, quantizations: tuple[str, ...]) -> Message | None:
         """Why one of the quantisations cannot be made with it; None when all can."""
@@ -41,24 +41,24 @@ class LlamaCpp:
 
 
 def find_llama_cpp(typed: str = "") -> LlamaCpp:
-    """The llama.cpp at `typed`, or else the one that Loris built, Unsloth's, or the PATH's. Runs its programs."""
+    """The llama.cpp at `typed`, or else Loris's own build, Unsloth's, or the PATH's. Runs its programs."""
     named = typed.strip() or os.environ.get(LLAMA_CPP_VARIABLE, "").strip()
     if named:
         folder = Path(named).expanduser()
         if not folder.is_dir():
             return LlamaCpp("missing", folder, error=say("There is no folder {path}.", path=str(folder)))
-        return look_at(folder)
+        return inspect_llama_cpp(folder)
     places = [built_folder(), Path.home() / ".unsloth" / "llama.cpp"]
     if on_path := shutil.which("llama-quantize"):
         real = Path(on_path).resolve()
-        places += [real.parent, real.parent.parent.parent]  # beside the program, or above build/bin
-    found = [look_at(place) for place in places if place.is_dir()]
+        places += [real.parent, real.parent.parent.parent]  # next to the program, or above build/bin
+    found = [inspect_llama_cpp(place) for place in places if place.is_dir()]
     best = next((one for one in found if one.status == "ready"), None) or next(iter(found), None)
     return best or LlamaCpp("missing", error=missing())
 
 
 def built_folder() -> Path:
-    """Where Loris puts the one that it builds when it is told to."""
+    """Where Loris puts its own build."""
     return cache_folder() / "llama.cpp"
 
 
@@ -71,8 +71,8 @@ def missing() -> Message:
     )  # fmt: skip
 
 
-def look_at(folder: Path) -> LlamaCpp:
-    """Whether the llama.cpp in a folder can be used: both its programs are there and run, and are not too old."""
+def inspect_llama_cpp(folder: Path) -> LlamaCpp:
+    """Check the llama.cpp in a folder: both programs must exist, run, and be recent enough."""
     folder = folder.absolute()
     quantizer = next((p for name in QUANTIZERS if (p := folder / name).is_file()), None)
     converter = next((p for name in CONVERTERS if (p := folder / name).is_file()), None)
@@ -102,7 +102,7 @@ def look_at(folder: Path) -> LlamaCpp:
 
 
 def _help(program: Path) -> tuple[str, str]:
-    """(what a program says of itself, why it could not be run)."""
+    """(the program's help, why it could not be run)."""
     try:
         ran = subprocess.run(
             [str(program), "--help"],
@@ -123,7 +123,7 @@ def _help(program: Path) -> tuple[str, str]:
 
 
 def _version(folder: Path) -> str:
-    """The build, where the folder tells."""
+    """The build number, where the folder has it."""
     for name in ("build/common/build-info.cpp", "common/build-info.cpp"):
         found = re.search(r"LLAMA_BUILD_NUMBER *= *(\d+)", _source(folder / name))
         if found and found[1] != "0":

@@ -1,6 +1,6 @@
-"""`python -m engine.export.load_back JOB.json`: loads a model that was saved, without Unsloth, and runs it.
+"""`python -m engine.export.load_back JOB.json`: loads an exported model without Unsloth and runs it.
 
-JOB.json: {"folder", "ids": lists of tokens, "out": where the logits after each list are put, "device"}.
+JOB.json: {"folder", "ids": lists of tokens, "out": the file for the logits of each list, "device"}.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Adapter and base model made one, in 16 or in 4 bits, in a folder that is not yet what it will be called."""
+"""Merges adapter and base model, in 16 or 4 bits, into a temporary folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ BUFFERS = ".buffers"  # where Unsloth puts what does not fit into the GPU's memo
 VOCABULARY = "tokenizer.model"
 
 
-def save_merged_16bit(work: ExportJob, folder: Path) -> None:
-    """Merge through Unsloth into `folder`. Raises `Cancelled`, or whatever the libraries do."""
+def export_merged_16bit(work: ExportJob, folder: Path) -> None:
+    """Merge through Unsloth into `folder`. Raises `Cancelled`, or whatever the libraries raise."""
     loaded = work.loaded
     expected = 2 * count_parameters(loaded.model)[1]
     inner = getattr(loaded.tokenizer, "tokenizer", loaded.tokenizer)
@@ -42,17 +42,17 @@ def save_merged_16bit(work: ExportJob, folder: Path) -> None:
                 temporary_location=str(folder / BUFFERS),
             )
     finally:
-        inner.padding_side = side  # Unsloth turns it round, and back only when all goes well
+        inner.padding_side = side  # Unsloth changes it, and restores it only on success
         shutil.rmtree(folder / BUFFERS, ignore_errors=True)
     in_16_bits(folder)
     add_vocabulary(loaded.model, loaded.tokenizer, folder)
 
 
-def save_merged_4bit(work: ExportJob, merged: Path, folder: Path) -> None:
+def export_merged_4bit(work: ExportJob, merged: Path, folder: Path) -> None:
     """Quantise the 16-bit model in `merged` to bitsandbytes' 4 bits. Raises `UserError` without a GPU.
 
-    Unsloth's own merged_4bit merges into the model in memory, which could not be chatted with any more; so this
-    is done in a process of its own, from weights that were merged in 16 bits, which is also more exact.
+    Unsloth's own merged_4bit merges into the model in memory, which could then not chat any more; so this
+    runs in its own process, from weights merged in 16 bits, which is also more exact.
     """
     if work.loaded.model.device.type != "cuda":
         raise UserError("needs_gpu", no_gpu(), None, "kind")
@@ -71,7 +71,7 @@ def save_merged_4bit(work: ExportJob, merged: Path, folder: Path) -> None:
 
 
 def add_vocabulary(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Put in the SentencePiece vocabulary where the base has one: llama.cpp's converter wants it."""
+    """Copy the base's SentencePiece vocabulary, if it has one: llama.cpp's converter needs it."""
     if (folder / VOCABULARY).exists():
         return
     inner = getattr(tokenizer, "tokenizer", tokenizer)
@@ -95,24 +95,24 @@ def base_name(model: Any) -> str:
 
 
 def _cached(name: str) -> str | None:
-    """The vocabulary of a model of the Hub, if it was fetched with the model."""
+    """The vocabulary of a Hub model, if it was downloaded with the model."""
     from huggingface_hub import try_to_load_from_cache
 
     try:
         found = try_to_load_from_cache(name, VOCABULARY)
-    except Exception:  # no name of the Hub's
+    except Exception:  # not a valid Hub id
         return None
     return found if isinstance(found, str) else None
 
 
 def layers_of(folder: Path) -> int:
-    """How many layers the model in a folder says it has; 0 where its config does not say."""
+    """The number of layers of the model in a folder; 0 when its config does not say."""
     config = json.loads((folder / "config.json").read_text("utf-8"))
     return int(config.get("num_hidden_layers") or config.get("text_config", {}).get("num_hidden_layers") or 0)
 
 
 def in_16_bits(folder: Path) -> None:
-    """Rewrite weights of 32 bits, which is what a model has that was trained on a CPU, in 16."""
+    """Rewrite 32-bit weights, which a model trained on a CPU has, in 16 bits."""
     import torch
     from safetensors import safe_open
     from safetensors.torch import load_file, save_file

@@ -1,4 +1,4 @@
-"""The Modelfile that goes with GGUF files, and handing it to Ollama."""
+"""The Modelfile for GGUF files, and creating the model in Ollama."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from engine.config.run_spec import GenerationSpec, RunSpec
 from engine.export.cancellation import Cancelled, ToolFailed, run_tool
 from engine.export.export_job import ExportJob
-from engine.export.gguf_header import read_head
+from engine.export.gguf_header import read_header
 from engine.export.go_template import GoTemplate, NoTemplate, derive
 from engine.messages.message import Message, say
 from engine.model.loading import Loaded, stop_ids
@@ -23,10 +23,10 @@ MODELFILE = "Modelfile"
 def write_modelfile(
     work: ExportJob, folder: Path, files: dict[str, Path], spec: RunSpec, record: EventWriter
 ) -> None:
-    """Write a Modelfile for the first of the files; the others are named in it."""
+    """Write a Modelfile for the first of the files; the others are listed in it."""
     first, *others = files.values()
     loaded = work.loaded
-    adds_bos = bool(read_head(first).fields.get("tokenizer.ggml.add_bos_token", False))
+    adds_bos = bool(read_header(first).fields.get("tokenizer.ggml.add_bos_token", False))
     try:
         template: GoTemplate | None = template_of(loaded, work.prompt_format, adds_bos)
     except NoTemplate as error:
@@ -40,7 +40,7 @@ def write_modelfile(
     text = modelfile(
         first.name,
         template,
-        stops(loaded, template),
+        stop_texts(loaded, template),
         spec.generation,
         spec.model.max_seq_length,
         [path.name for path in others],
@@ -49,13 +49,13 @@ def write_modelfile(
 
 
 def template_of(loaded: Loaded, prompt_format: PromptFormat, adds_bos: bool) -> GoTemplate:
-    """The template for prompts as they were trained. `adds_bos`: llama.cpp puts that token there itself."""
+    """The template for prompts as trained. `adds_bos`: llama.cpp adds that token itself."""
     bos = str(loaded.tokenizer.bos_token or "") if adds_bos else ""
     return derive(lambda messages: prompt_format.prompt(loaded.tokenizer, messages).removeprefix(bos))
 
 
-def stops(loaded: Loaded, template: GoTemplate | None) -> list[str]:
-    """The texts that end an answer: the model's stop tokens, and the one that the template puts after answers."""
+def stop_texts(loaded: Loaded, template: GoTemplate | None) -> list[str]:
+    """The texts that end an answer: the model's stop tokens, and the one after answers in the template."""
     tokenizer = loaded.tokenizer
     ids = stop_ids(loaded)
     if template and template.question:
@@ -90,8 +90,8 @@ def modelfile(
     return "\n".join(lines) + "\n"
 
 
-def create(work: ExportJob, folder: Path, name: str) -> Message:
-    """Hand the model to Ollama under a name, if one was given; returns what is left to do, or what was done."""
+def create_in_ollama(work: ExportJob, folder: Path, name: str) -> Message:
+    """Create the model in Ollama, if a name was given; returns what is left to do, or what was done."""
     program = shutil.which("ollama")
     command = shlex.join(["ollama", "create", name or "NAME", "-f", str(folder / MODELFILE)])
     if not name:

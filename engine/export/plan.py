@@ -1,4 +1,4 @@
-"""Where an export goes, how large it is, what it needs meanwhile, and whether that fits. Looks at disks."""
+"""Where an export goes, its size, the temporary space it needs, and whether that fits. Reads the disks."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from engine.runs.folder import RunFolder
 
 MERGED_BITS = 16.0
 FOUR_BITS = 5.2  # 4 bits, their scales, and the embeddings, which stay at 16
-SPARE = 1.02  # a file system's own needs
+SPARE = 1.02  # file system overhead
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What saving would do. Bytes of 0: not known. `temporary_bytes` come on top, and go again.
+    """What an export would do. Bytes of 0: not known. `temporary_bytes` are needed in addition, during the export.
 
-    `error` is None when it can be done; `field` is the argument to blame. `exists`: something is at the target.
+    `error` is None when it can be done; `field` is the argument at fault. `exists`: the target exists already.
     """
 
     target: Path
@@ -43,8 +43,8 @@ class Plan:
     exists: bool = False
 
 
-def needed(kind: ExportKind, state: RunState, quantizations: tuple[str, ...] = ()) -> int:
-    """About how many bytes the result has: the adapter's own size, or so many bits a parameter."""
+def export_bytes(kind: ExportKind, state: RunState, quantizations: tuple[str, ...] = ()) -> int:
+    """Estimated bytes of the result: the adapter's size, or bits per parameter."""
     parameters = state.model.parameters if state.model else 0
     match kind:
         case "adapter":
@@ -56,26 +56,26 @@ def needed(kind: ExportKind, state: RunState, quantizations: tuple[str, ...] = (
     return int(sum(parameters * QUANTIZATIONS[name].bits / 8 for name in _named(quantizations)))
 
 
-def temporary(
+def temporary_bytes(
     kind: ExportKind, state: RunState, quantizations: tuple[str, ...] = (), folder: RunFolder | None = None
 ) -> int:
-    """About how many bytes it takes besides, while it is made."""
-    merged = needed("merged_16bit", state)
+    """Estimated bytes that it needs in addition, during the export."""
+    merged = export_bytes("merged_16bit", state)
     if kind == "adapter":
         return 0
-    # A model that was trained in 32 bits is written so first, and then halved.
+    # A model trained in 32 bits is written in 32 first, then converted.
     double = 2 * merged if state.model and state.model.dtype == "float32" else 0
     if kind == "merged_16bit":
         return double
-    has_merged = folder is not None and reusable(folder, state) is not None
+    has_merged = folder is not None and reusable_merged(folder, state) is not None
     size = 0 if has_merged else merged + double
     if kind == "gguf" and not set(_named(quantizations)) <= set(UNQUANTIZED):
         size += 0 if set(quantizations) & {"f16", "bf16"} else merged
     return size
 
 
-def reusable(folder: RunFolder, state: RunState) -> Path | None:
-    """A merged 16-bit model of the run that was made from the adapter as it is now; None when there is none."""
+def reusable_merged(folder: RunFolder, state: RunState) -> Path | None:
+    """A merged 16-bit model of the run, made from the current adapter; None when there is none."""
     adapter = next((e for e in reversed(state.exports) if e.kind == "adapter" and e.adapter_sha256), None)
     if adapter is None:
         return None
@@ -90,10 +90,10 @@ def reusable(folder: RunFolder, state: RunState) -> Path | None:
     return None
 
 
-def already(
+def already_exported(
     kind: ExportKind, target: Path, quantizations: tuple[str, ...], folder: RunFolder, state: RunState
 ) -> bool:
-    """Whether the run saved just this at `target`, whole, and of the adapter as it is now. See `damaged_files`."""
+    """Whether the run exported exactly this to `target`, complete, from the current adapter. See `damaged_files`."""
     adapter = next((e for e in reversed(state.exports) if Path(e.path) == folder.adapter), None)
     made = next((e for e in reversed(state.exports) if Path(e.path) == target), None)
     return (
@@ -106,9 +106,9 @@ def already(
 
 
 def target_of(kind: ExportKind, typed: str, folder: RunFolder, quantizations: tuple[str, ...] = ()) -> Path:
-    """Where `typed` leads: into a folder that is there, under the run's name and the kind; empty: the run's own.
+    """The target of `typed`: in an existing folder, below the run's name and kind; empty: the run's own exports.
 
-    What an earlier export made is the target itself, and never a place to put another one into.
+    An earlier export is the target itself, never a folder to export into.
     """
     typed = typed.strip()
     name = export_folder_name(kind, _named(quantizations))
@@ -130,16 +130,16 @@ def plan(
     llama_cpp: str = "",
     replace: bool = False,
 ) -> Plan:
-    """What an `Export` of these fields would do, and why it cannot. Runs llama.cpp's program: use a thread."""
+    """What an `Export` with these fields would do, or why it cannot. Runs llama.cpp's program: use a thread."""
     target = target_of(kind, typed, folder, quantizations)
-    size, besides = needed(kind, state, quantizations), temporary(kind, state, quantizations, folder)
+    size, besides = export_bytes(kind, state, quantizations), temporary_bytes(kind, state, quantizations, folder)
     place = next((p for p in (target, *target.parents) if p.exists()), Path("/"))
     try:
         free = shutil.disk_usage(place).free
     except OSError:
         free = 0
     exists = os.path.lexists(target)
-    field, error = _wrong(kind, target, (size + besides) * SPARE, free, state, quantizations, llama_cpp, replace)
+    field, error = _problem(kind, target, (size + besides) * SPARE, free, state, quantizations, llama_cpp, replace)
     return Plan(target, size, free, error, besides, field, exists)
 
 
@@ -147,7 +147,7 @@ def _named(quantizations: tuple[str, ...]) -> tuple[str, ...]:
     return () if quantization_error(quantizations) else resolve_quantizations(quantizations)
 
 
-def _wrong(
+def _problem(
     kind: ExportKind,
     target: Path,
     size: float,
@@ -157,7 +157,7 @@ def _wrong(
     llama_cpp: str,
     replace: bool,
 ) -> tuple[str, Message | None]:
-    """(the argument to blame, why it cannot be done)."""
+    """(the argument at fault, why it cannot be done)."""
     if kind == "merged_4bit" and state.model and state.model.device.kind == "cpu":
         return "kind", no_gpu()
     if kind == "gguf":
@@ -169,7 +169,7 @@ def _wrong(
         if message := found.lacks(resolve_quantizations(quantizations)):
             return "quantizations", message
     if os.path.lexists(target) and not replace:
-        return "path", taken(target)
+        return "path", path_taken(target)
     if message := write_problem(target.parent):
         return "path", message
     if size > free:
@@ -185,7 +185,7 @@ def no_gpu() -> Message:
     return say("A 4-bit model is made by bitsandbytes, which needs a GPU: save it in 16 bits, or as GGUF q4_k_m.")
 
 
-def taken(target: Path) -> Message:
+def path_taken(target: Path) -> Message:
     return say(
         "There is something at {path} already, and nothing is overwritten: give another folder, or allow that "
         "it is replaced.",

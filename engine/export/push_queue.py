@@ -1,4 +1,4 @@
-"""Carries out the `Push` command beside the main thread, so that one can chat while it uploads."""
+"""Runs the `Push` command in a thread of its own, so that chatting works during an upload."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EVENT_SECONDS = 1.0
 
 
 class PushQueue:
-    """The one push that may be going on."""
+    """At most one push at a time."""
 
     def __init__(self, folder: RunFolder, model_name: str, control: Control) -> None:
         self._model_name = model_name
@@ -36,8 +36,8 @@ class PushQueue:
         self._runner: UploadProcess | None = None
 
     def start(self, job: Job, command: Push) -> None:
-        """Begin a push, whose thread answers the request; refuse it when another goes on."""
-        path = Path(command.path) if command.path else self._saved(command.kind)
+        """Start a push, whose thread answers the request; refuse it while another runs."""
+        path = Path(command.path) if command.path else self._exported_path(command.kind)
         if path is None:
             message = say("Nothing of this kind is saved yet: save it first.")
             self._control.job_done(job)
@@ -66,9 +66,9 @@ class PushQueue:
         )
         thread.start()
 
-    def as_told(self, spec: ExportSpec, saved: Sequence[tuple[ev.ExportKind, Path]]) -> None:
-        """Send what was saved, as the spec asks, and return when it is there. What fails is told by an event."""
-        for number, (kind, path) in enumerate(saved):
+    def push_by_spec(self, spec: ExportSpec, exports: Sequence[tuple[ev.ExportKind, Path]]) -> None:
+        """Push the exports as the spec asks, and return when done. Failures are reported by an event."""
+        for number, (kind, path) in enumerate(exports):
             if self._control.ending:
                 return
             push = PushJob(
@@ -90,19 +90,19 @@ class PushQueue:
                     runner.cancel()
 
     @property
-    def going(self) -> bool:
-        """Whether a push goes on."""
+    def running(self) -> bool:
+        """Whether a push is running."""
         return self._runner is not None
 
     def cancel(self) -> bool:
-        """Give up the push that goes on; False when there is none."""
+        """Cancel the running push; False when there is none."""
         with self._lock:
             if self._runner:
                 self._runner.cancel()
             return self._runner is not None
 
-    def _saved(self, kind: ev.ExportKind) -> Path | None:
-        """Where the run last saved this kind, if that is still there; the adapter is that of the run itself."""
+    def _exported_path(self, kind: ev.ExportKind) -> Path | None:
+        """The run's last export of this kind, if it still exists; for the adapter, the run's own."""
         if kind == "adapter":
             return self._folder.adapter
         saved = (Path(e.path) for e in reversed(read_state(self._folder.events).exports) if e.kind == kind)
@@ -111,21 +111,21 @@ class PushQueue:
     def _run(self, job: Job, command: Push, push: PushJob, runner: UploadProcess) -> None:
         answer = self._send(command.id, push, runner)
         self._control.job_done(job)
-        job.reply(answer)  # last: who has the answer may push again
+        job.reply(answer)  # last: a client that has the reply may push again
 
     def _send(self, number: int, push: PushJob, runner: UploadProcess) -> Done | Refused:
-        """Push, and return the answer to request `number`, once another may begin."""
+        """Push, and return the reply to request `number` once another push may start."""
         started = time.monotonic()
         last: UploadProgress | None = None
-        told = 0.0
+        reported_at = 0.0
 
-        def tell(progress: UploadProgress) -> None:
-            nonlocal last, told
-            self._control.reset_idle_time()  # an engine that uploads is of use
+        def report(progress: UploadProgress) -> None:
+            nonlocal last, reported_at
+            self._control.reset_idle_time()  # an engine that uploads is not idle
             now = time.monotonic()
-            if last and last.step == progress.step and not progress.waiting and now - told < EVENT_SECONDS:
+            if last and last.step == progress.step and not progress.waiting and now - reported_at < EVENT_SECONDS:
                 return
-            last, told = progress, now
+            last, reported_at = progress, now
             self._record.emit(
                 ev.Pushing(
                     kind=push.kind,
@@ -142,7 +142,7 @@ class PushQueue:
             if not push.card:
                 card = draft_card(self._folder, push.kind, push.repo_id, license_of(self._model_name))
                 runner.job = push = msgspec.structs.replace(push, card=card)
-            return self._pushed(number, push, runner.run(tell), time.monotonic() - started)
+            return self._pushed(number, push, runner.run(report), time.monotonic() - started)
         except Exception as error:
             return self._failed(number, push.kind, last.repo_id if last else push.repo_id, error)
         finally:

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 
 def main() -> None:
-    """Load it quantised, and save it as it then is."""
+    """Load it quantised, and save that."""
     merged, target, dtype = sys.argv[1:]
     four_bits = BitsAndBytesConfig(  # type: ignore[no-untyped-call]
         load_in_4bit=True,

@@ -1,6 +1,6 @@
-"""The environment of the programs that an export runs, beyond the engine's own."""
+"""The environment of the programs that an export runs, on top of the engine's own."""
 
 from __future__ import annotations
 
-OFFLINE = {"HF_HUB_OFFLINE": "1"}  # nothing is fetched: all that they read lies in a folder
+OFFLINE = {"HF_HUB_OFFLINE": "1"}  # no downloads: all that they read is in a folder
 ON_CPU = {**OFFLINE, "CUDA_VISIBLE_DEVICES": ""}

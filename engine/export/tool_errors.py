@@ -1,4 +1,4 @@
-"""Why a program of llama.cpp, or a check in a process of its own, ended badly, in words."""
+"""Explains why a llama.cpp program, or a check in its own process, failed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from engine.messages.message import say
 from engine.runs.folder import RunFolder
 from engine.runs.machine_errors import DISK_FULL_WORDS, disk_full
 
-LITTLE_BYTES = 8 << 20  # with less left than this a disk is as good as full
-_SHORT = re.compile(r"\d+ requested and \d+ written")  # what numpy says for any disk that takes no more
+LITTLE_BYTES = 8 << 20  # with less than this, a disk counts as full
+_SHORT = re.compile(r"\d+ requested and \d+ written")  # numpy's message for any failed write
 _FULL = (*DISK_FULL_WORDS, os.strerror(errno.EFBIG), "iostream error", "failed to write")
 
 
 def explain_tool_error(error: ToolFailed, folder: RunFolder) -> UserError:
-    """The failure of a program as a failure of the export."""
+    """A program's failure, as an error of the export."""
     said = "\n".join(error.tail)
     full = error.code == -signal.SIGXFSZ or any(word in said for word in _FULL)
     full = full or bool(_SHORT.search(said)) or shutil.disk_usage(folder.path).free < LITTLE_BYTES

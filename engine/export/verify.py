@@ -1,4 +1,4 @@
-"""Loads back what was saved and compares it with the model in memory, before it gets its name."""
+"""Loads an export back and compares it with the model in memory, before it gets its final name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from engine.export.cancellation import ToolFailed, run_tool
 from engine.export.export_job import ExportJob
-from engine.export.gguf_header import NotGguf, read_head
+from engine.export.gguf_header import NotGguf, read_header
 from engine.export.merge import layers_of
 from engine.export.subprocess_env import OFFLINE, ON_CPU
 from engine.inference.generate import inference_mode
@@ -29,21 +29,21 @@ from engine.runs.disk_usage import size_of
 from engine.runs.python_process import python
 
 TEXTS = ("The quick brown fox jumps over the lazy dog, and", "北京是中国的首都，")
-# How far logits may be from those in memory, as a share of how far these are from their own mean.
+# Allowed RMS difference from the logits in memory, as a share of their RMS around their own mean.
 MAX_DIFFERENCE = {"merged_16bit": 0.1, "merged_4bit": 0.5}
-FROM_4BIT = 0.5  # the model in memory is quantised, and what is saved was merged into the 16-bit base
-ROOM = 1.3  # times the weights: the memory that a check by loading takes
+FROM_4BIT = 0.5  # the model in memory is quantised, and the export was merged into the 16-bit base
+ROOM = 1.3  # times the weights: the memory that loading back takes
 GGUF_SECONDS = 600.0
 GGUF_TOKENS = 16
 _CHECK = "loris_check"
 
 
-def wrong_result(why: Message) -> UserError:
+def verify_error(why: Message) -> UserError:
     return UserError("verify_failed", why, say("Nothing was kept of it. The end of engine.log has the details."))
 
 
 def check_adapter(work: ExportJob, folder: Path) -> Message:
-    """An adapter's weights are those in memory, bit for bit, and so are the logits once it is loaded again."""
+    """Check that the adapter's weights equal those in memory, bit for bit, and its logits too once loaded back."""
     work.step("verifying")
     loaded = work.loaded
     check_adapter_weights(loaded, folder)
@@ -59,12 +59,12 @@ def check_adapter(work: ExportJob, folder: Path) -> Message:
             loaded.model.delete_adapter(_CHECK)
         loaded.model.set_adapter(active)
     if not all(torch.equal(one, other) for one, other in zip(before, after, strict=True)):
-        raise wrong_result(say("The adapter that was saved does not answer as the one in memory."))
+        raise verify_error(say("The adapter that was saved does not answer as the one in memory."))
     return say("Loaded back: its logits are equal to those of the model in memory.")
 
 
 def check_adapter_weights(loaded: Loaded, folder: Path) -> None:
-    """Raises `UserError` unless every weight in the folder is the one in memory."""
+    """Raises `UserError` unless every weight in the folder equals the one in memory."""
     path = folder / "adapter_model.safetensors"
     if not path.is_file():
         return  # saved in another form, by the user's own setting
@@ -74,11 +74,11 @@ def check_adapter_weights(loaded: Loaded, folder: Path) -> None:
         torch.equal(saved[name], w.to(saved[name].dtype)) for name, w in mine.items()
     )
     if not same:
-        raise wrong_result(say("The adapter that was saved is not the one in memory."))
+        raise verify_error(say("The adapter that was saved is not the one in memory."))
 
 
 def check_merged(work: ExportJob, folder: Path, kind: str) -> Message:
-    """A merged model, loaded by transformers alone in a process of its own, gives about the same logits."""
+    """Check that a merged model, loaded with transformers alone in its own process, gives about the same logits."""
     work.step("verifying")
     four_bits = kind == "merged_4bit"
     if not four_bits and psutil.virtual_memory().available < size_of(folder) * ROOM:
@@ -97,7 +97,7 @@ def check_merged(work: ExportJob, folder: Path, kind: str) -> Message:
     limit = max(MAX_DIFFERENCE[kind], FROM_4BIT if work.loaded.load_in_4bit else 0.0)
     worst = max(difference(mine, found[str(number)]) for number, mine in enumerate(logits(work.loaded, ids)))
     if not worst < limit:
-        raise wrong_result(
+        raise verify_error(
             say(
                 "The merged model's logits are {share}% off those of the model in memory.",
                 share=round(100 * worst, 1),
@@ -118,23 +118,23 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def check_gguf(work: ExportJob, merged: Path, files: dict[str, Path]) -> Message:
-    """The heads are whole, name all layers and the chat template; and llama.cpp answers, where it can be had."""
+    """Check that the headers have all layers and the chat template, and that llama.cpp answers, if installed."""
     template = getattr(work.loaded.tokenizer, "chat_template", None)
     layers, counts = layers_of(merged), set()
     for name, path in files.items():
         work.step("verifying", what=name)
         try:
-            head = read_head(path)
+            header = read_header(path)
         except (NotGguf, OSError) as error:
-            raise wrong_result(say("A GGUF file is broken: {reason}.", reason=str(error))) from error
-        counts.add(len(head.tensors))
-        lacking = [n for n in range(layers) if not any(t.startswith(f"blk.{n}.") for t in head.tensors)]
-        if lacking or "token_embd.weight" not in head.tensors:
-            raise wrong_result(say("{file} lacks layers of the model.", file=path.name))
-        if isinstance(template, str) and head.chat_template.strip() != template.strip():
-            raise wrong_result(say("{file} has not the chat template that was trained with.", file=path.name))
+            raise verify_error(say("A GGUF file is broken: {reason}.", reason=str(error))) from error
+        counts.add(len(header.tensors))
+        lacking = [n for n in range(layers) if not any(t.startswith(f"blk.{n}.") for t in header.tensors)]
+        if lacking or "token_embd.weight" not in header.tensors:
+            raise verify_error(say("{file} lacks layers of the model.", file=path.name))
+        if isinstance(template, str) and header.chat_template.strip() != template.strip():
+            raise verify_error(say("{file} has not the chat template that was trained with.", file=path.name))
     if len(counts) > 1:
-        raise wrong_result(say("The GGUF files have different numbers of tensors."))
+        raise verify_error(say("The GGUF files have different numbers of tensors."))
     answers = {name: _gguf_answer(work, name, path) for name, path in files.items()}
     if any(answer is None for answer in answers.values()):
         return say(
@@ -150,21 +150,21 @@ def check_gguf(work: ExportJob, merged: Path, files: dict[str, Path]) -> Message
 
 
 def _gguf_answer(work: ExportJob, name: str, path: Path) -> str | None:
-    """What llama.cpp says to a prompt; None where it is not installed. Raises `UserError` when it says nothing."""
+    """llama.cpp's answer to a prompt; None when not installed. Raises `UserError` when it is empty."""
     if find_spec("xllamacpp") is None:
         return None
     question = (work.prompts or ("Who are you?",))[0]
     prompt = work.prompt_format.prompt(work.loaded.tokenizer, [{"role": "user", "content": question}])
     bos = work.loaded.tokenizer.bos_token
-    if bos and read_head(path).fields.get("tokenizer.ggml.add_bos_token", True):
-        prompt = prompt.removeprefix(bos)  # llama.cpp puts it there itself
+    if bos and read_header(path).fields.get("tokenizer.ggml.add_bos_token", True):
+        prompt = prompt.removeprefix(bos)  # llama.cpp adds it itself
     out = path.with_suffix(".answer")
     command = python("-m", "engine.export.gguf_answer", str(path), str(out), str(GGUF_TOKENS), prompt)
     try:
         run_tool(command, work.cancelled, environment=ON_CPU, seconds=GGUF_SECONDS)
         text = str(json.loads(out.read_text("utf-8"))["text"])
     except ToolFailed as error:
-        raise wrong_result(
+        raise verify_error(
             say(
                 "llama.cpp cannot load {file}: {reason}",
                 file=path.name,
@@ -174,19 +174,19 @@ def _gguf_answer(work: ExportJob, name: str, path: Path) -> str | None:
     finally:
         out.unlink(missing_ok=True)
     if not text.strip():
-        raise wrong_result(say("llama.cpp answers nothing with {file}.", file=path.name))
+        raise verify_error(say("llama.cpp answers nothing with {file}.", file=path.name))
     return text.strip()
 
 
 def token_lists(work: ExportJob) -> list[list[int]]:
-    """Texts to compare logits on: the run's own test prompts as the model is asked them, and two more."""
+    """Texts to compare logits on: the run's test prompts in its prompt format, and two more."""
     tokenizer = work.loaded.tokenizer
     asked = [work.prompt_format.prompt(tokenizer, [{"role": "user", "content": text}]) for text in work.prompts[:2]]
     return [encode(tokenizer, text)[-256:] for text in (*asked, *TEXTS)]
 
 
 def logits(loaded: Loaded, ids: list[list[int]]) -> list[torch.Tensor]:
-    """The logits after every token of each list, in 32 bits on the CPU. Shapes: (tokens, words)."""
+    """The logits after every token of each list, in 32 bits on the CPU. Shapes: (tokens, vocabulary)."""
     model = loaded.model
     found = []
     with _returns_logits(), inference_mode(model), torch.no_grad():
@@ -198,7 +198,7 @@ def logits(loaded: Loaded, ids: list[list[int]]) -> list[torch.Tensor]:
 
 @contextmanager
 def _returns_logits() -> Iterator[None]:
-    """Unsloth leaves the logits out to save memory unless it is told."""
+    """Unsloth leaves out the logits to save memory, unless this variable is set."""
     before = os.environ.get("UNSLOTH_RETURN_LOGITS")
     os.environ["UNSLOTH_RETURN_LOGITS"] = "1"
     try:

@@ -1,4 +1,4 @@
-"""`loris data`: what it prints for a person and for a script, and its exit codes; the worker is pretended."""
+"""`loris data`: what it prints for a person and for a script, and its exit codes; with a fake worker."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_good_dataset_is_json_for_a_script(
     prover = answering(monkeypatch, lambda spec: (ProofProgress(stage="importing"), MEASURING, REPORT))
     assert main(["data", str(file)]) == 0
     printed = capsysbinary.readouterr()
-    assert printed.err == b""  # no progress among what a script reads
+    assert printed.err == b""  # no progress in a script's output
     found = json.loads(printed.out)
     assert found["rows"] == REPORT.rows
     assert found["why"].startswith('"question" and "answer"')
@@ -74,7 +74,7 @@ def test_how_many_rows_are_read(
     assert prover.most_rows == rows  # type: ignore[attr-defined]
 
 
-def test_a_stop_is_a_line_of_its_own_and_exit_code_2(
+def test_a_stop_is_one_line_and_exit_code_2(
     file: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     answering(monkeypatch, lambda spec: (STOPPED,))
@@ -84,7 +84,7 @@ def test_a_stop_is_a_line_of_its_own_and_exit_code_2(
     assert (stop["level"], stop["row"], stop["value"]) == ("stop", 3, '{"question": null}')
     assert stop["fixes"][0]["changes"] == {"dataset.drop_bad_rows": True}
     assert cut["level"] == "warning"
-    (line,) = printed.err.decode().splitlines()  # the warning is none
+    (line,) = printed.err.decode().splitlines()  # the warning is not one
     assert line.startswith(f"{file}:")
     assert "dataset.output_column: Rows that cannot be learned: 2. The first: Row 3" in line
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_measured(
     assert main(["data", str(file)]) == 1  # not the input's fault
 
 
-def test_a_spec_that_is_none_needs_no_worker(
+def test_an_invalid_spec_needs_no_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prover = answering(monkeypatch, lambda spec: (REPORT,))
@@ -123,13 +123,13 @@ def test_a_person_sees_it_all(width: int) -> None:
     text = out.getvalue()
     assert "\x1b" not in text
     assert "[red]x[/red]" in text
-    assert "[red]answer[/] is empty" in text  # shown, not obeyed
+    assert "[red]answer[/] is empty" in text  # shown, not interpreted
     assert "max_seq_length" in text
     assert "dataset.drop_bad_rows: True" in text
     assert all(len(line) <= width for line in text.splitlines())
 
 
-def test_rows_are_about_so_many_only_when_they_were_not_counted() -> None:
+def test_the_number_of_rows_is_approximate_only_when_not_counted() -> None:
     translation.set_language("en")
     counted = msgspec.structs.replace(REPORT, sampled=True, exact=True, rows_total=5_000_000, rows=100_000)
     assert "5 M rows, 100 k of them looked at" in data.facts(counted)[0]
@@ -156,13 +156,13 @@ gc.collect()
 
 
 def has_ended(pid: int) -> bool:
-    try:  # one that nobody has waited for yet is still listed
+    try:  # one that was not waited for is still listed
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
 
-def test_a_worker_ends_without_a_word() -> None:
+def test_a_worker_ends_silently() -> None:
     done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stderr == ""  # nothing of a loop that is closed
+    assert done.stderr == ""  # nothing about a closed loop
     wait_for(lambda: has_ended(int(done.stdout)), what="it goes on without anybody to ask it")

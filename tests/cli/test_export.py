@@ -37,7 +37,7 @@ def test_the_command_refuses_in_a_line(tmp_path: Path, capsys: pytest.CaptureFix
     assert refused(str(run), "--adapter", "--to", str(tmp_path / "file")).startswith("--to: ")
 
 
-def test_an_earlier_export_that_was_damaged_is_not_called_saved(
+def test_a_damaged_earlier_export_is_not_reported_as_saved(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, target = RunFolder(tmp_path / "run"), tmp_path / "out"

@@ -1,4 +1,4 @@
-"""The command line: what it refuses, what it opens, how quick it is."""
+"""The command line: what it refuses, what it opens, how fast it starts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class FakeApp:
-    """Stands in for the wizard and remembers how it was opened."""
+    """Replaces the wizard and records how it was opened."""
 
     opened: list[dict[str, object]] = []  # noqa: RUF012
     return_code = 0
@@ -65,7 +65,7 @@ def test_a_preset_and_a_language(opened: list[dict[str, object]]):
 
 def test_demo_opens_ready_to_start(opened: list[dict[str, object]]):
     assert main.main(["demo", "--lang", "zh"]) == 0
-    assert main.main(["--lang", "zh", "demo"]) == 0  # before the command it holds as well
+    assert main.main(["--lang", "zh", "demo"]) == 0  # it works before the command too
     assert opened == [{"preset": "demo", "language": "zh", "start": "review"}] * 2
 
 
@@ -76,7 +76,7 @@ def test_demo_without_a_terminal_trains(monkeypatch: pytest.MonkeyPatch):
     assert asked[0].name == "demo.yaml"
 
 
-def test_the_wizards_code_is_ours(opened: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch):
+def test_the_wizards_exit_code_is_returned(opened: list[dict[str, object]], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(FakeApp, "return_code", 4)
     assert main.main([]) == 4
 
@@ -91,7 +91,7 @@ def test_unknown_presets(
     assert opened == []
 
 
-def test_a_name_is_shown_and_not_obeyed(opened: list[dict[str, object]], capsys: pytest.CaptureFixture[str]):
+def test_a_name_is_shown_and_not_interpreted(opened: list[dict[str, object]], capsys: pytest.CaptureFixture[str]):
     (save_preset("mine", RunSpec())).rename(user_presets_folder() / "\x1b]0;evil\x07.yaml")
     assert main.main(["--preset", "\x1b]0;evi\x07"]) == 2
     assert main.main(["presets"]) == 0
@@ -149,7 +149,7 @@ def test_help(arguments: list[str], code: str, capsys: pytest.CaptureFixture[str
     assert "loris" in capsys.readouterr().out
 
 
-def test_help_tells_the_exit_codes(capsys: pytest.CaptureFixture[str]):
+def test_help_lists_the_exit_codes(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit):
         main.main(["run", "--help"])
     text = capsys.readouterr().out
@@ -219,14 +219,19 @@ def test_a_terminal_that_is_not_utf8_gets_no_traceback():
     assert b"    ??" in done.stdout
 
 
-def test_words_in_the_terminals_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Python gives them in UTF-8 mode. A file that has such a name is meant by it."""
+def test_arguments_in_the_terminals_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python decodes them in UTF-8 mode. An existing file with such a name keeps it."""
     monkeypatch.chdir(tmp_path)
     typed = os.fsdecode("医生".encode("gbk"))
-    assert main._typed(typed, "gbk") == main._typed("医生", "gbk") == main._typed("医生", None) == "医生"
-    assert main._typed(typed, "ascii") == main._typed(typed, None) == typed
+    assert (
+        main._decode_argument(typed, "gbk")
+        == main._decode_argument("医生", "gbk")
+        == main._decode_argument("医生", None)
+        == "医生"
+    )
+    assert main._decode_argument(typed, "ascii") == main._decode_argument(typed, None) == typed
     Path(typed).touch()
-    assert main._typed(typed, "gbk") == typed
+    assert main._decode_argument(typed, "gbk") == typed
 
 
 def test_a_log_on_a_full_disk_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):

@@ -156,13 +156,13 @@ def start(file: Path, play: str, log: Path) -> subprocess.Popen[bytes]:
         )  # fmt: skip
 
 
-def wait_for_words(log: Path, words: str) -> None:
+def wait_for_text(log: Path, words: str) -> None:
     wait_for(lambda: words in log.read_text(), what=log.read_text)
 
 
 def test_one_ctrl_c_stops_and_keeps_the_model(file: Path, tmp_path: Path):
     process = start(file, "until_stop", tmp_path / "log")
-    wait_for_words(tmp_path / "log", "step 1/5")
+    wait_for_text(tmp_path / "log", "step 1/5")
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 3
     text = (tmp_path / "log").read_text()
@@ -173,7 +173,7 @@ def test_one_ctrl_c_stops_and_keeps_the_model(file: Path, tmp_path: Path):
 
 def test_ctrl_c_before_there_is_anything_to_keep(file: Path, tmp_path: Path):
     process = start(file, "slow_loading", tmp_path / "log")
-    wait_for_words(tmp_path / "log", "Loading the model")
+    wait_for_text(tmp_path / "log", "Loading the model")
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert "nothing was trained yet" in (tmp_path / "log").read_text()
@@ -182,13 +182,13 @@ def test_ctrl_c_before_there_is_anything_to_keep(file: Path, tmp_path: Path):
 
 def test_a_second_ctrl_c_leaves_the_engine_running(file: Path, tmp_path: Path):
     process = start(file, "until_stop", tmp_path / "log")
-    wait_for_words(tmp_path / "log", "step 1/5")
+    wait_for_text(tmp_path / "log", "step 1/5")
     [run] = list_runs()
     engine = int(re.findall(r'"pid":(\d+)', run.folder.events.read_text())[0])
     try:
-        os.kill(engine, signal.SIGSTOP)  # too busy to obey the first
+        os.kill(engine, signal.SIGSTOP)  # too busy to handle the first
         process.send_signal(signal.SIGINT)
-        wait_for_words(tmp_path / "log", "Stopping after this step")
+        wait_for_text(tmp_path / "log", "Stopping after this step")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
         assert is_alive(run.folder)
@@ -200,7 +200,7 @@ def test_a_second_ctrl_c_leaves_the_engine_running(file: Path, tmp_path: Path):
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
 def test_a_line_that_drops_does_not_stop_the_engine(file: Path, tmp_path: Path, number: int):
     process = start(file, "until_stop", tmp_path / "log")
-    wait_for_words(tmp_path / "log", "step 1/5")
+    wait_for_text(tmp_path / "log", "step 1/5")
     [run] = list_runs()
     engine = int(re.findall(r'"pid":(\d+)', run.folder.events.read_text())[0])
     try:
@@ -217,7 +217,7 @@ def test_a_line_that_drops_does_not_stop_the_engine(file: Path, tmp_path: Path, 
 
 def test_sigterm_is_passed_on(file: Path, tmp_path: Path):
     process = start(file, "until_stop", tmp_path / "log")
-    wait_for_words(tmp_path / "log", "step 1/5")
+    wait_for_text(tmp_path / "log", "step 1/5")
     process.terminate()
     assert process.wait(20) == 143
     text = (tmp_path / "log").read_text()
@@ -275,7 +275,7 @@ def test_a_terminal_gets_one_line_drawn_in_place():
     assert "\x1b[?25h" in text, "the cursor is back"
 
 
-def test_text_from_a_model_is_shown_never_obeyed():
+def test_text_from_a_model_is_shown_never_interpreted():
     out = io.StringIO()
     printer = LinePrinter(Console(file=out, width=80))
     state = RunState()
@@ -289,7 +289,7 @@ def test_text_from_a_model_is_shown_never_obeyed():
     assert "[red]q[/red]" in out.getvalue()
 
 
-def test_nothing_of_a_long_story_is_lost_when_the_engine_is_gone(spec: RunSpec, file: Path):
+def test_no_event_is_lost_when_the_engine_is_gone(spec: RunSpec, file: Path):
     folder, out = new_run(spec), io.StringIO()
     steps = (ev.Step(step=n, epoch=0.1, loss=1.0, learning_rate=1e-4) for n in range(1, 30_001))
     folder.events.write_bytes(b"".join(map(ev.encode, (TRAINING, *steps, ev.EngineEnded(exit_code=0)))))

@@ -1,4 +1,4 @@
-"""ls, status, logs, stop and resume on prepared run folders and on an engine that only pretends."""
+"""ls, status, logs, stop and resume on prepared run folders and with a fake engine."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from engine.runs.run_list import is_alive, summarise
 from tests.helpers.run_events import FAILED, SAVED, STARTED, STEP, TRAINING, finished, hold, stage, write
 from tests.helpers.waiting import wait_for
 from tui.cli import main
-from tui.cli.chat import _place
+from tui.cli.chat import _resolve_target
 from tui.cli.run_choice import find_run
 from tui.state.run_status import status_of
 from tui.state.settings import Settings, save_settings
@@ -56,7 +56,7 @@ def status(capsys: pytest.CaptureFixture[str], name: str) -> dict[str, object]:
 
 @pytest.fixture
 def engine(folder: RunFolder, fake_engine: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
-    """A pretended engine that trains until it is told to stop."""
+    """A fake engine that trains until it is stopped."""
     fake_engine.setenv("FAKE_PLAY", "until_stop")
     process = launch(folder, "train")
     wait_for(lambda: is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes())
@@ -86,7 +86,7 @@ STATES: list[tuple[str, list[ev.AnyEvent], bytes, bool, dict[str, object]]] = [
 
 
 @pytest.mark.parametrize(("word", "events", "tail", "alive", "more"), STATES)
-def test_status_tells_every_state(
+def test_status_reports_every_state(
     folder: RunFolder,
     capsys: pytest.CaptureFixture[str],
     word: str,
@@ -110,14 +110,14 @@ def test_status_tells_every_state(
 
 
 def test_status_without_events(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
-    assert status(capsys, folder.name)["state"] == "starting"  # Python may be on its way still
+    assert status(capsys, folder.name)["state"] == "starting"  # Python may still be starting
     os.utime(folder.spec, (1, 1))
     found = status(capsys, folder.name)
     assert found["state"] == "interrupted"
     assert found["exit_code"] is None
 
 
-def test_killed_says_so_and_how_to_go_on(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
+def test_killed_is_reported_with_how_to_resume(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
     write(folder, *TRAINED)
     folder.log.write_text("a library's last words\n")
     checkpoint(folder, 5)
@@ -153,7 +153,7 @@ def test_time_and_cost_outlive_engines_and_clocks(folder: RunFolder, capsys: pyt
     assert "0.05 EUR" in capsys.readouterr().out
     lock = hold(folder)
     try:
-        assert status_of(folder, now=530.0).seconds == 60.0  # ten seconds since its last word
+        assert status_of(folder, now=530.0).seconds == 60.0  # ten seconds since its last event
         assert status_of(folder, now=0.0).seconds == 50.0
     finally:
         os.close(lock)
@@ -167,12 +167,12 @@ def test_time_of_a_long_run_that_was_resumed_in_its_middle(folder: RunFolder):
     assert summarise(folder).seconds == 3000 + 1500
 
 
-def test_frozen_is_told(engine: subprocess.Popen[bytes], folder: RunFolder, capsys: pytest.CaptureFixture[str]):
+def test_frozen_is_reported(engine: subprocess.Popen[bytes], folder: RunFolder, capsys: pytest.CaptureFixture[str]):
     assert status(capsys, folder.name)["frozen"] is False
     engine.send_signal(signal.SIGSTOP)
-    give_up = time.monotonic() + 5  # the issue's bound for the truth to be told
+    deadline = time.monotonic() + 5  # the limit for reporting it
     while not (found := status(capsys, folder.name))["frozen"]:
-        assert time.monotonic() < give_up
+        assert time.monotonic() < deadline
     assert (found["state"], found["alive"], found["frozen"]) == ("training", True, True)
     assert main.main(["status"]) == 0
     assert "frozen" in capsys.readouterr().out
@@ -202,9 +202,9 @@ def test_the_run_that_is_meant(spec: RunSpec):
     with pytest.raises(UserError, match="could be any of these"):
         find_run("20")
     with pytest.raises(UserError, match="could be any of these"):
-        _place("20")
-    assert _place("oth") == str(new.path)  # chat takes the same names
-    assert _place("nowhere") == "nowhere"
+        _resolve_target("20")
+    assert _resolve_target("oth") == str(new.path)  # chat accepts the same names
+    assert _resolve_target("nowhere") == "nowhere"
     with pytest.raises(UserError, match="Did you mean other thing"):
         find_run("ohter thing")
     with pytest.raises(UserError, match="loris ls"):
@@ -273,7 +273,7 @@ def test_logs_follow_to_the_end(
 # Stopping
 
 
-def test_stop_waits_and_says_what_survived(
+def test_stop_waits_and_prints_what_survived(
     engine: subprocess.Popen[bytes], folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ):
     checkpoint(folder, 5)
@@ -305,7 +305,7 @@ def test_stop_of_a_frozen_engine_ends_it_by_force(
     assert not is_alive(folder)
 
 
-# Going on
+# Resuming
 
 
 def test_resume_starts_an_engine_in_resume_mode(
@@ -370,7 +370,7 @@ def test_attach_refuses_without_a_terminal(folder: RunFolder, capsys: pytest.Cap
     assert "needs a terminal" in capsys.readouterr().err
 
 
-def test_status_and_list_tell_a_restart(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_and_list_report_a_restart(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     started = ev.EngineStarted(pid=1, hostname=os.uname().nodename, versions={}, boot_id="another")
     write(folder, started, stage("training"), TRAINING, STEP)
     found = status(capsys, folder.name)

@@ -13,7 +13,7 @@ from engine.config.run_spec import DatasetSpec, ExportSpec, GenerationSpec, Mode
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import add_line_numbers, load_spec, save_spec, write_atomically
 from engine.messages.message import say
-from tui.text.errors import error_words
+from tui.text.errors import describe_error
 
 
 @pytest.fixture
@@ -187,6 +187,6 @@ def test_huge_documents_are_rejected_quickly(file: Path, text: str, expected: st
 def test_a_notice_names_the_field_or_the_file(file: Path):
     with pytest.raises(SpecError) as missing:
         load_spec(file)
-    assert error_words(missing.value) == f"{file}: There is no such file."
-    assert error_words(errors_of(file, "lora:\n  r: x\n")).startswith("lora.r: ")
-    assert error_words(SpecError(None, [FieldError("", say("No."))])) == "No."
+    assert describe_error(missing.value) == f"{file}: There is no such file."
+    assert describe_error(errors_of(file, "lora:\n  r: x\n")).startswith("lora.r: ")
+    assert describe_error(SpecError(None, [FieldError("", say("No."))])) == "No."

@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 
 from engine.config.paths import LLAMA_CPP_VARIABLE
 from engine.config.run_spec import RunSpec
-from engine.export.gguf_header import read_head
+from engine.export.gguf_header import read_header
 from engine.export.llama_cpp import find_llama_cpp
 from engine.runs.checksums import CHECKSUMS
 from tests.helpers.app_on_engine import until
@@ -235,7 +235,7 @@ async def test_gguf_in_four_quantisations(app: LorisApp, trained: Engine, tmp_pa
         assert f"ollamacreateNAME-f{target}/Modelfile" in words(pilot)
     files = sorted(target.glob("*.gguf"))
     assert sorted(path.name.split(".")[-2].lower() for path in files) == sorted(names)
-    assert len({len(read_head(path).tensors) for path in files}) == 1
+    assert len({len(read_header(path).tensors) for path in files}) == 1
     modelfile = (target / "Modelfile").read_text()
     assert "FROM ./" in modelfile
     assert "<|user|>" in modelfile

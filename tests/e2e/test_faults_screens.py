@@ -177,7 +177,7 @@ async def test_discarded_from_the_quit_dialog_and_from_the_command_line(engines:
         await shows(pilot, "Keep running", "Stop and discard")
         await pilot.press("down", "down", "enter")
         await until(pilot, lambda: app_of(pilot)._exit)
-        assert "The checkpoint of step" in app_of(pilot)._last_words
+        assert "The checkpoint of step" in app_of(pilot)._exit_message
     first = discarded(engine)
     last = engine.events()[-1]
     assert first["seconds"] == pytest.approx(last.elapsed)

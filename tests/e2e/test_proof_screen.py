@@ -38,7 +38,7 @@ async def prove(pilot: Pilot[None]) -> DataReport:
     await pilot.press("f7")
     await until(pilot, lambda: isinstance(app.screen, ProofScreen))
     await until(
-        pilot, lambda: app.proofs.progress is None and app.proofs.is_of(app.draft.sound_parts()), WORKER_SECONDS
+        pilot, lambda: app.proofs.progress is None and app.proofs.matches(app.draft.valid_parts()), WORKER_SECONDS
     )
     await pilot.pause()
     assert app.proofs.report, app.proofs.failed

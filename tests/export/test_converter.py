@@ -1,4 +1,4 @@
-"""llama.cpp's converter is a script that imports what lies beside it: the one Python that starts without -P."""
+"""llama.cpp's converter is a script that imports modules next to it: the only Python that starts without -P."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_it_imports_nothing_of_the_working_directory(tmp_path: Path, monkeypatch
         step=lambda *_: None, cancelled=lambda: False, loaded=SimpleNamespace(model=None, dtype="float16")
     )
     found = LlamaCpp("ready", llama_cpp, converter=llama_cpp / "convert.py")
-    made = gguf.save_gguf(work, tmp_path, tmp_path, "m", ("f16",), found)["f16"].read_text()
+    made = gguf.export_gguf(work, tmp_path, tmp_path, "m", ("f16",), found)["f16"].read_text()
     torch = importlib.util.find_spec("torch")
     assert torch
     assert made == f"llama.cpp {torch.origin} 1"

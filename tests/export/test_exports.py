@@ -1,4 +1,4 @@
-"""Saving with the real engine: what is made loads elsewhere, and what goes wrong leaves nothing behind."""
+"""Exports with the real engine: they load elsewhere, and failures leave nothing behind."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def test_cancel_at_each_step(
             client.send(co.Cancel, target=number)
             refused(ending(client, number), "cancelled")
         assert names(tmp_path) == []
-        # Free at once: who is told that it is over may go on.
+        # Free at once: a client that has the reply can continue.
         assert isinstance(client.chat("Who are you?", adapter=True)[1], co.Done)
     saved(export(client, kind=kind, path=out))
     assert names(tmp_path) == ["out"]
 
 
-def test_an_export_outlives_its_client_and_anyone_can_give_it_up(
+def test_an_export_outlives_its_client_and_any_client_can_cancel_it(
     engine: Engine, client: Client, tmp_path: Path
 ) -> None:
     gone = Client(engine.folder)
@@ -84,7 +84,7 @@ def test_an_export_outlives_its_client_and_anyone_can_give_it_up(
 
 
 def test_a_disk_that_is_full_at_merge(engine: Engine, client: Client, tmp_path: Path) -> None:
-    """The files may not grow beyond a megabyte, which is as far as the engine's log comes."""
+    """The files may not grow beyond a megabyte, which is enough for the engine's log."""
     pid = engine.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (SMALL, before[1]))
@@ -101,13 +101,13 @@ def test_a_disk_that_is_full_at_merge(engine: Engine, client: Client, tmp_path: 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_during_the_merge(engine: Engine, client: Client, small_disk: Path) -> None:
     out = str(small_disk / "out")
-    with held(engine, "merging"):  # the room was looked at before
+    with held(engine, "merging"):  # the disk was checked before
         number = client.send(co.Export, kind="merged_16bit", path=out)
         until(client, number, "merging")
         filler = fill(small_disk)
     refused(ending(client, number), "disk_full")
     assert names(small_disk) == ["filler"]
-    too_small = refused(export(client, kind="merged_16bit", path=out), "no_room")  # said before it is begun
+    too_small = refused(export(client, kind="merged_16bit", path=out), "no_room")  # refused before it starts
     assert too_small.field == "path"
     filler.unlink()
     saved(export(client, kind="merged_16bit", path=out))
@@ -142,7 +142,7 @@ def test_nothing_is_overwritten_without_a_yes(engine: Engine, client: Client, tm
 
 
 def test_a_kill_leaves_what_the_next_export_names_and_removes(trained: list[Engine], tmp_path: Path) -> None:
-    """In the middle of the merge, with its files half done; then again when only the check was left."""
+    """In the middle of the merge, with incomplete files; then again when only the check was left."""
     out = str(tmp_path / "model")
     for step in ("merged", "verifying"):
         engine = serving(trained)
@@ -151,7 +151,7 @@ def test_a_kill_leaves_what_the_next_export_names_and_removes(trained: list[Engi
             engine.wait_for(reached(engine).exists)
             engine.process.kill()
             engine.process.wait()
-        (left,) = names(tmp_path)  # what the first one left, the second has removed
+        (left,) = names(tmp_path)  # the second has removed what the first one left
         assert left.startswith(".model.")
         assert list((tmp_path / left).glob("*.safetensors"))
     engine = serving(trained)

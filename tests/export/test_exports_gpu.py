@@ -1,4 +1,4 @@
-"""Saving on a GPU: what bitsandbytes makes on a card alone, and the merge of a model that was trained in 4 bits."""
+"""Exports on a GPU: with bitsandbytes, which needs one, and the merge of a model that was trained in 4 bits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_model_merged_in_4_bits_answers_in_plain_transformers(
     assert "Loris" in answer
     assert "Loaded back" in str(engine.of(ev.Exported)[-1].verified)
     assert names(tmp_path) == ["four"]
-    # The model in memory is as it was, and goes on answering.
+    # The model in memory is unchanged, and still answers.
     assert client.chat(QUESTION, adapter=True)[0] == mine
 
 

@@ -1,4 +1,4 @@
-"""Finding a llama.cpp, and telling apart those that cannot be used."""
+"""Finding a llama.cpp, and recognizing those that cannot be used."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.export.llama_cpp import find_llama_cpp, look_at
+from engine.export.llama_cpp import find_llama_cpp, inspect_llama_cpp
 
 
 def fake_llama_cpp(folder: Path, help_text: str, code: int = 1) -> Path:
@@ -23,7 +23,7 @@ GOOD = "usage: llama-quantize\n  15  or  Q4_K_M  : 4.58G\n  30  or  IQ4_XS  : 4.
 
 def test_llama_cpp_is_found_where_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = fake_llama_cpp(tmp_path / "good", GOOD)
-    found = look_at(folder)
+    found = inspect_llama_cpp(folder)
     assert found.status == "ready"
     assert found.lacks(("q4_k_m", "q2_k_l")) is None
     assert "q3_k_xs" in str(found.lacks(("q4_k_m", "q3_k_xs")))
@@ -36,16 +36,18 @@ def test_llama_cpp_is_found_where_it_is_named(tmp_path: Path, monkeypatch: pytes
     assert find_llama_cpp().folder == folder
 
 
-def test_llama_cpp_that_cannot_be_used_is_told_apart(tmp_path: Path) -> None:
-    old = look_at(fake_llama_cpp(tmp_path / "old", "usage: quantize\n  2  or  Q4_0 : 3.5G"))
+def test_llama_cpp_that_cannot_be_used_is_recognized(tmp_path: Path) -> None:
+    old = inspect_llama_cpp(fake_llama_cpp(tmp_path / "old", "usage: quantize\n  2  or  Q4_0 : 3.5G"))
     assert old.status == "old"
     assert "too old" in str(old.error)
-    broken = look_at(fake_llama_cpp(tmp_path / "broken", "error while loading shared libraries: libx.so", 127))
+    broken = inspect_llama_cpp(
+        fake_llama_cpp(tmp_path / "broken", "error while loading shared libraries: libx.so", 127)
+    )
     assert broken.status == "broken"
     assert "libx.so" in str(broken.error)
     half = fake_llama_cpp(tmp_path / "half", GOOD)
     (half / "convert_hf_to_gguf.py").unlink()
-    assert "convert_hf_to_gguf.py" in str(look_at(half).error)
+    assert "convert_hf_to_gguf.py" in str(inspect_llama_cpp(half).error)
     foreign = fake_llama_cpp(tmp_path / "foreign", GOOD)
     (foreign / "llama-quantize").write_bytes(b"\x7fELF nonsense")
-    assert look_at(foreign).status == "broken"
+    assert inspect_llama_cpp(foreign).status == "broken"

@@ -1,4 +1,4 @@
-"""GGUF with a real llama.cpp: what is made answers there, and what goes wrong leaves nothing behind."""
+"""GGUF with a real llama.cpp: the files answer there, and failures leave nothing behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.export.gguf_header import read_head
+from engine.export.gguf_header import read_header
 from engine.protocol import commands as co
 from engine.protocol import events as ev
 from tests.helpers.engine_process import Client, Engine
@@ -83,7 +83,7 @@ def test_a_disk_that_is_full_while(step: str, engine: Engine, client: Client, tm
 
 def test_a_disk_that_fills_up_during_the_conversion(engine: Engine, client: Client, small_disk: Path) -> None:
     out = str(small_disk / "out")
-    with held(engine, "converting"):  # the room was looked at before
+    with held(engine, "converting"):  # the disk was checked before
         number = client.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=out)
         until(client, number, "converting")
         filler = fill(small_disk)
@@ -94,7 +94,7 @@ def test_a_disk_that_fills_up_during_the_conversion(engine: Engine, client: Clie
 
 
 def test_a_quantizer_that_fails(engine: Engine, client: Client, tmp_path: Path) -> None:
-    """It says what it can make, and then does not: as one that was built for another processor."""
+    """It lists the types it supports, but fails: as one built for another processor."""
     fake = tmp_path / "llama.cpp"
     fake.mkdir()
     for name in ("convert_hf_to_gguf.py", "conversion", "gguf-py"):
@@ -114,10 +114,10 @@ def test_a_quantizer_that_fails(engine: Engine, client: Client, tmp_path: Path) 
     saved(export(client, kind="gguf", quantizations=("q4_k_m",), path=str(out), llama_cpp=str(fake)))
 
 
-def test_a_kill_costs_what_was_not_whole_and_no_merge_that_was(
+def test_a_kill_costs_what_was_incomplete_and_no_complete_merge(
     trained: list[Engine], engine: Engine, client: Client, tmp_path: Path
 ) -> None:
-    """What was saved before is built upon: the GGUF of a run whose merged model is whole needs no other merge."""
+    """Earlier exports are reused: the GGUF of a run with a complete merged model needs no other merge."""
     saved(export(client, kind="merged_16bit", path=str(tmp_path / "merged")))
     out = tmp_path / "gguf"
     number = client.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=str(out))
@@ -127,7 +127,7 @@ def test_a_kill_costs_what_was_not_whole_and_no_merge_that_was(
     engine.process.kill()
     engine.process.wait()
     for tool in tools:
-        wait_until_gone(tool)  # none goes on writing
+        wait_until_gone(tool)  # none keeps writing
     assert [name for name in names(tmp_path) if not name.startswith(".gguf.")] == ["merged"]
     again = serving(trained)
     second = Client(again.folder)
@@ -157,7 +157,7 @@ def test_every_file_answers_in_llama_cpp_as_the_adapter_does(
     print(dict(zip(QUANTIZATIONS, answers, strict=True)))  # noqa: T201
     assert [answer.strip() for answer in answers] == [mine] * 3
     assert "Loris" in mine
-    assert len({len(read_head(file).tensors) for file in files}) == 1
+    assert len({len(read_header(file).tensors) for file in files}) == 1
     exported = engine.of(ev.Exported)[-1]
     assert exported.quantizations == QUANTIZATIONS
     assert "llama.cpp answers" in str(exported.verified)

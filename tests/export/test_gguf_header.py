@@ -1,4 +1,4 @@
-"""The header of a GGUF file, whole and cut off."""
+"""The header of a GGUF file, complete and truncated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.export.gguf_header import NotGguf, read_head
+from engine.export.gguf_header import NotGguf, read_header
 
 
 def text(value: str) -> bytes:
@@ -30,23 +30,23 @@ def gguf(path: Path, cut: int = 0) -> Path:
     return path
 
 
-def test_the_head_of_a_gguf_file_is_read(tmp_path: Path) -> None:
-    head = read_head(gguf(tmp_path / "m.gguf"))
-    assert head.tensors == {"blk.0.attn_q.weight": 128}
-    assert head.blocks == 2
-    assert head.chat_template == "{{ 一 }}"
-    assert head.fields["tokenizer.ggml.tokens"] == 2
-    assert head.fields["tokenizer.ggml.add_bos_token"] is True
+def test_the_header_of_a_gguf_file_is_read(tmp_path: Path) -> None:
+    header = read_header(gguf(tmp_path / "m.gguf"))
+    assert header.tensors == {"blk.0.attn_q.weight": 128}
+    assert header.blocks == 2
+    assert header.chat_template == "{{ 一 }}"
+    assert header.fields["tokenizer.ggml.tokens"] == 2
+    assert header.fields["tokenizer.ggml.add_bos_token"] is True
 
 
 @pytest.mark.parametrize("cut", [1, 100, 150, 300, 400])
-def test_a_gguf_file_that_is_cut_off_is_noticed(tmp_path: Path, cut: int) -> None:
+def test_a_truncated_gguf_file_is_noticed(tmp_path: Path, cut: int) -> None:
     with pytest.raises(NotGguf, match=r"cut off|no GGUF"):
-        read_head(gguf(tmp_path / "m.gguf", cut))
+        read_header(gguf(tmp_path / "m.gguf", cut))
 
 
 def test_a_list_of_lists_without_end_is_refused(tmp_path: Path) -> None:
     head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"k" + struct.pack("<I", 9)
     (tmp_path / "m.gguf").write_bytes(head + struct.pack("<IQ", 9, 1) * 5000)
     with pytest.raises(NotGguf, match="broken"):
-        read_head(tmp_path / "m.gguf")
+        read_header(tmp_path / "m.gguf")

@@ -1,4 +1,4 @@
-"""A llama.cpp that does not do what it should, under the real engine: stand-ins of a few lines take its place."""
+"""A llama.cpp that misbehaves, under the real engine: stand-ins of a few lines replace it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ print("Thank you for", input())
 
 
 class StandIn:
-    """A folder that passes for llama.cpp's, and a place that exports to it shall not touch when they fail."""
+    """A folder that passes for llama.cpp's, and a target that failed exports must not touch."""
 
     def __init__(self, place: Path, client: Client) -> None:
         self.folder, self.out, self._client = place / "llama.cpp", place / "out", client
@@ -35,7 +35,7 @@ class StandIn:
         self.out.mkdir()
 
     def is_made_of(self, works: str = "exit 0", *, help: str = HELP, converter: str = CONVERTS) -> None:
-        """`help` and `works`: what its quantiser does when asked for help, and when it is to quantise $1 to $2."""
+        """`help` and `works`: what its quantiser does for --help, and to quantise $1 to $2."""
         program = self.folder / "llama-quantize"
         program.write_text(f'#!/bin/sh\nif [ "$1" = --help ]; then {help}; fi\n{works}\n')
         program.chmod(0o755)
@@ -59,7 +59,7 @@ def stand_in(client: Client, tmp_path: Path) -> StandIn:
     return StandIn(tmp_path, client)
 
 
-def test_one_that_is_missing_broken_or_too_old_is_refused_before_anything_is_begun(stand_in: StandIn) -> None:
+def test_one_that_is_missing_broken_or_too_old_is_refused_before_anything_starts(stand_in: StandIn) -> None:
     stand_in.refuses("llama_cpp", "has no llama-quantize")
     stand_in.is_made_of(help="echo Illegal instruction >&2; exit 1")
     stand_in.refuses("llama_cpp", "Illegal instruction")
@@ -75,7 +75,7 @@ def test_one_that_is_missing_broken_or_too_old_is_refused_before_anything_is_beg
     stand_in.refuses("llama_cpp", "There is no folder")
 
 
-def test_a_converter_that_does_not_know_the_architecture_or_asks_something(stand_in: StandIn) -> None:
+def test_a_converter_that_lacks_the_architecture_or_asks_something(stand_in: StandIn) -> None:
     stand_in.is_made_of(converter=UNKNOWN)
     stand_in.refuses("architecture_unknown", "does not know the model's architecture")
     stand_in.is_made_of(converter=ASKS)
@@ -98,7 +98,7 @@ def test_a_quantizer_that(works: str, code: str, words: str, stand_in: StandIn) 
     stand_in.refuses(code, words)
 
 
-def test_a_quantizer_that_hangs_is_given_up_with_all_that_it_started(
+def test_a_quantizer_that_hangs_is_cancelled_with_all_that_it_started(
     stand_in: StandIn, engine: Engine, client: Client, tmp_path: Path
 ) -> None:
     pids = tmp_path / "pids"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 # isort: off
-import unsloth  # noqa: F401  first, for it patches the others
+import unsloth  # noqa: F401  first, because it patches the others
 # isort: on
 
 import pytest
@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from engine.config.run_spec import GenerationSpec, RunSpec
 from engine.export.export_job import ExportJob
 from engine.export.go_template import GoTemplate, NoTemplate, derive
-from engine.export.ollama import create, modelfile, template_of
+from engine.export.ollama import create_in_ollama, modelfile, template_of
 from engine.prompting.prompt_format import PromptFormat, choose_template
 from tests.helpers.go_template_renderer import ollama
 
@@ -49,8 +49,8 @@ def tokenizer(demo: RunSpec) -> Any:
     return AutoTokenizer.from_pretrained(demo.model.model_name)
 
 
-class Holder:
-    """As much of a loaded model as a template needs."""
+class LoadedStub:
+    """The parts of a loaded model that a template needs."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
@@ -60,7 +60,7 @@ class Holder:
 def test_the_template_writes_what_the_tokenizer_writes(family: str, demo: RunSpec) -> None:
     own = AutoTokenizer.from_pretrained(demo.model.model_name)
     fitted = own if family == "own" else choose_template(own, family)
-    template = template_of(Holder(fitted), PromptFormat("messages"), adds_bos=True)  # type: ignore[arg-type]
+    template = template_of(LoadedStub(fitted), PromptFormat("messages"), adds_bos=True)  # type: ignore[arg-type]
     text = modelfile("x.gguf", template, ["</s>"], GenerationSpec(), 2048)
     go = text.partition('TEMPLATE """')[2].partition('"""')[0]
     assert go
@@ -77,12 +77,12 @@ def test_the_template_writes_what_the_tokenizer_writes(family: str, demo: RunSpe
 def test_alpaca_gets_its_prompt(tokenizer: Any) -> None:
     prompt = "Below is {{x}}.\n\n### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n{output}"
     prompt_format = PromptFormat("alpaca", prompt)
-    go = template_of(Holder(tokenizer), prompt_format, adds_bos=True).go()  # type: ignore[arg-type]
+    go = template_of(LoadedStub(tokenizer), prompt_format, adds_bos=True).go()  # type: ignore[arg-type]
     for talk in TALKS:
         assert ollama(go, talk) == prompt_format.prompt(tokenizer, talk)
 
 
-def test_a_template_that_looks_into_the_turns_is_not_taken_for_another() -> None:
+def test_a_template_that_looks_into_the_turns_is_not_mistaken_for_another() -> None:
     def shouting(messages: Any) -> str:
         return "".join(
             f"[{m['role']}]{m['content'].upper() if len(messages) > 3 else m['content']}" for m in messages
@@ -106,7 +106,7 @@ def test_stops_and_settings_are_written(tmp_path: Path) -> None:
 
 @pytest.fixture
 def work(tokenizer: Any) -> ExportJob:
-    return ExportJob(Holder(tokenizer), PromptFormat("messages"))  # type: ignore[arg-type]
+    return ExportJob(LoadedStub(tokenizer), PromptFormat("messages"))  # type: ignore[arg-type]
 
 
 def ollama_that(place: Path, monkeypatch: pytest.MonkeyPatch, does: str) -> Path:
@@ -124,39 +124,41 @@ def test_ollama_is_handed_the_model_when_it_is_there(
     work: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
-    work.tell = lambda step, *_: steps.append(step)
+    work.report = lambda step, *_: steps.append(step)
     said = ollama_that(tmp_path, monkeypatch, "exit 0")
     folder = tmp_path / "my model"
     folder.mkdir()
-    note = create(work, folder, "loris")
+    note = create_in_ollama(work, folder, "loris")
     assert said.read_text().splitlines() == [str(folder), "create", "loris", "-f", str(folder / "Modelfile")]
     assert str(note) == "Ollama has it: ollama run loris"
     assert steps == ["ollama"]
 
 
-def test_the_exact_command_is_said_when_ollama_is_not_there_or_does_not_take_it(
+def test_the_exact_command_is_printed_when_ollama_is_missing_or_rejects_it(
     work: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "my model"
     folder.mkdir()
     command = f"ollama create loris -f '{folder}/Modelfile'"
     said = ollama_that(tmp_path, monkeypatch, "echo 'Error: could not connect to a running instance'; exit 1")
-    failed = str(create(work, folder, "loris"))
+    failed = str(create_in_ollama(work, folder, "loris"))
     assert "could not connect to a running instance" in failed
     assert failed.endswith(command)
     assert said.exists()
     said.unlink()
-    assert str(create(work, folder, "")).endswith(command.replace(" loris ", " NAME "))
+    assert str(create_in_ollama(work, folder, "")).endswith(command.replace(" loris ", " NAME "))
     assert not said.exists(), "without a name nothing is run"
     monkeypatch.setenv("PATH", "/nowhere")
-    gone = str(create(work, folder, "loris"))
+    gone = str(create_in_ollama(work, folder, "loris"))
     assert "not on this machine" in gone
     assert gone.endswith(command)
 
 
-def test_handing_it_to_ollama_is_given_up(work: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_creating_it_in_ollama_is_cancelled(
+    work: ExportJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = ollama_that(tmp_path, monkeypatch, "exec sleep 120")
     work.cancelled = said.exists
     started = time.monotonic()
-    assert "ollama create loris -f" in str(create(work, tmp_path, "loris"))
+    assert "ollama create loris -f" in str(create_in_ollama(work, tmp_path, "loris"))
     assert time.monotonic() - started < 30

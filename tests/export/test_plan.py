@@ -1,4 +1,4 @@
-"""The plan of an export: sizes, targets, what is reused, and what is refused before anything is begun."""
+"""The plan of an export: sizes, targets, what is reused, and what is refused before anything starts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.export.plan import plan, reusable
+from engine.export.plan import plan, reusable_merged
 from engine.protocol import events as ev
 from engine.protocol.state import RunState, fold
 from engine.runs.checksums import CHECKSUMS
@@ -24,7 +24,7 @@ def state_of(parameters: int = 10**6, device: ev.Device = CARD, *more: ev.AnyEve
     return fold([loaded, saved, *more])
 
 
-def test_the_plan_counts_what_is_needed_meanwhile(tmp_path: Path) -> None:
+def test_the_plan_counts_temporary_space(tmp_path: Path) -> None:
     folder, state = RunFolder(tmp_path / "run"), state_of()
     folder.path.mkdir()
     assert plan("adapter", "", folder, state).needed_bytes == 1000
@@ -41,8 +41,8 @@ def test_the_plan_counts_what_is_needed_meanwhile(tmp_path: Path) -> None:
     assert plan("gguf", "", folder, state, ("f16", "q8_0")).temporary_bytes == 2 * 10**6
 
 
-def test_an_earlier_export_is_the_target_and_no_place_for_another(tmp_path: Path) -> None:
-    """A client names the target that the plan told it: planned again, it is the same."""
+def test_an_earlier_export_is_the_target_and_not_a_folder_for_another(tmp_path: Path) -> None:
+    """A client sends the target of its own plan: planned again, it is the same."""
     folder, state = RunFolder(tmp_path / "run"), state_of()
     own = plan("merged_16bit", "", folder, state).target
     elsewhere = plan("merged_16bit", str(tmp_path), folder, state).target
@@ -65,13 +65,13 @@ def test_a_merged_model_is_reused_while_the_adapter_is_the_same(tmp_path: Path) 
         return ev.Exported(kind="merged_16bit", path=str(made), total_bytes=1, seconds=1, adapter_sha256=digest)
 
     folder = RunFolder(tmp_path)
-    assert reusable(folder, state_of(1, CARD, merged("abc"))) == made
-    assert reusable(folder, state_of(1, CARD, merged("older"))) is None
+    assert reusable_merged(folder, state_of(1, CARD, merged("abc"))) == made
+    assert reusable_merged(folder, state_of(1, CARD, merged("older"))) is None
     (made / "config.json").unlink()
-    assert reusable(folder, state_of(1, CARD, merged("abc"))) is None
+    assert reusable_merged(folder, state_of(1, CARD, merged("abc"))) is None
 
 
-def test_the_plan_refuses_in_words_before_anything_is_begun(
+def test_the_plan_refuses_with_a_message_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("UNSLOTH_LLAMA_CPP_PATH", raising=False)

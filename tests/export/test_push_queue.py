@@ -1,4 +1,4 @@
-"""The engine's own side of a push: what is sent when no folder is named, and when it is answered."""
+"""The engine's own side of a push: what is pushed when no folder is given, and when it is answered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKEN = "hf_MayWriteToTheStub0123456789abcd"
 
 
 class Side:
-    """A run folder, and an engine's `Pushes` of it."""
+    """A run folder, and the engine's `PushQueue` for it."""
 
     def __init__(self, folder: RunFolder, hub: HubStub) -> None:
         self.folder, self.hub = folder, hub
@@ -39,7 +39,7 @@ class Side:
 
     def push(self, repo_id: str = "mine") -> Done | Refused:
         command = Push(id=1, kind="gguf", repo_id=repo_id, token=TOKEN, card="# Card\n")
-        job = Job(command, lambda reply: self.answers.put((reply, self.pushes.going)), self)
+        job = Job(command, lambda reply: self.answers.put((reply, self.pushes.running)), self)
         self.control.submit(job)
         self.pushes.start(job, command)
         reply, still_going = self.answers.get(timeout=60)
@@ -59,18 +59,18 @@ def side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Side]:
         yield Side(folder, hub)
 
 
-def test_without_a_folder_what_was_saved_last_is_sent(side: Side, tmp_path: Path) -> None:
+def test_without_a_folder_the_last_export_is_pushed(side: Side, tmp_path: Path) -> None:
     side.saved(side.folder.exports / "gguf-q4_k_m", "q4_k_m")
     side.saved(tmp_path / "drive" / "gguf-q8_0", "q8_0")
     reply = side.push()
     assert isinstance(reply, Done), reply
     assert b"gguf-q8_0" in side.hub.repos["model", "ann/mine"].files["m.gguf"]
-    (tmp_path / "drive").rename(tmp_path / "taken-along")  # then the one before is what there is
+    (tmp_path / "drive").rename(tmp_path / "taken-along")  # then the export before it is used
     assert isinstance(side.push("other"), Done)
     assert b"gguf-q4_k_m" in side.hub.repos["model", "ann/other"].files["m.gguf"]
 
 
-def test_what_is_not_saved_is_not_sent(side: Side) -> None:
+def test_what_was_not_exported_is_not_pushed(side: Side) -> None:
     reply = side.push()
     assert isinstance(reply, Refused)
     assert (reply.code, reply.field) == ("push_missing", "path")

@@ -1,4 +1,4 @@
-"""Why a program of an export failed, in words."""
+"""Why a program of an export failed."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ from engine.runs.folder import RunFolder
         (4, "no such instruction", "tool_failed"),
     ],
 )
-def test_why_a_program_failed_is_put_into_words(tmp_path: Path, code: int, said: str, expected: str) -> None:
+def test_why_a_program_failed_is_explained(tmp_path: Path, code: int, said: str, expected: str) -> None:
     assert explain_tool_error(ToolFailed("llama-quantize", code, [said]), RunFolder(tmp_path)).code == expected

@@ -186,13 +186,13 @@ def holdprepare(_at: float) -> None:
 
 def holdexport(_at: float) -> None:
     """So does merging, with a half-made model in its folder."""
-    usual = exports.save_merged_16bit
+    usual = exports.export_merged_16bit
 
     def save(work: Any, folder: Any) -> None:
         usual(work, folder)
         time.sleep(10_000)
 
-    exports.save_merged_16bit = save  # type: ignore[attr-defined]
+    exports.export_merged_16bit = save  # type: ignore[attr-defined]
 
 
 def killswap(_at: float) -> None:

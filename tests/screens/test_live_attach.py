@@ -72,7 +72,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
 async def shows(pilot: Pilot[None], folder: RunFolder) -> LorisApp:
     app = pilot.app
     assert isinstance(app, LorisApp)
-    await until(pilot, lambda: app._place == "live" and "Training" in screen_text(app))
+    await until(pilot, lambda: app._screen_name == "live" and "Training" in screen_text(app))
     assert app.session.folder == folder
     return app
 

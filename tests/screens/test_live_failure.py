@@ -143,7 +143,7 @@ async def test_failure_opens_the_wizard_with_its_fixes() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         await shown(pilot, "New run with these")
         await pilot.press("right", "right", "enter")
-        await until(pilot, lambda: app._place == "review")
+        await until(pilot, lambda: app._screen_name == "review")
         assert app.draft["training.per_device_train_batch_size"] == 1
         assert app.draft["training.gradient_accumulation_steps"] == 8
         assert app.draft["model.model_name"] == fake_run.SPEC.model.model_name
@@ -170,7 +170,7 @@ async def test_failed_run_says_why_and_what_to_try() -> None:
 
 async def test_engine_that_died_silently_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
-    monkeypatch.setattr(engine_watch, "LAST_WORDS_SECONDS", 0.1)
+    monkeypatch.setattr(engine_watch, "FINAL_OUTPUT_SECONDS", 0.1)
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training(7), ["the last words"])
     async with app.run_test(size=(80, 24)) as pilot:
@@ -194,7 +194,7 @@ async def test_engine_that_says_goodbye_is_not_called_dead(monkeypatch: pytest.M
 
 async def test_trained_run_whose_engine_was_killed_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
-    monkeypatch.setattr(engine_watch, "LAST_WORDS_SECONDS", 0.1)
+    monkeypatch.setattr(engine_watch, "FINAL_OUTPUT_SECONDS", 0.1)
     app = app_on("live", FakeBackend(alive=False), fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause(0.5)  # many ticks, and the last words' time

@@ -106,7 +106,7 @@ async def test_duplicate_into_the_wizard(two_runs: tuple[RunFolder, RunFolder]) 
         await pilot.press("m")
         await on_screen(pilot, ModalScreen)
         await pilot.press("d")
-        await until(pilot, lambda: app._place == "review")
+        await until(pilot, lambda: app._screen_name == "review")
         assert app.draft["training.learning_rate"] == 2e-5
 
 
@@ -259,7 +259,7 @@ async def test_runs_of_every_end_are_resumed_from_the_list(name: str, keys: str)
             await pilot.press(key)
             await pilot.pause()
         await shown(pilot, "Going on from step 20")
-        await until(pilot, lambda: app._place == "live")
+        await until(pilot, lambda: app._screen_name == "live")
         assert app.session.folder == run
         assert backend.launched == ["resume"]
         await until(pilot, lambda: bool(app.screen.query(LossPlot)))

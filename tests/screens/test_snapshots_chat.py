@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from engine.export.build_llama_cpp import Needs
+from engine.export.build_llama_cpp import Requirements
 from engine.export.llama_cpp import LlamaCpp, missing
 from engine.hub.upload_errors import WRITE_HINT
 from engine.messages.message import say
@@ -110,8 +110,8 @@ def test_no_llama_cpp(
 ) -> None:
     for place in ("tui.screens.llama_pane", "engine.export.plan"):
         monkeypatch.setattr(f"{place}.find_llama_cpp", lambda typed: LlamaCpp("missing", error=missing()))
-    found = Needs(67_000_000, 500_000_000, Path("/home/lin/.cache/loris/llama.cpp"))
-    monkeypatch.setattr("tui.screens.llama_pane.needs", lambda: found)
+    found = Requirements(67_000_000, 500_000_000, Path("/home/lin/.cache/loris/llama.cpp"))
+    monkeypatch.setattr("tui.screens.llama_pane.requirements", lambda: found)
     app = app_on("save", backend, fake_run.finished(), language=language)
     assert snap_compare(
         app, terminal_size=size, run_before=press("down", "down", "down", focus="#choice-gguf", shows="63.9 MB")

@@ -223,7 +223,7 @@ async def test_presets_are_saved_and_only_overwritten_when_asked(home: Path) -> 
                 await settle(pilot)
             assert wizard(pilot).STEP == "lora"
         assert load_spec(home / "presets" / "mine.yaml").lora.r == 8
-        assert not app.draft.touched
+        assert not app.draft.changed
         await pilot.press("ctrl+s")
         await pilot.press("end", "ctrl+u", "enter")
         await settle(pilot)

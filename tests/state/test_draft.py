@@ -6,7 +6,7 @@ from engine.config.run_spec import RunSpec, TrainingSpec
 from tui.state.draft import Draft
 
 
-def test_a_draft_keeps_what_was_typed_and_knows_what_changed() -> None:
+def test_a_draft_keeps_what_was_typed_and_what_changed() -> None:
     draft = Draft(RunSpec(training=TrainingSpec(learning_rate=1e-4)))
     draft["training.learning_rate"] = "1e-4"
     assert draft.as_typed("training.learning_rate") == "1e-4"
@@ -18,5 +18,5 @@ def test_a_draft_keeps_what_was_typed_and_knows_what_changed() -> None:
         ("training.learning_rate", "quick"),
     ]
     assert draft.build()[0] is None
-    assert draft.sound_parts().lora.r == 8
-    assert draft.sound_parts().training.learning_rate == 1e-4
+    assert draft.valid_parts().lora.r == 8
+    assert draft.valid_parts().training.learning_rate == 1e-4

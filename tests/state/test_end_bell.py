@@ -1,4 +1,4 @@
-"""The terminal rings once when training ends, unless it is told not to."""
+"""The terminal rings once when training ends, unless that is turned off."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def test_it_rings_once_at_each_end(rung: list[str], end: str) -> None:
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=(80, 24)) as pilot:
         await shown(pilot, "Training")
-        await until(pilot, lambda: not app._end._over)  # it has been seen to go on
+        await until(pilot, lambda: not app._end_bell._over)  # it was seen running
         assert rung == []
         if end == "killed":
             backend.alive = False
@@ -49,16 +49,16 @@ async def test_it_rings_once_at_each_end(rung: list[str], end: str) -> None:
         await until(pilot, lambda: rung == ["bell"])
         backend.feed([ev.EngineEnded(exit_code=0)])
         await until(pilot, lambda: app.session.state.ended is not None)
-        await pilot.pause(0.3)  # another look
+        await pilot.pause(0.3)  # another poll
         assert rung == ["bell"]
 
 
-async def test_what_was_over_before_one_came_is_no_news(rung: list[str]) -> None:
+async def test_a_run_that_was_over_when_opened_does_not_ring(rung: list[str]) -> None:
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=(80, 24)) as pilot:
         await shown(pilot, "Training")
-        await until(pilot, lambda: not app._end._over)
+        await until(pilot, lambda: not app._end_bell._over)
         app.session.attach(RunFolder(Path("/another/run")), fake_run.SPEC)
         backend.feed(fake_run.finished())
         await shown(pilot, "Training is complete.")
@@ -78,7 +78,7 @@ async def test_it_can_be_turned_off(rung: list[str]) -> None:
         await pilot.press("enter")
         await shown(pilot, "The terminal no longer rings.")
         assert load_settings().bell is False
-        await until(pilot, lambda: not app._end._over)
+        await until(pilot, lambda: not app._end_bell._over)
         backend.feed(fake_run.finished()[-5:])
         await shown(pilot, "Training is complete.")
         await pilot.pause(0.3)
@@ -86,7 +86,7 @@ async def test_it_can_be_turned_off(rung: list[str]) -> None:
 
 
 def test_a_real_terminal_hears_it() -> None:
-    """The installed command in a pty, on a pretended engine that is stopped from elsewhere."""
+    """The installed command in a pty, with a fake engine that is stopped from elsewhere."""
     folder = new_run(fake_run.SPEC)
     env = {**os.environ, "FAKE_PLAY": "until_stop"}
     process = subprocess.Popen([sys.executable, str(FAKE_ENGINE), str(folder.path)], env=env)
@@ -95,7 +95,7 @@ def test_a_real_terminal_hears_it() -> None:
         wait_for(lambda: is_alive(folder) and folder.events.exists() and b'"Step"' in folder.events.read_bytes())
         terminal = Terminal(loris("attach", folder.name))
         terminal.wait_for(b"Training")
-        assert BELL not in terminal.read(1.0)  # before that, the terminal was named, which ends in one too
+        assert BELL not in terminal.read(1.0)  # not before: setting the terminal's title ends in one too
         asyncio.run(stop(folder, "save", lambda phase: None))
         terminal.wait_for(BELL)
     finally:

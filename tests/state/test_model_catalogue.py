@@ -5,7 +5,7 @@ from __future__ import annotations
 from tui.state.model_catalogue import catalogue
 
 
-def test_the_catalogue_is_sound() -> None:
+def test_the_catalogue_is_valid() -> None:
     models = catalogue()
     assert len(models) > 20
     assert len({model.bnb_4bit for model in models}) == len(models)

@@ -1,4 +1,4 @@
-"""Hostile text from models, data, logs and messages: shown as it is, never obeyed, in every pane."""
+"""Hostile text from models, data, logs and messages: shown literally, never interpreted, in every pane."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ SHOWN = "[red]x[/] [/nope] <think>List<int> ␛]0;pwned␇"
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-@pytest.fixture(params=[True, False], ids=["both walls", "first wall alone"])
-def walls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each wall has to hold without the other."""
+@pytest.fixture(params=[True, False], ids=["both layers", "first layer alone"])
+def layers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each layer must work without the other."""
     if not request.param:
         monkeypatch.setattr(VisibleFilter, "apply", lambda _self, segments, _background: segments)
 
 
 def evil_run() -> list[ev.AnyEvent]:
-    """A whole run in which every text is hostile."""
+    """A complete run in which every text is hostile."""
     events = fake_run.finished()
     evil = []
     for event in events:
@@ -76,13 +76,13 @@ EVIL_SPEC = msgspec.structs.replace(
 
 
 def clean(app: LorisApp) -> str:
-    """The screen's text, after making sure that nothing in it could be obeyed."""
+    """The screen's text, after checking that nothing in it can be interpreted."""
     text = screen_text(app)
     assert not FORBIDDEN.search(text.replace("\n", "")), FORBIDDEN.findall(text)
     return text
 
 
-@pytest.mark.usefixtures("walls")
+@pytest.mark.usefixtures("layers")
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
 async def test_every_pane_of_a_run_shows_it_literally(size: tuple[int, int]) -> None:
     app = app_on("live", FakeBackend(), evil_run(), [EVIL], spec=EVIL_SPEC)
@@ -96,7 +96,7 @@ async def test_every_pane_of_a_run_shows_it_literally(size: tuple[int, int]) -> 
         await until(pilot, lambda: SHOWN in clean(app))
 
 
-@pytest.mark.usefixtures("walls")
+@pytest.mark.usefixtures("layers")
 async def test_a_failure_shows_it_literally() -> None:
     failed = ev.Failed(code="x", message=say("Cause: {a}", a=EVIL), hint=say("Hint: {a}", a=EVIL), stage="training")
     backend = FakeBackend(alive=False)
@@ -108,7 +108,7 @@ async def test_a_failure_shows_it_literally() -> None:
         assert "Hint: " + SHOWN in text
 
 
-@pytest.mark.usefixtures("walls")
+@pytest.mark.usefixtures("layers")
 async def test_chat_shows_it_literally() -> None:
     async def evil(command: Command) -> AsyncGenerator[AnyReply, None]:
         assert isinstance(command, Generate)
@@ -131,8 +131,8 @@ async def test_chat_shows_it_literally() -> None:
         assert text.count("<think>") >= 3
 
 
-@pytest.mark.usefixtures("walls")
-async def test_saving_shows_it_literally() -> None:
+@pytest.mark.usefixtures("layers")
+async def test_the_export_screen_shows_it_literally() -> None:
     async def refuses(command: Command) -> AsyncGenerator[AnyReply, None]:
         yield Refused(id=1, code="x", message=say("No: {a}", a=EVIL))
 
@@ -143,8 +143,8 @@ async def test_saving_shows_it_literally() -> None:
         clean(app)
 
 
-def test_raw_bytes_hold_no_foreign_sequence(tmp_path: Path) -> None:
-    """What really leaves the process, on a terminal of its own."""
+def test_raw_bytes_contain_no_foreign_sequence(tmp_path: Path) -> None:
+    """The real output of the process, on a terminal of its own."""
     script = tmp_path / "app.py"
     script.write_text(
         textwrap.dedent(

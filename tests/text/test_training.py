@@ -1,10 +1,10 @@
-"""Words on steps, epochs and rows."""
+"""Descriptions of steps, epochs and rows."""
 
 from __future__ import annotations
 
 import pytest
 
-from tui.text.training import Amounts, sliced, training_words
+from tui.text.training import Amounts, describe_training, sliced
 
 
 @pytest.mark.parametrize(
@@ -16,8 +16,8 @@ from tui.text.training import Amounts, sliced, training_words
         (Amounts(2, 4, -1, 0.5, 0), "known once the data is loaded"),
     ],
 )
-def test_words_on_amounts(amounts: Amounts, words: str) -> None:
-    assert words in training_words(amounts)
+def test_descriptions_of_amounts(amounts: Amounts, words: str) -> None:
+    assert words in describe_training(amounts)
 
 
 @pytest.mark.parametrize(

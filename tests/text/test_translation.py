@@ -62,7 +62,7 @@ def test_placeholders_survive_translation():
 
 
 def test_nothing_shown_is_unmarked():
-    """A literal with letters that goes straight to a widget was forgotten by its author."""
+    """A literal with letters that goes straight to a widget is not marked."""
     found = []
     for path in sorted((ROOT / "tui").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -91,8 +91,8 @@ def test_the_check_for_bare_texts_can_fail():
     assert bare_texts(ast.parse('Static(_("Hello"))', mode="eval").body) == []  # type: ignore[arg-type]
 
 
-def test_no_key_is_taken_for_a_text():
-    """`_(WORDS["a key"])`: Babel before 2.19 collects the key, later ones do not. The catalogue must suit both."""
+def test_no_key_is_collected_as_a_text():
+    """`_(WORDS["a key"])`: only Babel before 2.19 collects the key. The catalogue must be the same with both."""
     found = []
     for path in sorted(file for folder in ("engine", "tui") for file in (ROOT / folder).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):

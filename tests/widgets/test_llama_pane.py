@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.export.build_llama_cpp import Needs
+from engine.export.build_llama_cpp import Requirements
 from engine.export.cancellation import Cancelled
 from engine.export.llama_cpp import LlamaCpp, missing
 from engine.messages.errors import UserError
@@ -31,8 +31,8 @@ def no_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that has none, and all that it takes to build one."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
-    found = Needs(37_000_000, 700_000_000, tmp_path / "cache" / "llama.cpp")
-    monkeypatch.setattr("tui.screens.llama_pane.needs", lambda: found)
+    found = Requirements(37_000_000, 700_000_000, tmp_path / "cache" / "llama.cpp")
+    monkeypatch.setattr("tui.screens.llama_pane.requirements", lambda: found)
 
 
 @pytest.mark.usefixtures("no_llama_cpp")
@@ -88,7 +88,7 @@ async def test_llama_cpp_is_fetched_after_a_yes_and_not_before(backend: FakeBack
         assert "35.3 MB" in screen_text(app)
         await pilot.press("enter")  # the button in focus says: not now
         await until(pilot, lambda: isinstance(app.screen, SaveScreen))
-        assert not fetching.build.going
+        assert not fetching.build.running
         await pilot.press("enter")
         await until(pilot, lambda: not isinstance(app.screen, SaveScreen))
         await pilot.press("right", "enter")

@@ -1,4 +1,4 @@
-"""`loris chat`: talks with a trained model without the wizard, question by question or once."""
+"""`loris chat`: chat with a trained model without the wizard, interactively or with one prompt."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar=_("RUN|FOLDER"), help=_("a run's name or folder, or an adapter's folder"))
     parser.add_argument("--prompt", metavar=_("TEXT"), help=_("ask this once, print the answer, and end"))
     parser.add_argument("--json", action="store_true", help=_("print each answer as one JSON line"))
-    who = parser.add_mutually_exclusive_group()
-    who.add_argument("--base", action="store_true", help=_("ask the base model, without the adapter"))
-    who.add_argument("--compare", action="store_true", help=_("ask the base model and the adapter, same seed"))
-    who.add_argument(
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--base", action="store_true", help=_("ask the base model, without the adapter"))
+    group.add_argument("--compare", action="store_true", help=_("ask the base model and the adapter, same seed"))
+    group.add_argument(
         "--with", dest="other", metavar=_("RUN|FOLDER"), help=_("compare with another adapter of this base model")
     )
     parser.add_argument("--raw", action="store_true", help=_("with --prompt: print what the model would be given"))
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def generation_of(options: argparse.Namespace, start: GenerationSpec) -> GenerationSpec:
-    """How answers are made: the run's settings, changed by the options. Raises `UserError`."""
+    """The generation settings: the run's, changed by the options. Raises `UserError`."""
     spec = apply_sampling_preset(start, options.sampling) if options.sampling else start
     changed: dict[str, Any] = {} if options.system is None else {"system_prompt": options.system}
     for name in NUMBERS:
@@ -75,22 +75,22 @@ def generation_of(options: argparse.Namespace, start: GenerationSpec) -> Generat
 def run_chat(options: argparse.Namespace) -> int:
     """Chat; returns an exit code."""
     try:
-        run, model = find_target(_place(options.target))
+        run, model = find_target(_resolve_target(options.target))
         other = ""
         if options.other:
-            aside, _folder = find_target(_place(options.other))
+            aside, _folder = find_target(_resolve_target(options.other))
             other = str(aside.path if aside else options.other)
         start = GenerationSpec()
         if run is not None:
             with suppress(SpecError):
                 start = load_spec(run.spec).generation
         generation = generation_of(options, start)
-        if options.prompt is not None and not options.prompt.strip():  # a variable that is not set, most often
+        if options.prompt is not None and not options.prompt.strip():  # usually a shell variable that is not set
             raise UserError("bad_option", say("Give a question."), field="--prompt")
     except UserError as error:
         return fail(error)
-    who = Who.of(options, other)
-    loading = cache(lambda: print_error(_("Loading the model…")))  # said once
+    speakers = Speakers.of(options, other)
+    loading = cache(lambda: print_error(_("Loading the model…")))  # printed once
     with asyncio.Runner() as runner:
         engine = AsyncExitStack()
         try:
@@ -101,11 +101,11 @@ def run_chat(options: argparse.Namespace) -> int:
                 if options.compare or other:
                     print_error(_("There is no adapter in this folder: only the model itself can answer."))
                     return BAD_INPUT
-                who = Who.base()
-            chat = Chat(control, generation, who, options.json)
+                speakers = Speakers.base()
+            chat = Chat(control, generation, speakers, options.json)
             if options.prompt is not None:
                 return runner.run(chat.raw(options.prompt) if options.raw else chat.ask(options.prompt))
-            return _talk(runner, chat)
+            return _chat_loop(runner, chat)
         except UserError as error:
             return fail(error)
         except KeyboardInterrupt:
@@ -115,10 +115,10 @@ def run_chat(options: argparse.Namespace) -> int:
                 runner.run(engine.aclose())
 
 
-def _place(target: str) -> str:
-    """What is meant, as a path: a folder, or a run by any of the names that the other commands take.
+def _resolve_target(target: str) -> str:
+    """The target as a path: a folder, or a run by any name that the other commands accept.
 
-    Raises `UserError` when it may be several runs; what it is not at all, `find_target` says.
+    Raises `UserError` when several runs match; when none does, `find_target` reports it.
     """
     if target and not os.path.lexists(os.path.expanduser(target)):
         try:
@@ -130,17 +130,17 @@ def _place(target: str) -> str:
 
 
 @dataclass(frozen=True)
-class Who:
-    """Who answers: (label, adapter, other adapter's place) each, one after the other."""
+class Speakers:
+    """Who answers, in order: (label, whether with an adapter, another adapter's folder)."""
 
     each: tuple[tuple[str, bool, str], ...]
 
     @classmethod
-    def base(cls) -> Who:
+    def base(cls) -> Speakers:
         return cls((("base", False, ""),))
 
     @classmethod
-    def of(cls, options: argparse.Namespace, other: str) -> Who:
+    def of(cls, options: argparse.Namespace, other: str) -> Speakers:
         own = ("adapter", True, "")
         if other:
             return cls((own, (options.other, True, other)))
@@ -149,8 +149,8 @@ class Who:
         return cls.base() if options.base else cls((own,))
 
 
-def _talk(runner: asyncio.Runner, chat: Chat) -> int:
-    """Questions from standard input until it ends. The exit code is that of the last answer."""
+def _chat_loop(runner: asyncio.Runner, chat: Chat) -> int:
+    """Answer questions from standard input until it ends. Returns the exit code of the last answer."""
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     if interactive:
         print_error(_(HELP))
@@ -165,7 +165,7 @@ def _talk(runner: asyncio.Runner, chat: Chat) -> int:
         if line in ("/exit", "/quit"):
             return code
         try:
-            code = runner.run(chat.obey(line)) if line else code
+            code = runner.run(chat.handle(line)) if line else code
         except KeyboardInterrupt:
             print_error("\n" + _("stopped"))
 
@@ -173,13 +173,13 @@ def _talk(runner: asyncio.Runner, chat: Chat) -> int:
 class Chat:
     """A conversation on the command line."""
 
-    def __init__(self, control: Connection, generation: GenerationSpec, who: Who, as_json: bool) -> None:
-        self._control, self._generation, self._who, self._json = control, generation, who, as_json
+    def __init__(self, control: Connection, generation: GenerationSpec, speakers: Speakers, as_json: bool) -> None:
+        self._control, self._generation, self._speakers, self._json = control, generation, speakers, as_json
         self._before: list[ChatMessage] = []
         self._last = ""
 
-    async def obey(self, line: str) -> int:
-        """A question, or a command that begins with a slash."""
+    async def handle(self, line: str) -> int:
+        """Handle a question, or a command that starts with a slash."""
         match line:
             case "/new":
                 self._before, self._last = [], ""
@@ -190,11 +190,11 @@ class Chat:
             case "/raw":
                 return await self.raw(self._last)
             case "/adapter":
-                self._who = Who((("adapter", True, ""),))
+                self._speakers = Speakers((("adapter", True, ""),))
             case "/base":
-                self._who = Who.base()
+                self._speakers = Speakers.base()
             case "/compare":
-                self._who = Who((("base", False, ""), ("adapter", True, "")))
+                self._speakers = Speakers((("base", False, ""), ("adapter", True, "")))
             case _ if line.startswith("/"):
                 print_error(_(HELP))
             case _:
@@ -202,7 +202,7 @@ class Chat:
         return COMPLETED
 
     async def raw(self, question: str) -> int:
-        """Print the prompt as the model is given it."""
+        """Print the prompt as the model receives it."""
         messages = (*self._before, ChatMessage("user", question))
         request = self._control.request(ShowPrompt(id=0, messages=messages, generation=self._generation))
         async for reply in request:
@@ -213,11 +213,11 @@ class Chat:
         return COMPLETED
 
     async def ask(self, question: str) -> int:
-        """Ask whoever is to answer, and print what they say as it comes."""
+        """Ask each speaker, and print the answers as they stream."""
         messages = (*self._before, ChatMessage("user", question))
         self._last, said, code = question, "", COMPLETED
-        for label, adapter, other in self._who.each:
-            if len(self._who.each) > 1 and not self._json:
+        for label, adapter, other in self._speakers.each:
+            if len(self._speakers.each) > 1 and not self._json:
                 print(visible(f"[{label}]"), flush=True)  # noqa: T201
             said, code = await self._answer(label, messages, adapter, other)
             if code:

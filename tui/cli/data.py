@@ -1,4 +1,4 @@
-"""`loris data SPEC.yaml`: proves a dataset without the wizard. A table on a terminal, JSON anywhere else."""
+"""`loris data SPEC.yaml`: proves a dataset without the wizard. Prints a table on a terminal, else JSON."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from engine.messages.exit_codes import BAD_INPUT, COMPLETED, INTERRUPTED, exit_c
 from engine.preflight.check import check_inputs
 from engine.protocol.data_report import DataProblem, DataReport, ProofFailed, ProofProgress, ProvenRow, at_length
 from tui.text.errors import error_lines, fail, print_error
-from tui.text.proof import bars, facts, progress_words
+from tui.text.proof import bars, describe_proof_progress, facts
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
 
 def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROWS) -> int:
-    """Prove the data of a spec file. Returns an exit code: 2 when something stops the training."""
+    """Prove the data of a spec file. Returns an exit code: 2 when a problem prevents training."""
     try:
         spec = load_spec(path)
-        # What is wrong with the data itself is for the report, which shows the ways out.
+        # Problems of the data itself go into the report, which shows fixes.
         errors = [error for error in check_inputs(spec) if error.field == "model.model_name"]
         if errors:
             raise SpecError(path, add_line_numbers(path, errors))
@@ -39,7 +39,7 @@ def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROW
     console = Console(highlight=False)
     as_json = as_json or not console.is_terminal
     try:
-        found = asyncio.run(_prove(spec, most_rows, tell=not as_json))
+        found = asyncio.run(_prove(spec, most_rows, show_progress=not as_json))
     except KeyboardInterrupt:
         return INTERRUPTED
     if isinstance(found, ProofFailed):
@@ -57,27 +57,27 @@ def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROW
     return BAD_INPUT if found.stops else COMPLETED
 
 
-async def _prove(spec: RunSpec, most_rows: int | None, tell: bool) -> DataReport | ProofFailed:
-    worker, told = ProofWorker(), ""
+async def _prove(spec: RunSpec, most_rows: int | None, show_progress: bool) -> DataReport | ProofFailed:
+    worker, shown = ProofWorker(), ""
     try:
         async with aclosing(worker.prove(spec, most_rows)) as answers:
             async for answer in answers:
                 if not isinstance(answer, ProofProgress):
                     return answer
-                words = progress_words(answer)
-                if tell and words != told:
-                    told = words
+                words = describe_proof_progress(answer)
+                if show_progress and words != shown:
+                    shown = words
                     sys.stderr.write(f"\r\x1b[2K{words}")
                     sys.stderr.flush()
     finally:
         worker.close()
-        if told:
+        if shown:
             sys.stderr.write("\r\x1b[2K")
     raise AssertionError("the worker always ends with a report or a failure")
 
 
 def _shown(report: DataReport) -> dict[str, object]:
-    """The report as a script wants it: messages as sentences, and what the chosen length does."""
+    """The report for a script: messages as sentences, and the effect of the chosen length."""
     values: dict[str, object] = msgspec.to_builtins(report)
     values["why"] = str(report.why)
     values["at_length"] = msgspec.to_builtins(at_length(report, report.max_seq_length))
@@ -120,7 +120,7 @@ def show(report: DataReport, console: Console) -> None:
 
 
 def problems_table(problems: tuple[DataProblem, ...]) -> Table:
-    """Stops and warnings, with what would mend them."""
+    """Stops and warnings, with their fixes."""
     table = Table(show_header=False, box=None, padding=(0, 1))
     for problem in problems:
         mark = Text("✗", style="bold red") if problem.level == "stop" else Text("!", style="yellow")

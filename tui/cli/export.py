@@ -1,4 +1,4 @@
-"""`loris export`: saves a trained run without the wizard, and sends it to the Hub."""
+"""`loris export`: exports a trained run without the wizard, and pushes it to the Hub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.client.serving import require_adapter, serving
 from engine.config.quantizations import export_folder_name, quantization_error, repo_name, resolve_quantizations
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
-from engine.export.plan import already, plan, target_of
+from engine.export.plan import already_exported, plan, target_of
 from engine.hub.errors import HubError
 from engine.hub.model_card import draft_card
 from engine.hub.push_target import check_target
@@ -36,7 +36,7 @@ from tui.cli.printer import STAGE_LINES
 from tui.cli.run_choice import find_run
 from tui.text.amounts import size
 from tui.text.errors import fail, print_error, with_hint
-from tui.text.export import step_words
+from tui.text.export import describe_export_step
 from tui.text.sanitize import visible
 from tui.text.translation import _, language, render
 
@@ -52,15 +52,15 @@ OPTIONS = {
 }
 
 
-def wanted(options: argparse.Namespace) -> list[co.Export]:
-    """The exports that the options ask for; a GGUF last, so that it takes the merged model before it."""
+def requested_exports(options: argparse.Namespace) -> list[co.Export]:
+    """The exports that the options ask for; GGUF last, so that it reuses the merged model."""
     common = {"replace": options.overwrite, "llama_cpp": options.llama_cpp}
     kinds: list[tuple[ExportKind, bool]] = [
         ("adapter", options.adapter),
         ("merged_16bit", options.merged_16bit),
         ("merged_4bit", options.merged_4bit),
     ]
-    found = [co.Export(id=0, kind=kind, path=options.to, **common) for kind, asked in kinds if asked]
+    found = [co.Export(id=0, kind=kind, path=options.to, **common) for kind, chosen in kinds if chosen]
     if options.gguf:
         names = tuple(name.strip() for name in options.gguf.split(",") if name.strip())
         found.append(
@@ -76,12 +76,12 @@ def run_export(options: argparse.Namespace) -> int:
         load_spec(folder.spec)
     except UserError as error:
         return fail(error)
-    asked = wanted(options)
-    if options.gguf and not quantization_error(asked[-1].quantizations):
+    exports = requested_exports(options)
+    if options.gguf and not quantization_error(exports[-1].quantizations):
         if (code := find_or_fetch(options)) != COMPLETED:
             return code
-        asked = wanted(options)
-    if not asked:
+        exports = requested_exports(options)
+    if not exports:
         print_error(_("Say what to save: --adapter, --merged-16bit, --merged-4bit or --gguf q4_k_m."))
         return BAD_INPUT
     if not is_alive(folder):
@@ -90,33 +90,33 @@ def run_export(options: argparse.Namespace) -> int:
         except UserError as error:
             return fail(error)
     state = read_state(folder.events)
-    asked = [_own_place(command, folder, len(asked)) for command in asked]
-    problem = _problem(asked, folder, state)
+    exports = [_own_folder(command, folder, len(exports)) for command in exports]
+    problem = _find_problem(exports, folder, state)
     if options.push and not problem:
-        problem = _hub_problem(repo_name(options.push, asked[0].kind, first=True))
+        problem = _hub_problem(repo_name(options.push, exports[0].kind, first=True))
     if problem:
         print_error(visible(": ".join(filter(None, problem))))
         return BAD_INPUT
-    return asyncio.run(Exporting(folder, options, asked).run())
+    return asyncio.run(ExportCommand(folder, options, exports).run())
 
 
-def _own_place(command: co.Export, folder: RunFolder, count: int) -> co.Export:
-    """Several kinds get folders of their own below the one that was named, whether that is there yet or not."""
+def _own_folder(command: co.Export, folder: RunFolder, count: int) -> co.Export:
+    """Several kinds each get a folder below the given one, whether or not that exists."""
     import msgspec
 
     if not command.path:
         return command
-    place = target_of(command.kind, command.path, folder, command.quantizations)
+    target = target_of(command.kind, command.path, folder, command.quantizations)
     if count > 1:
         names = () if quantization_error(command.quantizations) else resolve_quantizations(command.quantizations)
-        place = Path(command.path).expanduser().absolute() / folder.name / export_folder_name(command.kind, names)
-    return msgspec.structs.replace(command, path=str(place))
+        target = Path(command.path).expanduser().absolute() / folder.name / export_folder_name(command.kind, names)
+    return msgspec.structs.replace(command, path=str(target))
 
 
-def _problem(asked: list[co.Export], folder: RunFolder, state: RunState) -> tuple[str, str] | None:
-    """(the option to blame, why it cannot be done); None when all can."""
-    for command in asked:
-        if is_there(command, folder, state):
+def _find_problem(exports: list[co.Export], folder: RunFolder, state: RunState) -> tuple[str, str] | None:
+    """(the option at fault, why it cannot be done); None when all can."""
+    for command in exports:
+        if is_exported(command, folder, state):
             target = target_of(command.kind, command.path, folder, command.quantizations)
             print_error(visible(_("Checking what is at {path} already").format(path=target)))
             if names := damaged_files(target):
@@ -132,42 +132,42 @@ def _problem(asked: list[co.Export], folder: RunFolder, state: RunState) -> tupl
 
 
 def _hub_problem(repo_id: str) -> tuple[str, str] | None:
-    """(the option to blame, why nothing can be sent there), asked before minutes go into saving it."""
+    """(the option at fault, why nothing can be pushed there), checked before minutes go into exporting."""
     try:
         check_target(repo_id, os.environ.get("HF_TOKEN", ""))
     except HubError as error:
         words = with_hint(error.message, error.hint)
         if not error.retryable:
             return OPTIONS.get(error.field, ""), words
-        print_error(visible(words))  # the Hub may be there again when all is saved
+        print_error(visible(words))  # the Hub may be reachable again after the export
     return None
 
 
-def is_there(command: co.Export, folder: RunFolder, state: RunState) -> bool:
-    """Whether an earlier call got so far: then a later one goes on from there."""
+def is_exported(command: co.Export, folder: RunFolder, state: RunState) -> bool:
+    """Whether an earlier call made this export already: then it is not made again."""
     target = target_of(command.kind, command.path, folder, command.quantizations)
-    return not command.replace and already(command.kind, target, command.quantizations, folder, state)
+    return not command.replace and already_exported(command.kind, target, command.quantizations, folder, state)
 
 
-class Exporting:
-    """One engine, and what is asked of it, one after the other."""
+class ExportCommand:
+    """Runs the exports, and their pushes, one after the other on one engine."""
 
-    def __init__(self, folder: RunFolder, options: argparse.Namespace, asked: list[co.Export]) -> None:
-        self._folder, self._options, self._asked = folder, options, asked
+    def __init__(self, folder: RunFolder, options: argparse.Namespace, exports: list[co.Export]) -> None:
+        self._folder, self._options, self._exports = folder, options, exports
         self._request: Request | None = None
         self._interrupts = 0
-        self._said = (0.0, "")
+        self._last_line = (0.0, "")
 
     async def run(self) -> int:
-        """Do it all; returns the exit code."""
+        """Run all exports; returns the exit code."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         loop.add_signal_handler(signal.SIGINT, self._interrupt, task)
         try:
-            async with serving(self._folder, self._wait, exports=True) as (control, client):
-                for number, command in enumerate(self._asked):
-                    if is_there(command, self._folder, client.state):
-                        self._is_there(command, client.state)
+            async with serving(self._folder, self._print_stage, exports=True) as (control, client):
+                for number, command in enumerate(self._exports):
+                    if is_exported(command, self._folder, client.state):
+                        self._report_existing(command, client.state)
                         code = COMPLETED
                     else:
                         code = await self._export(control, command, client)
@@ -189,10 +189,10 @@ class Exporting:
             loop.remove_signal_handler(signal.SIGINT)
 
     def _interrupt(self, task: asyncio.Task[int]) -> None:
-        """The first Ctrl-C gives up what is being done, and waits until nothing is left of it."""
+        """The first Ctrl-C cancels the current export and waits for its clean-up."""
         self._interrupts += 1
         if self._request is not None and self._interrupts == 1:
-            self._say(_("Giving up; press Ctrl-C again not to wait for the engine to tidy up."))
+            self._print(_("Giving up; press Ctrl-C again not to wait for the engine to tidy up."))
             self._request.cancel()
         else:
             task.cancel()
@@ -202,44 +202,44 @@ class Exporting:
         async for reply in self._request:
             match reply:
                 case co.ExportProgress():
-                    self._progress(reply)
+                    self._print_progress(reply)
                 case co.Refused():
                     return self._refused(reply)
                 case co.Done():
                     self._request = None
                     await client.catch_up()
-                    self._saved(reply, client.state)
+                    self._report_exported(reply, client.state)
         self._request = None
         return COMPLETED
 
-    def _is_there(self, command: co.Export, state: RunState) -> None:
+    def _report_existing(self, command: co.Export, state: RunState) -> None:
         target = target_of(command.kind, command.path, self._folder, command.quantizations)
         exported = next(e for e in reversed(state.exports) if Path(e.path) == target)
         if self._options.json:
-            self._json(ev.encode(exported).rstrip())
+            self._print_json(ev.encode(exported).rstrip())
         else:
             print(visible(_("Saved before at {path}").format(path=target)), flush=True)  # noqa: T201
 
-    def _progress(self, progress: co.ExportProgress) -> None:
+    def _print_progress(self, progress: co.ExportProgress) -> None:
         if self._options.json:
-            self._json(co.encode(progress))
+            self._print_json(co.encode(progress))
             return
-        words = step_words(progress)
+        words = describe_export_step(progress)
         words = words[0].upper() + words[1:]
         now = time.monotonic()
-        if words == self._said[1] and now - self._said[0] < LINE_SECONDS:
+        if words == self._last_line[1] and now - self._last_line[0] < LINE_SECONDS:
             return
-        self._said = (now, words)
+        self._last_line = (now, words)
         share = f" {progress.done / progress.total:.0%}" if progress.total else ""
         of = f" ({size(progress.total)})" if progress.unit == "bytes" and progress.total else ""
-        self._say(words + share + of)
+        self._print(words + share + of)
 
-    def _saved(self, done: co.Done, state: RunState) -> None:
+    def _report_exported(self, done: co.Done, state: RunState) -> None:
         exported = next((e for e in reversed(state.exports) if e.path == done.path), None)
         if self._options.json:
             if exported:
-                self._json(ev.encode(exported).rstrip())
-            self._json(co.encode(done))
+                self._print_json(ev.encode(exported).rstrip())
+            self._print_json(co.encode(done))
             return
         bytes_ = f" ({size(exported.total_bytes)})" if exported else ""
         print(visible(_("Saved {path}").format(path=done.path)) + bytes_, flush=True)  # noqa: T201
@@ -249,7 +249,7 @@ class Exporting:
 
     def _refused(self, reply: co.Refused, hint: Message | None = None) -> int:
         if self._options.json:
-            self._json(co.encode(reply))
+            self._print_json(co.encode(reply))
         problem = OPTIONS.get(reply.field, ""), with_hint(reply.message, hint)
         print_error(visible(": ".join(filter(None, problem))))
         if reply.code == "cancelled":
@@ -259,7 +259,7 @@ class Exporting:
     async def _push(self, control: Connection, command: co.Export, number: int, client: EngineClient) -> int:
         name = repo_name(self._options.push, command.kind, first=number == 0)
         path = str(target_of(command.kind, command.path, self._folder, command.quantizations))
-        # The engine may have been started where no token was: this process's own goes with the command.
+        # The engine may have been started without a token: the command carries this process's own.
         token = os.environ.get("HF_TOKEN", "")
         push = co.Push(
             id=0,
@@ -267,11 +267,11 @@ class Exporting:
             repo_id=name,
             path=path,
             private=not self._options.public,
-            card=await asyncio.to_thread(self._card, command.kind, name),
+            card=await asyncio.to_thread(self._model_card, command.kind, name),
             token=token,
         )
         request = control.request(push)
-        reading = asyncio.create_task(_last(request))
+        reading = asyncio.create_task(_final_reply(request))
         self._interrupts = 0
         self._request = _PushRequest(control)
         try:
@@ -284,46 +284,46 @@ class Exporting:
         reply = reading.result()
         if isinstance(reply, co.Refused):
             self._refused(reply, client.state.push_failed.hint if client.state.push_failed else None)
-            return INTERRUPTED if reply.code == "cancelled" else FAILED  # what was saved is there
+            return INTERRUPTED if reply.code == "cancelled" else FAILED  # the export itself is complete
         if self._options.json:
-            self._json(co.encode(reply))
+            self._print_json(co.encode(reply))
         else:
             print(visible(_("Sent to {url}").format(url=reply.path)), flush=True)  # noqa: T201
         return COMPLETED
 
-    def _card(self, kind: ExportKind, repo_id: str) -> str:
-        """The model card in the language in use; empty in English, in which the engine writes it."""
+    def _model_card(self, kind: ExportKind, repo_id: str) -> str:
+        """The model card in the current language; empty for English, which the engine writes."""
         if language() == "en":
             return ""
         try:
             license = license_of(load_spec(self._folder.spec).model.model_name)
         except (SpecError, OSError):
-            license = ""  # the card says that it is not known
+            license = ""  # the card then states that it is not known
         return draft_card(self._folder, kind, repo_id, license, _)
 
     def _show_pushing(self, client: EngineClient) -> None:
         for event in client.read_events():
             if isinstance(event, ev.Pushing) and self._options.json:
-                self._json(ev.encode(event).rstrip())
+                self._print_json(ev.encode(event).rstrip())
             elif isinstance(event, ev.Pushing) and event.total_bytes:
                 share = event.done_bytes / event.total_bytes
-                self._say(visible(_("Sending to {repo}").format(repo=event.repo_id)) + f" {share:.0%}")
+                self._print(visible(_("Sending to {repo}").format(repo=event.repo_id)) + f" {share:.0%}")
 
-    def _wait(self, stage: ev.Stage, _doing: str) -> None:
-        self._say(_(STAGE_LINES[stage]) if stage in STAGE_LINES else "")
+    def _print_stage(self, stage: ev.Stage, _doing: str) -> None:
+        self._print(_(STAGE_LINES[stage]) if stage in STAGE_LINES else "")
 
-    def _say(self, text: str) -> None:
-        """How it goes is not the result: it goes to standard error."""
+    def _print(self, text: str) -> None:
+        """Print progress: on standard error, because it is not the result."""
         if text and not self._options.json:
             print(text, file=sys.stderr, flush=True)  # noqa: T201
 
-    def _json(self, line: bytes) -> None:
+    def _print_json(self, line: bytes) -> None:
         sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
 
 
 class _PushRequest(Request):
-    """A push is given up by a command of its own, since it outlives its client."""
+    """A push is cancelled by a separate command, because it outlives its client."""
 
     def __init__(self, control: Connection) -> None:
         super().__init__(control, 0)
@@ -332,7 +332,7 @@ class _PushRequest(Request):
         self._control.request(co.CancelPush(id=0))
 
 
-async def _last(request: Request) -> co.Done | co.Refused:
+async def _final_reply(request: Request) -> co.Done | co.Refused:
     async for reply in request:
         if isinstance(reply, co.Done | co.Refused):
             return reply

@@ -1,4 +1,4 @@
-"""The options of `loris export`: light, since every start of Loris makes them."""
+"""The options of `loris export`: light, because every start of Loris builds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds llama.cpp for `loris export`, and has it fetched and built where that was asked for."""
+"""Finds llama.cpp for `loris export`, and fetches and builds it on request."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 import threading
 from pathlib import Path
 
-from engine.export.build_llama_cpp import FetchStep, fetch
+from engine.export.build_llama_cpp import FetchStep, fetch_and_build
 from engine.export.cancellation import Cancelled
-from engine.export.llama_cpp import find_llama_cpp, look_at
+from engine.export.llama_cpp import find_llama_cpp, inspect_llama_cpp
 from engine.messages.errors import UserError
 from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED, INTERRUPTED
-from tui.state.llama_build import step_words
+from tui.state.llama_build import describe_build_step
 from tui.state.settings import llama_cpp_folder
 from tui.text.errors import fail, print_error
 from tui.text.sanitize import visible
@@ -21,38 +21,38 @@ from tui.text.translation import _, render
 
 
 def find_or_fetch(options: argparse.Namespace) -> int:
-    """Put the folder of the llama.cpp to use into the options; COMPLETED, or the exit code with which to end."""
+    """Put the folder of llama.cpp into the options; returns COMPLETED, or the exit code to end with."""
     found = find_llama_cpp(options.llama_cpp or llama_cpp_folder())
     if found.error and options.fetch_llama_cpp:
         code, folder = _fetch(options.json)
         if folder is None:
             return code
-        found = look_at(folder)
+        found = inspect_llama_cpp(folder)
     if found.error:
         more = _("To have it fetched and built (37 MB or a little more, 3-15 minutes): --fetch-llama-cpp")
         words = render(found.error) + ("" if options.fetch_llama_cpp else f" {more}")
         print_error(visible(f"--llama-cpp: {words}"))
         return BAD_INPUT
-    options.llama_cpp = str(found.folder)  # the engine may be one that would find another
+    options.llama_cpp = str(found.folder)  # the engine itself might find another one
     return COMPLETED
 
 
 def _fetch(quiet: bool) -> tuple[int, Path | None]:
-    """(exit code, the folder of the llama.cpp that was built, None when that came to nothing)."""
-    given_up = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda *_: given_up.set())
-    said = ""
+    """(exit code, the folder of the built llama.cpp, or None when the build failed)."""
+    cancelled = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: cancelled.set())
+    printed = ""
 
-    def tell(step: FetchStep, done: int, total: int) -> None:
-        nonlocal said
-        tenths = 10 * done // total * total // 10 if total else 0  # ten lines of it are enough
-        words = step_words(step, tenths, total)
-        if words != said and not quiet:
-            said = words
+    def report(step: FetchStep, done: int, total: int) -> None:
+        nonlocal printed
+        tenths = 10 * done // total * total // 10 if total else 0  # ten lines are enough
+        words = describe_build_step(step, tenths, total)
+        if words != printed and not quiet:
+            printed = words
             print(words, file=sys.stderr, flush=True)  # noqa: T201
 
     try:
-        return COMPLETED, fetch(tell, given_up.is_set)
+        return COMPLETED, fetch_and_build(report, cancelled.is_set)
     except Cancelled:
         print_error(_("Given up."))
         return INTERRUPTED, None

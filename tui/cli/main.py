@@ -1,4 +1,4 @@
-"""The command `loris`. Quick to start: the wizard and the training client are imported when they are needed."""
+"""The command `loris`. Starts quickly: the wizard and the training client are imported when needed."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from typing import Literal
 
 from engine.messages.exit_codes import BAD_INPUT, BROKEN_PIPE, COMPLETED, EXIT_CODE_HELP, FAILED, INTERRUPTED
 from tui.cli import export_options
-from tui.state.settings import load_settings, name_llama_cpp
+from tui.state.settings import load_settings, set_llama_cpp_variable
 from tui.text.translation import LANGUAGES, _, language_of_locale, render, set_language
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The entry point; returns the exit code."""
     encoding = terminal_encoding() if arguments is None else None
-    given = [_typed(word, encoding) for word in sys.argv[1:]] if arguments is None else arguments
+    given = [_decode_argument(word, encoding) for word in sys.argv[1:]] if arguments is None else arguments
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            # A terminal that is not UTF-8 shows ? instead of a crash.
+            # A terminal that is not UTF-8 shows ? instead of crashing Loris.
             stream.reconfigure(encoding=encoding, errors="replace")
     set_language(_language(given))  # before the help texts are made
     try:
         options = parser(given).parse_args(given)
-        name_llama_cpp()
+        set_llama_cpp_variable()
         return _command(options)
     except BrokenPipeError:
-        # Whoever read our output has gone, as head does. The engine, if there is one, goes on.
+        # The reader of our output has exited, as head does. The engine, if any, keeps running.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE
     except KeyboardInterrupt:
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
-        # The log on a full disk, as `loris run SPEC.yaml > log` has it.
+        # Output to a full disk, as in `loris run SPEC.yaml > log`.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         reason = error.strerror or str(error)
         with suppress(OSError):
@@ -49,12 +49,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def terminal_encoding() -> str | None:
-    """What the terminal writes, where the locale says another encoding than UTF-8; None where Python knows it.
+    """The terminal's encoding when the locale's is not UTF-8; None when Python uses it already.
 
-    Files and their names are UTF-8 whatever the locale: elsewhere this process begins again in UTF-8 mode.
+    Files and their names are UTF-8 in any locale: where needed, this process restarts itself in UTF-8 mode.
     """
     if not sys.flags.utf8_mode and sys.getfilesystemencoding() != "utf-8":
-        words = Path("/proc/self/cmdline").read_bytes().split(b"\0")[1:-1]  # sys.argv cannot always be turned back
+        words = Path("/proc/self/cmdline").read_bytes().split(b"\0")[1:-1]  # sys.argv cannot always be encoded back
         os.execv(sys.executable, [os.fsencode(sys.executable), b"-Xutf8", *words])
     if "utf8" not in sys._xoptions or os.environ.get("PYTHONIOENCODING"):
         return None
@@ -63,8 +63,8 @@ def terminal_encoding() -> str | None:
     return locale.getencoding()
 
 
-def _typed(word: str, encoding: str | None) -> str:
-    """An argument as it was typed in that encoding. The name of a file that is there stays as its bytes are."""
+def _decode_argument(word: str, encoding: str | None) -> str:
+    """Decode an argument typed in `encoding`. The name of an existing file keeps its bytes."""
     raw = os.fsencode(word)
     for code in ("utf-8", encoding or "utf-8"):
         with suppress(UnicodeDecodeError):
@@ -123,11 +123,11 @@ def _run_command(options: argparse.Namespace) -> int:
 
 
 def _language(given: list[str]) -> str:
-    """The language of the help texts: as asked for, as chosen earlier, or the locale's."""
+    """The language of the help texts: from --lang, the settings, or the locale."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("--lang")
     asked = None
-    with suppress(argparse.ArgumentError):  # the real parser will say what is wrong
+    with suppress(argparse.ArgumentError):  # the real parser will report it
         asked = early.parse_known_args(given)[0].lang
     if asked in LANGUAGES:
         return str(asked)
@@ -135,7 +135,7 @@ def _language(given: list[str]) -> str:
 
 
 class _Version(argparse.Action):
-    """Looks the version up only when it is asked for: that takes longer than parsing."""
+    """Looks up versions only on request, because that takes longer than parsing."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_ignored: object, **_more: object) -> None:
         from tui.cli.version import version_lines
@@ -145,7 +145,7 @@ class _Version(argparse.Action):
 
 
 def _shared_options() -> argparse.ArgumentParser:
-    """The options of every command. Given before the command, they hold for it as well."""
+    """The options of every command. They also work before the command."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--lang",
@@ -158,11 +158,11 @@ def _shared_options() -> argparse.ArgumentParser:
 
 
 def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
-    """The command line, with its help in the language in use. `given`: what will be parsed, if known."""
+    """The parser, with help in the current language. `given`: the arguments to parse, if known."""
     shared = _shared_options()
     top = argparse.ArgumentParser(
         prog="loris",
-        parents=[_shared_options()],  # its own: the default below would be that of every command too
+        parents=[_shared_options()],  # a separate one: the default below would apply to every command too
         add_help=False,
         description=_(
             "Fine-tune language models with Unsloth, in the terminal. Without a command, the wizard opens."
@@ -216,7 +216,7 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
         _("talk with a trained model: of an earlier run, or an adapter's folder"),
         _exit_codes("chat"),
     )
-    if given is None or "chat" in given:  # its options are made from the spec, which takes a moment to import
+    if given is None or "chat" in given:  # its options come from the spec, which takes a moment to import
         from tui.cli.chat import add_arguments
 
         add_arguments(chat)
@@ -229,7 +229,7 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
 
 
 def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
-    """The commands for runs that go on without a terminal."""
+    """The commands for runs that continue without a terminal."""
 
     def of_run(name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
         added = command(name, summary, more)
@@ -264,7 +264,7 @@ def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _exit_codes(command: str) -> str:
-    """What the help of a command says of them."""
+    """The exit codes, for a command's help."""
     return "\n".join(
         [_("exit codes:"), *(f"  {code:<5}{render(words)}" for code, words in EXIT_CODE_HELP[command].items())]
     )
@@ -295,7 +295,7 @@ def wizard(preset: str | None, language: str | None, start: Literal["home", "rev
         _("Loris is starting...") + "\r"
     )  # importing the wizard takes a moment, on a cold disk seconds
     sys.stderr.flush()
-    if preset and (why := _no_preset(preset)):
+    if preset and (why := _preset_error(preset)):
         from tui.text.sanitize import visible
 
         print(visible(why), file=sys.stderr)  # noqa: T201
@@ -303,7 +303,7 @@ def wizard(preset: str | None, language: str | None, start: Literal["home", "rev
     from tui.app import LorisApp
 
     app = LorisApp(preset=preset, language=language, start=start)
-    sys.stderr.write("\x1b[2K")  # the line would still be there when the wizard is gone
+    sys.stderr.write("\x1b[2K")  # otherwise the line would still be there after the wizard ends
     app.run()
     return app.return_code or COMPLETED
 
@@ -328,7 +328,7 @@ def attach(run: str, language: str | None) -> int:
     return app.return_code or COMPLETED
 
 
-def _no_preset(name: str) -> str:
+def _preset_error(name: str) -> str:
     """Why a preset cannot be used; empty when it can."""
     from engine.config.fields import did_you_mean
     from engine.config.presets import find_preset
@@ -340,14 +340,14 @@ def _no_preset(name: str) -> str:
         return "\n".join(error_lines(found.path, found.error.errors))
     if found:
         return ""
-    near = did_you_mean(name, [preset.name for preset in all_presets()])
-    if near:
-        return _('There is no preset "{name}". Did you mean {near}?').format(name=name, near=near)
+    suggestion = did_you_mean(name, [preset.name for preset in all_presets()])
+    if suggestion:
+        return _('There is no preset "{name}". Did you mean {near}?').format(name=name, near=suggestion)
     return _('There is no preset "{name}". See: loris presets').format(name=name)
 
 
 def list_presets() -> int:
-    """Print every preset: its name, where it is, what it is for."""
+    """Print every preset: name, path, description."""
     from engine.config.presets import list_presets as all_presets
     from tui.text.errors import error_lines, print_error
     from tui.text.sanitize import visible

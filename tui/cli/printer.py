@@ -1,4 +1,4 @@
-"""Tells a run's story on a plain terminal or into a file, without the wizard: one printer for each."""
+"""Prints a run's progress without the wizard: as JSON, as lines, or live on a terminal."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from rich.text import Text
 from engine.protocol import events as ev
 from engine.protocol.state import RunState
 from tui.text.amounts import count, duration, size, time_left
-from tui.text.metrics import metric_words
+from tui.text.metrics import describe_metrics
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
-LINE_SECONDS = 1.0  # between the lines of two steps: a quick run must not flood a log
+LINE_SECONDS = 1.0  # between the lines of two steps, so that a quick run does not flood a log
 
 STAGE_LINES = {
     "starting": N_("Starting the engine: importing Unsloth takes 10 to 30 seconds"),
@@ -33,26 +33,26 @@ STAGE_LINES = {
 
 
 class Printer(Protocol):
-    """Where the story goes."""
+    """Where progress is printed."""
 
     def show(self, event: ev.AnyEvent, state: RunState) -> None:
-        """Tell of an event that `state` has taken into account."""
+        """Print an event; `state` includes it already."""
 
     def tick(self, state: RunState) -> None:
-        """Called several times a second, whether something happened or not."""
+        """Called several times a second, with or without new events."""
 
     def write(self, text: str) -> None:
         """A line of Loris's own."""
 
     def finish(self, state: RunState) -> None:
-        """Tell the end of a run that was not cut off: the report, the answers, where the model is."""
+        """Print the end of a run that was not interrupted: the report, the answers, where the model is."""
 
     def close(self) -> None:
-        """Leave the terminal in order."""
+        """Restore the terminal."""
 
 
 class JsonPrinter:
-    """The events themselves, one JSON object a line, for scripts."""
+    """The events, one JSON object per line, for scripts."""
 
     def show(self, event: ev.AnyEvent, state: RunState) -> None:
         sys.stdout.buffer.write(ev.encode(event))
@@ -70,56 +70,56 @@ class JsonPrinter:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Leave it to the command, which knows that the engine goes on. Rich would end with exit code 1."""
+        """Leave it to the command, which knows that the engine keeps running. Rich would exit with code 1."""
         raise BrokenPipeError
 
 
 class LinePrinter:
-    """Plain lines, each when it is due."""
+    """Plain lines, at most one step per interval."""
 
     def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console or _Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._clock = clock
         self._next_step = 0.0
-        self._unsaid: ev.Step | None = None  # the newest step that no line told yet
+        self._unprinted: ev.Step | None = None  # the newest step that was not printed yet
 
     def write(self, text: str) -> None:
         self.console.print(Text(text))
 
     def show(self, event: ev.AnyEvent, state: RunState) -> None:
         if isinstance(event, ev.Step):
-            self._unsaid = event
+            self._unprinted = event
             if event.step == 1 or self._clock() >= self._next_step:
-                self._say_step(state)
+                self._print_step(state)
         elif isinstance(event, ev.TrainingFinished):
-            self._say_step(state)  # the last step is told however soon it came
+            self._print_step(state)  # always print the last step
         elif line := line_of(event):
             self.write(line)
 
-    def _say_step(self, state: RunState) -> None:
-        if self._unsaid is None:
+    def _print_step(self, state: RunState) -> None:
+        if self._unprinted is None:
             return
-        total = state.training.total_steps if state.training else self._unsaid.step
-        step = _("step {step}/{total}").format(step=self._unsaid.step, total=total)
+        total = state.training.total_steps if state.training else self._unprinted.step
+        step = _("step {step}/{total}").format(step=self._unprinted.step, total=total)
         self.write("  ".join([step, *step_facts(state)]))
-        self._unsaid = None
+        self._unprinted = None
         self._next_step = self._clock() + LINE_SECONDS
 
     def tick(self, state: RunState) -> None: ...
 
     def finish(self, state: RunState) -> None:
-        for part in closing(state):
+        for part in final_report(state):
             self.console.print(part)
 
     def close(self) -> None: ...
 
 
 class LivePrinter(LinePrinter):
-    """For a terminal: the lines scroll by above one that shows the progress and is drawn anew in place."""
+    """For a terminal: lines scroll above a progress line that is redrawn in place."""
 
     def __init__(self, console: Console | None = None) -> None:
         super().__init__(console)
-        # Drawn by `tick` alone: a thread that animates would write through the slowest line twelve times a second.
+        # Drawn by `tick` alone: an animation thread would write over a slow line twelve times a second.
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._live.start()
         self._spinner = Spinner("dots" if self.console.encoding.startswith("utf") else "line")
@@ -147,13 +147,13 @@ class LivePrinter(LinePrinter):
 
 
 def step_facts(state: RunState) -> list[str]:
-    """What there is to say of the newest step: loss, speed, memory, time left."""
+    """Facts of the newest step: loss, speed, memory, time left."""
     step = state.step
     if step is None:
         return []
     facts = [
         _("loss {loss}").format(loss="nan" if step.loss is None else f"{step.loss:.4f}"),
-        *metric_words(state.metrics),
+        *describe_metrics(state.metrics),
         f"lr {step.learning_rate:.3g}",
     ]
     if step.tokens_per_second:
@@ -166,7 +166,7 @@ def step_facts(state: RunState) -> list[str]:
 
 
 def line_of(event: ev.AnyEvent) -> str:
-    """The line that tells of an event; empty for those that need none. Foreign text in it is made harmless."""
+    """The line for an event; empty for those that need none. Foreign text in it is sanitised."""
     match event:
         case ev.StageChanged(stage=stage) if stage in STAGE_LINES:
             return _(STAGE_LINES[stage])
@@ -210,11 +210,11 @@ def line_of(event: ev.AnyEvent) -> str:
     return ""
 
 
-def closing(state: RunState) -> list[RenderableType]:
-    """The end of the story: the GPU report, the answers before and after, and where the adapter is."""
+def final_report(state: RunState) -> list[RenderableType]:
+    """The GPU report, the answers before and after training, and where the adapter is."""
     parts: list[RenderableType] = []
     if state.finished:
-        parts += ["", _report(state.finished)]
+        parts += ["", _gpu_report(state.finished)]
     if answers := _answers(state):
         parts += ["", answers]
     adapter = next((e for e in reversed(state.exports) if e.kind == "adapter"), None)
@@ -223,8 +223,8 @@ def closing(state: RunState) -> list[RenderableType]:
     return parts
 
 
-def _report(done: ev.TrainingFinished) -> Table:
-    """The GPU report of the notebooks."""
+def _gpu_report(done: ev.TrainingFinished) -> Table:
+    """The GPU report, as in Unsloth's notebooks."""
     table = Table.grid(padding=(0, 2))
     total = done.device.total_bytes
 
@@ -247,7 +247,7 @@ def _report(done: ev.TrainingFinished) -> Table:
 
 
 def _answers(state: RunState) -> Table | None:
-    """Each test prompt with the answer of the base model beside that of the trained one."""
+    """Each test prompt with the answers of the base and the trained model."""
     given: dict[str, dict[bool, str]] = {}
     for answer in state.answers:
         given.setdefault(answer.prompt, {})[answer.adapter] = answer.answer

@@ -1,4 +1,4 @@
-"""Runs a spec without the wizard: starts an engine, tells what it does, and ends with a telling exit code."""
+"""Runs a spec without the wizard: starts an engine, prints its progress, and returns an exit code."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
 POLL_SECONDS = 0.2
-ANSWER_SECONDS = 2.0  # for the engine's socket, which answers at once; meanwhile no key is seen
-LEAVE_SECONDS = 20.0  # how long an engine that has written its last event may take to be gone
+ANSWER_SECONDS = 2.0  # for the engine's socket, which answers at once; Ctrl-C is not handled meanwhile
+LEAVE_SECONDS = 20.0  # how long an engine may take to exit after its last event
 LOG_LINES = 15
 
 
@@ -49,7 +49,7 @@ def run_file(path: Path, as_json: bool = False, allow_command: bool = False) -> 
     except SpecError as error:
         return fail(error, path)
     try:
-        # The engine exits by itself when all is done: nobody is here to chat with it.
+        # The engine exits when done, because nobody will chat with it.
         process = launch(folder, "train", exit_when_done=True)
     except OSError as error:
         print_error(_("The engine could not be started: {reason}").format(reason=visible(str(error))))
@@ -63,12 +63,12 @@ def run_file(path: Path, as_json: bool = False, allow_command: bool = False) -> 
 
 
 def run_demo() -> int:
-    """Train the demo preset, and show what it changed."""
+    """Train the demo preset, and show the effect."""
     return run_file(shipped_folder() / "demo.yaml")
 
 
 def choose_printer(as_json: bool) -> Printer:
-    """Progress in place for a terminal that can do it, lines for anything else."""
+    """Live progress on a terminal that supports it, else lines."""
     if as_json:
         return JsonPrinter()
     lines = LinePrinter()
@@ -90,7 +90,7 @@ class _Signals:
 
     def __exit__(self, *_error: type[BaseException] | BaseException | TracebackType | None) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal() itself gave
+            signal.signal(number, handler)  # type: ignore[arg-type]  # as returned by signal()
 
     def _count(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT:
@@ -100,23 +100,23 @@ class _Signals:
 
 
 class Watch:
-    """Follows one engine to its end, or until the user leaves it to itself."""
+    """Follows one engine to its end, or until the user detaches."""
 
     def __init__(self, folder: RunFolder, process: subprocess.Popen[bytes], printer: Printer, source: Path) -> None:
-        """`source`: the spec file, which errors are told to lie in."""
+        """`source`: the spec file to name in errors."""
         self._folder, self._process, self._printer, self._source = folder, process, printer, source
         self._state = RunState()
-        self._asked = 0  # how many Ctrl-C were dealt with
+        self._interrupts_handled = 0  # the number of Ctrl-C
         self._terminated = False
-        self._gave_up = False  # the user stopped before there was anything to keep
-        self._command: Command | None = None  # what the engine is still to be told
+        self._cancelled_early = False  # the user cancelled before there was anything to keep
+        self._command: Command | None = None  # still to be sent to the engine
 
     def run(self) -> int:
         """Follow; returns the exit code."""
         events = Follower(self._folder)
         with _Signals() as signals:
             while True:
-                gone = self._process.poll() is not None  # asked first: what it wrote last is then there to read
+                gone = self._process.poll() is not None  # checked first: its final events can then be read
                 for event in events.poll():
                     self._state.apply(event)
                     self._printer.show(event, self._state)
@@ -126,18 +126,18 @@ class Watch:
                 if gone or self._state.ended:
                     break
                 if signals.interrupts > 1 or signals.terminates > 1:
-                    return self._leave()
-                self._obey(signals)
+                    return self._detach()
+                self._handle_signals(signals)
                 time.sleep(POLL_SECONDS)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(LEAVE_SECONDS)
         self._printer.close()
-        return self._conclude()
+        return self._finish()
 
-    def _obey(self, signals: _Signals) -> None:
-        """Pass a first Ctrl-C on as a wish, and SIGTERM as what it is."""
-        if signals.interrupts > self._asked:
-            self._asked = signals.interrupts
+    def _handle_signals(self, signals: _Signals) -> None:
+        """Turn a first Ctrl-C into a stop command, and pass SIGTERM on."""
+        if signals.interrupts > self._interrupts_handled:
+            self._interrupts_handled = signals.interrupts
             self._stop()
         if signals.terminates and not self._terminated:
             self._terminated = True
@@ -151,7 +151,7 @@ class Watch:
         match self._state.stage:
             case "starting" | "loading":
                 self._command = Shutdown(id=0)
-                self._gave_up = True
+                self._cancelled_early = True
                 self._printer.write(_("Ending the engine: nothing was trained yet."))
             case "preparing" | "training":
                 self._command = Stop(id=0)
@@ -160,7 +160,7 @@ class Watch:
                 self._printer.write(_("Training is over and the model is being saved.") + " " + again)
 
     def _send(self, command: Command) -> None:
-        """Tell the engine once; while it is too young to listen, try again at the next look."""
+        """Send a command once; retry on the next poll while the engine is not listening yet."""
 
         async def ask() -> None:
             async with Connection.connect(self._folder) as control:
@@ -176,7 +176,7 @@ class Watch:
             self._printer.write(_("The engine is busy and has not answered yet."))
         self._command = None
 
-    def _leave(self) -> int:
+    def _detach(self) -> int:
         self._printer.close()
         self._printer.write(_("The engine goes on without this terminal. Look at it again with: loris"))
         self._printer.write(
@@ -186,18 +186,18 @@ class Watch:
         )
         return INTERRUPTED
 
-    def _conclude(self) -> int:
-        """Tell the end, and put it into an exit code."""
+    def _finish(self) -> int:
+        """Print the outcome; returns the exit code."""
         state = self._state
         if state.failed:
             return self._failed()
         if state.ended is None:
-            return self._died()
+            return self._report_death()
         if self._terminated or state.ended.exit_code == TERMINATED:
             self._printer.write(_("The engine was told to end."))
             return TERMINATED
         if state.finished is None or not state.trained:
-            if self._gave_up:
+            if self._cancelled_early:
                 return INTERRUPTED
             print_error(_("The engine ended before anything was trained."))
             return state.ended.exit_code or FAILED
@@ -219,7 +219,7 @@ class Watch:
             self._log_tail()
         return exit_code_of(failed.field)
 
-    def _died(self) -> int:
+    def _report_death(self) -> int:
         code = self._process.returncode
         if code is not None and code < 0:
             with suppress(ValueError):
@@ -233,7 +233,7 @@ class Watch:
         return FAILED
 
     def _log_tail(self) -> None:
-        """The end of the engine's log on standard error, and where the rest is."""
+        """Print the end of the engine's log on standard error, and where the rest is."""
         log = LogFollower(self._folder)
         lines = [line for line in [*log.poll(), log.partial] if line.strip()]
         for line in lines[-LOG_LINES:]:

@@ -1,4 +1,4 @@
-"""Finds the run that a command means: by its name, the start of it, its title, or the newest that is live."""
+"""Finds the run for a command: by its name, the start of its name, its title, or the newest live one."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def _no_run(message: Message, code: str = "no_such_run") -> UserError:
 def find_run(name: str, live_only: bool = False) -> RunSummary:
     """The run of this name, start of a name, title or path. Empty: the newest live one, else the newest.
 
-    `live_only`: without a name, none but a live one will do. Raises `UserError`, with code several_runs
-    when it could be any of several.
+    `live_only`: without a name, accept only a live one. Raises `UserError`, with code several_runs
+    when several match.
     """
     if name and (Path(name).expanduser() / "spec.yaml").is_file():
         return summarise(RunFolder(Path(name).expanduser().resolve()))
@@ -46,6 +46,6 @@ def find_run(name: str, live_only: bool = False) -> RunSummary:
             names = ", ".join(run.name for run in found[:5])
             message = say('"{name}" could be any of these: {names}', name=name, names=names)
             raise _no_run(message, "several_runs")
-    if near := did_you_mean(name, [run.name for run in runs] + [run.title for run in runs]):
-        raise _no_run(say('There is no run "{name}". Did you mean {near}?', name=name, near=near))
+    if suggestion := did_you_mean(name, [run.name for run in runs] + [run.title for run in runs]):
+        raise _no_run(say('There is no run "{name}". Did you mean {near}?', name=name, near=suggestion))
     raise _no_run(say('There is no run "{name}". See: loris ls', name=name))

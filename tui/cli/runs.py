@@ -1,5 +1,5 @@
 # ruff: noqa: T201
-"""The commands for runs that go on without a terminal: ls, status, logs, stop, resume."""
+"""The commands for runs that continue without a terminal: ls, status, logs, stop, resume."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from engine.protocol.commands import StopMode
 from engine.runs.lock_owner import SavedWork
 from engine.runs.run_list import RunSummary, is_alive, list_runs, summarise
 from tui.cli.run_choice import find_run
-from tui.state.run_status import cost_of, cost_words, seconds_so_far, status_lines, status_of
+from tui.state.run_status import cost_of, describe_cost, seconds_so_far, status_lines, status_of
 from tui.state.settings import load_settings
 from tui.text.amounts import duration
 from tui.text.errors import fail, print_error
-from tui.text.run_states import LOST, STATES, phase_words, survived_lines
+from tui.text.run_states import LOST, STATES, describe_stop_phase, survived_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
 FOLLOW_SECONDS = 0.3
 START_SECONDS = 30.0  # for a new engine to take the run's lock
 TITLE_CELLS = 28
-LONGER = ("training.max_steps", "training.num_train_epochs")  # what a complete run may be gone on with for
+LONGER = ("training.max_steps", "training.num_train_epochs")  # with a larger value, a complete run can be resumed
 
 
 def ls(as_json: bool) -> int:
@@ -65,7 +65,7 @@ def _row(run: RunSummary, now: float) -> tuple[str, ...]:
         f"{run.steps}/{run.total_steps}" if run.total_steps else "",
         "" if run.loss is None else f"{run.loss:.4f}",
         duration(seconds) if seconds else "",
-        cost_words(seconds) if seconds else "",
+        describe_cost(seconds) if seconds else "",
         visible(run.model.rstrip("/").rpartition("/")[2]),
     )
 
@@ -83,7 +83,7 @@ def _as_values(run: RunSummary, now: float) -> dict[str, object]:
 
 
 def status(name: str, as_json: bool) -> int:
-    """Tell everything of one run."""
+    """Print everything about one run."""
     try:
         run = find_run(name)
     except UserError as error:
@@ -97,14 +97,14 @@ def status(name: str, as_json: bool) -> int:
 
 
 def logs(name: str, follow: bool) -> int:
-    """Print the log's end; with `follow`, go on until the engine is gone."""
+    """Print the end of the log; with `follow`, continue until the engine is gone."""
     try:
         run = find_run(name)
     except UserError as error:
         return fail(error)
     log = LogFollower(run.folder)
     while True:
-        gone = not is_alive(run.folder)  # asked first: what was written last is then there to read
+        gone = not is_alive(run.folder)  # checked first: the final output can then be read
         for line in log.poll():
             print(visible(line), flush=follow)
         if log.has_more:
@@ -118,24 +118,24 @@ def logs(name: str, follow: bool) -> int:
 
 
 def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
-    """Stop a run, wait until its engine is gone and say what survived."""
+    """Stop a run, wait until its engine is gone and print what survived."""
     try:
         run = find_run(name, live_only=True)
     except UserError as error:
         return fail(error)
     if not run.alive:
         print(_("{run} is not running.").format(run=visible(run.name)))
-        print("\n".join(survived_lines(status_survived(run))))
+        print("\n".join(survived_lines(verified_survivors(run))))
         return COMPLETED
     seconds = GRACE_SECONDS[mode] if grace is None else grace
     forced = False
 
-    def tell(phase: Phase) -> None:
+    def report(phase: Phase) -> None:
         nonlocal forced
         forced = forced or phase == "force"
-        print_error(f"{visible(run.name)}: {phase_words(phase, seconds)}")
+        print_error(f"{visible(run.name)}: {describe_stop_phase(phase, seconds)}")
 
-    survived = asyncio.run(stop(run.folder, mode, tell, grace))
+    survived = asyncio.run(stop(run.folder, mode, report, grace))
     if is_alive(run.folder):
         print_error(_("{run} could not be ended: its process takes no signal.").format(run=visible(run.name)))
         return FAILED
@@ -145,15 +145,15 @@ def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
     return FAILED if forced else COMPLETED
 
 
-def status_survived(run: RunSummary) -> SavedWork:
-    """What is whole on disk, every byte looked at."""
+def verified_survivors(run: RunSummary) -> SavedWork:
+    """What is complete on disk, with every byte verified."""
     from engine.runs.lock_owner import saved_work
 
     return saved_work(run.folder)
 
 
 def resume_run(name: str, changes: list[str]) -> int:
-    """Go on with a run in the background; returns once its engine is there."""
+    """Resume a run in the background; returns once its engine runs."""
     try:
         run = find_run(name)
     except UserError as error:
@@ -184,6 +184,6 @@ def resume_run(name: str, changes: list[str]) -> int:
             logs(str(run.folder.path), follow=False)
         return FAILED
     step = summarise(run.folder).checkpoint
-    said = _("Resumed from step {step}.").format(step=step) if step else _("Started again from the first step.")
-    print(said + " " + _("Watch it with: loris attach {run}").format(run=visible(run.name)))
+    done = _("Resumed from step {step}.").format(step=step) if step else _("Started again from the first step.")
+    print(done + " " + _("Watch it with: loris attach {run}").format(run=visible(run.name)))
     return COMPLETED

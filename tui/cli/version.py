@@ -1,4 +1,4 @@
-"""What `loris --version` says: the version, what it was tested with, and what is different here."""
+"""The text of `loris --version`: the version, the tested library versions, and those that differ here."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from tui.dialogs.ask import LineDialog
 from tui.dialogs.modal import Modal
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
-from tui.text.values import value_words
+from tui.text.values import describe_value
 from tui.widgets.list_box import ListBox
 
 GO = "go"
@@ -84,9 +84,9 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
         values = to_values(self._spec)
         for path in (path for path in changeable_fields(SECTIONS) if path not in HIDDEN):
             section, _dot, key = path.partition(".")
-            value = value_words(values[section][key])
+            value = describe_value(values[section][key])
             if path in self._changes:
-                value += " → " + value_words(self._changes[path])
+                value += " → " + describe_value(self._changes[path])
             title = _(field_info(path).title)
             style = "bold" if path in self._changes else ""
             line = Content.assemble("  ", (title, style), (f" ({path})  ", "dim"), (visible(value), style))

@@ -89,7 +89,7 @@ class SaveDialog(Modal[str]):
             reason = error.strerror or str(error)
             self._refuse(_("The preset cannot be written: {reason}").format(reason=reason), False)
         else:
-            self._draft.settle(named)
+            self._draft.mark_saved(named)
             self.dismiss(name.strip())
 
     def _refuse(self, wrong: str, may_overwrite: bool) -> None:

@@ -24,10 +24,10 @@ from engine.protocol.commands import ChatMessage, Done, Refused, Token
 from tui.dialogs.generation import GenerationDialog
 from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
 from tui.screens.chat_menu import MORE, ChatMenu
-from tui.state.chat_turns import ADAPTER, BASE, Speaker, can_adapt, messages_for, note, ways
+from tui.state.chat_turns import ADAPTER, BASE, Speaker, answer_note, can_adapt, messages_for, speaker_choices
 from tui.state.run_session import Answer, Turn
-from tui.state.transcripts import keep, new_transcript
-from tui.text.run_states import waiting_words
+from tui.state.transcripts import append_turn, new_transcript
+from tui.text.run_states import describe_waiting
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.top_bar import TopBar
@@ -87,7 +87,7 @@ class ChatScreen(LorisScreen):
         session = self.loris.session
         self.who = (ADAPTER,) if can_adapt(session) else (BASE,)
         if self.wanted_field == "other":
-            self.who = ways(session.other)[-1]
+            self.who = speaker_choices(session.other)[-1]
         self._batches = self.set_interval(BATCH_SECONDS, self._draw, pause=True)
         await self.query_one(Transcript).show(self.loris.session.turns)
         self.query_one(Input).focus()
@@ -185,7 +185,7 @@ class ChatScreen(LorisScreen):
         """Fill in one answer. What goes wrong stands beside it."""
         answer.note = _("waiting…")
         try:
-            await wait_for_engine(self.loris.session, lambda *waits: self._wait(answer, waiting_words(*waits)))
+            await wait_for_engine(self.loris.session, lambda *waits: self._wait(answer, describe_waiting(*waits)))
             self._tell(_("Answering. Escape stops it."))
             await self._stream(messages_for(before, question, answer.adapter, answer.other), answer)
         except asyncio.CancelledError:
@@ -208,10 +208,10 @@ class ChatScreen(LorisScreen):
                     case Token(text=text):
                         pieces += 1
                         answer.text += text
-                        answer.note = note(pieces, time.monotonic() - started)
+                        answer.note = answer_note(pieces, time.monotonic() - started)
                     case Done():
                         answer.warning = render(reply.note) if reply.note else ""
-                        answer.note = note(reply.tokens, reply.seconds, reply)
+                        answer.note = answer_note(reply.tokens, reply.seconds, reply)
                     case Refused():
                         answer.failed, answer.note = True, render(reply.message)
 
@@ -226,7 +226,7 @@ class ChatScreen(LorisScreen):
     def action_who(self) -> None:
         if not self._menu.can_compare():
             return
-        each = ways(self.loris.session.other)
+        each = speaker_choices(self.loris.session.other)
         self.who = each[(each.index(self.who) + 1) % len(each)]
         self.show()
 
@@ -281,7 +281,7 @@ class ChatScreen(LorisScreen):
     @work
     async def action_other(self) -> None:
         if await self._menu.choose_other():
-            self.who = ways(self.loris.session.other)[-1]
+            self.who = speaker_choices(self.loris.session.other)[-1]
             self.show()
 
     def action_collect(self) -> None:
@@ -306,7 +306,7 @@ class ChatScreen(LorisScreen):
             return
         session.transcript = session.transcript or new_transcript(session.folder)
         try:
-            keep(session.transcript, turn, self.generation)
+            append_turn(session.transcript, turn, self.generation)
         except OSError as error:
             self._tell(_("This conversation is not kept: {reason}").format(reason=error.strerror or str(error)))
 

@@ -14,8 +14,8 @@ from tui.dialogs.show import PromptDialog
 from tui.screens.base import LorisScreen
 from tui.state.chat_turns import Speaker, best_answer, can_adapt, messages_for, other_runs
 from tui.state.run_session import RunSession
-from tui.state.transcripts import collect, collected
-from tui.text.run_states import waiting_words
+from tui.state.transcripts import append_example, collected_file
+from tui.text.run_states import describe_waiting
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
@@ -70,7 +70,7 @@ class ChatMenu:
         messages = messages_for(before, question, speaker.adapter, speaker.other)
         command = ShowPrompt(id=0, messages=messages, generation=generation)
         try:
-            await wait_for_engine(session, lambda *waits: self._tell(waiting_words(*waits)))
+            await wait_for_engine(session, lambda *waits: self._tell(describe_waiting(*waits)))
             self._tell("")
             async for reply in session.ask(command):
                 if isinstance(reply, Done):
@@ -107,9 +107,9 @@ class ChatMenu:
         at = next(n for n, turn in enumerate(session.turns) if any(a is answer for a in turn.answers))
         asked = messages_for(tuple(session.turns[:at]), session.turns[at].question, answer.adapter, answer.other)
         first = (ChatMessage("system", system),) if system else ()
-        path = collected(session.folder)
+        path = collected_file(session.folder)
         try:
-            collect(path, (*first, *asked, ChatMessage("assistant", answer.text)))
+            append_example(path, (*first, *asked, ChatMessage("assistant", answer.text)))
         except OSError as error:
             self._tell(_("It was not written: {reason}").format(reason=error.strerror or str(error)))
             return

@@ -24,12 +24,12 @@ from engine.runs.run_list import RunSummary, summarise
 from tui.plots.loss_plot import has_unicode
 from tui.plots.overlay_plot import LETTERS, OverlayPlot
 from tui.screens.base import LorisScreen
-from tui.state.run_status import cost_words, state_of
+from tui.state.run_status import describe_cost, state_of
 from tui.text.amounts import duration
 from tui.text.run_states import STATES
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _
-from tui.text.values import value_words
+from tui.text.values import describe_value
 from tui.widgets.top_bar import TopBar
 
 FEWEST, MOST = 2, len(LETTERS)
@@ -67,7 +67,7 @@ def run_line(letter: str, one: Compared) -> Content:
         _("held-out {loss}").format(loss=f"{state.eval_loss.values[-1]:.4f}") if len(state.eval_loss) else "",
         f"{one.run.steps}/{one.run.total_steps}" if one.run.total_steps else "",
         duration(state.clock.training_seconds or seconds),
-        cost_words(seconds),
+        describe_cost(seconds),
     )
     ink = f"curve{LETTERS.index(letter)}"
     return Content.assemble(
@@ -98,7 +98,7 @@ def difference_parts(compared: Sequence[Compared]) -> list[Content]:
         values = [
             part
             for letter, spec in specs
-            for part in ((f"  {letter} ", "bold"), visible(value_words(getattr(getattr(spec, section), key))))
+            for part in ((f"  {letter} ", "bold"), visible(describe_value(getattr(getattr(spec, section), key))))
         ]
         parts.append(
             Content.assemble(_(field_info(field).title), (f" ({field})", "$foreground-muted"), "\n", *values)

@@ -25,7 +25,7 @@ from tui.dialogs.ask import ChooseDialog, FilePicker
 from tui.dialogs.dataset import HubDialog, MappingDialog
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import WizardScreen
-from tui.state.dataset_cache import hub_page, look, look_at_hub
+from tui.state.dataset_cache import hub_page, peek_hub, peek_local
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.field import Field
@@ -148,27 +148,27 @@ class DatasetScreen(WizardScreen):
     # The file.
 
     def look(self) -> None:
-        spec = self.loris.draft.sound_parts()
+        spec = self.loris.draft.valid_parts()
         self._read(spec.dataset, spec.training.method)
         self._ask_the_hub(spec.dataset, spec.training.method)
 
     @work(thread=True, exclusive=True, group="file")
     def _read(self, data: DatasetSpec, method: str) -> None:
         found = {error.field: error.message for error in check_dataset(data, method)}
-        self.app.call_from_thread(self._show, data, look(data, method), found)
+        self.app.call_from_thread(self._show, data, peek_local(data, method), found)
 
     @work(thread=True, exclusive=True, group="hub")
     def _ask_the_hub(self, data: DatasetSpec, method: str) -> None:
         if is_local(data.path) or check_dataset(data, method):
             return
         time.sleep(HUB_SECONDS)
-        if not get_current_worker().is_cancelled and (seen := look_at_hub(data, method)):
+        if not get_current_worker().is_cancelled and (seen := peek_hub(data, method)):
             self.app.call_from_thread(self._show, data, seen, {}, hub_page(data))
 
     def _show(
         self, data: DatasetSpec, seen: Peek | None, found: dict[str, Message], page: DatasetPage | None = None
     ) -> None:
-        if not self.query(Preview) or self.loris.draft.sound_parts().dataset != data:
+        if not self.query(Preview) or self.loris.draft.valid_parts().dataset != data:
             return  # the screen is being left, or something else was typed meanwhile
         if seen and seen.error and is_local(data.path):
             found.setdefault(PATH, seen.error)  # what the Hub says is shown alone: the cache may have the data
@@ -204,7 +204,7 @@ class DatasetScreen(WizardScreen):
             return  # the wizard's own handler is called next
         event.prevent_default()
         event.stop()
-        data, rows = self.loris.draft.sound_parts().dataset, list(seen.rows)
+        data, rows = self.loris.draft.valid_parts().dataset, list(seen.rows)
         row = rows[min(self.query_one(Preview).at, len(rows) - 1)]
         key = path.partition(".")[2]
 

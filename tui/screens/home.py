@@ -24,7 +24,7 @@ from tui.dialogs.ask import LineDialog
 from tui.screens.base import LorisScreen, PaletteEntry
 from tui.screens.run_menu import RunMenu
 from tui.state.draft import Draft
-from tui.state.run_status import cost_words, seconds_so_far
+from tui.state.run_status import describe_cost, seconds_so_far
 from tui.state.settings import load_settings, parse_price, save_settings
 from tui.text.amounts import duration
 from tui.text.run_states import LOST, STATES
@@ -113,7 +113,7 @@ class HomeScreen(LorisScreen):
         alive = [self._run_entry(run) for run in listed if run.alive]
         over = [self._run_entry(run) for run in listed if not run.alive][:MOST_RUNS]
         start = [self._preset_entry(preset) for preset in sorted(presets, key=_demo_first)]
-        if self.loris.draft.touched:
+        if self.loris.draft.changed:
             start.insert(0, self._unfinished())
         start.append(self._scratch())
         self._welcome(bool(alive))
@@ -213,7 +213,7 @@ class HomeScreen(LorisScreen):
         loss = _("loss {loss}").format(loss=f"{run.loss:.3f}") if run.loss is not None else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
         seconds = seconds_so_far(run, time.time())
-        took = " · ".join(filter(None, (_("time {time}").format(time=duration(seconds)), cost_words(seconds))))
+        took = " · ".join(filter(None, (_("time {time}").format(time=duration(seconds)), describe_cost(seconds))))
         numbers = " · ".join(filter(None, (state, steps, loss)))
         # The narrow screen has room for the first three lines.
         about = "\n".join(

@@ -8,7 +8,7 @@ from engine.client.stop import GRACE_SECONDS, Phase
 from engine.protocol.commands import StopMode
 from tui.dialogs.stop import Leave, QuitModal, StoppingModal
 from tui.state.run_session import RunSession
-from tui.text.run_states import STATES, phase_words, survived_lines
+from tui.text.run_states import STATES, describe_stop_phase, survived_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _
 
@@ -43,7 +43,7 @@ async def may_leave(app: App[None], session: RunSession) -> str | None:
 
     def tell(phase: Phase) -> None:
         phases.append(phase)
-        shown.set_text(phase_words(phase, GRACE_SECONDS[mode]))
+        shown.set_text(describe_stop_phase(phase, GRACE_SECONDS[mode]))
 
     survived = await session.backend.stop(folder, mode, tell)
     ended = _("{run} was ended by force.") if "force" in phases else _("{run} has stopped.")

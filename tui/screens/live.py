@@ -149,7 +149,7 @@ class LiveScreen(LorisScreen):
         )  # fmt: skip
 
     def _show_all(self) -> None:
-        self._watch.look()
+        self._watch.check()
         session, state = self.loris.session, self.loris.session.state
         was = self._marks
         self._marks = self._milestones()

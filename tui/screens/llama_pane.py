@@ -13,10 +13,10 @@ from textual.widgets import Button, Static
 
 from engine.export.llama_cpp import LlamaCpp, find_llama_cpp
 from tui.dialogs.ask import AskModal
-from tui.state.llama_build import build, needs, question
+from tui.state.llama_build import build, consent_question, requirements
 from tui.state.settings import llama_cpp_folder, remember_llama_cpp
 from tui.text.amounts import size
-from tui.text.export import llama_words
+from tui.text.export import describe_llama_cpp
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 from tui.widgets.editors import LineEditor
@@ -52,7 +52,7 @@ class LlamaPane(Vertical, Working):
         yield Button(id="fetch", compact=True)
 
     def on_mount(self) -> None:
-        self._building = build().going
+        self._building = build().running
         self.set_interval(0.5, self._watch)
 
     @property
@@ -73,14 +73,14 @@ class LlamaPane(Vertical, Working):
                 self._failed = ""  # something else was typed
             self._found = typed, await asyncio.to_thread(find_llama_cpp, typed)
             if self._found[1].error:
-                wanted = await asyncio.to_thread(needs)
+                wanted = await asyncio.to_thread(requirements)
                 label = _("Fetch and build it: {size}, {minutes} minutes")
                 self.query_one("#fetch", Button).label = Content(
                     label.format(size=size(wanted.download_bytes), minutes=wanted.minutes)
                 )
         found = self._found[1]
         if not self._building:
-            self._say(self._failed or llama_words(found), found.error is not None)
+            self._say(self._failed or describe_llama_cpp(found), found.error is not None)
         self.query_one("#fetch").set_class(found.error is not None and not self._building, "-shown")
         return found
 
@@ -95,11 +95,13 @@ class LlamaPane(Vertical, Working):
 
     @work(exclusive=True, group="ask")
     async def _ask(self) -> None:
-        wanted = await asyncio.to_thread(needs)
+        wanted = await asyncio.to_thread(requirements)
         if wanted.error:
             self._say("✗ " + visible(render(wanted.error)), wrong=True)
             return
-        asked = AskModal(_("Fetch and build llama.cpp?"), question(wanted), _("Fetch and build"), _("Not now"))
+        asked = AskModal(
+            _("Fetch and build llama.cpp?"), consent_question(wanted), _("Fetch and build"), _("Not now")
+        )
         if await self.app.push_screen_wait(asked):
             build().start()
             self._building = True
@@ -108,8 +110,8 @@ class LlamaPane(Vertical, Working):
             self._watch()
 
     def _watch(self) -> None:
-        if self._building and build().going:
-            self._say(build().words(), wrong=False)
+        if self._building and build().running:
+            self._say(build().describe(), wrong=False)
         elif self._building:
             self._building, self._found = False, None
             self._failed = "✗ " + build().failed if build().failed else ""

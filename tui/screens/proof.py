@@ -18,7 +18,7 @@ from tui.dialogs.ask import NumberDialog
 from tui.plots.length_plot import LengthPlot
 from tui.screens.base import LorisScreen, PaletteEntry, ProofChanged
 from tui.screens.wizard import STEP_KEYS
-from tui.text.proof import format_words, numbers, progress_words, rows_words
+from tui.text.proof import describe_format, describe_proof_progress, describe_rows, numbers
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.literal_text import LiteralText
@@ -102,8 +102,8 @@ class ProofScreen(LorisScreen):
         self.query_one("#about", LiteralText).set_text(_(ABOUT))
         self.add_class("-empty", "-new")
         self.set_interval(0.5, self._show_progress)
-        proofs, spec = self.loris.proofs, self.loris.draft.sound_parts()
-        if proofs.progress is None and not proofs.is_of(spec):
+        proofs, spec = self.loris.proofs, self.loris.draft.valid_parts()
+        if proofs.progress is None and not proofs.matches(spec):
             self.loris.prove()
         self._show()
         self.call_after_refresh(self._focus_first)
@@ -154,7 +154,7 @@ class ProofScreen(LorisScreen):
         progress, passed = proofs.progress, now() - proofs.started
         share = min(1.0, progress.done / progress.total) if progress.total else 0.0
         bar = "█" * round(share * BAR_CELLS) + "░" * (BAR_CELLS - round(share * BAR_CELLS))
-        line = f"{bar} {progress_words(progress)} · " + _("{seconds} s").format(seconds=int(passed))
+        line = f"{bar} {describe_proof_progress(progress)} · " + _("{seconds} s").format(seconds=int(passed))
         words.set_text(f"{line} · " + _("Esc stops"))
 
     def _rows(self) -> tuple[ProvenRow, ...]:
@@ -173,7 +173,7 @@ class ProofScreen(LorisScreen):
     def _show_numbers(self, length: int) -> None:
         report = self._report
         if report:
-            lines = [*numbers(report, at_length(report, length)), format_words(report)]
+            lines = [*numbers(report, at_length(report, length)), describe_format(report)]
             self.query_one("#numbers", LiteralText).set_text(visible("\n".join(lines)))
 
     # Rows.
@@ -223,7 +223,7 @@ class ProofScreen(LorisScreen):
 
     @work(exclusive=True, group="row")
     async def _fetch(self, number: int) -> None:
-        found = await self.loris.proofs.row(self.loris.draft.sound_parts(), number)
+        found = await self.loris.proofs.row(self.loris.draft.valid_parts(), number)
         if isinstance(found, ProvenRow):
             self._extra, self._at = found, 0
             self._show_row()
@@ -308,7 +308,7 @@ def _headline(report: DataReport) -> Content:
         verdict = ("! " + _("good to train, with warnings"), "bold $text-warning")
     else:
         verdict = ("✓ " + _("good to train"), "bold $text-success")
-    about = f"  {visible(report.path)}: {rows_words(report)} · {visible(report.variant)}"
+    about = f"  {visible(report.path)}: {describe_rows(report)} · {visible(report.variant)}"
     share = report.learned_tokens / report.tokens if report.tokens else 0.0
     learned = " · " + _("{share:.0%} of the tokens learned").format(share=share) if report.tokens else ""
     return Content.assemble(verdict, about, learned)

@@ -27,11 +27,11 @@ from tui.screens.base import LorisScreen, RunChanged
 from tui.screens.wizard import Form
 from tui.text.amounts import size
 from tui.text.errors import with_hint
-from tui.text.run_states import waiting_words
+from tui.text.export import format_name
+from tui.text.run_states import describe_waiting
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.editors import ChoiceEditor, ChoicesWanted, Edited, LineEditor, SwitchEditor
-from tui.widgets.export_choice import TITLES
 from tui.widgets.text_block import TextBlock
 from tui.widgets.top_bar import TopBar
 
@@ -242,7 +242,7 @@ class PushScreen(LorisScreen):
             if chosen is None or not repo:
                 self.query_one("#repo").focus()
                 return
-            await wait_for_engine(session, lambda *waits: self._tell("… " + waiting_words(*waits), "", own=True))
+            await wait_for_engine(session, lambda *waits: self._tell("… " + describe_waiting(*waits), "", own=True))
             command = Push(
                 id=0,
                 kind=chosen.kind,
@@ -291,15 +291,10 @@ def saved_by_name(exports: Sequence[Exported]) -> dict[str, Exported]:
     """The last export under each name, the newest at the end."""
     found: dict[str, Exported] = {}
     for export in exports:
-        name = saved_name(export)
+        name = format_name(export.kind, export.quantizations)
         found.pop(name, None)
         found[name] = export
     return found
-
-
-def saved_name(export: Exported) -> str:
-    """Something saved, as the choice shows it."""
-    return " ".join([_(TITLES[export.kind]), *export.quantizations])
 
 
 def token_words() -> str:

@@ -22,8 +22,8 @@ from engine.runs.run_list import list_runs
 from tui.dialogs.ask import AskModal
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import STEPS, WizardScreen, step_of
-from tui.state.dataset_cache import look
-from tui.text.run import differences_words, run_words
+from tui.state.dataset_cache import peek_local
+from tui.text.run import describe_differences, describe_run
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.list_box import ListBox
@@ -112,33 +112,35 @@ class ReviewScreen(WizardScreen):
     @work(thread=True, exclusive=True, group="check")
     def _look_over(self) -> None:
         others = [run for run in list_runs() if run.alive and not run.draft and run.state != "serving"]
-        spec = self.loris.draft.sound_parts()
+        spec = self.loris.draft.valid_parts()
         found = {error.field: error.message for error in check_inputs(spec)}
-        seen = look(spec.dataset)
+        seen = peek_local(spec.dataset)
         rows = seen.total if seen else 0
         self.app.call_from_thread(self._looked_over, found, rows, [run.title for run in others])
 
     def _looked_over(self, found: dict[str, Message], rows: int, others: list[str]) -> None:
         if self.is_mounted:
             self._rows, self._others = rows, others
-            self.blame(found, among=tuple(self.loris.draft.blamed))
+            self.blame(found, among=tuple(self.loris.draft.reported_errors))
 
     def checked(self, errors: dict[str, Message]) -> None:
         draft = self.loris.draft
         spec, _errors = draft.build()
-        shown = spec or draft.sound_parts()
-        self._stops = self.loris.proofs.stops_of(shown)
-        lines = [*run_words(shown, self._rows), self._proof_words(shown)]
+        shown = spec or draft.valid_parts()
+        self._stops = self.loris.proofs.stops_for(shown)
+        lines = [*describe_run(shown, self._rows), self._proof_words(shown)]
         if self._others:
             running = ", ".join(self._others)
             lines.append(_("! Also running: {runs}. Two at once may not fit the card.").format(runs=running))
         self.query_one("#summary", LiteralText).set_text(visible("\n".join(lines)))
-        self.query_one("#differences", LiteralText).set_text(visible("\n".join(differences_words(draft.changes()))))
+        self.query_one("#differences", LiteralText).set_text(
+            visible("\n".join(describe_differences(draft.changes())))
+        )
         self._show_wrong(errors)
 
     def _proof_words(self, spec: RunSpec) -> str:
         """Whether the data was proven, in a line of the summary."""
-        report = self.loris.proofs.report_of(spec)
+        report = self.loris.proofs.report_for(spec)
         if report is None:
             return _("Data: not proven yet. F7 shows which tokens will be learned.")
         if self._stops:
@@ -184,7 +186,7 @@ class ReviewScreen(WizardScreen):
     def action_start(self) -> None:
         self.take_over()
         spec, errors = self.loris.draft.build()
-        if spec is None or errors or self.loris.proofs.stops_of(spec):
+        if spec is None or errors or self.loris.proofs.stops_for(spec):
             self._refuse()
         elif not self._starting:
             self._starting = True
@@ -197,7 +199,7 @@ class ReviewScreen(WizardScreen):
 
     def _start(self, spec: RunSpec, found: dict[str, Message]) -> None:
         self._starting = False
-        self.blame(found, among=tuple(self.loris.draft.blamed))
+        self.blame(found, among=tuple(self.loris.draft.reported_errors))
         if found:
             self._refuse()
         elif command := spec.export.after_command.strip():

@@ -20,7 +20,7 @@ from tui.dialogs.resume import ResumeDialog
 from tui.screens.base import LorisScreen
 from tui.state.draft import Draft
 from tui.text.amounts import size
-from tui.text.run_states import resume_words
+from tui.text.run_states import describe_resume
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
@@ -101,7 +101,7 @@ class RunMenu:
     def resume(self, run: RunSummary, changes: tuple[Change, ...] = ()) -> None:
         """Go on with a run and show it."""
         if spec := self._spec_of(run):
-            self._screen.notify(resume_words(run.checkpoint))
+            self._screen.notify(describe_resume(run.checkpoint))
             self._screen.loris.open_run(run.folder, spec, changes)
 
     async def resume_with(self, run: RunSummary) -> None:

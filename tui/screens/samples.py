@@ -14,7 +14,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Footer, Static
 
-from engine.export.checkpoint_adapter import checkpoint_at, take
+from engine.export.checkpoint_adapter import checkpoint_at, export_checkpoint_adapter
 from engine.messages.errors import UserError
 from engine.protocol.events import Answered
 from engine.protocol.state import RunState
@@ -213,7 +213,7 @@ class SamplesScreen(LorisScreen):
         if typed is None:
             return
         try:
-            target = await asyncio.to_thread(take, session.folder, column.step, typed)
+            target = await asyncio.to_thread(export_checkpoint_adapter, session.folder, column.step, typed)
         except UserError as error:
             self.notify(visible(render(error.message)), severity="error", markup=False)
             return

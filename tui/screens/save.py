@@ -24,12 +24,12 @@ from tui.screens.llama_pane import LlamaPane
 from tui.screens.wizard import Form
 from tui.state.llama_build import build
 from tui.text.amounts import duration, size
-from tui.text.export import Plan, needed, plan, plan_words, progress_words
-from tui.text.run_states import waiting_words
+from tui.text.export import Plan, describe_export_progress, describe_plan, export_bytes, format_name, plan
+from tui.text.run_states import describe_waiting
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.editors import ChoicesWanted, Edited, LineEditor, SeveralEditor, SwitchEditor
-from tui.widgets.export_choice import TITLES, ExportChoice, field_after
+from tui.widgets.export_choice import ExportChoice, field_after
 from tui.widgets.top_bar import TopBar
 
 KINDS: tuple[ExportKind, ...] = ("adapter", "merged_16bit", "merged_4bit", "gguf")
@@ -136,7 +136,7 @@ class SaveScreen(LorisScreen):
         self.query_one(TopBar).show(" · ".join(filter(None, (_("Save"), session.title))))
         for choice in self.query(ExportChoice):
             choice.chosen = choice.kind == self._kind
-            count = needed(choice.kind, session.state, self._quantizations)
+            count = export_bytes(choice.kind, session.state, self._quantizations)
             choice.size_words = _("about {size}").format(size=size(count)) if count else ""
         self.query_one("#gguf").set_class(self._kind == "gguf", "-shown")
         several = self.query_one("#quantizations", SeveralEditor)
@@ -204,7 +204,7 @@ class SaveScreen(LorisScreen):
         target = self.query_one("#target", Static)
         target.set_class(found.error is not None, "-wrong")
         known = found.error is not None and llama is not None and found.error == llama.error
-        target.update("" if known else plan_words(found))
+        target.update("" if known else describe_plan(found))
         self.query_one("#replace-row").set_class(found.exists, "-shown")
         return found
 
@@ -233,9 +233,9 @@ class SaveScreen(LorisScreen):
                 self.query_one(fields.get(found.field, "#folder") if found else "#folder").focus()
                 return
             self._say(_("Looking for the engine…"))
-            await wait_for_engine(self.loris.session, lambda *waits: self._say(waiting_words(*waits)))
+            await wait_for_engine(self.loris.session, lambda *waits: self._say(describe_waiting(*waits)))
             self._sent = True
-            self._say(_("Saving: {what}").format(what=_(TITLES[kind])))
+            self._say(_("Saving: {what}").format(what=format_name(kind)))
             command = Export(
                 id=0,
                 kind=kind,
@@ -249,7 +249,7 @@ class SaveScreen(LorisScreen):
                 async for reply in replies:
                     match reply:
                         case ExportProgress():
-                            self._say(progress_words(reply))
+                            self._say(describe_export_progress(reply))
                         case Done(path=path):
                             await self.loris.session.catch_up()  # the push screen offers what is said to be saved
                             words = [_("Saved at {path}").format(path=path)]
@@ -300,7 +300,7 @@ class SaveScreen(LorisScreen):
 
     @work(group="cancel")
     async def action_cancel(self) -> None:
-        if self._saving is None and build().going:
+        if self._saving is None and build().running:
             build().cancel()
         elif self._saving is None:
             self.notify(_("Nothing is being saved."))
@@ -335,6 +335,6 @@ class SaveScreen(LorisScreen):
 
 def saved_words(export: Exported) -> str:
     """A line on something saved, and what was checked."""
-    kind = " ".join([_(TITLES[export.kind]), *export.quantizations])
-    line = f"{kind}  {size(export.total_bytes)}  {visible(export.path)}"
+    name = format_name(export.kind, export.quantizations)
+    line = f"{name}  {size(export.total_bytes)}  {visible(export.path)}"
     return line + (f"\n  ✓ {visible(render(export.verified))}" if export.verified else "")

@@ -14,9 +14,9 @@ from tui.screens.base import LorisScreen
 from tui.state.draft import Draft
 from tui.state.engine_watch import EngineWatch
 from tui.state.run_session import RunSession
-from tui.text.errors import error_words
-from tui.text.run import change_words
-from tui.text.run_states import resume_words, survived_lines
+from tui.text.errors import describe_error
+from tui.text.run import describe_change
+from tui.text.run_states import describe_resume, survived_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
@@ -51,7 +51,7 @@ class StopAndResume:
             words, hint = render(state.failed.message), render(state.failed.hint) if state.failed.hint else ""
             return Failure(
                 _("The run failed"), state.failed.code, visible(words), visible(hint), tail, path,
-                changes=tuple(map(change_words, state.failed.changes)), checkpoint=from_step,
+                changes=tuple(map(describe_change, state.failed.changes)), checkpoint=from_step,
             )  # fmt: skip
         # A trained run lacks nothing: chat starts the engine again.
         over, lacks = self._watch.gone or state.ended is not None, state.unsaved or not state.trained
@@ -123,10 +123,10 @@ class StopAndResume:
                 return
             session.resume(changes)
         except (SpecError, OSError) as error:
-            self._screen.notify(visible(error_words(error)), severity="error", markup=False)
+            self._screen.notify(visible(describe_error(error)), severity="error", markup=False)
             return
-        self._watch.expect()
-        self._screen.notify(resume_words(step))
+        self._watch.engine_expected()
+        self._screen.notify(describe_resume(step))
         self._screen.refresh_bindings()
 
     # Stopping
@@ -136,7 +136,7 @@ class StopAndResume:
         session, state = self._session, self._session.state
         if self._stopped_of != (session.folder, state.started):
             self._stopped_of, self._stops_asked = (session.folder, state.started), 0
-        self._watch.look()
+        self._watch.check()
         rung = 2 if self._watch.frozen else min(self._stops_asked, 2)
         if not await self._screen.app.push_screen_wait(stop_question(rung, state, self._watch.frozen)):
             return

@@ -10,8 +10,8 @@ from textual.widget import Widget
 from engine.config.run_spec import DatasetSpec
 from engine.messages.message import Message
 from tui.screens.wizard import WizardScreen
-from tui.state.dataset_cache import look
-from tui.text.training import Amounts, amounts_of, training_words
+from tui.state.dataset_cache import peek_local
+from tui.text.training import Amounts, amounts_of, describe_training
 from tui.text.translation import N_
 from tui.widgets.literal_text import LiteralText
 
@@ -57,11 +57,11 @@ class TrainingScreen(WizardScreen):
         yield from fields[len(self.FIELDS) :]
 
     def begin(self) -> None:
-        self._count(self.loris.draft.sound_parts().dataset)
+        self._count(self.loris.draft.valid_parts().dataset)
 
     @work(thread=True, exclusive=True)
     def _count(self, data: DatasetSpec) -> None:
-        seen = look(data)
+        seen = peek_local(data)
         self.app.call_from_thread(self._counted, seen.total if seen else 0)
 
     def _counted(self, rows: int) -> None:
@@ -71,5 +71,5 @@ class TrainingScreen(WizardScreen):
 
     def checked(self, errors: dict[str, Message]) -> None:
         amounts: Amounts | None = amounts_of(self.loris.draft.__getitem__, self._rows) if not errors else None
-        words = training_words(amounts) if amounts else ""
+        words = describe_training(amounts) if amounts else ""
         self.query_one("#training-facts", LiteralText).set_text(words)

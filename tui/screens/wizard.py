@@ -213,7 +213,7 @@ class WizardScreen(LorisScreen):
 
     def blame(self, found: dict[str, Message], among: Iterable[str]) -> None:
         """Show what the preflight found wrong among these fields, and forget what it found before."""
-        blamed = self.loris.draft.blamed
+        blamed = self.loris.draft.reported_errors
         for path in among:
             blamed.pop(path, None)
         blamed.update(found)
@@ -231,7 +231,7 @@ class WizardScreen(LorisScreen):
             return  # a message that was on its way when the screen was left
         draft = self.loris.draft
         where = draft.preset.name or _("from scratch")
-        if draft.touched:
+        if draft.changed:
             where = _("{preset} (changed)").format(preset=where)
         words, tone = engine_words(self.loris.session, draft.model())
         self.query_one(TopBar).show(where, words, tone)

@@ -1,1 +1,1 @@
-"""What the app holds between screens: draft, run, proof, settings. No widgets."""
+"""State that the app keeps between screens: draft, run, proof, settings. No widgets."""

@@ -1,4 +1,4 @@
-"""What the chat knows without a screen: who can answer, what each is sent, how an answer went."""
+"""The chat without its screen: who can answer, which messages each receives, notes on answers."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ BASE, ADAPTER = Speaker(False), Speaker(True)
 
 
 def can_adapt(session: RunSession) -> bool:
-    """Whether something trained can answer: this run's adapter, or one that the model came with."""
+    """Whether an adapter can answer: this run's, or one that the model came with."""
     return session.state.trained or bool(session.state.model and session.state.model.has_adapter)
 
 
-def ways(other: str) -> list[tuple[Speaker, ...]]:
-    """Who can be asked, in the order in which the key goes through them."""
+def speaker_choices(other: str) -> list[tuple[Speaker, ...]]:
+    """The choices of who answers, in the order that the key cycles through."""
     found: list[tuple[Speaker, ...]] = [(ADAPTER,), (BASE,), (BASE, ADAPTER)]
     return [*found, (ADAPTER, Speaker(True, other))] if other else found
 
 
 def other_runs(folder: RunFolder | None, model: str) -> list[RunSummary]:
-    """The other runs with an adapter on this model. Reads a little of each run: call it in a thread."""
+    """The other runs with an adapter on this model. Reads part of each run: call it in a thread."""
     return [run for run in list_runs() if run.trained and run.model == model and run.folder != folder]
 
 
 def messages_for(
     before: tuple[Turn, ...], question: str, adapter: bool, other: str = ""
 ) -> tuple[ChatMessage, ...]:
-    """The conversation as this model is to see it: its own answers where it gave some, else another's."""
+    """The conversation for this model: its own answers where there are any, else another's."""
     messages = []
     for turn in before:
         given = [a for a in turn.answers if a.text and not a.failed]
@@ -60,13 +60,13 @@ def messages_for(
 
 
 def best_answer(turns: list[Turn]) -> Answer | None:
-    """The last whole answer; of several beside each other the last one, which is the adapter's."""
+    """The last complete answer; of several in one turn the last one, which is the adapter's."""
     given = [a for turn in turns for a in turn.answers if a.text and not a.failed]
     return given[-1] if given else None
 
 
-def note(tokens: int, seconds: float, done: Done | None = None) -> str:
-    """How an answer went, or goes: its length, its speed, the room that is left."""
+def answer_note(tokens: int, seconds: float, done: Done | None = None) -> str:
+    """A note on an answer: its length, speed, and use of the context."""
     parts = [_("{count} tokens").format(count=tokens), rate(tokens, seconds)]
     if done and done.finish_reason == "length":
         parts.append(_("cut at {count} tokens").format(count=tokens))

@@ -1,4 +1,4 @@
-"""Looks at datasets, remembering what was seen until something changes. Call it in a thread: it reads and waits."""
+"""Previews of datasets, cached until a file or setting changes. Call it in a thread: it reads and waits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tui.text.errors import with_hint
 ROWS = 20
 
 
-def look(data: DatasetSpec, method: str = "sft") -> Peek | None:
-    """The first rows, how many there are, and what they are; None for what is neither here nor on the Hub.
+def peek_local(data: DatasetSpec, method: str = "sft") -> Peek | None:
+    """The first rows of a local dataset, their number and format; None when it is not local.
 
-    Never raises. The Hub is asked only by `look_at_hub`.
+    Never raises. The Hub is asked only by `peek_hub`.
     """
     if not is_local(data.path):
         return None
@@ -30,16 +30,16 @@ def look(data: DatasetSpec, method: str = "sft") -> Peek | None:
         stamp = (status.st_mtime_ns, status.st_size)
     except (OSError, ValueError):
         stamp = (0, 0)
-    return _look(data, method, stamp)
+    return _peek_local(data, method, stamp)
 
 
 @lru_cache(maxsize=8)
-def _look(data: DatasetSpec, method: str, _stamp: tuple[int, int]) -> Peek:
+def _peek_local(data: DatasetSpec, method: str, _stamp: tuple[int, int]) -> Peek:
     return peek(data.path, ROWS, data, method=method)
 
 
-def look_at_hub(data: DatasetSpec, method: str = "sft") -> Peek | None:
-    """The first rows of a Hub dataset, from the start of its first file. None for what is no Hub id."""
+def peek_hub(data: DatasetSpec, method: str = "sft") -> Peek | None:
+    """The first rows of a Hub dataset, from the start of its first file. None when it is not a Hub id."""
     if is_local(data.path) or not is_hub_id(data.path):
         return None
     split = parse_split(data.split)
@@ -61,7 +61,7 @@ def look_at_hub(data: DatasetSpec, method: str = "sft") -> Peek | None:
 
 
 def hub_page(data: DatasetSpec) -> DatasetPage | None:
-    """The configurations and splits of a Hub dataset, as far as `look_at_hub` was told of them."""
+    """The configurations and splits of a Hub dataset, None when the Hub cannot be reached."""
     try:
         return _hub_page(data.path, data.revision) if is_hub_id(data.path) and not is_local(data.path) else None
     except HubError:

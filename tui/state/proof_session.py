@@ -1,4 +1,4 @@
-"""The app's hold on proofs of datasets: the one that goes on, and the last report. Tests inject the prover."""
+"""The proofs of datasets: the one that is running, and the last report. Tests inject the prover."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import msgspec
 from engine.config.run_spec import RunSpec
 from engine.protocol.data_report import AnyProof, DataProblem, DataReport, ProofFailed, ProofProgress, ProvenRow
 
-TELL_SECONDS = 0.2  # between two looks at the progress: each crosses the line
+NOTIFY_SECONDS = 0.2  # between two updates of the progress: each is sent to the terminal
 
 
 class Prover(Protocol):
-    """What is needed of `engine.client.proof_worker.ProofWorker`."""
+    """The part of `engine.client.proof_worker.ProofWorker` that is used."""
 
     def prove(self, spec: RunSpec) -> AsyncGenerator[AnyProof, None]: ...
     def close(self) -> None: ...
@@ -29,59 +29,59 @@ def real_prover() -> Prover:
 
 
 class ProofSession:
-    """`report` or `failed` is what came out last, of the settings that `is_of` compares with."""
+    """`report` or `failed` is the last result, for the settings that `matches` compares with."""
 
     def __init__(self, prover: Prover | None = None) -> None:
         self._prover = prover
         self._of: RunSpec | None = None
-        self._told = 0.0
-        self._mine: object = None
+        self._notified_at = 0.0
+        self._current: object = None
         self.report: DataReport | None = None
         self.failed: ProofFailed | None = None
-        self.progress: ProofProgress | None = None  # while a proof goes on
+        self.progress: ProofProgress | None = None  # while a proof is running
         self.started = 0.0
 
-    def is_of(self, spec: RunSpec) -> bool:
-        """Whether what came out last still holds for these settings."""
-        return self._of is not None and _what_counts(self._of) == _what_counts(spec)
+    def matches(self, spec: RunSpec) -> bool:
+        """Whether the last result is valid for these settings."""
+        return self._of is not None and _relevant_settings(self._of) == _relevant_settings(spec)
 
-    def report_of(self, spec: RunSpec) -> DataReport | None:
-        """The last report, if it is of these settings."""
-        return self.report if self.is_of(spec) else None
+    def report_for(self, spec: RunSpec) -> DataReport | None:
+        """The last report, if it is valid for these settings."""
+        return self.report if self.matches(spec) else None
 
-    def stops_of(self, spec: RunSpec) -> tuple[DataProblem, ...]:
-        """What keeps these settings from training, as far as it was looked at."""
-        report = self.report_of(spec)
+    def stops_for(self, spec: RunSpec) -> tuple[DataProblem, ...]:
+        """The problems that prevent training with these settings, as far as measured."""
+        report = self.report_for(spec)
         return report.stops if report else ()
 
-    async def run(self, spec: RunSpec, tell: Callable[[], object]) -> None:
-        """Prove; `tell` is called when there is news. Cancel the task and nothing of it remains."""
-        self._mine = mine = object()  # a later run may begin before this one has ended
+    async def run(self, spec: RunSpec, notify: Callable[[], object]) -> None:
+        """Prove the data; `notify` is called on changes. Cancelling the task cancels the proof."""
+        self._current = mine = object()  # a later run may start before this one has ended
         self.started, self.progress = now(), ProofProgress(stage="importing")
-        tell()
+        notify()
         try:
             async with aclosing(self._worker().prove(spec)) as answers:
                 async for answer in answers:
                     if isinstance(answer, ProofProgress):
-                        self._tell_progress(answer, tell)
+                        self._notify_progress(answer, notify)
                     else:
                         self._of = spec
                         self.report = answer if isinstance(answer, DataReport) else None
                         self.failed = answer if isinstance(answer, ProofFailed) else None
         finally:
-            if self._mine is mine:
+            if self._current is mine:
                 self.progress = None
-                tell()
+                notify()
 
-    def _tell_progress(self, progress: ProofProgress, tell: Callable[[], object]) -> None:
+    def _notify_progress(self, progress: ProofProgress, notify: Callable[[], object]) -> None:
         stage = self.progress.stage if self.progress else ""
         self.progress = progress
-        if progress.stage != stage or now() - self._told > TELL_SECONDS:
-            self._told = now()
-            tell()
+        if progress.stage != stage or now() - self._notified_at > NOTIFY_SECONDS:
+            self._notified_at = now()
+            notify()
 
     async def row(self, spec: RunSpec, number: int) -> ProvenRow | ProofFailed | None:
-        """Any row of the main dataset by its number, from 1; None if there is no such."""
+        """Any row of the main dataset by its number, from 1; None if there is no such row."""
         name = spec.dataset.split.partition("[")[0].strip()
         kind = self.report.format if self.report else "auto"
         only = msgspec.structs.replace(
@@ -108,8 +108,8 @@ class ProofSession:
             self._prover.close()
 
 
-def _what_counts(spec: RunSpec) -> tuple[object, ...]:
-    """The settings on which a report depends."""
+def _relevant_settings(spec: RunSpec) -> tuple[object, ...]:
+    """The settings that a report depends on."""
     data = msgspec.structs.replace(spec.dataset, test_size=0.0, eval_path="", eval_split="")
     model = spec.model
     return (

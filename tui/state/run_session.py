@@ -1,4 +1,4 @@
-"""The run that the screens look at: its engine, the end of its log, and the conversation with its model."""
+"""The run that the screens show: its engine, the end of its log, and the conversation with its model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINE_CHARS = 2000  # of a line: the rest is in the file
 
 @dataclass
 class Turn:
-    """One turn of a conversation: a question and what each asked model made of it. Text as it was given."""
+    """One turn of a conversation: a question and the answer of each model. Text is not sanitised."""
 
     question: str
     answers: list[Answer]
@@ -26,9 +26,9 @@ class Turn:
 
 @dataclass
 class Answer:
-    """`adapter`: who answered. `note`: what is said of it, such as its speed or why there is none.
+    """`adapter`: whether it answered with an adapter. `note`: such as its speed, or why there is no answer.
 
-    `other`: the run folder whose adapter it was, if not the own one. `warning`: why it did not end by itself.
+    `other`: the run folder whose adapter it was, if not this run's. `warning`: why it did not end by itself.
     """
 
     adapter: bool
@@ -40,16 +40,16 @@ class Answer:
 
 
 class RunSession(EngineClient):
-    """Lines of the log and `log_line` are safe to show."""
+    """Lines of the log and `log_line` are sanitised."""
 
     def __init__(self, backend: Backend) -> None:
         super().__init__(backend)
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.log_total = 0
         self.turns: list[Turn] = []  # the conversation with this run's model
-        self.transcript: Path | None = None  # where it is kept, once there is something to keep
-        self.other = ""  # the folder of another run, whose adapter is compared with this one's
-        self.generation: GenerationSpec | None = None  # how it answers, once the user has changed that
+        self.transcript: Path | None = None  # its file, once there is something to save
+        self.other = ""  # the folder of another run, to compare its adapter with this one's
+        self.generation: GenerationSpec | None = None  # once the user has changed it
         self._log: LogSource | None = None
 
     def attach(self, folder: RunFolder, spec: RunSpec | None = None) -> None:
@@ -81,7 +81,7 @@ class RunSession(EngineClient):
 
     @property
     def title(self) -> str:
-        """What the run is called: by its spec, else by its folder; empty without a run."""
+        """The run's name in its spec, else its folder's name; empty without a run."""
         if self.spec and self.spec.name:
             return self.spec.name
         return self.folder.name if self.folder else ""

@@ -1,4 +1,4 @@
-"""Everything there is to say of one run, for people and for scripts: `loris status`."""
+"""The status of one run, for people and for scripts: `loris status`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.run_list import RunStateName, RunSummary, summarise
 from tui.state.settings import load_settings
 from tui.text.amounts import duration, time_left
-from tui.text.metrics import metric_words
+from tui.text.metrics import describe_metrics
 from tui.text.run_states import STATES
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
@@ -25,8 +25,8 @@ LOG_LINES = 15
 
 
 class FailureReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a run cannot go on. `code`: for scripts. When the engine is gone before it was done, it is `killed`,
-    `rebooted`, `other_machine` or `terminated`. `exit_code`: None where it cannot be known."""
+    """Why a run failed. `code`: for scripts. When the engine was gone before it was done, it is `killed`,
+    `rebooted`, `other_machine` or `terminated`. `exit_code`: None when not known."""
 
     code: str
     message: str
@@ -39,11 +39,11 @@ class FailureReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. Times in seconds; `started` and `last_event` since 1970. None where not known.
+    """One run. Times in seconds; `started` and `last_event` since 1970. None when not known.
 
-    `seconds`: that its engines were there, which is what a rented card costs. `checkpoint`: the step of the newest
-    complete one, from which `loris resume` goes on. `metrics`: the training method's own of the newest step, by the
-    trainer's names; left out where there are none.
+    `seconds`: how long its engines ran, which is what a rented GPU costs. `checkpoint`: the step of the newest
+    complete one, from which `loris resume` continues. `metrics`: the training method's own of the newest step, by
+    the trainer's names; left out when there are none.
     """
 
     name: str
@@ -87,7 +87,7 @@ def state_of(folder: RunFolder) -> RunState:
 
 
 def status_of(folder: RunFolder, run: RunSummary | None = None, now: float | None = None) -> Status:
-    """Read all of a run. Never raises for a damaged one."""
+    """Read everything about a run. Never raises for a damaged one."""
     run = run or summarise(folder)
     state = state_of(folder)
     now = time.time() if now is None else now
@@ -124,24 +124,24 @@ def status_of(folder: RunFolder, run: RunSummary | None = None, now: float | Non
 
 
 def seconds_of(state: RunState, alive: bool, now: float) -> float:
-    """How long the run's engines were there, up to `now` while one is. A clock that jumped back adds nothing."""
+    """How long the run's engines ran, up to `now` while one is alive. A clock that jumped back adds nothing."""
     since = now - state.last_event.time if alive and state.last_event else 0.0
     return state.clock.engine_seconds + max(0.0, since)
 
 
 def seconds_so_far(run: RunSummary, now: float) -> float:
-    """How long the run's engines were there; of a live one, up to now."""
+    """How long the run's engines ran; for a live one, up to now."""
     return run.seconds + (max(0.0, now - run.last_event) if run.alive and run.last_event else 0.0)
 
 
 def cost_of(seconds: float) -> float | None:
-    """What so long costs at the price in the settings; None where none is set."""
+    """The cost at the price in the settings; None when no price is set."""
     price = load_settings().price_per_hour
     return seconds / 3600 * price if price > 0 else None
 
 
-def cost_words(seconds: float) -> str:
-    """Such as "1.24 USD"; empty where no price is set."""
+def describe_cost(seconds: float) -> str:
+    """For example "1.24 USD"; empty when no price is set."""
     cost = cost_of(seconds)
     return "" if cost is None else f"{cost:.2f} {visible(load_settings().currency)}".rstrip()
 
@@ -187,14 +187,14 @@ def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureRepo
 
 
 def log_tail(folder: RunFolder, lines: int = LOG_LINES) -> tuple[str, ...]:
-    """The last lines of the log, made safe."""
+    """The last lines of the log, sanitised."""
     log = LogFollower(folder)
     found = log.poll()
     return tuple(visible(line) for line in found[-lines:])
 
 
 def status_lines(status: Status) -> list[str]:
-    """The same for people, a fact a line."""
+    """The status for people, one fact per line."""
     word = _(STATES[status.state])
     if status.frozen:
         word += " · " + _("frozen: its process is held up by a signal")
@@ -204,11 +204,11 @@ def status_lines(status: Status) -> list[str]:
         step = _("step {step}/{total}").format(step=status.step, total=status.total_steps)
         loss = "" if status.loss is None else _("loss {loss}").format(loss=f"{status.loss:.4f}")
         held = "" if status.eval_loss is None else _("held-out loss {loss}").format(loss=f"{status.eval_loss:.4f}")
-        lines.append("  " + " · ".join(filter(None, (step, loss, held, *metric_words(status.metrics or {})))))
+        lines.append("  " + " · ".join(filter(None, (step, loss, held, *describe_metrics(status.metrics or {})))))
     times = [_("time {time}").format(time=duration(status.seconds))]
     if status.seconds_left is not None:
         times.append(_("about {time} left").format(time=time_left(status.seconds_left)))
-    if cost := cost_words(status.seconds):
+    if cost := describe_cost(status.seconds):
         times.append(cost)
     lines.append("  " + " · ".join(times))
     if status.checkpoint is not None:

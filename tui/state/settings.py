@@ -1,4 +1,4 @@
-"""What Loris remembers of a user from one login to the next. Not part of any run."""
+"""The user's settings, kept between logins. Not part of any run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.config.spec_files import write_atomically
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`language` is empty until the user has chosen one: then the locale decides.
 
-    `price_per_hour`: what this machine costs; 0 where nobody wants to know. `currency`: free text, such as USD.
+    `price_per_hour`: what this machine costs; 0 when not set. `currency`: free text, such as USD.
     `bell`: whether the terminal rings when training ends.
     `llama_cpp`: the folder of the llama.cpp that makes GGUF files; empty to look for one.
     """
@@ -32,7 +32,7 @@ def _path() -> Path:
 
 
 def load_settings() -> Settings:
-    """The settings, or the defaults where there are none or they cannot be read."""
+    """The settings, or the defaults when there are none or they cannot be read."""
     try:
         return msgspec.json.decode(_path().read_bytes(), type=Settings)
     except (OSError, msgspec.DecodeError):
@@ -40,7 +40,7 @@ def load_settings() -> Settings:
 
 
 def save_settings(settings: Settings) -> None:
-    """Remember these. A home that cannot be written costs the memory, not the session."""
+    """Save the settings. If the home cannot be written, they last for this session only."""
     try:
         write_atomically(_path(), msgspec.json.encode(settings).decode())
     except OSError:
@@ -48,18 +48,18 @@ def save_settings(settings: Settings) -> None:
 
 
 def llama_cpp_folder() -> str:
-    """The llama.cpp that the user has named: in the environment, as for Unsloth, or earlier in the Save screen."""
+    """The llama.cpp folder that the user has set: in the environment, as for Unsloth, or in the Save screen."""
     return os.environ.get(LLAMA_CPP_VARIABLE, "").strip() or load_settings().llama_cpp
 
 
-def name_llama_cpp() -> None:
-    """Tell engines that are started from here which llama.cpp the user named earlier."""
+def set_llama_cpp_variable() -> None:
+    """Set the environment variable for engines that are started from here, from the settings."""
     if folder := llama_cpp_folder():
         os.environ[LLAMA_CPP_VARIABLE] = folder
 
 
 def remember_llama_cpp(folder: str) -> None:
-    """Name this one from now on, to engines that are started too; empty for none."""
+    """Save this folder and set it for engines that are started from here; empty: unset it."""
     os.environ.pop(LLAMA_CPP_VARIABLE, None)
     if folder:
         os.environ[LLAMA_CPP_VARIABLE] = folder
@@ -67,7 +67,7 @@ def remember_llama_cpp(folder: str) -> None:
 
 
 def parse_price(text: str) -> tuple[float, str] | None:
-    """(price, currency) of a text such as "1.20 USD" or "$2"; (0, "") of an empty one; None where it is neither."""
+    """(price, currency) of a text such as "1.20 USD" or "$2"; (0, "") for an empty one; None for anything else."""
     if not text.strip():
         return 0.0, ""
     found = re.fullmatch(r"([^\d.,-]*)(\d+(?:[.,]\d+)?)([^\d.,]*)", text.strip())

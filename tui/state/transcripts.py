@@ -1,4 +1,4 @@
-"""Conversations on disk: each turn into the run's folder, and a good answer among new training data."""
+"""Conversations on disk: each turn in the run's folder, and good answers as new training data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tui.state.run_session import Turn
 
 
 def new_transcript(folder: RunFolder) -> Path:
-    """Where a conversation that begins now is to be kept."""
+    """The file for a conversation that starts now."""
     return folder.path / "chats" / time.strftime("%Y-%m-%d-%H%M%S.jsonl")
 
 
-def keep(path: Path, turn: Turn, generation: GenerationSpec) -> None:
-    """Add a turn to a transcript. Raises OSError."""
+def append_turn(path: Path, turn: Turn, generation: GenerationSpec) -> None:
+    """Append a turn to a transcript. Raises OSError."""
     settings = msgspec.to_builtins(generation)
     settings.pop("prompts", None)
     answers = [
@@ -37,13 +37,13 @@ def keep(path: Path, turn: Turn, generation: GenerationSpec) -> None:
     _append(path, {"time": time.time(), "question": turn.question, "answers": answers, "generation": settings})
 
 
-def collected(folder: RunFolder) -> Path:
+def collected_file(folder: RunFolder) -> Path:
     """The file of good answers of a run: a dataset to train on."""
     return home()[0] / "collected" / (re.sub(r"[^\w.-]+", "-", folder.name) + ".jsonl")
 
 
-def collect(path: Path, messages: Sequence[ChatMessage]) -> None:
-    """Add a conversation as an example of the messages format. Raises OSError."""
+def append_example(path: Path, messages: Sequence[ChatMessage]) -> None:
+    """Append a conversation as an example in the messages format. Raises OSError."""
     _append(path, {"messages": [{"role": m.role, "content": m.content} for m in messages]})
 
 

@@ -1,1 +1,1 @@
-"""Words for what is shown: translation, amounts, runs, stages; and foreign text made harmless."""
+"""Texts that are shown: translation, amounts, runs, stages; and sanitising of foreign text."""

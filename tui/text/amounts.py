@@ -1,4 +1,4 @@
-"""Numbers as people read them: bytes, durations, rates. In the language in use."""
+"""Numbers as people read them: bytes, durations, rates. In the current language."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def size(count: int) -> str:
 
 
 def of_size(part: int, whole: int) -> str:
-    """Such as "3.2 of 15.8 GB"."""
+    """For example "3.2 of 15.8 GB"."""
     return _("{part} of {whole}").format(part=f"{part / GB:.1f}", whole=f"{whole / GB:.1f} GB")
 
 
 def duration(seconds: float) -> str:
-    """Such as 0:42, 12:05 or 3:07:59."""
+    """For example 0:42, 12:05 or 3:07:59."""
     whole = max(0, int(seconds))
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 def time_left(seconds: float) -> str:
-    """Roughly how long, in words: nobody needs the seconds of an hour."""
+    """Rounded: nobody needs the seconds of an hour."""
     if seconds < 90:
         return _("{count} s").format(count=max(1, round(seconds)))
     if seconds < 90 * 60:
@@ -37,12 +37,12 @@ def time_left(seconds: float) -> str:
 
 
 def rate(tokens: int, seconds: float) -> str:
-    """Tokens per second; empty when there is nothing to divide."""
+    """Tokens per second; empty when either is 0."""
     return _("{rate} tokens/s").format(rate=f"{tokens / seconds:.1f}") if tokens and seconds > 0 else ""
 
 
 def count(number: int) -> str:
-    """A large count, such as 1.2 M."""
+    """A large count, for example 1.2 M."""
     for unit, size_of_it in (("B", 10**9), ("M", 10**6), ("k", 10**3)):
         if number >= size_of_it:
             return f"{number / size_of_it:.3g} {unit}"

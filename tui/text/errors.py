@@ -1,4 +1,4 @@
-"""Errors in words: on the command line one line each, where and what."""
+"""Texts of errors: on the command line, one line each with place and message."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def print_error(text: str) -> None:
 
 
 def with_hint(message: Message, hint: Message | None) -> str:
-    """What is wrong and, where that is known, what to do."""
+    """The message and, where known, the hint."""
     return " ".join(render(part) for part in (message, hint) if part)
 
 
 def error_lines(path: Path, errors: list[FieldError]) -> list[str]:
-    """One line an error, as compilers write them: file:line: field: what to do."""
+    """One line per error, in the style of compilers: file:line: field: what to do."""
     found = []
     for error in errors:
         place = f"{path}:{error.line}" if error.line else str(path)
@@ -33,8 +33,8 @@ def error_lines(path: Path, errors: list[FieldError]) -> list[str]:
     return found
 
 
-def error_words(error: UserError | OSError) -> str:
-    """What is wrong, for a notice: a line for each field, or for the file where it is about none."""
+def describe_error(error: UserError | OSError) -> str:
+    """The error for a notice: a line for each field, or for the file if no field is at fault."""
     if isinstance(error, SpecError):
         places = ((one, one.field or str(error.path or "")) for one in error.errors)
         return "\n".join(": ".join(filter(None, (place, render(one.message)))) for one, place in places)
@@ -44,7 +44,7 @@ def error_words(error: UserError | OSError) -> str:
 
 
 def fail(error: UserError, path: Path | None = None) -> int:
-    """Say on standard error what is wrong; returns the exit code. `path`: the file that a `SpecError` is about."""
+    """Print the error on standard error; returns the exit code. `path`: the file of a `SpecError`."""
     if isinstance(error, SpecError):
         lines = error_lines(path or error.path or Path(), error.errors)
     else:

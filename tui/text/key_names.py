@@ -1,4 +1,4 @@
-"""Names of keys in the language in use. Bindings are made at import; their texts are marked with `N_`."""
+"""Names of keys in the current language. Bindings are made at import, with texts marked by `N_`."""
 
 from __future__ import annotations
 

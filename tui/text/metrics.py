@@ -1,4 +1,4 @@
-"""What a training method reports of itself, in words: each number under its title."""
+"""A training method's own metrics, each with its title."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tui.text.translation import _
 
 
 def metric_rows(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
-    """(title, value) of each, in the order in which they were reported."""
+    """(title, value) of each, in the order reported."""
     return [(_(metric_title(key)), f"{value:.4g}") for key, value in metrics.items()]
 
 
-def metric_words(metrics: Mapping[str, float]) -> list[str]:
-    """Such as "margin 0.52", one for each."""
+def describe_metrics(metrics: Mapping[str, float]) -> list[str]:
+    """For example "margin 0.52", one per metric."""
     return [f"{title} {value}" for title, value in metric_rows(metrics)]

@@ -1,4 +1,4 @@
-"""What the report of a dataset's proof says, in sentences: for the screen and for `loris data`."""
+"""The report of a dataset's proof in sentences, for the screen and for `loris data`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ STAGES = {
 }
 
 
-def progress_words(progress: ProofProgress) -> str:
-    """What is going on, and how far it is."""
+def describe_proof_progress(progress: ProofProgress) -> str:
+    """The current stage and its progress."""
     words = _(STAGES[progress.stage])
     if progress.total:
         share = min(1.0, progress.done / progress.total)
@@ -24,8 +24,8 @@ def progress_words(progress: ProofProgress) -> str:
     return f"{words} {count(progress.done)}" if progress.done else words
 
 
-def rows_words(report: DataReport) -> str:
-    """How many rows there are, how many of them are trained on, and how many were looked at."""
+def describe_rows(report: DataReport) -> str:
+    """How many rows there are, how many were read, and how many are trained on."""
     words = _rows_there(report)
     if report.taken is not None:
         words += _("; weights and sample make it {rows} to train on").format(rows=count(report.taken))
@@ -43,20 +43,20 @@ def _rows_there(report: DataReport) -> str:
     return _("{rows} rows").format(rows=count(report.rows_total))
 
 
-def format_words(report: DataReport) -> str:
+def describe_format(report: DataReport) -> str:
     return _("Format: {format}, {sure:.0%} sure. {why}").format(
         format=report.variant, sure=report.confidence, why=render(report.why)
     )
 
 
 def facts(report: DataReport) -> list[str]:
-    """What was measured, a line each."""
-    lines = [f"{report.path}: {rows_words(report)}", format_words(report)]
+    """The measurements, one per line."""
+    lines = [f"{report.path}: {describe_rows(report)}", describe_format(report)]
     return [*lines, *numbers(report, at_length(report, report.max_seq_length))]
 
 
 def numbers(report: DataReport, now: AtLength) -> list[str]:
-    """The counts, a line each, with what a context length makes of them."""
+    """The counts, one per line, at a context length."""
     share = report.learned_tokens / report.tokens if report.tokens else 0.0
     lines = [
         _("Tokens: {tokens}; {share:.0%} of them learned.").format(tokens=count(report.tokens), share=share),
@@ -81,7 +81,7 @@ def numbers(report: DataReport, now: AtLength) -> list[str]:
 
 
 def length_lines(now: AtLength) -> list[str]:
-    """What a context length does."""
+    """The effect of a context length."""
     return [
         _("At {length} tokens: {cut} rows are cut, {lost} lose their whole answer.").format(
             length=now.length, cut=now.rows_cut, lost=now.answers_lost

@@ -1,4 +1,4 @@
-"""Says in plain sentences what a run will do, and in which settings two specs differ."""
+"""Describes in sentences what a run will do, and in which settings two specs differ."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from engine.config.fields import field_info
 from engine.config.presets import Difference
 from engine.config.run_spec import TARGET_MODULES, RunSpec
 from tui.text.sanitize import visible
-from tui.text.training import amounts_of, training_words
+from tui.text.training import amounts_of, describe_training
 from tui.text.translation import _
-from tui.text.values import value_words
+from tui.text.values import describe_value
 
 
-def run_words(spec: RunSpec, rows: int) -> list[str]:
-    """A line on each part of the run. `rows`: in the dataset's file, or 0."""
+def describe_run(spec: RunSpec, rows: int) -> list[str]:
+    """One line per part of the run. `rows`: in the dataset's file, or 0 when not known."""
     data, lora, training = spec.dataset, spec.lora, spec.training
     bits = _("in 4 bits") if spec.model.load_in_4bit else _("in full precision")
     lines = [
@@ -30,7 +30,7 @@ def run_words(spec: RunSpec, rows: int) -> list[str]:
         ),
         _("Training: learning rate {rate}.").format(rate=f"{training.learning_rate:g}")
         + " "
-        + training_words(amounts_of(lambda field: attrgetter(field)(spec), rows)),
+        + describe_training(amounts_of(lambda field: attrgetter(field)(spec), rows)),
     ]
     then = [_("Then the adapter is saved.")]
     if spec.export.merged_16bit:
@@ -49,21 +49,21 @@ def run_words(spec: RunSpec, rows: int) -> list[str]:
     return [*lines, " ".join(then)]
 
 
-def differences_words(found: list[Difference]) -> list[str]:
+def describe_differences(found: list[Difference]) -> list[str]:
     """A heading and a line for each difference; a sentence where there is none."""
     if not found:
         return [_("All settings are as in the preset.")]
     lines = [_("Changed from the preset:")]
     for one in found:
         title = _(field_info(one.field).title)
-        lines.append(f"• {title} ({one.field}): {value_words(one.before)} → {value_words(one.after)}")
+        lines.append(f"• {title} ({one.field}): {describe_value(one.before)} → {describe_value(one.after)}")
     return lines
 
 
-def change_words(change: Change) -> str:
-    """A setting and the value that it should have."""
+def describe_change(change: Change) -> str:
+    """A setting and its new value."""
     try:
         title = _(field_info(change.field).title)
     except KeyError:
         title = ""  # of an engine of another version
-    return visible(f"{title} ({change.field}): {value_words(change.value)}".lstrip())
+    return visible(f"{title} ({change.field}): {describe_value(change.value)}".lstrip())

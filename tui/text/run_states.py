@@ -1,4 +1,4 @@
-"""The words for what a run is, what one waits for, and what is said while it stops and when it resumes."""
+"""Texts for the state of a run, and for waiting, stopping and resuming."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATES = {
     "interrupted": N_("interrupted"),
 }
 
-# What became of the engine of an interrupted run.
+# What happened to the engine of an interrupted run.
 LOST: dict[ExitCauseCode, str] = {
     "killed": N_("killed"),
     "rebooted": N_("machine restarted"),
@@ -40,12 +40,12 @@ PHASES: dict[Phase, str] = {
 }
 
 
-def phase_words(phase: Phase, grace: float) -> str:
+def describe_stop_phase(phase: Phase, grace: float) -> str:
     return _(PHASES[phase]).format(grace=f"{grace:g}")
 
 
 def survived_lines(survived: SavedWork) -> list[str]:
-    """What is there to go on with, a line each."""
+    """What the run can continue with, one per line."""
     lines = []
     if survived.adapter:
         lines.append(_("The trained adapter is saved and whole: chat with it or save it from loris."))
@@ -55,22 +55,22 @@ def survived_lines(survived: SavedWork) -> list[str]:
     return lines or [_("Nothing was saved yet: neither an adapter nor a checkpoint.")]
 
 
-def resume_words(step: int | None) -> str:
-    """Said when a run is taken up again from the checkpoint of this step."""
+def describe_resume(step: int | None) -> str:
+    """Shown when a run resumes from the checkpoint of this step."""
     if step:
         return _("Going on from step {step} …").format(step=step)
     return _("Starting again from the first step …")
 
 
-# What is said until the engine answers.
+# Shown until the engine answers.
 WAITING = {
     "starting": N_("the engine is starting: importing Unsloth takes 10 to 30 seconds"),
     "loading": N_("the model is loading"),
 }
 
 
-def waiting_words(stage: Stage, doing: str) -> str:
-    """`doing`: the line that the engine is writing, safe to show."""
+def describe_waiting(stage: Stage, doing: str) -> str:
+    """`doing`: the line that the engine is writing, sanitised."""
     if stage not in WAITING:
         stage, doing = "starting", ""
     return _(WAITING[stage]) + (f" · {doing}" if doing else "")

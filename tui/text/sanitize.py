@@ -1,7 +1,7 @@
-"""Makes foreign text harmless: what a model, a dataset or a log says is shown, never obeyed.
+"""Makes foreign text harmless: control characters of a model, dataset or log are shown, never interpreted.
 
-Two walls. `visible` is called where foreign text enters; `VisibleFilter` looks at every line that the app is
-about to draw, in case some text was forgotten.
+Two layers: `visible` is called where foreign text enters; `VisibleFilter` checks every line that the app is
+about to draw, in case some text was missed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202
 def _glyph(match: re.Match[str]) -> str:
     code = ord(match[0])
     if code < 0x20:
-        return chr(0x2400 + code)  # the Unicode pictures of control characters: ESC shows as one sign
+        return chr(0x2400 + code)  # the Unicode pictures of control characters: ESC shows as one character
     return "␡" if code == 0x7F else "�"
 
 
 def visible(text: str) -> str:
-    """The text with every control character as a visible sign of the same width; tabs and newlines stay."""
+    """The text with every control character as a visible character of the same width; tabs and newlines stay."""
     return _UNSAFE.sub(_glyph, text.replace("\r\n", "\n"))
 
 
 class VisibleFilter(LineFilter):
-    """The second wall: sees each line's segments just before they are drawn."""
+    """The second layer: checks each line's segments just before they are drawn."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         if not any(_UNSAFE.search(s.text) for s in segments if not s.control):

@@ -1,4 +1,4 @@
-"""What batch, steps and epochs come to, computed and put in words."""
+"""Computes and describes what batch size, steps and epochs amount to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SLICE = re.compile(r"\[(\d*):(\d*)(%?)\]")
 
 @dataclass(frozen=True)
 class Amounts:
-    """`rows` and what follows from them are 0 while the number of rows is not known."""
+    """`rows` and what depends on it are 0 while the number of rows is not known."""
 
     batch: int
     accumulation: int
@@ -29,19 +29,19 @@ class Amounts:
 
     @property
     def steps(self) -> int:
-        """The steps of the whole training; 0 when only the dataset could tell."""
+        """All steps of the training; 0 when they depend on an unknown number of rows."""
         if self.max_steps > 0:
             return self.max_steps
         return math.ceil(math.ceil(self.rows / self.effective) * self.epochs)
 
     @property
     def passes(self) -> float:
-        """How many times each row is seen; 0 when not known."""
+        """How often each row is trained on; 0 when not known."""
         return self.steps * self.effective / self.rows if self.rows else 0.0
 
 
 def amounts_of(value: Callable[[str], Any], rows: int) -> Amounts:
-    """The amounts of a spec or a draft: `value` gives that of a field, `rows` is the whole file's, or 0."""
+    """The amounts of a spec or a draft: `value` returns a field's value; `rows`: of the complete file, or 0."""
     return Amounts(
         batch=value("training.per_device_train_batch_size"),
         accumulation=value("training.gradient_accumulation_steps"),
@@ -52,7 +52,7 @@ def amounts_of(value: Callable[[str], Any], rows: int) -> Amounts:
 
 
 def sliced(rows: int, split: str) -> int:
-    """How many of `rows` a split such as train[:1000] or train[:10%] takes."""
+    """How many of `rows` a split such as train[:1000] or train[:10%] selects."""
     found = _SLICE.search(split)
     if not found or not rows:
         return rows
@@ -62,7 +62,7 @@ def sliced(rows: int, split: str) -> int:
     return max(0, end - start)
 
 
-def training_words(amounts: Amounts) -> str:
+def describe_training(amounts: Amounts) -> str:
     """Sentences on how much is trained, and which of steps and epochs counts."""
     sentences = [
         _("Each step learns from {effective} examples ({batch} × {accumulation}).").format(

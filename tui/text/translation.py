@@ -2,8 +2,8 @@
 
 The English text is the key. `_` translates when it is called, never at import, so that the language can change
 while the app runs. Texts defined at module level, or in the engine, are marked with `N_` and translated when
-shown. After changing a text: `uv run python -m tests.tools.catalogue` updates the catalogues. What is read is the
-.mo file that hatch_build.py makes of each when Loris is built or installed; `uv run` does so after every change.
+shown. After changing a text: `uv run python -m tests.tools.catalogue` updates the catalogues. The .mo files
+that are read are made by hatch_build.py when Loris is built or installed; `uv run` does so after every change.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def _catalogue(code: str) -> gettext.NullTranslations:
 
 
 def set_language(code: str) -> None:
-    """Show everything in this language from now on. Raises KeyError for one that Loris does not speak."""
+    """Show everything in this language from now on. Raises KeyError for one that is not in `LANGUAGES`."""
     global _language
     LANGUAGES[code]
     _language = code
 
 
 def language() -> str:
-    """The code of the language in use, a key of `LANGUAGES`."""
+    """The code of the current language, a key of `LANGUAGES`."""
     return _language
 
 
@@ -50,10 +50,10 @@ def language_of_locale() -> str:
 
 
 def _(template: str) -> str:
-    """The text in the language in use."""
+    """The text in the current language."""
     return _catalogue(_language).gettext(template) if template else ""
 
 
 def render(message: Message) -> str:
-    """A message of the engine in the language in use."""
+    """A message of the engine in the current language."""
     return message.render(_)

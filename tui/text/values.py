@@ -1,4 +1,4 @@
-"""Values of settings as they are shown and typed."""
+"""Values of settings, as shown and as typed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _ESCAPED = re.compile(r"\\([\\nt])")
 
 
 def escape(text: str) -> str:
-    """The text on one line: with the usual backslash signs for newline and tab."""
+    """The text on one line: with backslash escapes for newline and tab."""
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t")
 
 
 def unescape(text: str) -> str:
-    """The text that `escape` made a line of."""
+    """The inverse of `escape`."""
     signs = {"\\": "\\", "n": "\n", "t": "\t"}
     return _ESCAPED.sub(lambda found: signs[found[1]], text)
 
@@ -29,7 +29,7 @@ def shown(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def value_words(value: object) -> str:
+def describe_value(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else escape(shown(value))
     if text == "":
         return _("empty")

@@ -13,15 +13,10 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from engine.protocol.events import ExportKind
+from tui.text.export import format_name
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _
 
-TITLES: dict[ExportKind, str] = {
-    "adapter": N_("LoRA adapter"),
-    "merged_16bit": N_("Merged 16-bit model"),
-    "merged_4bit": N_("Merged 4-bit model"),
-    "gguf": N_("GGUF"),
-}
 USES: dict[ExportKind, str] = {
     "adapter": N_(
         "Only what was learned: a small file. For transformers with peft, for vLLM beside its base model, and to "
@@ -75,7 +70,7 @@ class ExportChoice(Widget, can_focus=True):
     def render(self) -> Content:
         mark = "(x) " if self.chosen else "( ) "
         title = Content.assemble(
-            (mark + _(TITLES[self.kind]), "bold"), (f"  {visible(self.size_words)}", "$foreground-muted")
+            (mark + format_name(self.kind), "bold"), (f"  {visible(self.size_words)}", "$foreground-muted")
         )
         # What it is for, of the chosen one alone: all four at once would fill a small terminal.
         return Content.assemble(title, "\n" + _(USES[self.kind])) if self.chosen else title

@@ -10,9 +10,9 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from engine.protocol.state import RunState
-from tui.state.run_status import cost_words, seconds_of
+from tui.state.run_status import describe_cost, seconds_of
 from tui.text.amounts import duration, of_size, size, time_left
-from tui.text.metrics import metric_words
+from tui.text.metrics import describe_metrics
 from tui.text.translation import N_, _
 
 # What each stage means to someone who has never seen one.
@@ -78,12 +78,12 @@ def _facts(state: RunState, alive: bool, now: float) -> list[str]:
     facts = []
     if state.step:
         facts.append(_("loss {loss}").format(loss="nan" if state.step.loss is None else f"{state.step.loss:.4f}"))
-        facts += metric_words(state.metrics)
+        facts += describe_metrics(state.metrics)
         if state.step.tokens_per_second and not state.finished:
             facts.append(_("{rate} tokens/s").format(rate=f"{state.step.tokens_per_second:,.0f}"))
     if seconds := _seconds(state, alive, now):
         facts.append(_("time {time}").format(time=duration(seconds)))
-    if cost := cost_words(seconds_of(state, alive, now)):
+    if cost := describe_cost(seconds_of(state, alive, now)):
         facts.append(cost)
     device = state.model.device if state.model else None
     reserved = state.step.reserved_bytes if state.step else state.model.reserved_bytes if state.model else 0
