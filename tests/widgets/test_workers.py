@@ -1,4 +1,4 @@
-"""Screens that are left while they work: their widgets go first, and nothing breaks."""
+"""Screens closed while their workers run: the widgets go first, and nothing fails."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from tui.dialogs.modal import Modal
 from tui.screens import save
 from tui.screens.base import LorisScreen
 from tui.screens.chat import ChatScreen
-from tui.widgets.workers import Working
+from tui.widgets.workers import GuardedWorkers
 
 
 class SlowToGo(Widget):
-    """Holds the moment open in which a screen's other widgets are gone, and its workers go on."""
+    """Extends the moment in which a screen's other widgets are gone and its workers still run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class SlowToGo(Widget):
 
 
 async def hold(pilot: Pilot[Any], widget: str) -> Callable[[], bool]:
-    """Have the screen's going wait; whether this widget of it is gone."""
+    """Delay the closing of the screen. Returns a check that this widget is gone."""
     screen, slow = pilot.app.screen, SlowToGo()
     await screen.mount(slow)
     screen.release = slow.may_go.set  # type: ignore[attr-defined]
@@ -50,7 +50,7 @@ async def hold(pilot: Pilot[Any], widget: str) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("ends", [False, True], ids=["another screen", "the app ends"])
-async def test_a_plan_that_comes_when_the_screen_is_left(
+async def test_a_plan_that_arrives_when_the_screen_closes(
     ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_plan, begun, planned = threading.Event(), threading.Event(), save.plan
@@ -66,7 +66,7 @@ async def test_a_plan_that_comes_when_the_screen_is_left(
         left: Any = app.screen
         gone = await hold(pilot, "#target")
         monkeypatch.setattr(save, "plan", slow_plan)
-        left._look()
+        left._update_plan()
         await until(pilot, begun.is_set)
         worker = next(iter(w for w in app.workers if w.group == "look" and w.is_running))
 
@@ -86,7 +86,7 @@ async def test_a_plan_that_comes_when_the_screen_is_left(
 
 
 async def so(holds: Callable[[], bool]) -> None:
-    """Wait for something to become true while the app may be ending, 5 seconds at most."""
+    """Wait up to 5 s for a condition while the app may be ending."""
     for _ in range(500):
         if holds():
             return
@@ -119,8 +119,8 @@ async def test_an_answer_that_is_stopped_by_leaving(tmp_path: Path) -> None:
     assert app.session.turns[-1].answers[0].text.startswith("half")
 
 
-class Broken(Working, Screen[None]):
-    """Looks for a widget that it never had."""
+class Broken(GuardedWorkers, Screen[None]):
+    """Queries a widget that it never had."""
 
     def compose(self) -> ComposeResult:
         yield Static("here")
@@ -135,7 +135,7 @@ class Broken(Working, Screen[None]):
 
 
 @pytest.mark.parametrize("kind", ["wait", "call"])
-async def test_a_screen_that_is_there_still_fails_aloud(kind: str) -> None:
+async def test_a_failure_on_an_open_screen_is_raised(kind: str) -> None:
     async def run() -> None:
         app: App[None] = App()
         async with app.run_test():
@@ -149,5 +149,5 @@ async def test_a_screen_that_is_there_still_fails_aloud(kind: str) -> None:
 
 
 def test_every_screen_and_dialog_has_such_workers() -> None:
-    assert issubclass(LorisScreen, Working)
-    assert issubclass(Modal, Working)
+    assert issubclass(LorisScreen, GuardedWorkers)
+    assert issubclass(Modal, GuardedWorkers)
