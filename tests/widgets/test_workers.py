@@ -24,13 +24,13 @@ from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.waiting import until
 from tui.dialogs.modal import Modal
-from tui.screens import save
+from tui.screens import export
 from tui.screens.base import LorisScreen
 from tui.screens.chat import ChatScreen
 from tui.widgets.workers import GuardedWorkers
 
 
-class SlowToGo(Widget):
+class SlowUnmount(Widget):
     """Extends the moment in which a screen's other widgets are gone and its workers still run."""
 
     def __init__(self) -> None:
@@ -41,9 +41,9 @@ class SlowToGo(Widget):
         await self.may_go.wait()
 
 
-async def hold(pilot: Pilot[Any], widget: str) -> Callable[[], bool]:
+async def delay_close(pilot: Pilot[Any], widget: str) -> Callable[[], bool]:
     """Delay the closing of the screen. Returns a check that this widget is gone."""
-    screen, slow = pilot.app.screen, SlowToGo()
+    screen, slow = pilot.app.screen, SlowUnmount()
     await screen.mount(slow)
     screen.release = slow.may_go.set  # type: ignore[attr-defined]
     return lambda: not screen.query(widget)
@@ -53,7 +53,7 @@ async def hold(pilot: Pilot[Any], widget: str) -> Callable[[], bool]:
 async def test_a_plan_that_arrives_when_the_screen_closes(
     ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_plan, begun, planned = threading.Event(), threading.Event(), save.plan
+    may_plan, begun, planned = threading.Event(), threading.Event(), export.plan
 
     def slow_plan(*arguments: Any) -> Any:
         begun.set()
@@ -64,17 +64,17 @@ async def test_a_plan_that_arrives_when_the_screen_closes(
     async with app.run_test() as pilot:
         await until(pilot, lambda: "Free there" in screen_text(app))
         left: Any = app.screen
-        gone = await hold(pilot, "#target")
-        monkeypatch.setattr(save, "plan", slow_plan)
+        gone = await delay_close(pilot, "#target")
+        monkeypatch.setattr(export, "plan", slow_plan)
         left._update_plan()
         await until(pilot, begun.is_set)
         worker = next(iter(w for w in app.workers if w.group == "look" and w.is_running))
 
         async def come_when_gone() -> None:
             try:
-                await so(gone)
+                await wait_until(gone)
                 may_plan.set()
-                await so(lambda: worker.is_finished)
+                await wait_until(lambda: worker.is_finished)
             finally:
                 left.release()
 
@@ -85,7 +85,7 @@ async def test_a_plan_that_arrives_when_the_screen_closes(
     await coming
 
 
-async def so(holds: Callable[[], bool]) -> None:
+async def wait_until(holds: Callable[[], bool]) -> None:
     """Wait up to 5 s for a condition while the app may be ending."""
     for _ in range(500):
         if holds():
@@ -106,14 +106,14 @@ async def test_an_answer_that_is_stopped_by_leaving(tmp_path: Path) -> None:
     async with app.run_test() as pilot:
         await until(pilot, lambda: isinstance(app.screen, ChatScreen))
         left: Any = app.screen
-        gone = await hold(pilot, "#state")
+        gone = await delay_close(pilot, "#state")
         await pilot.press("a", "enter")
         await until(pilot, lambda: bool(app.session.turns) and app.session.turns[-1].answers[0].text == "half")
         try:
             app.go("live")
-            await so(gone)
+            await wait_until(gone)
             go_on.set()
-            await so(lambda: left._asking is None)
+            await wait_until(lambda: left._asking is None)
         finally:
             left.release()
     assert app.session.turns[-1].answers[0].text.startswith("half")
