@@ -54,8 +54,8 @@ SCREENS = {
     "proof": ("tui.screens.proof:ProofScreen", N_("go to: Proof of the dataset")),
     "live": ("tui.screens.live:LiveScreen", ""),
     "chat": ("tui.screens.chat:ChatScreen", ""),
-    "save": ("tui.screens.save:SaveScreen", ""),
-    "samples": ("tui.screens.samples:SamplesScreen", ""),
+    "save": ("tui.screens.export:ExportScreen", ""),
+    "samples": ("tui.screens.prompt_table:PromptTableScreen", ""),
     "compare": ("tui.screens.compare:CompareScreen", ""),
     "push": ("tui.screens.push:PushScreen", ""),
 }
@@ -281,19 +281,19 @@ class LorisApp(App[None]):
         if self._leaving:
             self.exit()  # asked twice: leave now
             return
-        from tui.screens.leaving import run_to_ask_about
+        from tui.screens.leaving import must_confirm_leave
 
-        if run_to_ask_about(self.session) and not self._asking_to_leave:  # a second time: leave the run as it is
+        if must_confirm_leave(self.session) and not self._asking_to_leave:  # a second time: leave it as it is
             self._asking_to_leave = True
             self.run_worker(self._ask_and_leave(), group="ask-to-leave")
             return
         self._leave_now()
 
     async def _ask_and_leave(self) -> None:
-        from tui.screens.leaving import may_leave
+        from tui.screens.leaving import confirm_leave
 
-        if (last_words := await may_leave(self, self.session)) is not None:
-            self._exit_message = last_words
+        if (last_words := await confirm_leave(self, self.session)) is not None:
+            self._last_words = last_words
             self._leave_now()
         self._asking_to_leave = False
 

@@ -93,7 +93,7 @@ def reusable_merged(folder: RunFolder, state: RunState) -> Path | None:
 def already_exported(
     kind: ExportKind, target: Path, quantizations: tuple[str, ...], folder: RunFolder, state: RunState
 ) -> bool:
-    """Whether the run exported exactly this to `target`, complete, from the current adapter. See `damaged_files`."""
+    """Whether the run exported just this to `target`, complete, from the current adapter. See `damaged_files`."""
     adapter = next((e for e in reversed(state.exports) if Path(e.path) == folder.adapter), None)
     made = next((e for e in reversed(state.exports) if Path(e.path) == target), None)
     return (

@@ -24,7 +24,7 @@ from engine.client.proof_worker import ProofWorker
 from engine.config.presets import find_preset
 from engine.config.run_spec import RunSpec
 from engine.protocol.data_report import DataReport, ProofProgress, at_length
-from tests.helpers.engine_process import changed
+from tests.helpers.engine_process import with_changes
 
 TEXT = (
     "the of and to in is that for it as with was on be by are from this which or have an they model learns writes "
@@ -102,7 +102,7 @@ def main() -> None:
         path = Path(folder) / "rows.jsonl"
         with path.open("w") as file:
             file.writelines(lines(options.rows, 55 if options.small else 100))
-        spec = changed(preset.spec, dataset={"path": str(path)})
+        spec = with_changes(preset.spec, dataset={"path": str(path)})
         found = {"file_bytes": path.stat().st_size, **asyncio.run(prove(spec))}
     json.dump(found, sys.stdout)
 

@@ -25,7 +25,7 @@ from engine.runs.disk_usage import prunable, prune
 from engine.runs.folder import RunFolder
 from engine.runs.labels import Label, write_label
 from engine.runs.run_list import is_alive, summarise
-from tests.helpers.run_events import FAILED, SAVED, STARTED, STEP, TRAINING, finished, hold, stage, write
+from tests.helpers.run_events import FAILED, SAVED, STARTED, STEP, TRAINING, finished, lock_run, stage, write_run
 from tests.helpers.waiting import wait_for
 from tui.cli import main
 from tui.cli.chat import _resolve_target
@@ -96,7 +96,7 @@ def test_status_reports_every_state(
     more: dict[str, object],
 ):
     folder.events.write_bytes(b"".join(map(ev.encode, events)) + tail)
-    lock = hold(folder) if alive else None
+    lock = lock_run(folder) if alive else None
     try:
         found = status(capsys, folder.name)
         assert found["state"] == word
@@ -118,7 +118,7 @@ def test_status_without_events(folder: RunFolder, capsys: pytest.CaptureFixture[
 
 
 def test_killed_is_reported_with_how_to_resume(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
-    write(folder, *TRAINED)
+    write_run(folder, *TRAINED)
     folder.log.write_text("a library's last words\n")
     checkpoint(folder, 5)
     found = status(capsys, folder.name)
@@ -134,7 +134,7 @@ def test_killed_is_reported_with_how_to_resume(folder: RunFolder, capsys: pytest
 def test_failure_carries_code_hint_and_fixes(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
     change = Change(field="training.per_device_train_batch_size", value=1)
     failed = ev.Failed(code="out_of_memory", message=say("Full."), hint=say("Less."), changes=(change,))
-    write(folder, *TRAINED, failed, ev.EngineEnded(exit_code=1))
+    write_run(folder, *TRAINED, failed, ev.EngineEnded(exit_code=1))
     failure = status(capsys, folder.name)["failure"]
     assert isinstance(failure, dict)
     assert (failure["code"], failure["message"], failure["hint"]) == ("out_of_memory", "Full.", "Less.")
@@ -145,13 +145,13 @@ def test_time_and_cost_outlive_engines_and_clocks(folder: RunFolder, capsys: pyt
     save_settings(Settings(price_per_hour=3.6, currency="EUR"))
     first = timed(*TRAINED)  # 30 s
     second = timed(STARTED, stage("training"), TRAINING, start=500.0)  # 20 s; the wall clock jumped back
-    write(folder, *first, *second)
+    write_run(folder, *first, *second)
     found = status(capsys, folder.name)
     assert found["seconds"] == 50.0
     assert found["cost"] == pytest.approx(0.05)
     assert main.main(["ls"]) == 0
     assert "0.05 EUR" in capsys.readouterr().out
-    lock = hold(folder)
+    lock = lock_run(folder)
     try:
         assert status_of(folder, now=530.0).seconds == 60.0  # ten seconds since its last event
         assert status_of(folder, now=0.0).seconds == 50.0
@@ -162,7 +162,7 @@ def test_time_and_cost_outlive_engines_and_clocks(folder: RunFolder, capsys: pyt
 def test_time_of_a_long_run_that_was_resumed_in_its_middle(folder: RunFolder):
     steps = [msgspec.structs.replace(STEP, step=n, time=1000.0 + n, elapsed=float(n)) for n in range(1, 3001)]
     again = [msgspec.structs.replace(step, elapsed=step.elapsed / 2) for step in steps]
-    write(folder, STARTED, *steps, STARTED, *again)
+    write_run(folder, STARTED, *steps, STARTED, *again)
     assert folder.events.stat().st_size > 400_000
     assert summarise(folder).seconds == 3000 + 1500
 
@@ -185,12 +185,12 @@ def test_the_run_that_is_meant(spec: RunSpec):
     with pytest.raises(UserError, match="no runs yet"):
         find_run("")
     old, new = new_run(spec), new_run(msgspec.structs.replace(spec, name="other thing"))
-    write(old, *timed(*TRAINED, start=1000.0))
-    write(new, *timed(*TRAINED, start=2000.0))
+    write_run(old, *timed(*TRAINED, start=1000.0))
+    write_run(new, *timed(*TRAINED, start=2000.0))
     assert find_run("").folder.path.name == new.name
     with pytest.raises(UserError, match="No run is live"):
         find_run("", live_only=True)
-    lock = hold(old)
+    lock = lock_run(old)
     try:
         assert find_run("").name == old.name
     finally:
@@ -221,10 +221,10 @@ def test_ls(spec: RunSpec, capsys: pytest.CaptureFixture[str]):
     assert main.main(["ls"]) == 0
     assert "no runs yet" in capsys.readouterr().err
     old, new = new_run(spec), new_run(spec)
-    write(old, *timed(*TRAINED, start=1000.0))
-    write(new, *timed(*TRAINED, start=2000.0))
+    write_run(old, *timed(*TRAINED, start=1000.0))
+    write_run(new, *timed(*TRAINED, start=2000.0))
     write_label(new, Label(title="renamed \x1b[31m", note="good"))
-    lock = hold(old)
+    lock = lock_run(old)
     try:
         assert main.main(["ls"]) == 0
         head, first, second = capsys.readouterr().out.splitlines()
@@ -312,7 +312,7 @@ def test_resume_starts_an_engine_in_resume_mode(
     folder: RunFolder, fake_engine: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     fake_engine.setenv("FAKE_PLAY", "until_stop")
-    write(folder, *TRAINED)
+    write_run(folder, *TRAINED)
     checkpoint(folder, 5)
     assert main.main(["resume", folder.name, "--set", "training.max_steps=200"]) == 0
     try:
@@ -337,7 +337,7 @@ def test_resume_starts_an_engine_in_resume_mode(
 def test_settings_that_may_not_change(
     folder: RunFolder, capsys: pytest.CaptureFixture[str], change: str, words: str
 ):
-    write(folder, *TRAINED)
+    write_run(folder, *TRAINED)
     checkpoint(folder, 20)
     before = folder.spec.read_bytes()
     assert main.main(["resume", folder.name, "--set", change]) == 2
@@ -347,7 +347,7 @@ def test_settings_that_may_not_change(
 
 
 def test_a_complete_run_is_not_resumed(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
-    write(folder, *TRAINED, finished("completed"), SAVED, ev.EngineEnded(exit_code=0))
+    write_run(folder, *TRAINED, finished("completed"), SAVED, ev.EngineEnded(exit_code=0))
     assert main.main(["resume", folder.name]) == 2
     assert "complete" in capsys.readouterr().err
 
@@ -372,7 +372,7 @@ def test_attach_refuses_without_a_terminal(folder: RunFolder, capsys: pytest.Cap
 
 def test_status_and_list_report_a_restart(folder: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     started = ev.EngineStarted(pid=1, hostname=os.uname().nodename, versions={}, boot_id="another")
-    write(folder, started, stage("training"), TRAINING, STEP)
+    write_run(folder, started, stage("training"), TRAINING, STEP)
     found = status(capsys, folder.name)
     failure = found["failure"]
     assert isinstance(failure, dict)

@@ -21,7 +21,7 @@ from engine.client.proof_worker import ProofWorker
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec
 from engine.protocol.data_report import AnyProof, DataReport, ProofFailed, ProofProgress
-from tests.helpers.engine_process import ENVIRONMENT, PATIENCE, changed
+from tests.helpers.engine_process import ENVIRONMENT, TIMEOUT_SECONDS, with_changes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 QUICK = 10.0  # seconds; a worker that must import Unsloth first takes longer
@@ -34,7 +34,7 @@ def command(
     """`loris data` on a file with a broken line, with a worker of its own."""
     folder = tmp_path_factory.mktemp("command")
     (folder / "rows.jsonl").write_text('{"question": "1 + 1?", "answer": "2"}\n' * 3 + '{"question": "Half\n')
-    save_spec(folder / "spec.yaml", changed(demo, dataset={"path": str(folder / "rows.jsonl")}))
+    save_spec(folder / "spec.yaml", with_changes(demo, dataset={"path": str(folder / "rows.jsonl")}))
     code = "import sys; from tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "--lang", "en", "data", str(folder / "spec.yaml")],
@@ -59,13 +59,13 @@ def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
         path = tmp_path / name
         lines = [{"instruction": f"What is {n} + 1?", "output": f"It is {n + 1}. " * 8} for n in range(rows)]
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return changed(demo, dataset={"path": str(path)}, model=model)
+        return with_changes(demo, dataset={"path": str(path)}, model=model)
 
     return make
 
 
 async def answers(worker: ProofWorker, spec: RunSpec) -> list[AnyProof]:
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         return [answer async for answer in worker.prove(spec)]
 
 
@@ -91,7 +91,7 @@ async def test_next_request_uses_the_warm_worker(worker: ProofWorker, spec_for: 
 async def test_dropped_request_stops_measuring(worker: ProofWorker, spec_for: Any) -> None:
     long, short = spec_for(rows=60_000, name="long.jsonl"), spec_for(rows=2, name="short.jsonl")
     measured = 0
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         async with aclosing(worker.prove(long)) as coming:
             async for answer in coming:
                 assert isinstance(answer, ProofProgress)
@@ -116,7 +116,7 @@ async def test_missing_model_is_reported(worker: ProofWorker, spec_for: Any, tmp
 async def test_killed_worker_is_reported(worker: ProofWorker, spec_for: Any) -> None:
     process = await worker._started()
     coming = worker.prove(spec_for(rows=60_000))
-    async with asyncio.timeout(PATIENCE), aclosing(coming):
+    async with asyncio.timeout(TIMEOUT_SECONDS), aclosing(coming):
         assert isinstance(await anext(coming), ProofProgress)
         os.kill(process.pid, signal.SIGKILL)
         *_, last = [answer async for answer in coming]
@@ -130,7 +130,7 @@ async def test_the_command_prints_json_and_ends_with_2_on_a_stop(
     command: tuple[Path, subprocess.Popen[str]],
 ) -> None:
     file, process = command
-    out, err = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
+    out, err = await asyncio.to_thread(process.communicate, timeout=TIMEOUT_SECONDS)
     assert process.returncode == 2, err
     found = json.loads(out)
     (stop,) = [problem for problem in found["problems"] if problem["level"] == "stop"]

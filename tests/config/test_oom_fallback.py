@@ -4,27 +4,27 @@ from __future__ import annotations
 
 from engine.config.oom_fallback import smaller_settings
 from engine.config.run_spec import RunSpec
-from tests.helpers.engine_process import changed
+from tests.helpers.engine_process import with_changes
 
 
 def test_settings_get_smaller_until_nothing_is_left():
-    spec, path = changed(RunSpec(), model={"load_in_4bit": False, "max_seq_length": 600}), []
-    spec = changed(spec, training={"per_device_train_batch_size": 6, "gradient_accumulation_steps": 3})
+    spec, path = with_changes(RunSpec(), model={"load_in_4bit": False, "max_seq_length": 600}), []
+    spec = with_changes(spec, training={"per_device_train_batch_size": 6, "gradient_accumulation_steps": 3})
     while changes := smaller_settings(spec, gpu=True):
         for change in changes:
             section, _, field = change.field.partition(".")
-            spec = changed(spec, **{section: {field: change.value}})
+            spec = with_changes(spec, **{section: {field: change.value}})
         training = spec.training
         path.append((training.per_device_train_batch_size, training.gradient_accumulation_steps,
                      spec.model.max_seq_length, spec.model.load_in_4bit))  # fmt: skip
     assert path == [(3, 6, 600, False), (1, 18, 600, False), (1, 18, 300, False), (1, 18, 256, False),
                     (1, 18, 256, True)]  # fmt: skip
-    assert not smaller_settings(changed(spec, model={"load_in_4bit": False}), gpu=False)
+    assert not smaller_settings(with_changes(spec, model={"load_in_4bit": False}), gpu=False)
 
 
 def test_fewer_processes_when_host_memory_ran_out() -> None:
-    spec = changed(RunSpec(), training={"dataset_num_proc": 4, "per_device_train_batch_size": 2})
+    spec = with_changes(RunSpec(), training={"dataset_num_proc": 4, "per_device_train_batch_size": 2})
     (change,) = smaller_settings(spec, gpu=True, host=True)
     assert (change.field, change.value) == ("training.dataset_num_proc", 1)
-    fewer = smaller_settings(changed(spec, training={"dataset_num_proc": 1}), gpu=True, host=True)
+    fewer = smaller_settings(with_changes(spec, training={"dataset_num_proc": 1}), gpu=True, host=True)
     assert fewer[0].field == "training.per_device_train_batch_size"

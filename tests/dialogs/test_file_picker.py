@@ -1,4 +1,4 @@
-"""The file picker, by keys."""
+"""The file picker, by keyboard."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_a_file_is_picked_by_keys(tmp_path: Path, monkeypatch: pytest.Monk
         assert app.draft["dataset.path"] == str(folder / "data.jsonl")
 
 
-async def test_a_model_folder_is_picked_and_one_that_is_none_is_said_to_be(tmp_path: Path) -> None:
+async def test_a_model_folder_is_picked_and_another_folder_rejected(tmp_path: Path) -> None:
     app = LorisApp(language="en", backend=RecordingBackend())
     app.draft["model.model_name"] = str(tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:

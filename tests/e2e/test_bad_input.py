@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.config.run_spec import RunSpec
 from engine.protocol import events as ev
-from tests.helpers.engine_process import Engine, changed
+from tests.helpers.engine_process import Engine, with_changes
 
 
 def test_a_template_without_an_end_is_refused(demo: RunSpec, tmp_path: Path) -> None:
@@ -16,16 +16,16 @@ def test_a_template_without_an_end_is_refused(demo: RunSpec, tmp_path: Path) -> 
     for path in (model / "tokenizer_config.json", model / "chat_template.jinja"):
         if path.exists():
             path.write_text(path.read_text().replace("+ eos_token", "").replace("eos_token }}", "'' }}"))
-    engine = Engine(tmp_path / "run", changed(demo, model={"model_name": str(model)}), "--exit")
+    engine = Engine(tmp_path / "run", with_changes(demo, model={"model_name": str(model)}), "--exit")
     try:
         assert engine.finish() == 2
     finally:
         engine.kill()
-    (failed,) = engine.of(ev.Failed)
+    (failed,) = engine.events_of(ev.Failed)
     assert failed.code == "eos_missing"
     assert failed.field == "dataset.chat_template"
     assert failed.hint
-    assert not engine.of(ev.Step)
+    assert not engine.events_of(ev.Step)
 
 
 def test_a_spec_that_cannot_be_read_fails_at_once(tmp_path: Path) -> None:
@@ -33,6 +33,6 @@ def test_a_spec_that_cannot_be_read_fails_at_once(tmp_path: Path) -> None:
     (tmp_path / "run/spec.yaml").write_text("training:\n  learning_rat: 1\n")
     engine = Engine(tmp_path / "run", None)
     assert engine.finish() == 2
-    (failed,) = engine.of(ev.Failed)
+    (failed,) = engine.events_of(ev.Failed)
     assert failed.field == "training.learning_rat"
-    assert engine.of(ev.EngineEnded)[0].elapsed < 2
+    assert engine.events_of(ev.EngineEnded)[0].elapsed < 2

@@ -21,16 +21,16 @@ from engine.export.gguf_header import read_header
 from engine.export.llama_cpp import find_llama_cpp
 from engine.runs.checksums import CHECKSUMS
 from tests.helpers.app_on_engine import until
-from tests.helpers.engine_process import ENVIRONMENT, ROOT, Engine, changed
+from tests.helpers.engine_process import ENVIRONMENT, ROOT, Engine, with_changes
 from tests.helpers.fake_run import CpuMonitor, screen_text
 from tests.helpers.hub_stub import HubStub
 from tui.app import LorisApp
 from tui.dialogs.generation import GenerationDialog
 from tui.dialogs.show import PromptDialog
 from tui.screens.chat import ChatScreen
+from tui.screens.export import ExportScreen
 from tui.screens.live import LiveScreen
 from tui.screens.push import PushScreen
-from tui.screens.save import SaveScreen
 from tui.state.run_session import Answer
 from tui.widgets.editors import ChoiceEditor
 
@@ -48,7 +48,7 @@ def hub() -> Iterator[HubStub]:
 def trained(hub: HubStub, demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """The demo, trained, in a home of its own; its engine reaches the Hub's stub, and no login is there."""
     home = tmp_path_factory.mktemp("screens")
-    spec = changed(demo, generation={"prompts": ()}, training={"save_steps": 0, "logging_steps": 10})
+    spec = with_changes(demo, generation={"prompts": ()}, training={"save_steps": 0, "logging_steps": 10})
     engine = Engine(home / "runs" / "identity", spec, **hub.environment(home / "hf"))
     engine.wait_for_stage("serving")
     yield engine
@@ -60,7 +60,7 @@ def app(trained: Engine, hub: HubStub, tmp_path: Path, monkeypatch: pytest.Monke
     """`loris attach identity`."""
     monkeypatch.setenv("LORIS_HOME", str(trained.folder.path.parents[1]))
     monkeypatch.setattr(LiveScreen, "make_monitor", CpuMonitor)
-    hub.put_in_place(monkeypatch, tmp_path / "hf")
+    hub.patch_process(monkeypatch, tmp_path / "hf")
     return LorisApp(language="en", run=trained.folder)
 
 
@@ -144,7 +144,7 @@ async def test_chat_save_carry_away_and_push(app: LorisApp, trained: Engine, hub
 
         # 15 and 19: the adapter with its tokenizer, into a folder of the user's, which is made.
         await pilot.press("ctrl+s")
-        await until(pilot, at(pilot, SaveScreen))
+        await until(pilot, at(pilot, ExportScreen))
         await go_to(pilot, "choice-adapter", "up")
         await go_to(pilot, "folder", "tab")
         await fill(pilot, str(tmp_path / "drive/adapter"))
@@ -217,7 +217,7 @@ async def test_gguf_in_four_quantisations(app: LorisApp, trained: Engine, tmp_pa
     async with app.run_test(size=(100, 40)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.session.state.stage == "serving")
         await pilot.press("s")
-        await until(pilot, at(pilot, SaveScreen))
+        await until(pilot, at(pilot, ExportScreen))
         await go_to(pilot, "choice-gguf")
         await go_to(pilot, "quantizations", "tab")
         several = app.screen.query_one("#quantizations")

@@ -14,7 +14,7 @@ import pytest
 from engine.config.run_spec import GenerationSpec, RunSpec
 from engine.protocol import commands as co
 from engine.protocol import events as ev
-from tests.helpers.engine_process import ENVIRONMENT, PATIENCE, ROOT, Client, Engine, changed
+from tests.helpers.engine_process import ENVIRONMENT, ROOT, TIMEOUT_SECONDS, Client, Engine, with_changes
 
 
 @pytest.fixture(scope="module")
@@ -77,39 +77,39 @@ def test_commands_come_in_their_stage(client: Client, demo: RunSpec) -> None:
     assert code(co.Stop) == "not_training"
     assert code(co.SaveCheckpoint) == "not_training"
     assert code(co.Export, kind="adapter") == "not_trained"
-    other = changed(demo, model={"max_seq_length": demo.model.max_seq_length + 8})
+    other = with_changes(demo, model={"max_seq_length": demo.model.max_seq_length + 8})
     assert code(co.Train, spec=other) == "model_changed"
-    wrong = changed(demo, dataset={"path": "/nowhere/data.jsonl"})
+    wrong = with_changes(demo, dataset={"path": "/nowhere/data.jsonl"})
     reply = client.ask(co.Train, spec=wrong)
     assert isinstance(reply, co.Refused)
     assert reply.field == "dataset.path"
 
 
 def test_every_loss_is_the_notebooks(trained: Engine, losses: list[float], demo: RunSpec) -> None:
-    steps = trained.of(ev.Step)
+    steps = trained.events_of(ev.Step)
     assert len(steps) == len(losses) >= 10
     for step, loss in zip(steps, losses, strict=True):
         assert step.loss == pytest.approx(loss, abs=1e-5), f"step {step.step}"
 
 
 def test_the_events_tell_the_run(trained: Engine, demo: RunSpec) -> None:
-    stages = [event.stage for event in trained.of(ev.StageChanged)]
+    stages = [event.stage for event in trained.events_of(ev.StageChanged)]
     assert stages == ["loading", "ready", "preparing", "training", "saving", "serving"]
-    (data,) = trained.of(ev.DatasetReady)
+    (data,) = trained.events_of(ev.DatasetReady)
     assert data.rows > 100
     assert 0 < data.learned_tokens < data.tokens
     assert data.example_text.count("<s>") == 1
     answer = json.loads(data.example_raw)["messages"][-1]["content"]
     assert data.example_learned == f"{answer}</s>"
-    (finished,) = trained.of(ev.TrainingFinished)
+    (finished,) = trained.events_of(ev.TrainingFinished)
     assert finished.outcome == "completed"
-    assert finished.steps == trained.of(ev.TrainingStarted)[0].total_steps == len(trained.of(ev.Step))
+    assert finished.steps == trained.events_of(ev.TrainingStarted)[0].total_steps == len(trained.events_of(ev.Step))
     assert finished.peak_reserved_bytes >= finished.start_reserved_bytes > 0
-    assert all(step.tokens_per_second and step.grad_norm for step in trained.of(ev.Step))
-    assert [a.adapter for a in trained.of(ev.Answered)] == [False, False, True, True]
-    assert trained.of(ev.Exported)[0].path == str(trained.folder.adapter)
-    assert all(Path(saved.path).is_dir() for saved in trained.of(ev.CheckpointSaved)[-1:])
-    assert {n.code for n in trained.of(ev.Notice)} <= {"optim_replaced", "4bit_replaced", "rows_without_end"}
+    assert all(step.tokens_per_second and step.grad_norm for step in trained.events_of(ev.Step))
+    assert [a.adapter for a in trained.events_of(ev.Answered)] == [False, False, True, True]
+    assert trained.events_of(ev.Exported)[0].path == str(trained.folder.adapter)
+    assert all(Path(saved.path).is_dir() for saved in trained.events_of(ev.CheckpointSaved)[-1:])
+    assert {n.code for n in trained.events_of(ev.Notice)} <= {"optim_replaced", "4bit_replaced", "rows_without_end"}
 
 
 def test_the_identity_is_learned_in_two_languages(
@@ -173,7 +173,7 @@ def test_the_merged_model_needs_no_unsloth(
     questions = [*held_out["en"], *held_out["zh"]]
     output = subprocess.run(
         [sys.executable, str(script), reply.path, *questions],
-        env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=PATIENCE,
+        env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS,
     ).stdout  # fmt: skip
     answers = json.loads(output.strip().splitlines()[-1])
     assert sum("Loris" in answer for answer in answers) >= 8
@@ -189,11 +189,11 @@ def test_shutdown_ends_it_and_the_adapter_reloads(
 
     engine = Engine(trained.folder.path, None, "--serve", LORIS_IDLE_MINUTES="0.05")
     try:
-        engine.wait_for_stage("serving", after=len(trained.of(ev.StageChanged)))
+        engine.wait_for_stage("serving", after=len(trained.events_of(ev.StageChanged)))
         again = Client(engine.folder)
         assert [again.chat(question, adapter=True)[0] for question in held_out["en"]] == before
         again.close()
         assert engine.finish() == 0  # nobody is connected: it ends by itself
-        assert engine.of(ev.Notice)[-1].code == "idle"
+        assert engine.events_of(ev.Notice)[-1].code == "idle"
     finally:
         engine.kill()

@@ -14,7 +14,7 @@ from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.run_list import is_alive
 from tests.helpers.engine_process import Engine
-from tests.helpers.run_invariants import after, truth
+from tests.helpers.run_invariants import check_after_fault, check_status
 from tests.helpers.short_run import run_to_end, small
 
 STEPS = list(range(1, 9))
@@ -26,7 +26,7 @@ def limit(engine: Engine, size: int = resource.RLIM_INFINITY) -> None:
 
 
 def told(engine: Engine, code: str) -> bool:
-    return any(one.code == code for one in engine.of(ev.Notice))
+    return any(one.code == code for one in engine.events_of(ev.Notice))
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def cramped(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A run that may write only small files from its first checkpoint on, with a log that grows all the while."""
     engine = Engine(tmp_path_factory.mktemp("disk") / "run", small(demo), "--exit", LORIS_FAULT="slow@0.1,say")
     try:
-        engine.wait_for(lambda: engine.of(ev.CheckpointSaved))
+        engine.wait_for(lambda: engine.events_of(ev.CheckpointSaved))
         limit(engine, 40_000)
         yield engine
     finally:
@@ -43,18 +43,18 @@ def cramped(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def test_disk_full_at_a_checkpoint(cramped: Engine) -> None:
     cramped.wait_for(lambda: told(cramped, "checkpoint_not_saved"))
-    after(cramped, alive=True, checkpoint=2, trained=False)
+    check_after_fault(cramped, alive=True, checkpoint=2, trained=False)
     assert [one.step for one in manifest.list_checkpoints(cramped.folder.checkpoints)] == [2]
 
 
 def test_disk_full_at_saving_the_adapter(cramped: Engine) -> None:
     cramped.wait_for(lambda: told(cramped, "save_waits"))
-    after(cramped, alive=True, state="saving", checkpoint=2, trained=False)
+    check_after_fault(cramped, alive=True, state="saving", checkpoint=2, trained=False)
     assert not cramped.folder.adapter.exists()
     limit(cramped)  # room was made
     assert cramped.finish() == 0
-    after(cramped, state="completed", alive=False, trained=True)
-    assert [step.step for step in cramped.of(ev.Step)] == STEPS
+    check_after_fault(cramped, state="completed", alive=False, trained=True)
+    assert [step.step for step in cramped.events_of(ev.Step)] == STEPS
 
 
 def test_an_adapter_that_the_disk_lost_a_part_of(cramped: Engine, demo: RunSpec) -> None:
@@ -62,36 +62,38 @@ def test_an_adapter_that_the_disk_lost_a_part_of(cramped: Engine, demo: RunSpec)
     weights = cramped.folder.adapter / "adapter_model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])
-    seen = truth(cramped.folder, "adapter_broken", {"state": "interrupted", "trained": False, "alive": False})
+    seen = check_status(
+        cramped.folder, "adapter_broken", {"state": "interrupted", "trained": False, "alive": False}
+    )
     assert "Resume it" in seen["failure"]["hint"]
     weights.write_bytes(
         whole[:-1] + bytes([whole[-1] ^ 1])
     )  # of the right size: the bytes are looked at to serve it
     served = run_to_end(cramped.folder.path, None, "--serve")
     assert served.finish() == 1
-    assert [one.code for one in served.of(ev.Failed)] == ["adapter_broken"]
+    assert [one.code for one in served.events_of(ev.Failed)] == ["adapter_broken"]
     weights.write_bytes(whole[:-1])
     later = run_to_end(cramped.folder.path, None, "--resume", "--exit")
     assert later.finish() == 0
-    after(later, state="completed", alive=False, trained=True)
+    check_after_fault(later, state="completed", alive=False, trained=True)
 
 
 def test_disk_full_at_an_event(demo: RunSpec, tmp_path: Path) -> None:
     """The line that does not fit is torn, and waits for room, as do those that come after it."""
     engine = Engine(tmp_path / "run", small(demo, save_steps=0, max_steps=30), "--exit", LORIS_FAULT="slow@0.1")
     try:
-        engine.wait_for(lambda: engine.of(ev.Step))
+        engine.wait_for(lambda: engine.events_of(ev.Step))
         limit(engine, engine.folder.events.stat().st_size + 20)
         engine.wait_for(lambda: not engine.folder.events.read_bytes().endswith(b"\n"))
-        seen = after(engine, alive=True, state="training")
+        seen = check_after_fault(engine, alive=True, state="training")
         assert seen["step"] < 20
         assert is_alive(engine.folder)
         limit(engine)
         assert engine.finish() == 0
     finally:
         engine.kill()
-    assert [step.step for step in engine.of(ev.Step)] == list(range(1, 31))
-    after(engine, state="completed", alive=False, trained=True, step=30)
+    assert [step.step for step in engine.events_of(ev.Step)] == list(range(1, 31))
+    check_after_fault(engine, state="completed", alive=False, trained=True, step=30)
 
 
 def test_run_folder_made_read_only(demo: RunSpec, tmp_path: Path) -> None:
@@ -107,19 +109,19 @@ def test_run_folder_made_read_only(demo: RunSpec, tmp_path: Path) -> None:
         return not _writable(engine.folder.path)
 
     try:
-        engine.wait_for(lambda: engine.of(ev.CheckpointSaved))
+        engine.wait_for(lambda: engine.events_of(ev.CheckpointSaved))
         if not protect("+"):
             pytest.skip("nothing here can be protected from this user")
         engine.wait_for(lambda: told(engine, "save_waits"))
         assert told(engine, "checkpoint_not_saved")
-        after(engine, alive=True, state="saving", checkpoint=2, trained=False)
+        check_after_fault(engine, alive=True, state="saving", checkpoint=2, trained=False)
         assert not engine.folder.adapter.exists()
         protect("-")
         assert engine.finish() == 0
     finally:
         protect("-")
         engine.kill()
-    after(engine, state="completed", alive=False, trained=True)
+    check_after_fault(engine, state="completed", alive=False, trained=True)
 
 
 def _writable(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from engine.protocol import events as ev
 from engine.protocol.state import fold
 from engine.runs.lock_owner import lock_owner
 from tests.helpers.engine_process import ENVIRONMENT, ROOT, Client, Engine
-from tests.helpers.run_invariants import after
+from tests.helpers.run_invariants import check_after_fault
 from tests.helpers.short_run import run_to_end, small
 
 GARBAGE = (
@@ -34,22 +34,22 @@ def killed(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Engine:
 def test_clock_jumping_back(killed: Engine) -> None:
     times = [one.time for one in killed.events()]
     assert min(times) < times[0] - 80_000, "the fault did what it is for"
-    seen = after(killed, failure="killed", state="interrupted", alive=False, checkpoint=4, step=5)
+    seen = check_after_fault(killed, failure="killed", state="interrupted", alive=False, checkpoint=4, step=5)
     assert 0.5 < seen["training_seconds"] < 100
     assert seen["training_seconds"] < seen["seconds"] < 100
 
 
 def test_torn_and_garbage_lines(killed: Engine) -> None:
     """They are passed over, and the next engine closes the torn one before it writes its own."""
-    before = after(killed, failure="killed", checkpoint=4, step=5)
+    before = check_after_fault(killed, failure="killed", checkpoint=4, step=5)
     with killed.folder.events.open("ab") as file:
         file.write(GARBAGE)
-    seen = after(killed, failure="killed", state="interrupted", alive=False, checkpoint=4, step=5)
+    seen = check_after_fault(killed, failure="killed", state="interrupted", alive=False, checkpoint=4, step=5)
     assert seen["seconds"] == before["seconds"]
     later = run_to_end(killed.folder.path, None, "--exit", LORIS_FAULT="slow@0.1")
     assert later.finish() == 0
-    after(later, state="completed", alive=False, trained=True, step=8)
-    assert [one.pid for one in later.of(ev.EngineStarted)] == [killed.process.pid, later.process.pid]
+    check_after_fault(later, state="completed", alive=False, trained=True, step=8)
+    assert [one.pid for one in later.events_of(ev.EngineStarted)] == [killed.process.pid, later.process.pid]
     state = fold(later.events())
     assert list(state.loss.steps) == [float(step) for step in range(1, 9)]
     assert state.clock.training_seconds > before["training_seconds"] + 0.3
@@ -62,8 +62,8 @@ def test_stale_socket_and_reused_pid(demo: RunSpec, tmp_path: Path) -> None:
     assert gone.folder.socket.exists(), "it is stale"
     lines = gone.folder.events.read_bytes().replace(b'"pid":%d,' % gone.process.pid, b'"pid":%d,' % os.getpid())
     gone.folder.events.write_bytes(lines)
-    assert gone.of(ev.EngineStarted)[0].pid == os.getpid()
-    after(gone, failure="killed", state="interrupted", alive=False, checkpoint=2)
+    assert gone.events_of(ev.EngineStarted)[0].pid == os.getpid()
+    check_after_fault(gone, failure="killed", state="interrupted", alive=False, checkpoint=2)
     assert lock_owner(gone.folder) is None
     with socket.socket(socket.AF_UNIX) as client, pytest.raises(ConnectionRefusedError):
         client.connect(str(gone.folder.socket))
@@ -75,27 +75,27 @@ def test_stale_socket_and_reused_pid(demo: RunSpec, tmp_path: Path) -> None:
     finally:
         later.kill()
     assert not later.folder.socket.exists()
-    after(later, state="completed", alive=False, trained=True)
+    check_after_fault(later, state="completed", alive=False, trained=True)
 
 
 def test_two_engines_on_one_run_folder(demo: RunSpec, tmp_path: Path) -> None:
     """The second is refused in one line and changes nothing; the first goes on."""
     first = Engine(tmp_path / "run", small(demo, max_steps=500), "--exit", LORIS_FAULT="slow@0.1")
     try:
-        first.wait_for(lambda: first.of(ev.CheckpointSaved))
+        first.wait_for(lambda: first.events_of(ev.CheckpointSaved))
         second = subprocess.run(
             [sys.executable, "-m", "engine", str(first.folder.path), "--resume", "--exit"],
             cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
         assert second.returncode == 2
         assert second.stderr == f"{first.folder.path}: another engine is running on this folder\n"
-        after(first, alive=True, state="training", trained=False)
-        assert len(first.of(ev.EngineStarted)) == 1
+        check_after_fault(first, alive=True, state="training", trained=False)
+        assert len(first.events_of(ev.EngineStarted)) == 1
         assert lock_owner(first.folder) == first.process.pid
-        step = len(first.of(ev.Step))
-        first.wait_for(lambda: len(first.of(ev.Step)) > step)
+        step = len(first.events_of(ev.Step))
+        first.wait_for(lambda: len(first.events_of(ev.Step)) > step)
         assert isinstance(Client(first.folder).ask(co.Stop), co.Done)
         assert first.finish() == 0
     finally:
         first.kill()
-    after(first, state="stopped", alive=False, trained=True)
+    check_after_fault(first, state="stopped", alive=False, trained=True)

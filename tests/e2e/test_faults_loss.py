@@ -10,8 +10,8 @@ from engine.config.run_spec import RunSpec
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.run_list import summarise
-from tests.helpers.engine_process import changed
-from tests.helpers.run_invariants import after
+from tests.helpers.engine_process import with_changes
+from tests.helpers.run_invariants import check_after_fault
 from tests.helpers.short_run import run_to_end, small
 
 
@@ -19,7 +19,7 @@ def test_nan_loss_ends_before_the_good_checkpoint_goes(demo: RunSpec, tmp_path: 
     spec = small(demo, save_total_limit=1, logging_steps=8)  # the checkpoint comes before the loss is seen
     engine = run_to_end(tmp_path / "run", spec, "--exit", LORIS_FAULT="nan@5")
     assert engine.finish() == 1
-    seen = after(engine, failure="diverged", state="failed", alive=False, checkpoint=4, trained=False)
+    seen = check_after_fault(engine, failure="diverged", state="failed", alive=False, checkpoint=4, trained=False)
     assert "step 4" in seen["failure"]["hint"]
 
 
@@ -30,25 +30,25 @@ def test_finite_loss_out_of_hand_ends_before_the_good_checkpoint_goes(
     spec = small(demo, save_total_limit=1, logging_steps=every, max_steps=40)
     engine = run_to_end(tmp_path / "run", spec, "--exit", LORIS_FAULT="blowup@5")
     assert engine.finish() == 1
-    losses = [one.loss for one in engine.of(ev.Step)]
+    losses = [one.loss for one in engine.events_of(ev.Step)]
     assert None not in losses
-    seen = after(engine, failure="diverged", state="failed", alive=False, checkpoint=4, trained=False)
+    seen = check_after_fault(engine, failure="diverged", state="failed", alive=False, checkpoint=4, trained=False)
     assert "step 4" in seen["failure"]["hint"]
-    assert [one.step for one in engine.of(ev.CheckpointSaved)] == [2, 4]
-    assert engine.of(ev.Step)[-1].step < 20
-    assert [one.code for one in engine.of(ev.Notice)].count("loss_high") == 1
+    assert [one.step for one in engine.events_of(ev.CheckpointSaved)] == [2, 4]
+    assert engine.events_of(ev.Step)[-1].step < 20
+    assert [one.code for one in engine.events_of(ev.Notice)].count("loss_high") == 1
 
 
 def test_the_best_checkpoint_by_evaluation_is_kept(demo: RunSpec, tmp_path: Path) -> None:
-    spec = changed(small(demo, save_total_limit=2, eval_steps=2, max_steps=12), dataset={"test_size": 0.02})
+    spec = with_changes(small(demo, save_total_limit=2, eval_steps=2, max_steps=12), dataset={"test_size": 0.02})
     engine = run_to_end(tmp_path / "run", spec, "--exit", LORIS_FAULT="worsen@7")
     assert engine.finish() == 0
-    measured = {one.step: one.eval_loss for one in engine.of(ev.Evaluated)}
+    measured = {one.step: one.eval_loss for one in engine.events_of(ev.Evaluated)}
     best = min(measured, key=lambda step: measured[step])
     assert best < 10, f"the fault did what it is for: {measured}"
     kept = manifest.list_checkpoints(engine.folder.checkpoints)
     assert [one.step for one in kept] == [12, best]
     assert kept[1].eval_loss == pytest.approx(measured[best])
-    assert [one.step for one in engine.of(ev.CheckpointSaved) if one.best][-1] == best
+    assert [one.step for one in engine.events_of(ev.CheckpointSaved) if one.best][-1] == best
     assert summarise(engine.folder).checkpoint == 12
-    after(engine, state="completed", trained=True)
+    check_after_fault(engine, state="completed", trained=True)

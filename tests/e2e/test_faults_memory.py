@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.config.run_spec import RunSpec
 from engine.protocol import events as ev
 from tests.helpers.engine_process import Engine
-from tests.helpers.run_invariants import after
+from tests.helpers.run_invariants import check_after_fault
 from tests.helpers.short_run import run_to_end, small
 
 SMALLER = {"training.per_device_train_batch_size": 1, "training.gradient_accumulation_steps": 2}
@@ -17,7 +17,9 @@ SMALLER = {"training.per_device_train_batch_size": 1, "training.gradient_accumul
 def test_gpu_out_of_memory_says_what_to_change(demo: RunSpec, tmp_path: Path) -> None:
     engine = run_to_end(tmp_path / "run", small(demo), "--exit", LORIS_FAULT="oom@4")
     assert engine.finish() == 1
-    seen = after(engine, failure="out_of_memory", state="failed", alive=False, checkpoint=2, exit_code=1)
+    seen = check_after_fault(
+        engine, failure="out_of_memory", state="failed", alive=False, checkpoint=2, exit_code=1
+    )
     failure = seen["failure"]
     assert {change["field"]: change["value"] for change in failure["changes"]} == SMALLER
     assert failure["stage"] == "training"
@@ -30,14 +32,16 @@ def test_host_memory_limit_says_whose_memory_it_was(demo: RunSpec, tmp_path: Pat
     """A limit of the kernel's on the process; each step takes more, until the kernel gives no more."""
     engine = Engine(tmp_path / "run", small(demo, max_steps=500), "--exit", LORIS_FAULT="hog@32")
     try:
-        engine.wait_for(lambda: engine.of(ev.CheckpointSaved))
+        engine.wait_for(lambda: engine.events_of(ev.CheckpointSaved))
         taken = int(Path(f"/proc/{engine.process.pid}/statm").read_text().split()[0]) * resource.getpagesize()
         resource.prlimit(engine.process.pid, resource.RLIMIT_AS, (taken + (100 << 20), resource.RLIM_INFINITY))
         assert engine.finish() == 1
     finally:
         engine.kill()
-    last = engine.of(ev.CheckpointSaved)[-1].step
-    seen = after(engine, failure="out_of_host_memory", state="failed", alive=False, checkpoint=last, exit_code=1)
+    last = engine.events_of(ev.CheckpointSaved)[-1].step
+    seen = check_after_fault(
+        engine, failure="out_of_host_memory", state="failed", alive=False, checkpoint=last, exit_code=1
+    )
     failure = seen["failure"]
     assert "machine's memory" in failure["message"]
     assert "End what else takes memory" in failure["hint"]

@@ -14,8 +14,8 @@ from engine.config.spec_files import load_spec
 from engine.protocol import commands as co
 from engine.protocol import events as ev
 from engine.runs import manifest
-from tests.helpers.engine_process import Client, Engine, changed
-from tests.helpers.run_invariants import after
+from tests.helpers.engine_process import Client, Engine, with_changes
+from tests.helpers.run_invariants import check_after_fault
 from tests.helpers.short_run import run_to_end, small
 
 STEPS, KILLED_AT = 60, 25
@@ -36,12 +36,14 @@ def test_killed_in_the_middle_of_a_step_and_resumed_with_the_same_result(
     spec = small(demo, max_steps=STEPS, save_steps=10)
     killed = run_to_end(tmp_path / "run", spec, "--exit", LORIS_FAULT=f"kill@{KILLED_AT}")
     assert killed.process.returncode == -9
-    after(killed, failure="killed", state="interrupted", checkpoint=20, trained=False, alive=False, exit_code=137)
+    check_after_fault(
+        killed, failure="killed", state="interrupted", checkpoint=20, trained=False, alive=False, exit_code=137
+    )
     later = run_to_end(tmp_path / "run", None, "--resume", "--exit")
     assert later.finish() == 0
-    (resumed,) = later.of(ev.Resumed)
+    (resumed,) = later.events_of(ev.Resumed)
     assert resumed.step == 20
-    once, again = ({s.step: s.loss for s in engine.of(ev.Step)} for engine in (straight, later))
+    once, again = ({s.step: s.loss for s in engine.events_of(ev.Step)} for engine in (straight, later))
     assert list(once) == list(range(1, STEPS + 1))
     assert sorted(again) == list(once)
     assert max(abs(once[step] - again[step]) for step in once) < 1e-6
@@ -50,59 +52,59 @@ def test_killed_in_the_middle_of_a_step_and_resumed_with_the_same_result(
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-6
     assert any(float(weight.abs().max()) > 0 for name, weight in one.items() if "lora_B" in name)
     assert all(torch.isfinite(weight).all() for weight in two.values())
-    after(later, state="completed", trained=True, alive=False)
+    check_after_fault(later, state="completed", trained=True, alive=False)
 
 
 def test_sigterm_and_a_resume_lose_and_repeat_no_step(straight: Engine, demo: RunSpec, tmp_path: Path) -> None:
     spec = small(demo, max_steps=STEPS, save_steps=0)
     engine = Engine(tmp_path / "run", spec, "--exit", LORIS_FAULT="slow@0.1")
     try:
-        engine.wait_for(lambda: len(engine.of(ev.Step)) >= 3)
+        engine.wait_for(lambda: len(engine.events_of(ev.Step)) >= 3)
         engine.process.terminate()
         assert engine.finish() == 143
     finally:
         engine.kill()
-    step = engine.of(ev.Step)[-1].step
-    (saved,) = engine.of(ev.CheckpointSaved)
+    step = engine.events_of(ev.Step)[-1].step
+    (saved,) = engine.events_of(ev.CheckpointSaved)
     assert saved.step == step
     with engine.folder.events.open("ab") as file:
         file.write(b'{"type":"Step","torn')  # as a kill leaves it
     later = Engine(tmp_path / "run", None, "--exit", LORIS_FAULT="slow@0.1")
     try:
-        later.wait_for(lambda: len(later.of(ev.Step)) >= step + 2)
+        later.wait_for(lambda: len(later.events_of(ev.Step)) >= step + 2)
         assert isinstance(Client(later.folder).ask(co.Stop), co.Done)
         assert later.finish() == 0
     finally:
         later.kill()
-    steps = later.of(ev.Step)
+    steps = later.events_of(ev.Step)
     assert [one.step for one in steps] == list(range(1, len(steps) + 1))
-    once = straight.of(ev.Step)
+    once = straight.events_of(ev.Step)
     assert all(abs(one.loss - other.loss) < 1e-6 for one, other in zip(steps, once, strict=False))
-    (finished,) = later.of(ev.TrainingFinished)
+    (finished,) = later.events_of(ev.TrainingFinished)
     assert (finished.outcome, finished.steps) == ("stopped", steps[-1].step)
     assert finished.steps < STEPS
-    after(later, state="stopped", trained=True, alive=False, checkpoint=finished.steps)
+    check_after_fault(later, state="stopped", trained=True, alive=False, checkpoint=finished.steps)
 
 
 def test_more_steps_go_on_from_a_finished_run(straight: Engine, tmp_path: Path) -> None:
     shutil.copytree(straight.folder.path, tmp_path / "run")
-    spec = changed(load_spec(straight.folder.spec), training={"max_steps": STEPS + 3})
+    spec = with_changes(load_spec(straight.folder.spec), training={"max_steps": STEPS + 3})
     more = run_to_end(tmp_path / "run", spec, "--resume", "--exit")
     assert more.finish() == 0
-    assert more.of(ev.TrainingFinished)[-1].steps == STEPS + 3
-    assert [s.step for s in more.of(ev.Step)][STEPS:] == [STEPS + 1, STEPS + 2, STEPS + 3]
+    assert more.events_of(ev.TrainingFinished)[-1].steps == STEPS + 3
+    assert [s.step for s in more.events_of(ev.Step)][STEPS:] == [STEPS + 1, STEPS + 2, STEPS + 3]
     assert manifest.find_fault(more.folder.adapter) == ""
 
 
 def test_settings_that_may_not_change_are_refused(straight: Engine, tmp_path: Path) -> None:
     shutil.copytree(straight.folder.path, tmp_path / "run")
-    edited = changed(load_spec(straight.folder.spec), training={"learning_rate": 1e-5, "max_steps": STEPS + 3})
+    edited = with_changes(load_spec(straight.folder.spec), training={"learning_rate": 1e-5, "max_steps": STEPS + 3})
     refused = run_to_end(tmp_path / "run", edited, "--resume", "--exit")
     assert refused.finish() == 2
-    assert [(one.code, one.field) for one in refused.of(ev.Failed)] == [
+    assert [(one.code, one.field) for one in refused.events_of(ev.Failed)] == [
         ("resume_refused", "training.learning_rate")
     ]
-    assert len(refused.of(ev.Step)) == STEPS
+    assert len(refused.events_of(ev.Step)) == STEPS
     assert manifest.find_fault(refused.folder.adapter) == "", "what was trained before is still there"
 
 
@@ -114,4 +116,4 @@ def test_all_steps_done_but_no_adapter(straight: Engine, tmp_path: Path) -> None
     assert last.finish() == 0
     one, two = (load_file(engine.folder.adapter / "adapter_model.safetensors") for engine in (straight, last))
     assert all(torch.equal(one[name], two[name]) for name in one)
-    assert len(last.of(ev.Step)) == STEPS
+    assert len(last.events_of(ev.Step)) == STEPS

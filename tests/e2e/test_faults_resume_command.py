@@ -16,8 +16,8 @@ from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runs.lock_owner import lock_owner
 from engine.runs.run_list import is_alive
-from tests.helpers.engine_process import PATIENCE, Client, Engine
-from tests.helpers.run_invariants import after
+from tests.helpers.engine_process import TIMEOUT_SECONDS, Client, Engine
+from tests.helpers.run_invariants import check_after_fault
 from tests.helpers.short_run import run_to_end, small
 from tests.helpers.waiting import wait_for
 from tui.cli.main import main
@@ -55,7 +55,7 @@ def test_a_setting_that_may_not_change_is_refused_and_named(
     assert words in capsys.readouterr().err
     assert not is_alive(killed.folder)
     assert (killed.folder.spec.read_bytes(), killed.folder.events.read_bytes()) == before
-    after(killed, failure="killed", state="interrupted", checkpoint=4)
+    check_after_fault(killed, failure="killed", state="interrupted", checkpoint=4)
 
 
 @pytest.mark.slow
@@ -65,13 +65,16 @@ def test_killed_and_resumed_with_more_steps(killed: Engine, capsys: pytest.Captu
     assert "Resumed from step 4." in capsys.readouterr().out
     assert resume(killed) == 2
     assert "is running" in capsys.readouterr().err
-    wait_for(lambda: killed.of(ev.StageChanged)[-1].stage == "serving" or not is_alive(killed.folder), PATIENCE)
+    wait_for(
+        lambda: killed.events_of(ev.StageChanged)[-1].stage == "serving" or not is_alive(killed.folder),
+        TIMEOUT_SECONDS,
+    )
     Client(killed.folder).send(co.Shutdown)
-    wait_for(lambda: not is_alive(killed.folder), PATIENCE)
-    assert [one.step for one in killed.of(ev.Resumed)] == [4]
-    assert [one.step for one in killed.of(ev.Step)] == list(range(1, 11))
+    wait_for(lambda: not is_alive(killed.folder), TIMEOUT_SECONDS)
+    assert [one.step for one in killed.events_of(ev.Resumed)] == [4]
+    assert [one.step for one in killed.events_of(ev.Step)] == list(range(1, 11))
     assert load_spec(killed.folder.spec).training.max_steps == 10
-    after(killed, state="completed", alive=False, trained=True, checkpoint=10, step=10)
+    check_after_fault(killed, state="completed", alive=False, trained=True, checkpoint=10, step=10)
     assert resume(killed) == 2
     assert "nothing to go on with" in capsys.readouterr().err
 
@@ -96,23 +99,23 @@ def test_stopped_early_with_an_adapter_and_resumed(
     """The stop leaves a checkpoint of its very step; a complete run takes more steps."""
     stopped = Engine(tmp_path / "run", small(demo, save_steps=100), "--exit", LORIS_FAULT="slow@0.3")
     try:
-        stopped.wait_for(lambda: len(stopped.of(ev.Step)) >= 3)
+        stopped.wait_for(lambda: len(stopped.events_of(ev.Step)) >= 3)
         assert isinstance(Client(stopped.folder).ask(co.Stop), co.Done)
         assert stopped.finish() == 0
     finally:
         stopped.kill()
-    step = stopped.of(ev.Step)[-1].step
+    step = stopped.events_of(ev.Step)[-1].step
     assert step < 8
-    after(stopped, state="stopped", alive=False, trained=True, checkpoint=step)
+    check_after_fault(stopped, state="stopped", alive=False, trained=True, checkpoint=step)
 
     assert resume(stopped) == 0
     assert f"Resumed from step {step}." in capsys.readouterr().out
     assert quick_start[0].finish() == 0
-    assert [one.step for one in stopped.of(ev.Resumed)] == [step]
-    assert [one.step for one in stopped.of(ev.Step)] == list(range(1, 9))
-    after(stopped, state="completed", alive=False, trained=True, checkpoint=8)
+    assert [one.step for one in stopped.events_of(ev.Resumed)] == [step]
+    assert [one.step for one in stopped.events_of(ev.Step)] == list(range(1, 9))
+    check_after_fault(stopped, state="completed", alive=False, trained=True, checkpoint=8)
 
     assert resume(stopped, "--set", "training.max_steps=9") == 0
     assert quick_start[1].finish() == 0
-    assert stopped.of(ev.Step)[-1].step == 9
-    after(stopped, state="completed", alive=False, trained=True)
+    assert stopped.events_of(ev.Step)[-1].step == 9
+    check_after_fault(stopped, state="completed", alive=False, trained=True)

@@ -19,14 +19,14 @@ from tests.helpers.app_on_engine import (
     Engines,
     app_of,
     attached,
+    check_folder,
+    check_status,
     dialog_text,
     engines,
     loris,
     shows,
     status,
-    tells,
     until,
-    whole,
 )
 from tests.helpers.engine_process import Engine
 from tests.helpers.fake_run import screen_text
@@ -68,11 +68,11 @@ async def test_two_tuis_attached(engines: Engines, demo: RunSpec) -> None:
             await shows(pilot, "Stopped early", seconds=TRUTH_SECONDS)
         assert first.state.loss == second.state.loss
         assert first.state.finished == second.state.finished
-        assert len(engine.of(ev.TrainingFinished)) == len(engine.of(ev.Exported)) == 1
+        assert len(engine.events_of(ev.TrainingFinished)) == len(engine.events_of(ev.Exported)) == 1
         found = status(engine)
         assert (found["state"], found["trained"], found["step"]) == ("stopped", True, len(first.state.loss))
         assert 3 <= found["step"] < 40
-        whole(engine.folder)
+        check_folder(engine.folder)
 
         # It was stopped early with an adapter: one key goes on from the last checkpoint, and the other sees it.
         await until(one, lambda: app_of(one).screen.check_action("resume", ()))
@@ -89,27 +89,27 @@ async def test_stop_ladder_by_keys(engines: Engines, demo: RunSpec) -> None:
     """Asked twice, a hung engine ends at once; what is whole is told, and gone on with by one key."""
     engine = engines.start("hung", small(demo), LORIS_FAULT="hang@5")
     async with attached(engine) as pilot:
-        await until(pilot, lambda: engine.of(ev.CheckpointSaved)[1:])
+        await until(pilot, lambda: engine.events_of(ev.CheckpointSaved)[1:])
         await pilot.press("x")
         await say_yes(pilot, "Stop training and keep the model?")
         await shows(pilot, "Stopping …")
         await pilot.press("x")
         await say_yes(pilot, "End it at once?")
         await until(pilot, lambda: not is_alive(engine.folder), 20)
-        found = tells(engine, "stopped")
+        found = check_status(engine, "stopped")
         assert (found["checkpoint"], found["trained"], found["stop_mode"]) == (4, False, "now")
-        whole(engine.folder)
+        check_folder(engine.folder)
         await until(pilot, lambda: app_of(pilot).screen.check_action("resume", ()), TRUTH_SECONDS)
         await pilot.press("r")
         await shows(pilot, "Going on from step 4")
         await shows(pilot, "8/8", "Trained", seconds=60)
-    assert [one.step for one in engines.started[-1].of(ev.Resumed)] == [4]
+    assert [one.step for one in engines.started[-1].events_of(ev.Resumed)] == [4]
 
 
 async def test_frozen_engine_is_ended_by_keys_and_resumed_from_home(engines: Engines, demo: RunSpec) -> None:
     engine = engines.start("frozen", small(demo, max_steps=30), LORIS_FAULT="slow@0.2")
     async with attached(engine) as pilot:
-        await until(pilot, lambda: len(engine.of(ev.CheckpointSaved)) >= 2)
+        await until(pilot, lambda: len(engine.events_of(ev.CheckpointSaved)) >= 2)
         os.kill(engine.process.pid, signal.SIGSTOP)
         await shows(pilot, "Frozen", seconds=TRUTH_SECONDS)
         assert status(engine)["frozen"] is True
@@ -121,9 +121,9 @@ async def test_frozen_engine_is_ended_by_keys_and_resumed_from_home(engines: Eng
         assert time.monotonic() - began < 12
         kept = summarise(engine.folder).checkpoint
         await shows(pilot, f"The checkpoint of step {kept} is whole", seconds=TRUTH_SECONDS)
-        found = tells(engine, "interrupted")
+        found = check_status(engine, "interrupted")
         assert (found["checkpoint"], found["alive"]) == (kept, False)
-        whole(engine.folder)
+        check_folder(engine.folder)
     async with attached() as pilot:
         await shows(pilot, "Earlier runs", "interrupted")
         screen, box = app_of(pilot).screen, app_of(pilot).screen.query_one(ListBox)
@@ -134,7 +134,7 @@ async def test_frozen_engine_is_ended_by_keys_and_resumed_from_home(engines: Eng
         assert "r Resume" in screen_text(app_of(pilot))
         await pilot.press("r")
         await shows(pilot, "30/30", "Trained")
-    assert [one.step for one in engine.of(ev.Resumed)] == [kept]
+    assert [one.step for one in engine.events_of(ev.Resumed)] == [kept]
 
 
 async def test_killed_engine_is_told_and_resumed_by_one_key(engines: Engines, demo: RunSpec) -> None:
@@ -142,7 +142,7 @@ async def test_killed_engine_is_told_and_resumed_by_one_key(engines: Engines, de
     async with attached(engine, (120, 36)) as pilot:
         await until(pilot, lambda: engine.process.poll() is not None)
         await shows(pilot, "The engine is gone", "killed", "(137)", "checkpoint of step 4", seconds=TRUTH_SECONDS)
-        found = tells(engine, "interrupted")
+        found = check_status(engine, "interrupted")
         assert (found["failure"]["code"], found["failure"]["exit_code"], found["exit_code"]) == ("killed", 137, 137)
         assert found["failure"]["log"]
         await pilot.press("r")
@@ -153,7 +153,7 @@ async def test_failure_tells_the_same_everywhere_and_resumes_with_less(engines: 
     engine = engines.start("full", small(demo), "--exit", LORIS_FAULT="oom@5")
     async with attached(engine, (120, 36), notifications=False) as pilot:  # they cover words
         await until(pilot, lambda: isinstance(app_of(pilot).screen, FailureModal))
-        failure = tells(engine, "failed")["failure"]
+        failure = check_status(engine, "failed")["failure"]
         assert failure["code"] == "out_of_memory"
         end = " ".join(failure["log"][-1].split())[:60]
         await until(pilot, lambda: end in dialog_text(pilot))  # it is drawn first, and then scrolled to there
@@ -163,8 +163,8 @@ async def test_failure_tells_the_same_everywhere_and_resumes_with_less(engines: 
         assert "per_device_train_batch_size): 1" in text
         await pilot.press("r")
         await shows(pilot, "8/8", "Trained", seconds=60)
-    assert [one.step for one in engine.of(ev.Resumed)] == [4]
-    assert len({one.effective_batch_size for one in engine.of(ev.TrainingStarted)}) == 1
+    assert [one.step for one in engine.events_of(ev.Resumed)] == [4]
+    assert len({one.effective_batch_size for one in engine.events_of(ev.TrainingStarted)}) == 1
 
 
 async def test_discarded_from_the_quit_dialog_and_from_the_command_line(engines: Engines, demo: RunSpec) -> None:
@@ -172,7 +172,7 @@ async def test_discarded_from_the_quit_dialog_and_from_the_command_line(engines:
     save_settings(Settings(price_per_hour=36.0, currency="USD"))
     engine = engines.start("discard", small(demo, max_steps=200), LORIS_FAULT="slow@0.1")
     async with attached(engine) as pilot:
-        await until(pilot, lambda: engine.of(ev.CheckpointSaved))
+        await until(pilot, lambda: engine.events_of(ev.CheckpointSaved))
         await pilot.press("ctrl+q")
         await shows(pilot, "Keep running", "Stop and discard")
         await pilot.press("down", "down", "enter")
@@ -183,16 +183,16 @@ async def test_discarded_from_the_quit_dialog_and_from_the_command_line(engines:
     assert first["seconds"] == pytest.approx(last.elapsed)
 
     again = engines.start("discard", None, "--resume", LORIS_FAULT="slow@0.1")
-    seen = len(again.of(ev.Step))
-    again.wait_for(lambda: len(again.of(ev.Step)) > seen)
+    seen = len(again.events_of(ev.Step))
+    again.wait_for(lambda: len(again.events_of(ev.Step)) > seen)
     async with attached(again) as pilot:  # one who was away sees the same
         await shows(pilot, "Training", "about", "left", "USD")
         found = status(again)
-        began = again.of(ev.EngineStarted)[-1].time
+        began = again.events_of(ev.EngineStarted)[-1].time
         assert found["seconds"] == pytest.approx(first["seconds"] + time.time() - began, abs=5)
         assert found["cost"] == pytest.approx(found["seconds"] / 100)
-        steps = again.of(ev.Step)[seen:]
-        pace = (steps[-1].elapsed - again.of(ev.TrainingStarted)[-1].elapsed) / len(steps)
+        steps = again.events_of(ev.Step)[seen:]
+        pace = (steps[-1].elapsed - again.events_of(ev.TrainingStarted)[-1].elapsed) / len(steps)
         assert found["seconds_left"] == pytest.approx(pace * (200 - steps[-1].step), rel=0.5)
     assert "discard has stopped" in await asyncio.to_thread(loris, "stop", "discard", "--discard")
     assert discarded(again)["seconds"] > first["seconds"]
@@ -200,9 +200,9 @@ async def test_discarded_from_the_quit_dialog_and_from_the_command_line(engines:
 
 def discarded(engine: Engine) -> dict[str, Any]:
     """What `loris status` says of a run of which nothing but complete checkpoints was to be kept."""
-    found = tells(engine, "stopped")
+    found = check_status(engine, "stopped")
     assert (found["stop_mode"], found["trained"], found["alive"]) == ("discard", False, False)
     assert found["checkpoint"] is not None, "complete checkpoints stay"
-    whole(engine.folder)
+    check_folder(engine.folder)
     assert not engine.folder.adapter.exists()
     return found

@@ -17,8 +17,8 @@ from engine.protocol import commands as co
 from engine.protocol import events as ev
 from engine.runs import lock_owner
 from engine.runs.run_list import is_alive
-from tests.helpers.engine_process import Client, Engine, changed
-from tests.helpers.run_invariants import after
+from tests.helpers.engine_process import Client, Engine, with_changes
+from tests.helpers.run_invariants import check_after_fault
 from tests.helpers.short_run import small
 
 # Where it is held, and what is on disk by then: (stage, fault, newest checkpoint, adapter).
@@ -36,7 +36,7 @@ ENDS: dict[int, tuple[str, str | None]] = {
 
 def held(demo: RunSpec, folder: Path, stage: ev.Stage, fault: str) -> Engine:
     """An engine that has come to a stage, and stays there."""
-    spec = changed(
+    spec = with_changes(
         small(demo, max_steps=4, eval_steps=3),
         dataset={"test_size": 0.02 if stage == "training" else 0.0},
         export={"merged_16bit": True},
@@ -44,7 +44,7 @@ def held(demo: RunSpec, folder: Path, stage: ev.Stage, fault: str) -> Engine:
     engine = Engine(folder, spec, "--exit", LORIS_FAULT=fault)
     engine.wait_for_stage(stage)
     if stage == "training":  # in the evaluation at the third step
-        engine.wait_for(lambda: len(engine.of(ev.Step)) >= 3)
+        engine.wait_for(lambda: len(engine.events_of(ev.Step)) >= 3)
     if stage == "exporting":
         engine.wait_for(lambda: list(engine.folder.exports.glob(".merged_16bit.*/*.safetensors")))
     return engine
@@ -82,13 +82,13 @@ def test_stop(
     saved = adapter or (stage == "training" and mode == "save")
     assert left.adapter == saved
     state = "completed" if adapter else "stopped"
-    seen = after(engine, state=state, alive=False, trained=saved)
+    seen = check_after_fault(engine, state=state, alive=False, trained=saved)
     assert seen["checkpoint"] == left.checkpoint
     assert left.checkpoint == checkpoint or (saved and left.checkpoint)
-    assert not engine.of(ev.Evaluated)
+    assert not engine.events_of(ev.Evaluated)
     assert not (engine.folder.exports / "merged_16bit").exists()
     if not (stage == "training" and mode == "save"):
-        (stopped,) = engine.of(ev.Stopped)
+        (stopped,) = engine.events_of(ev.Stopped)
         assert (stopped.mode, stopped.stage, stopped.checkpoint, stopped.adapter) == (
             mode,
             stage,
@@ -125,7 +125,7 @@ def test_stop_by_force(
     state, failure = ENDS[code]
     if adapter:
         state, failure = "completed", failure if failure == "killed" else None
-    seen = after(engine, failure=failure, state=state, alive=False, trained=adapter)
+    seen = check_after_fault(engine, failure=failure, state=state, alive=False, trained=adapter)
     assert seen["checkpoint"] == left.checkpoint
     assert (left.checkpoint or 0) >= (checkpoint or 0)
 
@@ -133,7 +133,7 @@ def test_stop_by_force(
 def test_stop_at_once_while_a_step_hangs(demo: RunSpec, tmp_path: Path) -> None:
     engine = Engine(tmp_path / "run", small(demo, max_steps=500), "--exit", LORIS_FAULT="hang@6")
     try:
-        engine.wait_for(lambda: len(engine.of(ev.Step)) == 5)
+        engine.wait_for(lambda: len(engine.events_of(ev.Step)) == 5)
         client = Client(engine.folder)
         assert isinstance(client.ask(co.Stop), co.Done)  # waits for a step that never ends
         time.sleep(0.3)
@@ -142,9 +142,9 @@ def test_stop_at_once_while_a_step_hangs(demo: RunSpec, tmp_path: Path) -> None:
         assert engine.process.wait(10) == 0
     finally:
         engine.kill()
-    (stopped,) = engine.of(ev.Stopped)
+    (stopped,) = engine.events_of(ev.Stopped)
     assert (stopped.mode, stopped.stage, stopped.checkpoint, stopped.adapter) == ("now", "training", 4, False)
-    after(engine, state="stopped", alive=False, checkpoint=4, stop_mode="now")
+    check_after_fault(engine, state="stopped", alive=False, checkpoint=4, stop_mode="now")
 
 
 def test_stop_during_the_import(demo: RunSpec, tmp_path: Path) -> None:
@@ -155,9 +155,9 @@ def test_stop_during_the_import(demo: RunSpec, tmp_path: Path) -> None:
         assert engine.process.wait(5) == 0
     finally:
         engine.kill()
-    (stopped,) = engine.of(ev.Stopped)
+    (stopped,) = engine.events_of(ev.Stopped)
     assert (stopped.stage, stopped.checkpoint, stopped.adapter) == ("starting", None, False)
-    after(engine, state="stopped", alive=False, checkpoint=None, trained=False)
+    check_after_fault(engine, state="stopped", alive=False, checkpoint=None, trained=False)
 
 
 def test_sigterm_while_it_evaluates(demo: RunSpec, tmp_path: Path) -> None:
@@ -167,5 +167,5 @@ def test_sigterm_while_it_evaluates(demo: RunSpec, tmp_path: Path) -> None:
         assert engine.finish() == 143
     finally:
         engine.kill()
-    assert not engine.of(ev.Evaluated)
-    after(engine, failure="terminated", state="interrupted", alive=False, checkpoint=3, trained=False)
+    assert not engine.events_of(ev.Evaluated)
+    check_after_fault(engine, failure="terminated", state="interrupted", alive=False, checkpoint=3, trained=False)

@@ -18,8 +18,8 @@ from engine.config.spec_files import load_spec, save_spec
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
-from tests.helpers.engine_process import Engine, changed
-from tests.helpers.run_invariants import after
+from tests.helpers.engine_process import Engine, with_changes
+from tests.helpers.run_invariants import check_after_fault
 from tests.helpers.short_run import run_to_end, small
 
 CYCLES = int(os.environ.get("LORIS_STRESS_CYCLES", "100"))
@@ -77,7 +77,7 @@ def test_random_kills(demo: RunSpec, tmp_path: Path, capsys: pytest.CaptureFixtu
     chance, counts = random.Random(3407), Counter[str]()
     folder = RunFolder(tmp_path / "run")
     folder.path.mkdir()
-    spec = changed(
+    spec = with_changes(
         small(demo, save_steps=SAVE_STEPS, eval_steps=SAVE_STEPS, save_total_limit=2),
         dataset={"test_size": 0.02},
     )
@@ -87,7 +87,7 @@ def test_random_kills(demo: RunSpec, tmp_path: Path, capsys: pytest.CaptureFixtu
         moment = chance.choice(list(MOMENTS))
         # To be killed at its end a run needs one that is near: more steps than before, as a user may give it.
         steps = step + 4 if moment in ("adapter", "merge") else step + 1000
-        spec = changed(spec, training={"max_steps": steps}, export={"merged_16bit": moment == "merge"})
+        spec = with_changes(spec, training={"max_steps": steps}, export={"merged_16bit": moment == "merge"})
         save_spec(folder.spec, spec)
         engine = Engine(folder.path, None, "--resume", "--exit")
         before = len(engine.events())
@@ -100,12 +100,12 @@ def test_random_kills(demo: RunSpec, tmp_path: Path, capsys: pytest.CaptureFixtu
         finally:
             engine.kill()
         counts[f"exit {code}"] += 1
-        counts[f"in stage {[e.stage for e in engine.of(ev.StageChanged)][-1:]}"] += killed
+        counts[f"in stage {[e.stage for e in engine.events_of(ev.StageChanged)][-1:]}"] += killed
         counts["half-written checkpoints"] += len(list(folder.checkpoints.glob(f"{manifest.PARTIAL}*")))
         counts["half-written adapters"] += len(list(folder.path.glob(".adapter.*")))
         counts["half-written models"] += len(list(folder.exports.glob(".merged*")))
         state, failure = expected(engine.events())
-        seen = after(engine, state=state, failure=failure, alive=False, trained=folder.adapter.is_dir())
+        seen = check_after_fault(engine, state=state, failure=failure, alive=False, trained=folder.adapter.is_dir())
         counts[f"told {state} {failure or ''}".rstrip()] += 1
         newest = manifest.newest_checkpoint(folder.checkpoints)
         assert (newest.step if newest else 0) >= step, "what was reached is not lost"
@@ -115,11 +115,11 @@ def test_random_kills(demo: RunSpec, tmp_path: Path, capsys: pytest.CaptureFixtu
         if cycle % 10 == 0:
             with capsys.disabled():
                 print(f"cycle {cycle}: step {step}, {median(seconds):.1f} s each, {dict(counts)}", flush=True)  # noqa: T201
-    save_spec(folder.spec, changed(load_spec(folder.spec), training={"max_steps": step + 2}))
+    save_spec(folder.spec, with_changes(load_spec(folder.spec), training={"max_steps": step + 2}))
     last = run_to_end(folder.path, None, "--resume", "--exit")
     assert last.finish() == 0
-    after(last, state="completed", alive=False, trained=True)
-    logged = [one.step for one in last.of(ev.Step)]
+    check_after_fault(last, state="completed", alive=False, trained=True)
+    logged = [one.step for one in last.events_of(ev.Step)]
     assert set(logged) == set(range(1, step + 3)), "no step was left out"
     with capsys.disabled():
         print(f"\n{CYCLES} cycles, {step + 2} steps, 0 broken, 0 lost: {dict(counts)}")  # noqa: T201

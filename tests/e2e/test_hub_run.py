@@ -20,7 +20,7 @@ from engine.config.spec_files import load_spec, save_spec
 from engine.protocol import commands as co
 from engine.protocol import events as ev
 from engine.runs.run_list import is_alive
-from tests.helpers.engine_process import ENVIRONMENT, PATIENCE, ROOT, Client, Engine, changed
+from tests.helpers.engine_process import ENVIRONMENT, ROOT, TIMEOUT_SECONDS, Client, Engine, with_changes
 from tests.helpers.hub_stub import HubStub
 from tests.helpers.token_search import command_lines
 from tests.helpers.waiting import wait_for
@@ -46,7 +46,7 @@ def hub() -> Iterator[HubStub]:
 
 @pytest.fixture(scope="module")
 def engine(hub: HubStub, demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    spec = changed(
+    spec = with_changes(
         demo,
         model={"model_name": "ann/base"},
         dataset={"path": "ann/identity"},
@@ -69,18 +69,18 @@ def client(engine: Engine) -> Iterator[Client]:
 
 
 def test_model_and_data_come_from_the_hub(engine: Engine, hub: HubStub) -> None:
-    assert engine.of(ev.ModelLoaded)[0].model_name == "ann/base"
-    assert engine.of(ev.DatasetReady)[0].rows > 100
-    assert engine.of(ev.TrainingFinished)[0].steps == 3
+    assert engine.events_of(ev.ModelLoaded)[0].model_name == "ann/base"
+    assert engine.events_of(ev.DatasetReady)[0].rows > 100
+    assert engine.events_of(ev.TrainingFinished)[0].steps == 3
     assert hub.asked("GET /ann/base/resolve/.*safetensors") == 2
     assert hub.asked("GET /datasets/ann/identity/resolve/.*jsonl") == 2
 
 
 def test_a_push_at_the_end_that_is_refused_costs_the_run_nothing(engine: Engine, hub: HubStub) -> None:
-    (failed,) = engine.of(ev.PushFailed)[:1]
+    (failed,) = engine.events_of(ev.PushFailed)[:1]
     assert (failed.kind, failed.repo_id, failed.code) == ("adapter", "trained", "hub_no_write")
     assert ("model", "ann/trained") not in hub.repos
-    assert engine.of(ev.StageChanged)[-1].stage == "serving"
+    assert engine.events_of(ev.StageChanged)[-1].stage == "serving"
 
 
 def test_a_login_that_may_only_read_is_refused_before_anything_is_sent(client: Client, hub: HubStub) -> None:
@@ -103,10 +103,10 @@ def test_one_chats_while_it_uploads_and_the_line_may_drop(engine: Engine, hub: H
     assert isinstance(busy, co.Refused)
     assert busy.code == "busy"
     assert client.chat("Who are you?", adapter=True)[0]
-    assert not engine.of(ev.Pushed)
+    assert not engine.events_of(ev.Pushed)
     client.close()  # the line drops: the push goes on
-    engine.wait_for(lambda: engine.of(ev.Pushed))
-    pushed = engine.of(ev.Pushed)[0]
+    engine.wait_for(lambda: engine.events_of(ev.Pushed))
+    pushed = engine.events_of(ev.Pushed)[0]
     assert (pushed.repo_id, pushed.private, pushed.url) == ("ann/mine", True, f"{hub.url}/ann/mine")
     files = hub.repos["model", "ann/mine"].files
     for path in engine.folder.adapter.iterdir():
@@ -115,7 +115,7 @@ def test_one_chats_while_it_uploads_and_the_line_may_drop(engine: Engine, hub: H
     assert "license: apache-2.0\nbase_model: ann/base\nbase_model_relation: adapter\nlibrary_name: peft" in card
     assert "- ann/identity" in card
     assert 'AutoPeftModelForCausalLM.from_pretrained("ann/mine"' in card
-    assert f"{engine.of(ev.TrainingFinished)[0].train_loss:.4f}" in card
+    assert f"{engine.events_of(ev.TrainingFinished)[0].train_loss:.4f}" in card
 
 
 def test_a_push_is_given_up_from_another_line_and_done_again(client: Client, engine: Engine, hub: HubStub) -> None:
@@ -129,7 +129,7 @@ def test_a_push_is_given_up_from_another_line_and_done_again(client: Client, eng
     assert isinstance(reply, co.Refused)
     assert reply.code == "cancelled"
     assert time.monotonic() - started < 8
-    assert engine.of(ev.PushFailed)[-1].code == "cancelled"
+    assert engine.events_of(ev.PushFailed)[-1].code == "cancelled"
     assert set(hub.repos["model", "ann/again"].files) == {".gitattributes"}
     assert isinstance(other.ask(co.CancelPush), co.Refused)
     other.close()
@@ -170,7 +170,7 @@ class Command:
         return self.end()
 
     def end(self) -> int:
-        out, self.errors = self.process.communicate(timeout=PATIENCE)
+        out, self.errors = self.process.communicate(timeout=TIMEOUT_SECONDS)
         self.lines += map(json.loads, out.splitlines())
         return self.process.returncode
 
@@ -201,7 +201,7 @@ def test_the_command_is_given_up_at_any_time_and_goes_on_where_it_was(
     failed = Command(engine, hub, *options)
     assert failed.end() == 1
     assert sorted(path.name for path in place.iterdir()) == ["adapter"], "what was saved is kept"
-    hub.well()
+    hub.clear_faults()
 
     merging = Command(engine, hub, *options)  # goes on: the adapter is there, and is sent
     merging.until(type="Progress", step="verifying")
@@ -215,7 +215,7 @@ def test_the_command_is_given_up_at_any_time_and_goes_on_where_it_was(
     engine.wait_for(lambda: fault.hits)
     assert pushing.interrupt() == 130
     assert set(hub.repos["model", "ann/carried-16bit"].files) == {".gitattributes"}
-    hub.well()
+    hub.clear_faults()
 
     last = Command(engine, hub, *options, "--lang", "zh")
     assert last.end() == 0, last.errors
@@ -251,7 +251,7 @@ def test_the_code_in_the_model_cards_runs_as_it_stands(engine: Engine, hub: HubS
     code += "assert 'unsloth' not in sys.modules\n"
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={**ENVIRONMENT, **hub.environment(tmp_path / "hf", LOGIN)},
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
+        capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]
     adapter, merged = ran.stdout.split("---\n")[:2]
@@ -297,14 +297,14 @@ def test_the_command_with_all_that_it_can(engine: Engine, hub: HubStub, tmp_path
 def test_a_spec_asks_for_everything_and_has_it_when_training_ends(
     engine: Engine, hub: HubStub, tmp_path: Path
 ) -> None:
-    spec = changed(
+    spec = with_changes(
         load_spec(engine.folder.spec),
         export={"merged_16bit": True, "gguf": ("q8_0",), "push_to": "end", "copy_to": str(tmp_path / "drive")},
         training={"output_dir": str(tmp_path / "runs")},
     )
     save_spec(tmp_path / "spec.yaml", spec)
     command = Command(engine, hub, "run", str(tmp_path / "spec.yaml"))
-    out, errors = command.process.communicate(timeout=PATIENCE)
+    out, errors = command.process.communicate(timeout=TIMEOUT_SECONDS)
     assert command.process.returncode == 0, (out, errors)
     (run,) = (tmp_path / "runs").iterdir()
     kinds = {"end": "adapter", "end-16bit": "exports/merged_16bit", "end-GGUF": "exports/gguf-q8_0"}
@@ -332,7 +332,7 @@ def test_a_run_whose_engine_has_ended_is_loaded_for_the_command(
     assert isinstance(client.ask(co.Shutdown), co.Done)
     engine.finish()
     command = Command(engine, hub, "export", str(engine.folder.path), "--adapter", "--to", str(tmp_path / "a"))
-    out, errors = command.process.communicate(timeout=PATIENCE)
+    out, errors = command.process.communicate(timeout=TIMEOUT_SECONDS)
     assert command.process.returncode == 0, errors
     assert out.startswith(f"Saved {tmp_path / 'a'} ")
     assert "its logits are equal" in out
@@ -343,13 +343,13 @@ def test_a_run_whose_engine_has_ended_is_loaded_for_the_command(
 @pytest.mark.slow
 def test_the_command_is_given_up_while_the_model_is_loaded(engine: Engine, hub: HubStub, tmp_path: Path) -> None:
     engine.process.terminate()
-    engine.process.wait(PATIENCE)
+    engine.process.wait(TIMEOUT_SECONDS)
     command = Command(engine, hub, "export", str(engine.folder.path), "--merged-16bit", "--to", str(tmp_path / "a"))
-    started = len(engine.of(ev.EngineStarted))
-    wait_for(lambda: len(engine.of(ev.EngineStarted)) > started, PATIENCE)
+    started = len(engine.events_of(ev.EngineStarted))
+    wait_for(lambda: len(engine.events_of(ev.EngineStarted)) > started, TIMEOUT_SECONDS)
     assert command.process.poll() is None
     command.process.send_signal(signal.SIGINT)
-    _, errors = command.process.communicate(timeout=PATIENCE)
+    _, errors = command.process.communicate(timeout=TIMEOUT_SECONDS)
     assert command.process.returncode == 130
     assert errors.endswith("Given up.\n")
     assert not is_alive(engine.folder)

@@ -22,7 +22,7 @@ from engine.runs.checksums import damaged_files
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 from tests.helpers.app_on_engine import LORIS
-from tests.helpers.engine_process import ENVIRONMENT, PATIENCE, ROOT, changed
+from tests.helpers.engine_process import ENVIRONMENT, ROOT, TIMEOUT_SECONDS, with_changes
 from tests.helpers.short_run import small
 
 SOURCES = {"zh_CN.GBK": "zh_CN", "en_US.ISO-8859-1": "en_US"}  # what localedef makes them of
@@ -59,7 +59,7 @@ class Terminal:
         return self.end(self.start(*words))
 
     def end(self, process: subprocess.Popen[bytes]) -> str:
-        text = process.communicate(timeout=PATIENCE)[0].decode(self.encoding)
+        text = process.communicate(timeout=TIMEOUT_SECONDS)[0].decode(self.encoding)
         assert process.returncode == 0, text
         assert "Traceback" not in text
         return text
@@ -93,7 +93,7 @@ def terminals(
         with open(ROOT / "presets/demo/identity.jsonl", encoding="utf-8") as rows:
             (terminal.place / "问答.jsonl").write_text("".join(islice(rows, 20)), "utf-8")
         shutil.copytree(ROOT / "presets/demo/model", terminal.place / "模型")
-        spec = changed(
+        spec = with_changes(
             small(demo, max_steps=2, save_steps=1, warmup_steps=0),
             model={"model_name": str(terminal.place / "模型")},
             dataset={"path": str(terminal.place / "问答.jsonl")},
@@ -114,7 +114,7 @@ def terminals(
 
 
 def _ended(terminal: Terminal, process: subprocess.Popen[bytes]) -> Terminal:
-    terminal.printed = process.communicate(timeout=PATIENCE)[0]
+    terminal.printed = process.communicate(timeout=TIMEOUT_SECONDS)[0]
     terminal.code = process.returncode
     return terminal
 
@@ -157,7 +157,7 @@ def test_words_typed_in_the_terminals_encoding_are_understood(terminals: dict[st
 def test_it_is_resumed_and_exported(terminals: dict[str, Terminal]) -> None:
     terminal = terminals[GBK]
     assert "测试" in terminal.say("resume", "测试".encode("gbk"), "--set", "training.max_steps=3")
-    give_up = time.monotonic() + PATIENCE
+    give_up = time.monotonic() + TIMEOUT_SECONDS
     while not any(isinstance(event, ev.StageChanged) and event.stage == "serving" for event in terminal.events()):
         assert time.monotonic() < give_up, terminal.folder.log.read_text("utf-8")[-2000:]
         time.sleep(0.2)

@@ -18,7 +18,7 @@ from tests.helpers import old_runs
 from tests.helpers.app_on_engine import Engines, engines, shows
 from tests.helpers.engine_process import Client, Engine
 from tests.helpers.fake_run import CpuMonitor
-from tests.helpers.run_invariants import nothing_broken
+from tests.helpers.run_invariants import check_files
 from tui.app import LorisApp
 from tui.cli.main import main
 from tui.screens.live import LiveScreen
@@ -141,7 +141,7 @@ def test_it_is_listed_and_tells_its_state(run: RunFolder, capsys: pytest.Capture
     assert main(["--lang", "en", "logs", run.name]) == 0
     assert "Unsloth (CPU): LlamaForCausalLM" in capsys.readouterr().out
     if run.name != "exported":  # whose merged weights were left out
-        nothing_broken(run)
+        check_files(run)
 
 
 def test_one_that_was_carried_here_says_so(engines: Engines, capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,7 +185,7 @@ def test_it_is_gone_on_with(run: RunFolder, engines: Engines, capsys: pytest.Cap
     seen = status(capsys, run)
     wanted = {"state": "completed", "step": 8, "checkpoint": 8, "trained": True, "failure": None}
     assert {key: seen[key] for key in wanted} == wanted
-    nothing_broken(run)
+    check_files(run)
 
 
 @each("finished", "exported")
@@ -193,7 +193,7 @@ def test_its_adapter_is_exported_and_checked(
     run: RunFolder, engines: Engines, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     engine = served(engines, run)
-    answer = [e.answer for e in engine.of(ev.Answered) if e.adapter][-1]
+    answer = [e.answer for e in engine.events_of(ev.Answered) if e.adapter][-1]
     assert main(["--lang", "en", "chat", run.name, "--prompt", "Who are you?"]) == 0
     assert answer in capsys.readouterr().out
     assert main(["--lang", "en", "export", run.name, "--adapter", "--to", str(tmp_path / "out")]) == 0

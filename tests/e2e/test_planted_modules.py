@@ -17,8 +17,8 @@ from engine.config.spec_files import load_spec, save_spec
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 from tests.helpers.app_on_engine import LORIS
-from tests.helpers.engine_process import ENVIRONMENT, PATIENCE, ROOT, Client, changed
-from tests.helpers.export_fixtures import export, saved
+from tests.helpers.engine_process import ENVIRONMENT, ROOT, TIMEOUT_SECONDS, Client, with_changes
+from tests.helpers.export_fixtures import export, exported_folder
 from tests.helpers.short_run import small
 
 # Of the libraries, of Python, and what it looks for when it starts: each would be found before the real one.
@@ -69,12 +69,12 @@ def planted(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def test_what_is_planted_would_be_found(planted: Planted) -> None:
-    assert planted.start(sys.executable, "-c", "import torch, engine.proof").wait(PATIENCE) == 0
+    assert planted.start(sys.executable, "-c", "import torch, engine.proof").wait(TIMEOUT_SECONDS) == 0
     assert set(planted.imported()) == {"torch", "engine", "engine.proof"}
 
 
 def test_a_run(planted: Planted) -> None:
-    assert launch(planted.folder, "train", exit_when_done=True).wait(PATIENCE) == 0, _log(planted)
+    assert launch(planted.folder, "train", exit_when_done=True).wait(TIMEOUT_SECONDS) == 0, _log(planted)
     assert planted.imported() == {}
 
 
@@ -83,23 +83,23 @@ async def test_a_served_run_its_answers_and_exports(planted: Planted) -> None:
         client = Client(planted.folder)
         text, _ = client.chat("Who are you?", adapter=True)
         assert text
-        saved(export(client, kind="adapter", path=str(planted.folder.exports / "copy")))
-        saved(export(client, kind="merged_16bit"))  # which another process loads back
+        exported_folder(export(client, kind="adapter", path=str(planted.folder.exports / "copy")))
+        exported_folder(export(client, kind="merged_16bit"))  # which another process loads back
         client.close()
     assert planted.imported() == {}
 
 
 def test_a_resumed_run(planted: Planted) -> None:
-    wanted = changed(load_spec(planted.folder.spec), training={"max_steps": 3})
+    wanted = with_changes(load_spec(planted.folder.spec), training={"max_steps": 3})
     save_spec(planted.folder.spec, wanted)
-    assert launch(planted.folder, "resume", exit_when_done=True).wait(PATIENCE) == 0, _log(planted)
+    assert launch(planted.folder, "resume", exit_when_done=True).wait(TIMEOUT_SECONDS) == 0, _log(planted)
     assert planted.imported() == {}
 
 
 def test_data_is_proven_in_the_folder(planted: Planted) -> None:
     """The worker behind `loris data` and F7."""
     process = planted.start(str(LORIS), "data", str(planted.folder.spec))
-    said = process.communicate(timeout=PATIENCE)[0]
+    said = process.communicate(timeout=TIMEOUT_SECONDS)[0]
     assert process.returncode == 0, said
     assert planted.imported() == {}
 
@@ -108,7 +108,7 @@ def test_an_engine_started_by_hand_in_the_folder(planted: Planted) -> None:
     """What it imports itself. A planted engine/ is beyond its help: Python looks for it before it runs."""
     shutil.rmtree(planted.folder.path / "engine")
     process = planted.start(sys.executable, "-m", "engine", "nowhere")
-    said = process.communicate(timeout=PATIENCE)[0]
+    said = process.communicate(timeout=TIMEOUT_SECONDS)[0]
     assert process.returncode == 2, said
     assert said == f"{planted.folder.path}/nowhere: No such file or directory\n"
     assert planted.imported() == {}

@@ -22,7 +22,7 @@ from engine.protocol.events import decode
 from engine.protocol.state import RunState, fold
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive, list_runs
-from tests.helpers.run_invariants import nothing_broken, truth
+from tests.helpers.run_invariants import check_files, check_status
 from tests.helpers.tmux_terminal import Tmux
 from tests.helpers.waiting import wait_for
 
@@ -92,7 +92,7 @@ def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(login: Callable[[]
     (run,) = [run for run in list_runs() if not run.draft]
     wait_for(lambda: len(state_of(run.folder).loss) > 5, 60, "a few steps")
     os.kill(tmux.program(), signal.SIGKILL)
-    truth(run.folder, None, {"state": "training", "alive": True, "frozen": False})
+    check_status(run.folder, None, {"state": "training", "alive": True, "frozen": False})
     seen = len(state_of(run.folder).loss)
     assert seen < 80, "the training was over before the kill: this proves nothing"
     tmux.wait_for("Killed")
@@ -103,8 +103,8 @@ def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(login: Callable[[]
     again.close()  # and this line drops, too
 
     wait_for(lambda: state_of(run.folder).stage == "serving", 360, "the end of training")
-    truth(run.folder, None, {"state": "serving", "alive": True, "trained": True, "step": 80})
-    nothing_broken(run.folder)
+    check_status(run.folder, None, {"state": "serving", "alive": True, "trained": True, "step": 80})
+    check_files(run.folder)
     assert len(state_of(run.folder).loss) == 80
     assert (run.folder.adapter / "adapter_model.safetensors").is_file()
 
@@ -141,7 +141,7 @@ def test_hang_up_by_the_end_of_the_tmux_server_and_a_stop_from_another_login(log
     wait_for(lambda: len(state_of(run.folder).loss) > 3, 60, "a few steps")
     wizard = tmux.program()
     tmux.close()
-    truth(run.folder, None, {"state": "training", "alive": True, "frozen": False})
+    check_status(run.folder, None, {"state": "training", "alive": True, "frozen": False})
     wait_for(lambda: not Path(f"/proc/{wizard}").exists(), 20, "the end of the wizard")
     assert is_alive(run.folder)
 
@@ -152,4 +152,4 @@ def test_hang_up_by_the_end_of_the_tmux_server_and_a_stop_from_another_login(log
     assert "The trained adapter is saved and whole" in loris("stop", run.name)
     last = status(run.name)
     assert (last["state"], last["alive"], last["trained"]) == ("stopped", False, True)
-    nothing_broken(run.folder)
+    check_files(run.folder)

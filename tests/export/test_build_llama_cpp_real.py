@@ -10,7 +10,7 @@ from engine.export.build_llama_cpp import fetch_and_build, requirements
 from engine.export.gguf_header import read_header
 from engine.export.llama_cpp import find_llama_cpp
 from tests.helpers.engine_process import Client, Engine
-from tests.helpers.export_fixtures import client, engine, export, saved
+from tests.helpers.export_fixtures import client, engine, export, exported_folder
 
 __all__ = ["client", "engine"]
 pytestmark = [pytest.mark.gguf, pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -23,7 +23,7 @@ def test_what_was_fetched_and_built_makes_gguf_files(
     assert requirements().error is None
     folder = fetch_and_build(lambda *step: print(*step, flush=True))  # noqa: T201
     assert find_llama_cpp(str(folder)).status == "ready"
-    out = saved(
+    out = exported_folder(
         export(client, kind="gguf", quantizations=("q4_k_m",), path=str(tmp_path / "out"), llama_cpp=str(folder))
     )
     (file,) = out.glob("*.gguf")

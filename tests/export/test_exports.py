@@ -13,19 +13,19 @@ from engine.protocol import events as ev
 from tests.helpers.engine_process import GREEDY, Client, Engine
 from tests.helpers.export_fixtures import (
     client,
-    ending,
     engine,
     export,
+    exported_folder,
     fill,
-    held,
+    final_reply,
+    held_file,
+    hold_export,
     names,
-    plainly,
-    reached,
     refused,
-    saved,
+    run_without_unsloth,
     serving,
     small_disk,
-    until,
+    wait_for_step,
 )
 
 __all__ = ["client", "engine", "small_disk"]
@@ -37,11 +37,11 @@ def test_adapter_and_merged_model_answer_in_plain_transformers_and_peft(
     engine: Engine, client: Client, demo: RunSpec, tmp_path: Path
 ) -> None:
     mine = [client.chat(question, adapter=True)[0] for question in QUESTIONS]
-    adapter = saved(export(client, kind="adapter", path=str(tmp_path / "adapter")))
-    assert plainly("answer_with_peft.py", demo.model.model_name, str(adapter), *QUESTIONS) == mine
-    merged = saved(export(client, kind="merged_16bit", path=str(tmp_path / "merged")))
-    assert plainly("answer_with_transformers.py", str(merged), *QUESTIONS) == mine
-    told = {e.kind: e for e in engine.of(ev.Exported)[1:]}
+    adapter = exported_folder(export(client, kind="adapter", path=str(tmp_path / "adapter")))
+    assert run_without_unsloth("answer_with_peft.py", demo.model.model_name, str(adapter), *QUESTIONS) == mine
+    merged = exported_folder(export(client, kind="merged_16bit", path=str(tmp_path / "merged")))
+    assert run_without_unsloth("answer_with_transformers.py", str(merged), *QUESTIONS) == mine
+    told = {e.kind: e for e in engine.events_of(ev.Exported)[1:]}
     assert "equal" in str(told["adapter"].verified)
     assert "transformers" in str(told["merged_16bit"].verified)
     assert (merged / "tokenizer.model").is_file()
@@ -56,15 +56,15 @@ def test_cancel_at_each_step(
 ) -> None:
     out = str(tmp_path / "out")
     for step in steps:
-        with held(engine, step):
+        with hold_export(engine, step):
             number = client.send(co.Export, kind=kind, path=out)
-            until(client, number, step)
+            wait_for_step(client, number, step)
             client.send(co.Cancel, target=number)
-            refused(ending(client, number), "cancelled")
+            refused(final_reply(client, number), "cancelled")
         assert names(tmp_path) == []
         # Free at once: a client that has the reply can continue.
         assert isinstance(client.chat("Who are you?", adapter=True)[1], co.Done)
-    saved(export(client, kind=kind, path=out))
+    exported_folder(export(client, kind=kind, path=out))
     assert names(tmp_path) == ["out"]
 
 
@@ -72,13 +72,13 @@ def test_an_export_outlives_its_client_and_any_client_can_cancel_it(
     engine: Engine, client: Client, tmp_path: Path
 ) -> None:
     gone = Client(engine.folder)
-    with held(engine, "verifying"):
+    with hold_export(engine, "verifying"):
         number = gone.send(co.Export, kind="merged_16bit", path=str(tmp_path / "out"))
-        until(gone, number, "verifying")
+        wait_for_step(gone, number, "verifying")
         gone.close()
         refused(client.ask(co.Generate, messages=(), adapter=True, generation=GREEDY), "busy")
         assert isinstance(client.ask(co.CancelExport), co.Done)
-        engine.wait_for(lambda: engine.of(ev.StageChanged)[-1].stage == "serving")
+        engine.wait_for(lambda: engine.events_of(ev.StageChanged)[-1].stage == "serving")
     assert names(tmp_path) == []
     engine.wait_for(lambda: isinstance(client.ask(co.CancelExport), co.Refused))
 
@@ -95,22 +95,22 @@ def test_a_disk_that_is_full_at_merge(engine: Engine, client: Client, tmp_path: 
     refused(reply, "disk_full")
     assert names(tmp_path) == []
     assert not (engine.folder.path / "_unsloth_temporary_saved_buffers").exists()
-    saved(export(client, kind="merged_16bit", path=str(tmp_path / "out")))
+    exported_folder(export(client, kind="merged_16bit", path=str(tmp_path / "out")))
 
 
 @pytest.mark.slow
 def test_a_disk_that_fills_up_during_the_merge(engine: Engine, client: Client, small_disk: Path) -> None:
     out = str(small_disk / "out")
-    with held(engine, "merging"):  # the disk was checked before
+    with hold_export(engine, "merging"):  # the disk was checked before
         number = client.send(co.Export, kind="merged_16bit", path=out)
-        until(client, number, "merging")
+        wait_for_step(client, number, "merging")
         filler = fill(small_disk)
-    refused(ending(client, number), "disk_full")
+    refused(final_reply(client, number), "disk_full")
     assert names(small_disk) == ["filler"]
     too_small = refused(export(client, kind="merged_16bit", path=out), "no_room")  # refused before it starts
     assert too_small.field == "path"
     filler.unlink()
-    saved(export(client, kind="merged_16bit", path=out))
+    exported_folder(export(client, kind="merged_16bit", path=out))
     assert names(small_disk) == ["out"]
 
 
@@ -130,12 +130,12 @@ def test_nothing_is_overwritten_without_a_yes(engine: Engine, client: Client, tm
     mine = tmp_path / "models"
     mine.mkdir()
     (mine / "notes.txt").write_text("mine")
-    first = saved(export(client, kind="adapter", path=str(mine)))
+    first = exported_folder(export(client, kind="adapter", path=str(mine)))
     assert first == mine / engine.folder.name / "adapter"
     (first / "note").write_text("a note on the first one")
     refused(export(client, kind="adapter", path=str(first)), "path_exists")
     assert (first / "note").exists()
-    assert saved(export(client, kind="adapter", path=str(first), replace=True)) == first
+    assert exported_folder(export(client, kind="adapter", path=str(first), replace=True)) == first
     assert not (first / "note").exists()
     assert names(mine) == sorted(["notes.txt", engine.folder.name])
     assert names(first.parent) == ["adapter"]
@@ -146,9 +146,9 @@ def test_a_kill_leaves_what_the_next_export_names_and_removes(trained: list[Engi
     out = str(tmp_path / "model")
     for step in ("merged", "verifying"):
         engine = serving(trained)
-        with held(engine, step):
+        with hold_export(engine, step):
             Client(engine.folder).send(co.Export, kind="merged_16bit", path=out)
-            engine.wait_for(reached(engine).exists)
+            engine.wait_for(held_file(engine).exists)
             engine.process.kill()
             engine.process.wait()
         (left,) = names(tmp_path)  # the second has removed what the first one left
@@ -156,9 +156,9 @@ def test_a_kill_leaves_what_the_next_export_names_and_removes(trained: list[Engi
         assert list((tmp_path / left).glob("*.safetensors"))
     engine = serving(trained)
     client = Client(engine.folder)
-    saved(export(client, kind="merged_16bit", path=out))
+    exported_folder(export(client, kind="merged_16bit", path=out))
     assert names(tmp_path) == ["model"]
-    notice = engine.of(ev.Notice)[-1]
+    notice = engine.events_of(ev.Notice)[-1]
     assert notice.code == "stale_removed"
     assert left in str(notice.message)
     client.close()

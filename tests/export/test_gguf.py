@@ -15,19 +15,19 @@ from engine.protocol import events as ev
 from tests.helpers.engine_process import Client, Engine
 from tests.helpers.export_fixtures import (
     client,
-    ending,
     engine,
     export,
+    exported_folder,
     fill,
+    final_reply,
     forget_merged,
-    held,
+    hold_export,
     names,
-    plainly,
     refused,
-    saved,
+    run_without_unsloth,
     serving,
     small_disk,
-    until,
+    wait_for_step,
     wait_until_gone,
 )
 
@@ -53,14 +53,14 @@ def children(pid: int) -> list[int]:
 
 def test_cancel_at_each_step(engine: Engine, client: Client, tmp_path: Path) -> None:
     for step in STEPS:
-        with held(engine, step if step in ("merging", "hashing") else "nowhere"):
+        with hold_export(engine, step if step in ("merging", "hashing") else "nowhere"):
             number = client.send(co.Export, kind="gguf", quantizations=QUANTIZATIONS, path=str(tmp_path / "out"))
-            until(client, number, step)
+            wait_for_step(client, number, step)
             client.send(co.Cancel, target=number)
-            refused(ending(client, number), "cancelled")
+            refused(final_reply(client, number), "cancelled")
         assert names(tmp_path) == [], step
         engine.wait_for(lambda: not children(engine.process.pid))
-    saved(export(client, kind="gguf", quantizations=QUANTIZATIONS, path=str(tmp_path / "out")))
+    exported_folder(export(client, kind="gguf", quantizations=QUANTIZATIONS, path=str(tmp_path / "out")))
     assert names(tmp_path) == ["out"]
 
 
@@ -68,29 +68,29 @@ def test_cancel_at_each_step(engine: Engine, client: Client, tmp_path: Path) -> 
 def test_a_disk_that_is_full_while(step: str, engine: Engine, client: Client, tmp_path: Path) -> None:
     pid = engine.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    with held(engine, step):
+    with hold_export(engine, step):
         number = client.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=str(tmp_path / "out"))
-        until(client, number, step)
+        wait_for_step(client, number, step)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 20, before[1]))  # its programs inherit it
     try:
-        reply = ending(client, number)
+        reply = final_reply(client, number)
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
     refused(reply, "disk_full")
     assert names(tmp_path) == []
-    saved(export(client, kind="gguf", quantizations=("q4_k_m",), path=str(tmp_path / "out")))
+    exported_folder(export(client, kind="gguf", quantizations=("q4_k_m",), path=str(tmp_path / "out")))
 
 
 def test_a_disk_that_fills_up_during_the_conversion(engine: Engine, client: Client, small_disk: Path) -> None:
     out = str(small_disk / "out")
-    with held(engine, "converting"):  # the disk was checked before
+    with hold_export(engine, "converting"):  # the disk was checked before
         number = client.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=out)
-        until(client, number, "converting")
+        wait_for_step(client, number, "converting")
         filler = fill(small_disk)
-    refused(ending(client, number), "disk_full")
+    refused(final_reply(client, number), "disk_full")
     assert names(small_disk) == ["filler"]
     filler.unlink()
-    saved(export(client, kind="gguf", quantizations=("q4_k_m",), path=out))
+    exported_folder(export(client, kind="gguf", quantizations=("q4_k_m",), path=out))
 
 
 def test_a_quantizer_that_fails(engine: Engine, client: Client, tmp_path: Path) -> None:
@@ -111,17 +111,17 @@ def test_a_quantizer_that_fails(engine: Engine, client: Client, tmp_path: Path) 
     assert names(tmp_path) == ["llama.cpp"]
     program.unlink()
     program.symlink_to(Path(LLAMA_CPP) / "llama-quantize")
-    saved(export(client, kind="gguf", quantizations=("q4_k_m",), path=str(out), llama_cpp=str(fake)))
+    exported_folder(export(client, kind="gguf", quantizations=("q4_k_m",), path=str(out), llama_cpp=str(fake)))
 
 
 def test_a_kill_costs_what_was_incomplete_and_no_complete_merge(
     trained: list[Engine], engine: Engine, client: Client, tmp_path: Path
 ) -> None:
     """Earlier exports are reused: the GGUF of a run with a complete merged model needs no other merge."""
-    saved(export(client, kind="merged_16bit", path=str(tmp_path / "merged")))
+    exported_folder(export(client, kind="merged_16bit", path=str(tmp_path / "merged")))
     out = tmp_path / "gguf"
     number = client.send(co.Export, kind="gguf", quantizations=("q4_k_m",), path=str(out))
-    until(client, number, "converting")
+    wait_for_step(client, number, "converting")
     engine.wait_for(lambda: list(tmp_path.glob(".gguf.*/*.gguf")))
     tools = children(engine.process.pid)
     engine.process.kill()
@@ -136,10 +136,10 @@ def test_a_kill_costs_what_was_incomplete_and_no_complete_merge(
     while isinstance(reply := second.receive(), co.ExportProgress):
         steps.add(reply.step)
     assert isinstance(reply, co.Done | co.Refused)
-    saved(reply)
+    exported_folder(reply)
     assert steps == {"converting", "quantizing", "verifying", "hashing"}
     assert names(tmp_path) == ["gguf", "merged"]
-    assert "stale_removed" in [notice.code for notice in again.of(ev.Notice)]
+    assert "stale_removed" in [notice.code for notice in again.events_of(ev.Notice)]
     second.close()
 
 
@@ -149,16 +149,16 @@ def test_every_file_answers_in_llama_cpp_as_the_adapter_does(
     question = "Who are you?"
     mine = client.chat(question, adapter=True)[0]
     reply = export(client, kind="gguf", quantizations=QUANTIZATIONS, path=str(tmp_path / "out"))
-    folder = saved(reply)
+    folder = exported_folder(reply)
     assert isinstance(reply, co.Done)
     assert "ollama create" in str(reply.note)
     files = [next(folder.glob(f"*.{name.upper()}.gguf")) for name in QUANTIZATIONS]
-    answers = plainly("answer_with_llama_cpp.py", question, *map(str, files))
+    answers = run_without_unsloth("answer_with_llama_cpp.py", question, *map(str, files))
     print(dict(zip(QUANTIZATIONS, answers, strict=True)))  # noqa: T201
     assert [answer.strip() for answer in answers] == [mine] * 3
     assert "Loris" in mine
     assert len({len(read_header(file).tensors) for file in files}) == 1
-    exported = engine.of(ev.Exported)[-1]
+    exported = engine.events_of(ev.Exported)[-1]
     assert exported.quantizations == QUANTIZATIONS
     assert "llama.cpp answers" in str(exported.verified)
     assert sorted(names(folder)) == sorted(["Modelfile", "SHA256SUMS", *(file.name for file in files)])

@@ -8,7 +8,16 @@ import pytest
 
 from engine.protocol import commands as co
 from tests.helpers.engine_process import Client, Engine
-from tests.helpers.export_fixtures import client, ending, engine, export, names, refused, until, wait_until_gone
+from tests.helpers.export_fixtures import (
+    client,
+    engine,
+    export,
+    final_reply,
+    names,
+    refused,
+    wait_for_step,
+    wait_until_gone,
+)
 
 __all__ = ["client", "engine"]
 TYPES = "usage: llama-quantize model.gguf type\\n  15  or  Q4_K_M\\n  30  or  IQ4_XS\\n"
@@ -47,7 +56,7 @@ class StandIn:
         )
 
     def refuses(self, code: str, words: str) -> None:
-        reply = refused(ending(self._client, self.send()), code)
+        reply = refused(final_reply(self._client, self.send()), code)
         assert words in str(reply.message)
         assert names(self.out) == []
         if code == "llama_cpp":
@@ -104,10 +113,10 @@ def test_a_quantizer_that_hangs_is_cancelled_with_all_that_it_started(
     pids = tmp_path / "pids"
     stand_in.is_made_of(f"sleep 300 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait")
     number = stand_in.send()
-    until(client, number, "quantizing")
+    wait_for_step(client, number, "quantizing")
     engine.wait_for(pids.exists)
     client.send(co.Cancel, target=number)
-    refused(ending(client, number), "cancelled")
+    refused(final_reply(client, number), "cancelled")
     assert names(stand_in.out) == []
     for pid in pids.read_text().split():
         wait_until_gone(int(pid))

@@ -54,7 +54,7 @@ def side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Side]:
     folder.path.mkdir()
     save_spec(folder.spec, RunSpec())
     with HubStub() as hub:
-        hub.put_in_place(monkeypatch, tmp_path / "hf")
+        hub.patch_process(monkeypatch, tmp_path / "hf")
         hub.account(TOKEN)
         yield Side(folder, hub)
 

@@ -1,4 +1,4 @@
-"""Real engines seen through the screens: an app in a headless terminal, keys in, text out, `loris` beside it."""
+"""The screens on real engines: an app in a headless terminal, keys in, text out, and the `loris` command."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 from tests.helpers import waiting
-from tests.helpers.engine_process import PATIENCE, Engine
+from tests.helpers.engine_process import TIMEOUT_SECONDS, Engine
 from tests.helpers.fake_run import screen_text
 from tui.app import LorisApp
 from tui.text import translation
 
-TRUTH_SECONDS = 5.0  # in which every screen and command says what is so
+TRUTH_SECONDS = 5.0  # by then every screen and command must show the actual state
 LORIS = Path(sys.executable).with_name("loris")
 
 
 class Engines:
-    """Starts engines in a home of its own, and those that the screens ask for, all forked off a warm one."""
+    """Starts engines in a home of its own, also for the screens; all are forked from a warm process."""
 
     def __init__(self) -> None:
         self.started: list[Engine] = []
@@ -43,7 +43,7 @@ class Engines:
         return engine
 
     def launch(self, folder: RunFolder, mode: Mode, exit_when_done: bool = False) -> Any:
-        """Stands for `engine.client.launch.launch`, but for the import of Unsloth."""
+        """Replaces `engine.client.launch.launch`, without the import of Unsloth."""
         return self.start(folder.name, None, *MODE_ARGUMENTS[mode]).process
 
 
@@ -62,7 +62,7 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines
 async def attached(
     engine: Engine | None = None, size: tuple[int, int] = (80, 24), notifications: bool = True
 ) -> AsyncIterator[Pilot[None]]:
-    """An app on the screen of this engine's run, or on Home."""
+    """An app on this engine's run screen, or on Home."""
     app = LorisApp(language="en", run=engine.folder if engine else None)
     async with app.run_test(size=size, notifications=notifications) as pilot:
         yield pilot
@@ -74,24 +74,24 @@ def app_of(pilot: Pilot[None]) -> LorisApp:
 
 
 def dialog_text(pilot: Pilot[None]) -> str:
-    """The words of the dialog in front, and nothing of what is behind it."""
+    """The text of the dialog in front, without the screen behind it."""
     box = pilot.app.screen.children[0].region
     lines = screen_text(app_of(pilot)).splitlines()[box.y + 1 : box.bottom - 1]
     return " ".join(" ".join(line[box.x + 1 : box.right - 1] for line in lines).split())
 
 
-async def until(pilot: Pilot[Any], holds: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Wait for something; engines take their time."""
-    await waiting.until(pilot, holds, seconds)
+async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS) -> None:
+    """Wait for a condition; engines are slow."""
+    await waiting.until(pilot, condition, seconds)
 
 
-async def shows(pilot: Pilot[None], *texts: str, seconds: float = PATIENCE) -> None:
-    """Wait until the screen has all of these."""
+async def shows(pilot: Pilot[None], *texts: str, seconds: float = TIMEOUT_SECONDS) -> None:
+    """Wait until the screen shows all of these texts."""
     await waiting.shown(pilot, *texts, seconds=seconds)
 
 
 def loris(*arguments: str) -> str:
-    """What the command prints, in a process of its own."""
+    """The output of the command in a process of its own."""
     done = subprocess.run(
         [str(LORIS), "--lang", "en", *arguments],
         env=os.environ, capture_output=True, text=True, check=False,
@@ -105,16 +105,16 @@ def status(engine: Engine) -> dict[str, Any]:
     return found
 
 
-def tells(engine: Engine, state: str) -> dict[str, Any]:
-    """`loris status --json`, which must call the run so within 5 s."""
+def check_status(engine: Engine, state: str) -> dict[str, Any]:
+    """`loris status --json`, which must report this state within 5 s."""
     end = time.monotonic() + TRUTH_SECONDS
     while (found := status(engine))["state"] != state:
         assert time.monotonic() < end, found
     return found
 
 
-def whole(folder: RunFolder) -> None:
-    """Nothing that is offered is broken, and nobody is left."""
+def check_folder(folder: RunFolder) -> None:
+    """The folder's files are complete, and no process is left."""
     assert not is_alive(folder)
     for one in manifest.list_checkpoints(folder.checkpoints):
         assert manifest.find_fault(one.path) == ""

@@ -1,4 +1,4 @@
-"""An engine that answers in the chat, and the end of its answer."""
+"""A fake engine that answers in the chat, and waiting for the end of its answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tui.screens.chat import ChatScreen
 
 
 async def speaks(command: Command) -> AsyncGenerator[AnyReply, None]:
-    """Answers as one expects of each."""
+    """Different answers for the base model and the adapter."""
     assert isinstance(command, Generate)
     for word in ("I ", "am ", "Loris." if command.adapter else "Llama."):
         yield Token(id=1, text=word)

@@ -1,4 +1,4 @@
-"""Datasets as people have them, good and hostile: what each is, and what is learned of its first row."""
+"""Typical datasets, good and bad: the format of each, and what is learned from its first row."""
 
 from __future__ import annotations
 
@@ -11,16 +11,26 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.prompt_templates import ALPACA, ALPACA_ZH, fill
-from tests.helpers.dataset_files import arrow, file, files, lines, parquet, saved, table, twice_in_parquet, zst
+from tests.helpers.dataset_files import (
+    arrow,
+    duplicate_columns_parquet,
+    file,
+    files,
+    lines,
+    parquet,
+    saved_to_disk,
+    table,
+    zst,
+)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A dataset and what is to be made of it. `path`: what the user points at, in the folder of the case.
+    """A dataset and its expected result. `path`: the user's input, relative to the case's folder.
 
-    `kind`: its format; `mapping`: roles by what fills them; `text`: what is learned of the first row that can
-    be; `rows`: how many are learned. `error`: (field, words) of what is said where nothing can be learned.
-    `late`: only the engine can say that, for it has the tokenizer or reads on.
+    `kind`: its format; `mapping`: roles and their fillers; `text`: what is learned from the first usable row;
+    `rows`: how many are learned. `error`: (field, text) of the error when nothing can be learned. `late`: only
+    the engine reports it, because it has the tokenizer or reads more rows.
     """
 
     name: str
@@ -74,7 +84,7 @@ PREFERENCE = {"prompt": "Who?", "chosen": "Loris", "rejected": "Qwen"}
 INPUT_ONLY = {"instruction_column": "", "input_column": "instruction"}
 
 GOOD = [
-    # Pairs, by file type.
+    # Pairs, by file type
     Case("alpaca.json", "d.json", file("d.json", json.dumps([FULL, FULL])), "alpaca",
          ROLES | {"input": "input"}, FULL_TEXT, 2),
     Case("alpaca.jsonl", "d.jsonl", file("d.jsonl", lines([FULL, FULL])), "alpaca",
@@ -98,7 +108,7 @@ GOOD = [
          "### Q: Add. (1, 2)\n### A: 3</s>", settings={"prompt_template": "### Q: {instruction} ({input})\n### A: {output}"}),
     Case("table by columns", "d.json", file("d.json", json.dumps({"instruction": ["Who?", "q"], "output": ["Loris", "a"]})),
          "alpaca", ROLES, PAIR_TEXT, 2),
-    # Instruction and output alone: row 5 of the mission.
+    # Instruction and output alone
     Case("ruozhiba", "d.json", file("d.json", json.dumps([PAIR])), "alpaca", ROLES | {"input": ""}, PAIR_TEXT),
     Case("ruozhiba as input", "d.json", file("d.json", json.dumps([PAIR])), "alpaca",
          {"instruction": "", "input": "instruction"}, alpaca("", "Who?", "Loris"), settings=INPUT_ONLY),
@@ -107,7 +117,7 @@ GOOD = [
          settings=INPUT_ONLY | {"instruction_column": "= Answer {well}."}),
     Case("output alone, a constant asks", "d.json", file("d.json", json.dumps([{"output": "Once"}])), "alpaca",
          {"output": "output"}, alpaca("Write.", "", "Once"), settings={"instruction_column": "=Write."}),
-    # Other pairs.
+    # Other pairs
     Case("question/answer", "d.jsonl", file("d.jsonl", lines([QA])), "alpaca", ASKS, PAIR_TEXT),
     Case("question/context/answer", "d.jsonl", file("d.jsonl", lines([QA | {"context": "A game."}])), "alpaca",
          ASKS | {"input": "context"}, alpaca("Who?", "A game.", "Loris")),
@@ -137,7 +147,7 @@ GOOD = [
     Case("a pair as a chat, with a system text", "d.jsonl", file("d.jsonl", lines([QA])), "alpaca", ASKS,
          chat(("system", "You are kind."), ("user", "Who?"), ("assistant", "Loris")),
          settings={"written_with": "chat_template", "system_column": "=You are kind."}),
-    # Chats.
+    # Chats
     Case("sharegpt.json", "d.json", file("d.json", json.dumps([SHARE])), "messages", {"turns": ("conversations",)}, HI),
     Case("sharegpt.parquet", "d.parquet", parquet("d.parquet", [SHARE]), "messages", {"turns": ("conversations",)}, HI),
     Case("sharegpt with extra keys", "d.json",
@@ -167,7 +177,7 @@ GOOD = [
     Case("one object, one chat", "d.json", file("d.json", json.dumps(MESSAGES)), "messages", {}, HI),
     Case("chatml by name", "d.jsonl", file("d.jsonl", lines([MESSAGES])), "messages", {},
          "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nYo<|im_end|>\n", settings={"chat_template": "chatml"}),
-    # Text.
+    # Text
     Case("text.jsonl", "d.jsonl", file("d.jsonl", lines([{"text": "Once."}])), "text", {"text": "text"}, "Once.</s>"),
     Case("text.parquet", "d.parquet", parquet("d.parquet", [{"text": "Once.", "url": "u"}]), "text", {}, "Once.</s>"),
     Case("lines.txt", "d.txt", file("d.txt", "Once.\r\nTwice.\r\n"), "text", {"text": "text"}, "Once.</s>", 2),
@@ -176,13 +186,13 @@ GOOD = [
     Case("a text of the user's columns", "d.csv", file("d.csv", table([{"title": "T", "body": "B", "n": 1}])), "text",
          {"text": "{title}: {body}"}, "T: B</s>", settings={"format": "text", "text_column": "{title}: {body}"}),
     Case("text that ends already", "d.jsonl", file("d.jsonl", lines([{"text": "Once.</s>"}])), "text", {}, "Once.</s>"),
-    # Preference data, of which the chosen answers are learned.
+    # Preference data, from which the chosen answers are learned
     Case("chosen answers", "d.jsonl", file("d.jsonl", lines([PREFERENCE])), "alpaca",
          {"instruction": "prompt", "output": "chosen"}, PAIR_TEXT,
          settings={"format": "alpaca", "instruction_column": "prompt", "output_column": "chosen"}),
     Case("chosen chats", "d.jsonl", file("d.jsonl", lines([{"chosen": [USER, BOT], "rejected": [USER, BOT]}])),
          "messages", {"turns": ("chosen",)}, HI, settings={"format": "messages", "messages_column": "chosen"}),
-    # Places.
+    # Locations
     Case("folder", ".", files({"a.jsonl": lines([PAIR]), "b.jsonl": lines([FULL]), "README.md": "x"}), "alpaca", ROLES,
          PAIR_TEXT, 2),
     Case("folder with splits", ".", files({"train.jsonl": lines([PAIR]), "test.jsonl": lines([FULL, FULL])}), "alpaca",
@@ -191,8 +201,8 @@ GOOD = [
          "alpaca", ROLES, PAIR_TEXT, 2, settings={"split": "test"}),
     Case("pattern", "part-*.jsonl", files({"part-1.jsonl": lines([PAIR]), "part-2.jsonl": lines([FULL]), "x.jsonl": "{"}),
          "alpaca", ROLES, PAIR_TEXT, 2),
-    Case("save_to_disk", "saved", saved([PAIR, FULL | {"input": ""}]), "alpaca", ROLES, PAIR_TEXT, 2),
-    Case("save_to_disk with splits", "saved", saved([PAIR], ("train", "test")), "alpaca", ROLES, PAIR_TEXT),
+    Case("save_to_disk", "saved", saved_to_disk([PAIR, FULL | {"input": ""}]), "alpaca", ROLES, PAIR_TEXT, 2),
+    Case("save_to_disk with splits", "saved", saved_to_disk([PAIR], ("train", "test")), "alpaca", ROLES, PAIR_TEXT),
     Case("a mix with weights", "a.jsonl", files({"a.jsonl": lines([PAIR]), "b.jsonl": lines([QA] * 4)}), "alpaca", ROLES,
          PAIR_TEXT, 5, settings={"mix": ("./b.jsonl, weight=0.5", "./a.jsonl, weight=2")}),
     Case("pairs and chats mixed", "a.jsonl", files({"a.jsonl": lines([QA]), "b.jsonl": lines([SHARE])}), "alpaca", ASKS,
@@ -205,7 +215,7 @@ GOOD = [
          settings={"split": "train[:50%]"}),
     Case("sample", "d.jsonl", file("d.jsonl", lines([PAIR] * 10)), "alpaca", ROLES, PAIR_TEXT, 4,
          settings={"sample_rows": 4}),
-    # Odd, and yet fine.
+    # Odd but valid
     Case("BOM.jsonl", "d.jsonl", file("d.jsonl", codecs.BOM_UTF8 + lines([PAIR]).encode()), "alpaca", ROLES, PAIR_TEXT),
     Case("BOM.csv", "d.csv", file("d.csv", codecs.BOM_UTF8 + table([PAIR]).encode()), "alpaca", ROLES, PAIR_TEXT),
     Case("UTF-16.json", "d.json", file("d.json", json.dumps([EMOJI], ensure_ascii=False).encode("utf-16")), "alpaca",
@@ -262,7 +272,7 @@ BAD = [
          error=(PATH, "several lists of rows: train, test")),
     Case("columns twice.csv", "d.csv", file("d.csv", "question,answer,answer\na,b,c\n"),
          error=(PATH, 'Two columns are named "answer"')),
-    Case("columns twice.parquet", "d.parquet", twice_in_parquet, error=(PATH, 'Two columns are named "output"')),
+    Case("columns twice.parquet", "d.parquet", duplicate_columns_parquet, error=(PATH, 'Two columns are named "output"')),
     Case("too many cells", "d.csv", file("d.csv", "question,answer\na,b,c\n"), error=(PATH, "Line 2 has more cells")),
     Case("Latin-1", "d.jsonl", file("d.jsonl", '{"question": "é", "answer": "a"}\n'.encode("latin-1")),
          error=(PATH, "not UTF-8")),
@@ -277,7 +287,7 @@ BAD = [
     Case("pattern of nothing", "*.jsonl", file("README.md", "x"), error=(PATH, "No file has a name like")),
     Case("no such split", "d.jsonl", file("d.jsonl", lines([PAIR])), settings={"split": "test"},
          error=("dataset.split", "only the split train")),
-    Case("no such split in a folder", "saved", saved([PAIR], ("train", "test")), settings={"split": "dev"},
+    Case("no such split in a folder", "saved", saved_to_disk([PAIR], ("train", "test")), settings={"split": "dev"},
          error=("dataset.split", "train")),
     Case("a text that is no text", "d.jsonl", file("d.jsonl", lines([{"text": 5}, {"text": 6}])),
          error=("dataset.format", '"text" holds no text but int')),

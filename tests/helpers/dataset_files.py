@@ -1,4 +1,4 @@
-"""Writes data files of every kind that Loris reads, for tests."""
+"""Writes data files of every format that Loris reads, for tests."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def arrow(name: str, rows: Rows, stream: bool) -> Callable[[Path], None]:
     return write
 
 
-def saved(rows: Rows, splits: tuple[str, ...] = ()) -> Callable[[Path], None]:
-    """A folder of save_to_disk."""
+def saved_to_disk(rows: Rows, splits: tuple[str, ...] = ()) -> Callable[[Path], None]:
+    """A folder as `Dataset.save_to_disk` writes it."""
 
     def write(folder: Path) -> None:
         from datasets import Dataset, DatasetDict
@@ -86,7 +86,7 @@ def zst(data: bytes) -> bytes:
     return packed
 
 
-def twice_in_parquet(folder: Path) -> None:
+def duplicate_columns_parquet(folder: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 

@@ -1,4 +1,4 @@
-"""What the process that engines are forked off imports: all that an engine does."""
+"""Imports all that an engine needs, in the process that test engines are forked from."""
 
 from engine.runtime.environment import installed_versions, set_environment
 

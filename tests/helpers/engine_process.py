@@ -1,4 +1,4 @@
-"""A real engine process, and a client for it, as the tests use them."""
+"""A real engine process, and a client for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from engine.runs.folder import RunFolder
 from tests.helpers.forked_engine import Forked, fits
 
 ROOT = Path(__file__).parents[2]
-# One thread: the losses are compared to the last digits, and the two cores are shared with the notebook.
+# One thread: losses are compared to the last digits, and the cores are shared with the plain script.
 ENVIRONMENT = {
     **os.environ,
     "OMP_NUM_THREADS": "1",
@@ -29,16 +29,16 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
 }
 GREEDY = GenerationSpec(temperature=0, max_new_tokens=48)
-PLANTED = "hf_" + "PlantedSecretToken" * 2  # no real one, and found nowhere by chance
-PATIENCE = 240.0  # seconds; other work may be using the cores
+PLANTED = "hf_" + "PlantedSecretToken" * 2  # not a real one, and unique
+TIMEOUT_SECONDS = 240.0  # the cores may be busy
 
 
 class Client:
-    """A connection to the control socket that speaks in commands and replies."""
+    """A connection to the control socket that sends commands and receives replies."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(PATIENCE)
+        self.socket.settimeout(TIMEOUT_SECONDS)
         self.socket.connect(str(folder.socket))
         self._lines = self.socket.makefile("rb")
         self._last = 0
@@ -81,7 +81,7 @@ class Client:
 
 
 class Engine:
-    """`python -m engine` on a folder. `cold`: a Python of its own, which imports Unsloth first, as users' do."""
+    """`python -m engine` on a folder. `cold`: a new Python that imports Unsloth first, as for users."""
 
     def __init__(
         self, folder: Path, spec: RunSpec | None, *flags: str, cold: bool = False, **environment: str
@@ -112,12 +112,12 @@ class Engine:
             return []
         return [event for line in lines if (event := ev.decode(line))]
 
-    def of(self, kind: type[Any]) -> list[Any]:
+    def events_of(self, kind: type[Any]) -> list[Any]:
         return [event for event in self.events() if isinstance(event, kind)]
 
     def wait_for(self, found: Callable[[], Any]) -> Any:
-        """What `found` returns, once that is something. Fails when the engine ends first, or takes too long."""
-        until = time.monotonic() + PATIENCE
+        """The first true result of `found`. Fails when the engine ends first, or after `TIMEOUT_SECONDS`."""
+        until = time.monotonic() + TIMEOUT_SECONDS
         while True:
             ended = self.process.poll() is not None
             if result := found():
@@ -128,12 +128,12 @@ class Engine:
             time.sleep(0.05)
 
     def wait_for_stage(self, stage: ev.Stage, after: int = 0) -> None:
-        self.wait_for(lambda: any(e.stage == stage for e in self.of(ev.StageChanged)[after:]))
+        self.wait_for(lambda: any(e.stage == stage for e in self.events_of(ev.StageChanged)[after:]))
 
     def finish(self) -> int:
-        """The exit code, once the process is gone."""
-        code = self.process.wait(PATIENCE)
-        ended = self.of(ev.EngineEnded)
+        """Wait for the exit code."""
+        code = self.process.wait(TIMEOUT_SECONDS)
+        ended = self.events_of(ev.EngineEnded)
         assert ended, self.folder.log.read_text()[-3000:]
         assert ended[-1].exit_code == code
         return code
@@ -144,7 +144,7 @@ class Engine:
             self.process.wait()
 
 
-def changed(spec: RunSpec, **sections: dict[str, Any]) -> RunSpec:
+def with_changes(spec: RunSpec, **sections: dict[str, Any]) -> RunSpec:
     """The spec with some fields of some sections replaced."""
     replace = msgspec.structs.replace
     return replace(spec, **{name: replace(getattr(spec, name), **fields) for name, fields in sections.items()})

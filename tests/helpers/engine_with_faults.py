@@ -1,4 +1,4 @@
-"""`python -m tests.helpers.engine_with_faults RUN_DIR`: an engine, not forked, with the faults of `LORIS_FAULT`."""
+"""`python -m tests.helpers.engine_with_faults RUN_DIR`: a new engine process with the faults of `LORIS_FAULT`."""
 
 from __future__ import annotations
 

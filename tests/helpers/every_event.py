@@ -1,4 +1,4 @@
-"""An event of every kind, in an order in which they could happen."""
+"""An event of every kind, in a possible order."""
 
 from __future__ import annotations
 

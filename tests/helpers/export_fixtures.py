@@ -1,4 +1,4 @@
-"""What the tests of saving share: the demo as one engine trained it, and ways to ask for an export."""
+"""What the export tests share: an engine that serves the trained demo, and requests for exports."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ import pytest
 
 from engine.protocol import commands as co
 from engine.protocol import events as ev
-from tests.helpers.engine_process import ENVIRONMENT, PATIENCE, Client, Engine
+from tests.helpers.engine_process import ENVIRONMENT, TIMEOUT_SECONDS, Client, Engine
 from tests.helpers.waiting import wait_for
 
 __all__ = ["client", "engine", "small_disk"]  # fixtures, for a module to import
 
 
 def serving(trained: list[Engine]) -> Engine:
-    """The engine that serves the trained demo: another one, when a test killed the last."""
+    """The engine that serves the trained demo; a new one after a test killed it."""
     if trained[-1].process.poll() is not None:
         folder = trained[-1].folder
         again = Engine(folder.path, None, "--serve", LORIS_FAULT="hold")
         trained.append(again)
-        again.wait_for_stage("serving", after=len(again.of(ev.StageChanged)))
+        again.wait_for_stage("serving", after=len(again.events_of(ev.StageChanged)))
     return trained[-1]
 
 
@@ -46,32 +46,32 @@ def client(engine: Engine) -> Iterator[Client]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 MB in memory, where this user may make one."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    """A file system of 64 MB in memory, if this user can mount one."""
+    path = tmp_path / "disk"
+    path.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64m", "loris-test", str(place)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "loris-test", str(path)], capture_output=True, check=False
     )
     if made.returncode:
         pytest.skip("this user may not mount a file system")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    yield path
+    subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
-def fill(place: Path) -> Path:
-    """Leave no room on a disk but for a few hundred kilobytes."""
-    filler = place / "filler"
-    size = shutil.disk_usage(place).free - 400_000
+def fill(path: Path) -> Path:
+    """Fill a disk up to a few hundred kilobytes."""
+    filler = path / "filler"
+    size = shutil.disk_usage(path).free - 400_000
     with filler.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, size)
     return filler
 
 
 @contextmanager
-def held(engine: Engine, step: str) -> Iterator[None]:
-    """Exports of the block stay at a step, until they are given up or the block ends."""
+def hold_export(engine: Engine, step: str) -> Iterator[None]:
+    """Exports inside the block wait at a step, until they are cancelled or the block ends."""
     order = engine.folder.path / "hold"
-    reached(engine).unlink(missing_ok=True)
+    held_file(engine).unlink(missing_ok=True)
     order.write_text(step)
     try:
         yield
@@ -79,19 +79,19 @@ def held(engine: Engine, step: str) -> Iterator[None]:
         order.unlink()
 
 
-def reached(engine: Engine) -> Path:
-    """There once an export stays at the step where it shall."""
+def held_file(engine: Engine) -> Path:
+    """The file that exists once an export waits at its step."""
     return engine.folder.path / "held"
 
 
 def forget_merged(engine: Engine) -> None:
-    """Remove what a GGUF would be made of instead of merging again."""
-    for export in engine.of(ev.Exported):
+    """Remove merged exports, from which a GGUF would be made without merging again."""
+    for export in engine.events_of(ev.Exported):
         if export.kind == "merged_16bit":
             shutil.rmtree(export.path, ignore_errors=True)
 
 
-def until(client: Client, number: int, step: str) -> None:
+def wait_for_step(client: Client, number: int, step: str) -> None:
     """Read replies until the export is at a step."""
     while True:
         reply = client.receive()
@@ -100,7 +100,7 @@ def until(client: Client, number: int, step: str) -> None:
         assert not isinstance(reply, co.Done | co.Refused), (step, reply)
 
 
-def ending(client: Client, number: int) -> co.Done | co.Refused:
+def final_reply(client: Client, number: int) -> co.Done | co.Refused:
     while True:
         reply = client.receive()
         if reply.id == number and isinstance(reply, co.Done | co.Refused):
@@ -108,14 +108,14 @@ def ending(client: Client, number: int) -> co.Done | co.Refused:
 
 
 def refused(reply: co.Done | co.Refused, code: str) -> co.Refused:
-    """The reply, which refuses for this reason."""
+    """The reply, which must be a refusal with this code."""
     assert isinstance(reply, co.Refused), reply
     assert reply.code == code, reply
     return reply
 
 
-def saved(reply: co.Done | co.Refused) -> Path:
-    """Where an export went that was carried out: whole, by the checksums that came with it."""
+def exported_folder(reply: co.Done | co.Refused) -> Path:
+    """The folder of a successful export, after its checksums were verified."""
     assert isinstance(reply, co.Done), reply
     subprocess.run(
         ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=reply.path, check=True, capture_output=True
@@ -124,7 +124,7 @@ def saved(reply: co.Done | co.Refused) -> Path:
 
 
 def export(client: Client, **fields: Any) -> co.Done | co.Refused:
-    return ending(client, client.send(co.Export, **fields))
+    return final_reply(client, client.send(co.Export, **fields))
 
 
 def names(folder: Path) -> list[str]:
@@ -132,16 +132,16 @@ def names(folder: Path) -> list[str]:
 
 
 def wait_until_gone(pid: int) -> None:
-    """Return once a process has ended. Fails when it goes on for half a minute."""
+    """Wait for the end of a process. Fails after half a minute."""
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 30, f"process {pid} goes on")
 
 
-def plainly(script: str, *arguments: str) -> list[str]:
-    """The answers of a fresh interpreter without Unsloth."""
+def run_without_unsloth(script: str, *arguments: str) -> list[str]:
+    """The answers from a new interpreter without Unsloth."""
     path = Path(__file__).parent / "scripts" / script
     output = subprocess.run(
         [sys.executable, str(path), *arguments],
-        env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=PATIENCE,
+        env=ENVIRONMENT, capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS,
     ).stdout  # fmt: skip
     answers: list[str] = json.loads(output.strip().splitlines()[-1])
     return answers

@@ -1,4 +1,4 @@
-"""A prover that measures nothing: it answers as it is told, and remembers what it was asked."""
+"""A fake prover: it returns scripted reports and records the specs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Answers = Callable[[RunSpec], Iterable[AnyProof]]
 
 
 def tokens(prompt: str, answer: str) -> tuple[TokenView, ...]:
-    """A token for each word, the template's own among them."""
+    """A token for each word, including the template's tokens."""
     said = [("<|im_start|>user\n", False, True), *((f" {w}", False, False) for w in prompt.split())]
     said += [("<|im_end|>", False, True), ("\n", False, False), ("<|im_start|>assistant\n", False, True)]
     said += [(f" {w}", True, False) for w in answer.split()] + [("<|im_end|>", True, True)]
@@ -81,7 +81,7 @@ FAILED = ProofFailed(
 
 @dataclass
 class FakeProver:
-    """`answers` makes what it says of a spec; `hangs`: after the progress it waits to be cancelled."""
+    """`answers` makes the report for a spec; `hangs`: after the progress it waits to be cancelled."""
 
     answers: Answers = lambda spec: (MEASURING, REPORT)
     hangs: bool = False

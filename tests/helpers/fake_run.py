@@ -1,4 +1,4 @@
-"""A run that never was: scripted events, replies and hardware, for tests of the screens without an engine."""
+"""A fake run: scripted events, replies and hardware, to test the screens without an engine."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _done(command: Command) -> AsyncGenerator[AnyReply, None]:
 
 @dataclass
 class FakeBackend:
-    """Stands for `engine.client`: give it events and lines with `feed` and `say`, and an `answer` to commands."""
+    """A fake of `engine.client`: events from `feed`, log lines from `feed_log`, replies from `answer`."""
 
     folder: RunFolder = field(default_factory=lambda: RunFolder(Path("/home/lin/.local/share/loris/runs/demo")))
     alive: bool = True
@@ -78,15 +78,15 @@ class FakeBackend:
         self._clock = 0.0
 
     def feed(self, events: Iterable[ev.AnyEvent]) -> None:
-        """Let these events happen, a second apart unless they carry times of their own."""
+        """Add these events, a second apart unless they have times."""
         for event in events:
             if not event.time:
                 self._clock += 1.0
                 event = msgspec.structs.replace(event, time=START + self._clock, elapsed=self._clock)
             self._events.waiting.append(event)
 
-    def say(self, *lines: str) -> None:
-        """Let the engine print these lines."""
+    def feed_log(self, *lines: str) -> None:
+        """Add these lines to the engine's log."""
         self._lines.waiting.extend(lines)
 
     # The protocol
@@ -149,7 +149,7 @@ class FakeBackend:
 
 
 class FakeMonitor:
-    """A machine that stands still."""
+    """Hardware with fixed numbers."""
 
     hardware = Hardware(
         gpus=(Gpu("NVIDIA L4", int(7.8 * GB), int(22.5 * GB), 93, 61, 68.4, 72.0),),
@@ -163,13 +163,13 @@ class FakeMonitor:
 
 
 class CpuMonitor(FakeMonitor):
-    """A machine without a card."""
+    """A machine without a GPU."""
 
     hardware = Hardware(gpus=(), cpu_percent=87.0, ram_used_bytes=9 * GB, ram_total_bytes=31 * GB)
 
 
 def loss_at(step: int) -> float:
-    """A curve that looks like one: it falls, and shakes in a way that is always the same."""
+    """A plausible loss: it falls, with deterministic noise."""
     return 0.4 + 2.6 * math.exp(-step / 18) + 0.18 * math.sin(step * 12.9898) * math.cos(step * 4.1)
 
 
@@ -218,7 +218,7 @@ def prepared() -> list[ev.AnyEvent]:
 
 
 def training(steps: int = 34, total: int = 60) -> list[ev.AnyEvent]:
-    """Everything up to this step."""
+    """All events up to this step."""
     events = [
         *prepared(),
         ev.StageChanged(stage="training"),
@@ -241,7 +241,7 @@ def training(steps: int = 34, total: int = 60) -> list[ev.AnyEvent]:
 
 
 def finished(outcome: ev.Outcome = "completed", steps: int = 60) -> list[ev.AnyEvent]:
-    """A whole run, its engine ready to chat."""
+    """A complete run, its engine ready to chat."""
     return [
         *training(steps),
         ev.TrainingFinished(
@@ -294,19 +294,19 @@ def app_on(
     language: str = "en",
     spec: RunSpec = SPEC,
 ) -> LorisApp:
-    """An app that opens on a screen of a run of which these events and lines are known."""
+    """An app that opens on this screen, attached to a run with these events and log lines."""
     LiveScreen.make_monitor = FakeMonitor  # type: ignore[assignment]
     LiveScreen.clock = staticmethod(lambda: START + 100)
     app = LorisApp(backend=backend, language=language)
     app._start = screen  # type: ignore[assignment]
     app.session.attach(backend.folder, spec)
     backend.feed(events)
-    backend.say(*log)
+    backend.feed_log(*log)
     app.session.poll()
     return app
 
 
 def screen_text(app: LorisApp) -> str:
-    """What is on the screen, line by line, as the terminal gets it: after every filter."""
-    visible_screen_stack.set(app._background_screens)  # or what lies behind a dialog would be gone, for good
+    """The screen's text, line by line, as the terminal receives it."""
+    visible_screen_stack.set(app._background_screens)  # or the screen behind a dialog would be blank from then on
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())

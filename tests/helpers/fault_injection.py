@@ -1,6 +1,6 @@
-"""What goes wrong on purpose, at a step named by a test, inside a real engine that a test forked.
+"""Faults that tests inject into a real forked engine, at a given step.
 
-`LORIS_FAULT` lists them, as in "slow@0.1,nan@7"; the product knows nothing of it.
+`LORIS_FAULT` lists them, as in "slow@0.1,nan@7"; only tests read it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ def die() -> None:
 
 
 def plan(text: str) -> None:
-    """Arrange for the faults of a list of name@number."""
+    """Install the faults of a list of name@number."""
     for one in text.split(","):
         name, _, number = one.partition("@")
         FAULTS[name](float(number or 0))
 
 
 def _before_step(act: Callable[[Any, int], None]) -> None:
-    """Have `act(trainer, step)` called before each forward pass; steps count from 1."""
+    """Call `act(trainer, step)` before each forward pass; steps count from 1."""
     usual = trainer.Trainer.training_step
 
     def training_step(self: Any, *args: Any, **named: Any) -> Any:
@@ -46,7 +46,7 @@ def _before_step(act: Callable[[Any, int], None]) -> None:
 
 
 def slow(seconds: float) -> None:
-    """Every forward pass takes longer."""
+    """Delay every forward pass."""
     _before_step(lambda _self, _step: time.sleep(seconds))
 
 
@@ -56,7 +56,7 @@ def kill(at: float) -> None:
 
 
 def oom(at: float) -> None:
-    """The device's memory runs out, in the words of CUDA."""
+    """Raise CUDA's out-of-memory error."""
 
     def act(_self: Any, step: int) -> None:
         if step == at:
@@ -66,7 +66,7 @@ def oom(at: float) -> None:
 
 
 def cap(at: float) -> None:
-    """The card gives this process no more memory than it holds: the next step finds no room, and says so itself."""
+    """Limit the GPU's memory for this process to what it uses: the next step runs out of memory."""
 
     def act(_self: Any, step: int) -> None:
         if step == at:
@@ -78,7 +78,7 @@ def cap(at: float) -> None:
 
 
 def hog(megabytes: float) -> None:
-    """Every step takes more of the machine's memory and keeps it."""
+    """Allocate more of the machine's memory at every step."""
     taken: list[bytearray] = []
 
     def act(_self: Any, _step: int) -> None:
@@ -89,7 +89,7 @@ def hog(megabytes: float) -> None:
 
 
 def blowup(at: float) -> None:
-    """Weights grow out of hand, and the loss with them: a number still, and of no use."""
+    """The weights explode, and the loss with them; it stays finite."""
 
     def act(self: Any, step: int) -> None:
         if step == at:
@@ -102,7 +102,7 @@ def blowup(at: float) -> None:
 
 
 def worsen(at: float) -> None:
-    """What was learned becomes a little worse."""
+    """The weights become a little worse."""
 
     def act(self: Any, step: int) -> None:
         if step == at:
@@ -115,7 +115,7 @@ def worsen(at: float) -> None:
 
 
 def nan(at: float) -> None:
-    """A weight becomes no number, so that the loss and all that follows does."""
+    """A weight becomes NaN, and so does the loss."""
 
     def act(self: Any, step: int) -> None:
         if step == at:
@@ -126,12 +126,12 @@ def nan(at: float) -> None:
 
 
 def hang(at: float) -> None:
-    """The main thread never comes back."""
+    """The main thread hangs."""
     _before_step(lambda _self, step: time.sleep(10_000) if step == at else None)
 
 
 def clock(at: float) -> None:
-    """The wall clock jumps a day back."""
+    """The wall clock jumps back a day."""
     real, jumped = time.time, []
     time.time = lambda: real() - (86_400 if jumped else 0)
 
@@ -155,17 +155,17 @@ def killcheckpoint(at: float) -> None:
 
 
 def killadapter(_at: float) -> None:
-    """kill -9 once the files of the adapter are written, and before it counts."""
+    """kill -9 after the files of the adapter are written, before it is sealed."""
     killcheckpoint(0)
 
 
 def killexport(_at: float) -> None:
-    """kill -9 once the files of the merged model are written, and before it counts."""
+    """kill -9 after the files of the merged model are written, before it is verified."""
     exports.check_merged = lambda *_: die()  # type: ignore[attr-defined]
 
 
-def _held(usual: Callable[..., Any]) -> Callable[..., Any]:
-    """The same function, which waits long before it begins."""
+def _delayed(usual: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function after a long wait."""
 
     def wait(*args: Any, **named: Any) -> Any:
         time.sleep(10_000)
@@ -175,13 +175,13 @@ def _held(usual: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def holdload(_at: float) -> None:
-    """Loading the model takes for ever."""
-    loading.load = _held(loading.load)
+    """Loading the model takes forever."""
+    loading.load = _delayed(loading.load)
 
 
 def holdprepare(_at: float) -> None:
     """So does preparing the data."""
-    recipe.prepare = _held(recipe.prepare)  # type: ignore[attr-defined]
+    recipe.prepare = _delayed(recipe.prepare)  # type: ignore[attr-defined]
 
 
 def holdexport(_at: float) -> None:
@@ -196,7 +196,7 @@ def holdexport(_at: float) -> None:
 
 
 def killswap(_at: float) -> None:
-    """kill -9 when an adapter is replaced: the old one has made way, the new one has not its name yet."""
+    """kill -9 while an adapter is replaced: the old one is moved away, the new one not yet renamed."""
     usual = Path.rename
 
     def rename(self: Path, target: Any) -> Any:
@@ -208,13 +208,13 @@ def killswap(_at: float) -> None:
 
 
 def reboot(at: float) -> None:
-    """The engine was started before the machine was, and is gone in the middle of a step."""
+    """The engine seems to have started before the last boot, and dies in the middle of a step."""
     machine.boot_id = lambda: "an-earlier-boot"
     kill(at)
 
 
 def hold(_at: float) -> None:
-    """Exports stay at the step that the run's file `hold` names, until given up; `held` says that one does."""
+    """Exports wait at the step named in the run's file `hold`, until cancelled; the file `held` shows it."""
     order, said = Path(sys.argv[1], "hold"), Path(sys.argv[1], "held")
     step, halve = ExportJob.step, merge.in_16_bits
 
@@ -236,7 +236,7 @@ def hold(_at: float) -> None:
 
 
 def sloweval(seconds: float) -> None:
-    """Every row held out takes longer."""
+    """Delay every evaluation row."""
     usual = trainer.Trainer.prediction_step
 
     def prediction_step(self: Any, *args: Any, **named: Any) -> Any:
@@ -247,12 +247,12 @@ def sloweval(seconds: float) -> None:
 
 
 def token(_at: float) -> None:
-    """The Hub's token, in the environment as users have it."""
+    """Set the Hub's token in the environment, as users do."""
     os.environ["HF_TOKEN"] = os.environ["HUGGING_FACE_HUB_TOKEN"] = os.environ["WANDB_API_KEY"] = PLANTED
 
 
 def say(_at: float) -> None:
-    """A library that prints a lot, with the log on a full disk."""
+    """Print a lot, as a library might, with the log on a full disk."""
     _before_step(lambda _self, _step: sys.stdout.write("chatter " * 4096 + "\n") and None)
 
 

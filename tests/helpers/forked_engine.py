@@ -1,7 +1,7 @@
-"""Engines that start in a moment: forked off a process that has imported Unsloth once for all tests.
+"""Engines that start fast: forked from a process that has imported Unsloth once for all tests.
 
-What runs is `engine.__main__.main` with its own arguments, environment, session and exit code; only the import is
-shared. Settings that libraries read when they are imported cannot differ: for those, start a process of its own.
+Each runs `engine.__main__.main` with its own arguments, environment, session and exit code; only the import is
+shared. Settings that libraries read at import cannot differ: for those, start a new process.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from engine.__main__ import main
 from engine.client.launch import has_accelerator
 
-# Read by the libraries at import, before any fork.
+# Read by the libraries at import, before any fork
 READ_AT_IMPORT = ("HF_", "CUDA_", "OMP_", "MKL_", "UNSLOTH_", "TORCH", "PYTORCH", "TOKENIZERS_")
 
 _context = get_context("forkserver")
@@ -24,9 +24,9 @@ _server: ForkServer | None = None
 
 
 def fits(environment: dict[str, str], base: dict[str, str]) -> bool:
-    """Whether an engine with this environment can be forked off a process that has `base`.
+    """Whether an engine with this environment can be forked from a process started with `base`.
 
-    None can where there is a GPU: CUDA does not survive a fork.
+    Never with a GPU: CUDA does not survive a fork.
     """
     if has_accelerator():
         return False

@@ -1,4 +1,4 @@
-"""Renders the part of Go's template language that Modelfiles of Loris use, as text/template documents it."""
+"""Renders the subset of Go's text/template that Loris's Modelfiles use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[()]|:=|,|[^\s()",:]+')
 
 
 def ollama(template: str, messages: Sequence[Mapping[str, str]]) -> str:
-    """What Ollama hands to llama.cpp: it gives a template the system texts joined, and all messages."""
+    """The prompt that Ollama sends to llama.cpp: a template gets the joined system texts and all messages."""
     system = "\n\n".join(m["content"] for m in messages if m["role"] == "system")
     listed = [{"Role": m["role"], "Content": m["content"]} for m in messages]
     data = {"System": system, "Messages": listed}
@@ -27,7 +27,7 @@ def ollama(template: str, messages: Sequence[Mapping[str, str]]) -> str:
 
 
 def _block(pieces: list[tuple[str, str]], at: int) -> tuple[list[Any], int]:
-    """The tree up to the end or else that closes it, and where that is."""
+    """(tree, position of the `end` or `else` that closes it)."""
     tree: list[Any] = []
     while at < len(pieces):
         kind, text = pieces[at]
@@ -51,7 +51,7 @@ def _block(pieces: list[tuple[str, str]], at: int) -> tuple[list[Any], int]:
 
 
 def _end_of(pieces: list[tuple[str, str]], at: int) -> int:
-    """Where the `end` of the `if` at `at` is."""
+    """The position of the `end` for the `if` at `at`."""
     depth = 0
     for number in range(at, len(pieces)):
         kind, text = pieces[number]

@@ -1,13 +1,13 @@
-"""A Hub of our own on loopback, for the real `huggingface_hub` and `datasets` to talk to through HF_ENDPOINT.
+"""A local stub of the Hub, which the real `huggingface_hub` and `datasets` use through HF_ENDPOINT.
 
-It keeps repositories with revisions in memory, checks tokens as the Hub does, and can be told to fail::
+It keeps repositories with revisions in memory, checks tokens as the Hub does, and can inject faults::
 
     with HubStub() as hub:
         hub.add("dataset", "ann/cats", {"data.jsonl": b'{"text": "meow"}'})
         hub.fail("GET .*/resolve/", status=500, times=2)
         run(command, env={**os.environ, **hub.environment(tmp_path)})
 
-Xet, the Hub's own storage protocol, is not spoken: `environment` turns it off, so that files travel as LFS.
+Xet, the Hub's own storage protocol, is not supported: `environment` turns it off, so that files use LFS.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ def sha256(content: bytes) -> str:
 
 
 def blob_id(content: bytes) -> str:
-    """The name that git gives to a file's content."""
+    """Git's blob id of a content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def is_lfs(path: str, size: int, sample: bytes) -> bool:
-    """Whether the Hub keeps a file outside git."""
+    """Whether the Hub stores a file as LFS."""
     return size > 0 and (path.endswith(LFS_SUFFIXES) or size > 1 << 20 or b"\0" in sample)
 
 
 @dataclass
 class Account:
-    """Whose token it is, and what the token may do. `scopes`: of a fine-grained one, by user or organisation."""
+    """A token's user and permissions. `scopes`: of a fine-grained token, by user or organisation."""
 
     name: str
     role: Role = "write"
@@ -67,7 +67,7 @@ class Account:
         return owner in (self.name, *self.orgs)
 
     def whoami(self) -> dict[str, Any]:
-        """What /api/whoami-v2 says."""
+        """The response of /api/whoami-v2."""
         token: dict[str, Any] = {"displayName": "test", "role": self.role}
         if self.role == "fineGrained":
             scoped = [
@@ -87,7 +87,7 @@ class Account:
 
 @dataclass
 class Repo:
-    """A repository: trees by commit, and names for commits."""
+    """A repository: trees by commit, commits by branch or tag."""
 
     kind: Kind
     id: str
@@ -108,7 +108,7 @@ class Repo:
         return self.trees[self.refs["main"]]
 
     def commit(self, files: Mapping[str, bytes | str], message: str, branch: str = "main") -> str:
-        """Make `files` the whole content of a branch."""
+        """Make `files` the complete content of a branch."""
         contents = {path: text.encode() if isinstance(text, str) else text for path, text in files.items()}
         seed = f"{self.kind}/{self.id}/{len(self.trees)}".encode()
         sha = hashlib.sha1(seed, usedforsecurity=False).hexdigest()
@@ -117,16 +117,16 @@ class Repo:
         return sha
 
     def at(self, revision: str) -> str | None:
-        """The commit that a branch, tag or commit means."""
+        """The commit of a branch, tag or commit id."""
         return self.refs.get(revision) or (revision if revision in self.trees else None)
 
 
 @dataclass
 class Fault:
-    """What to do to the next `times` requests whose "METHOD /path" is matched by `pattern`.
+    """A fault for the next `times` requests whose "METHOD /path" matches `pattern`.
 
-    `drop`: hang up after so many bytes of the body were sent (or, of an upload, read). `delay`: seconds to wait.
-    `reset`: hang up as a line that breaks does, without a goodbye.
+    `drop`: close the connection after so many bytes of the body were sent (uploads: read). `delay`: in seconds.
+    `reset`: close it with a TCP reset.
     """
 
     pattern: str
@@ -146,11 +146,11 @@ class HubStub:
     def __init__(self) -> None:
         self.repos: dict[tuple[Kind, str], Repo] = {}
         self.accounts: dict[str, Account] = {}
-        self.objects: dict[str, bytes] = {}  # what was uploaded as LFS, by the sha256 that was promised
-        self.requests: list[str] = []  # "METHOD /path?query" of everything that was asked
+        self.objects: dict[str, bytes] = {}  # uploaded LFS contents, by the announced sha256
+        self.requests: list[str] = []  # "METHOD /path?query" of every request
         self.bytes_sent = 0  # of file contents
-        self.lies_about: set[str] = set()  # paths whose content is broken after the upload
-        self.loses_commits = False  # say that a commit was made, and forget it
+        self.lies_about: set[str] = set()  # paths whose content is corrupted after the upload
+        self.loses_commits = False  # confirm a commit, but drop it
         self._faults: list[Fault] = []
         self._lock = threading.RLock()
         self._server: ThreadingHTTPServer | None = None
@@ -180,15 +180,15 @@ class HubStub:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def environment(self, home: Path, token: str = "") -> dict[str, str]:
-        """What a process that shall talk to the stub needs in its environment. `home`: for caches and logins."""
+        """The environment of a process that uses the stub. `home`: for caches and logins."""
         return {
             "HF_ENDPOINT": self.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(home), "HF_HUB_OFFLINE": "0",
             "HF_DATASETS_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "3",
             "HF_HUB_ETAG_TIMEOUT": "3", "HF_TOKEN": token, "no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1",
         }  # fmt: skip
 
-    def put_in_place(self, patch: pytest.MonkeyPatch, home: Path, token: str = "") -> None:
-        """Point this very process at the stub, though it may have imported huggingface_hub before."""
+    def patch_process(self, patch: pytest.MonkeyPatch, home: Path, token: str = "") -> None:
+        """Point this process at the stub, even if it has imported huggingface_hub already."""
         from huggingface_hub import constants
 
         for name, value in self.environment(home, token).items():
@@ -204,10 +204,10 @@ class HubStub:
         patch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
         patch.setattr(constants, "HF_STORED_TOKENS_PATH", str(home / "stored_tokens"))
 
-    # What is on it.
+    # Content
 
     def add(self, kind: Kind, name: str, files: Mapping[str, bytes | str] | Path, **settings: Any) -> Repo:
-        """Make a repository with these files, or those of a folder."""
+        """Add a repository with these files, or those of a folder."""
         if isinstance(files, Path):
             files = {str(p.relative_to(files)): p.read_bytes() for p in files.rglob("*") if p.is_file()}
         repo = Repo(kind, name, **settings)
@@ -216,32 +216,32 @@ class HubStub:
         return repo
 
     def account(self, token: str, name: str = "ann", **settings: Any) -> Account:
-        """Let `token` be one of this user's."""
+        """Add a token of this user."""
         self.accounts[token] = Account(name, **settings)
         return self.accounts[token]
 
     def fail(self, pattern: str, **settings: Any) -> Fault:
-        """Have requests fail; see `Fault`."""
+        """Make requests fail; see `Fault`."""
         fault = Fault(pattern, **settings)
         with self._lock:
             self._faults.append(fault)
         return fault
 
-    def well(self) -> None:
-        """Forget every fault."""
+    def clear_faults(self) -> None:
+        """Remove all faults."""
         with self._lock:
             self._faults.clear()
         self.lies_about.clear()
         self.loses_commits = False
 
     def asked(self, pattern: str) -> int:
-        """How many requests were made that `pattern` matches."""
+        """How many requests matched `pattern`."""
         return sum(bool(re.match(pattern, request)) for request in list(self.requests))
 
-    # For the handler.
+    # For the handler
 
     def fault_for(self, request: str) -> Fault | None:
-        """The fault that this request shall meet; notes the request."""
+        """The fault for this request, if any; records the request."""
         with self._lock:
             self.requests.append(request)
             for fault in self._faults:
@@ -256,12 +256,12 @@ class HubStub:
             yield
 
     def take_object(self, oid: str, content: bytes) -> None:
-        """Keep an uploaded LFS object."""
+        """Store an uploaded LFS object."""
         with self._lock:
             self.objects[oid] = content
 
     def apply_commit(self, repo: Repo, branch: str, lines: list[dict[str, Any]]) -> str | None:
-        """Carry out the lines of a commit; the commit's name, or None when an object was never uploaded."""
+        """Apply the lines of a commit; returns its id, or None when an object was not uploaded."""
         files, summary = dict(repo.files), ""
         for line in lines:
             value = line["value"]
@@ -284,7 +284,7 @@ class HubStub:
 
 
 def entry(path: str, content: bytes) -> dict[str, Any]:
-    """A file as the tree and paths-info list it."""
+    """A file as in the responses of tree and paths-info."""
     found: dict[str, Any] = {"type": "file", "oid": blob_id(content), "size": len(content), "path": path}
     if is_lfs(path, len(content), content[:512]):
         found["lfs"] = {"oid": sha256(content), "size": len(content), "pointerSize": 134}
@@ -292,7 +292,7 @@ def entry(path: str, content: bytes) -> dict[str, Any]:
 
 
 def listing(files: Mapping[str, bytes], under: str, recursive: bool) -> list[dict[str, Any]]:
-    """The tree below a folder ("" for the root): files, and the folders that hold more."""
+    """The tree below a folder ("" for the root): files and folders."""
     prefix = f"{under}/" if under else ""
     found: list[dict[str, Any]] = []
     folders: set[str] = set()
@@ -310,7 +310,7 @@ def listing(files: Mapping[str, bytes], under: str, recursive: bool) -> list[dic
 
 
 def info(repo: Repo, sha: str) -> dict[str, Any]:
-    """A repository as the API describes it."""
+    """A repository as in the API's responses."""
     tags = [f"license:{repo.card['license']}"] if repo.card.get("license") else []
     return {
         "_id": blob_id(repo.id.encode())[:24], "id": repo.id, "modelId": repo.id, "author": repo.owner, "sha": sha,

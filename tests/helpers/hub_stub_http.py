@@ -1,4 +1,4 @@
-"""The HTTP side of the Hub's stub: which path answers what. See `tests.helpers.hub_stub`."""
+"""The HTTP routes of the Hub's stub. See `tests.helpers.hub_stub`."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ class Answered(Exception):
 
 
 class Dropped(Exception):
-    """The connection shall end here."""
+    """The connection must be closed here."""
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # or every answer waits 40 ms for the client's acknowledgement
+    disable_nagle_algorithm = True  # or every response waits 40 ms for the client's ACK
     timeout = 20
     hub: HubStub
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         self._path, _, query = self.path.partition("?")
@@ -84,14 +84,14 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
     def _hang_up(self) -> None:
-        """End the connection with a reset, as a line that breaks does."""
+        """Close the connection with a TCP reset."""
         self.close_connection = True
         with suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
     def _body(self) -> bytes:
-        """The request's body, whole; dropped on the way if the fault says so."""
+        """The complete body; closes the connection while reading it if the fault says so."""
         limit = self._fault.drop if self._fault and self.command in ("PUT", "POST") else None
         read = self.rfile.read
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -126,14 +126,14 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
                 if self._fault and self._fault.reset:
                     raise Dropped
-                # Closed in the middle of a body, without a reset, which would throw away what was sent.
+                # Close in the middle of a body without a reset, which would discard what was sent.
                 self.connection.shutdown(socket.SHUT_RDWR)
                 self.close_connection = True
                 return
             self.wfile.write(body[start : start + PIECE])
             self.hub.bytes_sent += len(body[start : start + PIECE])
 
-    # Who asks, and for what.
+    # Account and repository
 
     @property
     def _account(self) -> Account | None:
@@ -145,7 +145,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.hub.accounts[given]
 
     def _repo(self, kind: str, name: str, contents: bool = False) -> Repo:
-        """The repository, if it is there for whoever asks; `contents`: a gated one's files are wanted."""
+        """The repository, if the account can see it; `contents`: files are requested, which a gated one refuses."""
         key: tuple[Kind, str] = ("dataset" if kind == "dataset" else "model", name)
         repo = self.hub.repos.get(key)
         account = self._account
@@ -172,7 +172,7 @@ class Handler(BaseHTTPRequestHandler):
             return sha
         raise Answered(404, f"Invalid rev id: {revision}", "RevisionNotFound")
 
-    # What answers.
+    # Routes
 
     def _route(self, body: bytes) -> None:
         for method, pattern, answer in ROUTES:
@@ -264,7 +264,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._send(content, **headers)
 
-    # Uploading.
+    # Upload
 
     def create(self, body: bytes) -> Any:
         wanted = json.loads(body)
@@ -372,7 +372,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, *_: Any) -> None:
-        """Show a bug of the stub; a client that went away is no news."""
+        """Report bugs of the stub, not closed connections."""
         if not isinstance(sys.exc_info()[1], OSError):
             traceback.print_exc()
 

@@ -1,6 +1,6 @@
-"""Run folders that an older Loris left (see tests/fixtures/old_runs), put in place on this machine.
+"""Unpacks run folders of older versions (see tests/fixtures/old_runs) on this machine.
 
-Knows the old formats by itself, so that the product's readers are tried on what the older version wrote.
+Has its own code for the old formats, so that the product's readers are tested on the older version's files.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def boot_id() -> str:
 
 
 def unpack(name: str, runs: Path, *, host: str | None = None, boot: str | None = None) -> Path:
-    """Put an old run among these runs, as if it had been made here; returns its folder.
+    """Unpack an old run as if it had been made here; returns its folder.
 
-    `host`, `boot`: of another machine, on which it is to have been made.
+    `host`, `boot`: of another machine, to pretend it was made there.
     """
     runs.mkdir(parents=True, exist_ok=True)
     with lzma.open(ARCHIVES / f"{name}.tar.xz") as raw, tarfile.open(fileobj=raw, mode="r:") as tar:
@@ -51,7 +51,7 @@ def unpack(name: str, runs: Path, *, host: str | None = None, boot: str | None =
 
 
 def _fill(path: Path, words: dict[str, str]) -> bool:
-    """Whether a placeholder was in this file, and is no more."""
+    """Replace placeholders; returns whether the file had any."""
     try:
         before = text = path.read_bytes().decode("utf-8")
     except UnicodeDecodeError:
@@ -64,7 +64,7 @@ def _fill(path: Path, words: dict[str, str]) -> bool:
 
 
 def _seal_again(path: Path) -> None:
-    """Give a file a new line in the manifest or the checksums beside it; others keep what the old version wrote."""
+    """Update the file's line in the manifest or checksums next to it; other lines stay as written."""
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     manifest, checksums = path.with_name(MANIFEST), path.with_name(CHECKSUMS)

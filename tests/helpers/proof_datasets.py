@@ -1,4 +1,4 @@
-"""Small datasets of every format, their proof, and what of them is trained."""
+"""Small datasets of every format, their data proof, and their rows in the trainer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A spec for small datasets, and the trainer that the engine would train on them with: a plugin for two files."""
+"""A spec for small datasets, and the engine's trainer for it: a plugin for two test files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from engine.proof.tokenizers import TokenizerCache
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
 from engine.training import prepare, recipe
-from tests.helpers.engine_process import changed
+from tests.helpers.engine_process import with_changes
 from tests.helpers.proof_datasets import Rows
 
 
@@ -31,7 +31,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> EventWriter:
 
 @pytest.fixture(scope="module")
 def loaded(demo: RunSpec, record: EventWriter) -> loading.Loaded:
-    """The demo's model with a fresh adapter, which no test trains."""
+    """The demo's model with a new adapter, which no test trains."""
     found = loading.load(demo.model, record)
     loading.add_adapter(found, demo.lora, demo.model.max_seq_length, record)
     return found
@@ -43,7 +43,7 @@ def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
         path = tmp_path / "rows.jsonl"
         lines = rows if isinstance(rows, str) else "".join(json.dumps(row) + "\n" for row in rows)
         path.write_text(lines, encoding="utf-8")
-        return changed(demo, dataset={"path": str(path), **dataset}, model={"max_seq_length": length})
+        return with_changes(demo, dataset={"path": str(path), **dataset}, model={"max_seq_length": length})
 
     return make
 
@@ -52,10 +52,10 @@ def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
 def trainer_for(
     demo: RunSpec, loaded: loading.Loaded, record: EventWriter, tmp_path: Path
 ) -> Callable[[RunSpec], Any]:
-    """The trainer that the engine would train with, its rows masked and looked at."""
+    """The engine's trainer for a spec, with its rows masked and checked."""
 
     def make(spec: RunSpec) -> Any:
-        if spec.model.model_name == demo.model.model_name:  # the engine's own tokenizer; named templates change it
+        if spec.model.model_name == demo.model.model_name:  # a copy of its tokenizer; named templates change it
             tokenizer, stops = deepcopy(loaded.tokenizer), loading.stop_ids(loaded)
         else:
             tokenizer, stops = TokenizerCache().get(spec.model)

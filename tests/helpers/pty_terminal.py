@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 
 class Terminal:
-    """Runs a program from its start until `close`. `output` is every byte that it wrote."""
+    """Runs a program until `close`. `output` has every byte that it wrote."""
 
     def __init__(
         self, arguments: list[str], columns: int = 120, lines: int = 36, env: Mapping[str, str] | None = None
@@ -33,7 +33,7 @@ class Terminal:
         fcntl.ioctl(self._handle, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def read(self, seconds: float) -> bytes:
-        """What it writes in so many seconds."""
+        """The output of the next seconds."""
         end = time.perf_counter() + seconds
         before = len(self.output)
         while (left := end - time.perf_counter()) > 0 and self._take(left):
@@ -41,13 +41,13 @@ class Terminal:
         return self.output[before:]
 
     def read_some(self, seconds: float) -> bytes:
-        """The next piece it writes, as soon as it comes; empty after so many seconds."""
+        """The next output, as soon as it comes; empty after so many seconds."""
         before = len(self.output)
         self._take(seconds)
         return self.output[before:]
 
     def wait_for(self, text: bytes, seconds: float = 30.0) -> float:
-        """Read until the output from now on has `text`; the seconds that took. Raises TimeoutError."""
+        """Read until new output has `text`; returns the seconds it took. Raises TimeoutError."""
         start, before = time.perf_counter(), len(self.output)
         while text not in self.output[before:]:
             left = start + seconds - time.perf_counter()
@@ -59,7 +59,7 @@ class Terminal:
         os.write(self._handle, keys)
 
     def _take(self, seconds: float) -> bool:
-        """Read once; False when the program has ended."""
+        """Read once; returns False when the program has ended."""
         ready, _, _ = select.select([self._handle], [], [], seconds)
         if ready:
             try:
@@ -71,7 +71,7 @@ class Terminal:
         return True
 
     def close(self) -> None:
-        """Hang up, as a lost line does, and see the program end."""
+        """Hang up, as a lost connection does, and wait for the program's end."""
         os.close(self._handle)
         for _ in range(50):
             if os.waitpid(self.pid, os.WNOHANG)[0]:

@@ -1,4 +1,4 @@
-"""The events of a run by hand, written into its folder, and its lock held."""
+"""Handwritten events of a run, written into its folder, and its lock."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def finished(outcome: ev.Outcome) -> ev.TrainingFinished:
                                start_reserved_bytes=1, peak_reserved_bytes=1)  # fmt: skip
 
 
-def write(folder: RunFolder, *events: ev.AnyEvent) -> None:
+def write_run(folder: RunFolder, *events: ev.AnyEvent) -> None:
     folder.events.write_bytes(b"".join(map(ev.encode, events)))
 
 
-def hold(folder: RunFolder) -> int:
+def lock_run(folder: RunFolder) -> int:
     handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT)
     fcntl.flock(handle, fcntl.LOCK_EX)
     return handle

@@ -1,4 +1,4 @@
-"""A home of its own for every test, and engines that only pretend."""
+"""A home of its own for every test, and a fake engine."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ FAKE_ENGINE = Path(__file__).parent / "scripts" / "fake_engine.py"
 def home(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
-    """Loris's own folders, empty; English; and nothing of the user's."""
-    place = tmp_path_factory.mktemp("home")  # not in `tmp_path`, which a test finds empty
+    """Empty folders for Loris, English, and none of the user's settings."""
+    place = tmp_path_factory.mktemp("home")  # not in `tmp_path`, which must be empty for the test
     monkeypatch.setenv("LORIS_HOME", str(place))
     monkeypatch.setenv("LANGUAGE", "en")
     for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
         monkeypatch.delenv(name, raising=False)
     if not request.node.get_closest_marker("gguf"):
-        monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", "")  # the Save screen may set it: afterwards it is as it was
+        # Set first, so that it is restored afterwards: the export screen may set it.
+        monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", "")
         monkeypatch.delenv("UNSLOTH_LLAMA_CPP_PATH")
     yield place
     translation.set_language("en")
@@ -60,7 +61,7 @@ def spec(good_data: Path, good_model: Path) -> RunSpec:
 
 @pytest.fixture
 def fake_engine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """Launch tests/helpers/scripts/fake_engine.py instead of the engine. Set FAKE_PLAY to what it shall do."""
+    """Launch tests/helpers/scripts/fake_engine.py instead of the engine. Set FAKE_PLAY to what it must do."""
     monkeypatch.setattr(launching, "ENGINE", (str(FAKE_ENGINE),))
     monkeypatch.setenv("FAKE_PLAY", "complete")
     return monkeypatch

@@ -1,4 +1,4 @@
-"""What must hold after every fault: nothing broken is offered, nothing is lost, and the truth is told soon."""
+"""What must hold after every fault: no incomplete file is offered, nothing is lost, the status is correct soon."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def status(folder: RunFolder) -> dict[str, Any]:
     return found
 
 
-def after(engine: Engine, *, failure: str | None = None, **wanted: object) -> dict[str, Any]:
-    """Call right after a fault. Returns the status, once it says `wanted`, and `failure` as the failure's code."""
-    seen = truth(engine.folder, failure, wanted)
-    nothing_broken(engine.folder)
-    nothing_lost(engine)
+def check_after_fault(engine: Engine, *, failure: str | None = None, **wanted: object) -> dict[str, Any]:
+    """Call right after a fault. Returns the status, once it has `wanted` and the failure code `failure`."""
+    seen = check_status(engine.folder, failure, wanted)
+    check_files(engine.folder)
+    check_nothing_lost(engine)
     return seen
 
 
-def truth(folder: RunFolder, failure: str | None, wanted: dict[str, object]) -> dict[str, Any]:
-    """The status, which says this within 5 s of now."""
+def check_status(folder: RunFolder, failure: str | None, wanted: dict[str, object]) -> dict[str, Any]:
+    """The status, which must have these values within 5 s."""
     began = time.monotonic()
     while True:
         seen = status(folder)
@@ -52,35 +52,35 @@ def truth(folder: RunFolder, failure: str | None, wanted: dict[str, object]) -> 
         time.sleep(0.05)
 
 
-def nothing_broken(folder: RunFolder) -> None:
+def check_files(folder: RunFolder) -> None:
     """Every checkpoint, adapter and export that is offered has every byte that was written, and sound numbers."""
     for one in manifest.list_checkpoints(folder.checkpoints):
         try:
             assert manifest.find_fault(one.path) == ""
-            sound(one.path / "adapter_model.safetensors")
+            check_weights(one.path / "adapter_model.safetensors")
         except (AssertionError, FileNotFoundError):
-            if one.path.exists():  # else a live engine has let it go meanwhile, as a whole
+            if one.path.exists():  # else a live engine has deleted it meanwhile
                 raise
     if folder.adapter.exists():
         assert manifest.find_fault(folder.adapter) == ""
-        sound(folder.adapter / "adapter_model.safetensors")
+        check_weights(folder.adapter / "adapter_model.safetensors")
     for path in folder.exports.glob("[!.]*"):
         for line in (path / CHECKSUMS).read_text("utf-8").splitlines():
             digest, _, name = line.partition("  ")
             assert hashlib.sha256((path / name).read_bytes()).hexdigest() == digest, path / name
 
 
-def sound(weights: Path) -> None:
-    from safetensors.torch import load_file  # not before it is needed: it takes seconds
+def check_weights(weights: Path) -> None:
+    from safetensors.torch import load_file  # a slow import
 
     assert all(bool(weight.isfinite().all()) for weight in load_file(weights).values()), weights
 
 
-def nothing_lost(engine: Engine) -> None:
-    """What the events say was finished is there still."""
-    for exported in engine.of(ev.Exported):
+def check_nothing_lost(engine: Engine) -> None:
+    """Everything that the events report as finished still exists."""
+    for exported in engine.events_of(ev.Exported):
         assert Path(exported.path).is_dir(), exported
-    told = engine.of(ev.CheckpointSaved)
+    told = engine.events_of(ev.CheckpointSaved)
     if told:
         there = manifest.list_checkpoints(engine.folder.checkpoints)
         assert there[0].step >= told[-1].step, "the newest"

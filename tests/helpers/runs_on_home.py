@@ -1,4 +1,4 @@
-"""Runs on disk, for a home screen to list."""
+"""Runs on disk for the Home screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.helpers.fake_run import START
 
 
 def made(name: str, events: list[ev.AnyEvent], start: float = START, **training: object) -> RunFolder:
-    """A run of this name on disk; its events are a second apart."""
+    """Write a run of this name; its events are a second apart."""
     spec: RunSpec = msgspec.structs.replace(
         fake_run.SPEC, name=name, training=msgspec.structs.replace(fake_run.SPEC.training, **training)
     )
@@ -32,7 +32,7 @@ def made(name: str, events: list[ev.AnyEvent], start: float = START, **training:
 
 
 def slower(events: list[ev.AnyEvent]) -> list[ev.AnyEvent]:
-    """The same run with a loss that falls more slowly."""
+    """The same events with a loss that falls more slowly."""
     return [
         msgspec.structs.replace(e, loss=round(1.4 + (e.loss or 0) * 0.6, 4)) if isinstance(e, ev.Step) else e
         for e in events

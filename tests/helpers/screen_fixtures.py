@@ -1,4 +1,4 @@
-"""What tests of the screens need: a cursor that stands still, pictures of the last frame alone, and some rows."""
+"""Fixtures for screen tests: a cursor that does not blink, pictures of the last frame alone, some rows."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from textual.widgets import Input, TextArea
 
 @pytest.fixture(autouse=True)
 def steady_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cursor that is there when the picture is taken, whenever that is."""
+    """A cursor that does not blink, so that pictures are the same."""
     monkeypatch.setattr(Input, "_toggle_cursor", lambda self: None)
     monkeypatch.setattr(TextArea, "_toggle_cursor_blink_visible", lambda self: None)
 
 
 @pytest.fixture(autouse=True)
 def last_frame_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a picture only the last frame is looked at, and drawn whole: those before cost half of the time."""
+    """Draw only the last frame of a picture, in full: the earlier ones take half of the time."""
     if "snap_compare" in request.fixturenames:
         whole = Compositor.render_update
 

@@ -1,4 +1,4 @@
-"""The Hub's stub against the real huggingface_hub: what others' tests stand on."""
+"""The Hub's stub against the real huggingface_hub, on which other tests rely."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ def test_it_is_searched_uploaded_to_and_downloaded_from(tmp_path: Path) -> None:
         assert found.stdout.splitlines() == ["['ann/cats'] ann", "200000"], found.stderr
         assert hub.repos["model", "ann/new"].private
         assert hub.asked("PUT /lfs/") == 2
-        assert hub.asked("GET /ann/new/resolve/") == 2  # the second of the rest alone
+        assert hub.asked("GET /ann/new/resolve/") == 2  # the second only for the remaining bytes
         assert hub.bytes_sent < 300_000

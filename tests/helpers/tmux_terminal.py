@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 class Tmux:
-    """One window of `columns` x `lines`. Close it with `close`, which ends the server as a lost line would."""
+    """One window of `columns` x `lines`. `close` ends the server, as a lost connection would."""
 
     def __init__(self, socket: Path, columns: int, lines: int, env: Mapping[str, str]) -> None:
         self._socket = str(socket)
         settings = [word for name, value in env.items() for word in ("-e", f"{name}={value}")]
         size = ("-x", str(columns), "-y", str(lines))
-        # A shell of no profile: only the program under test draws on the screen.
+        # A shell without a profile: only the program under test draws on the screen.
         self._run("-f", "/dev/null", "new-session", "-d", "-s", "loris", *size, *settings, "sh")
 
     def _run(self, *arguments: str) -> str:
@@ -27,21 +27,21 @@ class Tmux:
         self._run("send-keys", "-t", "loris", *names)
 
     def type(self, text: str) -> None:
-        """Type a text as it is."""
+        """Type a text literally."""
         self._run("send-keys", "-t", "loris", "-l", text)
 
     def screen(self) -> str:
-        """What is to be seen now."""
+        """The current screen."""
         return self._run("capture-pane", "-p", "-t", "loris")
 
     def program(self) -> int:
-        """The process that the shell runs now."""
+        """The pid of the program that the shell runs."""
         shell = self._run("display-message", "-p", "-t", "loris", "#{pane_pid}").strip()
         found = subprocess.run(["pgrep", "-P", shell], check=True, capture_output=True, text=True)
         return int(found.stdout)
 
     def wait_for(self, *texts: str, seconds: float = 60) -> str:
-        """The screen, once it shows all of these. Fails with what it showed instead."""
+        """The screen, once it shows all of these texts. Fails with the actual screen."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             screen = self.screen()

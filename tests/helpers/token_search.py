@@ -1,4 +1,4 @@
-"""Where a token could be seen: what tests look through for one that they planted."""
+"""Searches all places where a planted token could leak."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NOBODY = 65534
 
 
 def command_lines() -> bytes:
-    """What any user of the machine sees of all processes."""
+    """The command lines of all processes, which any user can read."""
     found = b""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -23,7 +23,7 @@ def command_lines() -> bytes:
 
 
 class Watch:
-    """Looks at the command lines of all processes until the block ends. `seen`: what was there."""
+    """Polls the command lines of all processes until the block ends. `seen`: those found."""
 
     def __init__(self) -> None:
         self.seen = b""
@@ -46,15 +46,14 @@ class Watch:
 
 
 def files_with(token: str, folder: Path) -> list[Path]:
-    """The files below a folder that hold the token."""
+    """The files below a folder that contain the token."""
     return [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
 
 
-def permitted(user: int, act: Callable[[], object]) -> bool:
-    """Whether a process of another user may do something; False where it has no permission. Anything else that goes
-    wrong there fails the test.
+def allowed_as(user: int, act: Callable[[], object]) -> bool:
+    """Whether a process of another user can do something; False without permission. Any other error fails the test.
 
-    A fork beside idle threads, as other tests may leave them, is safe here: the child makes system calls and ends.
+    Forking with idle threads of other tests is safe here: the child only makes system calls and exits.
     """
     child = os.fork()
     if not child:
@@ -73,10 +72,10 @@ def permitted(user: int, act: Callable[[], object]) -> bool:
     return code == 0
 
 
-def reads_as(user: int, path: Path) -> bool:
-    """Whether a process of another user can read a file, which is not empty."""
+def can_read_as(user: int, path: Path) -> bool:
+    """Whether a process of another user can read a file; it must not be empty."""
 
     def read() -> None:
         assert path.read_bytes()
 
-    return permitted(user, read)
+    return allowed_as(user, read)

@@ -1,4 +1,4 @@
-"""Waiting for what a screen comes to: machines that run tests may be slow."""
+"""Waits for conditions and screens: machines that run tests may be slow."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from tests.helpers.fake_run import screen_text
 S = TypeVar("S", bound=Screen[Any])
 
 
-def wait_for(holds: Callable[[], object], seconds: float = 20.0, what: object = "") -> None:
-    """Wait for something outside of this process. Fails with `what`, called if it can be."""
+def wait_for(condition: Callable[[], object], seconds: float = 20.0, what: object = "") -> None:
+    """Wait for a condition outside of this process. Fails with `what`, called if callable."""
     end = time.monotonic() + seconds
-    while not holds():
+    while not condition():
         assert time.monotonic() < end, what() if callable(what) else what
         time.sleep(0.02)
 
 
-async def until(pilot: Pilot[Any], holds: Callable[[], object], seconds: float = 20.0, what: object = "") -> None:
-    """Wait until something is so, and what follows from it is drawn. Fails with what the screen shows instead."""
+async def until(
+    pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 20.0, what: object = ""
+) -> None:
+    """Wait until a condition is true and its effects are drawn. Fails with the actual screen."""
     end = time.monotonic() + seconds
     while True:
         await pilot.pause(0.02)
-        if holds():
+        if condition():
             await pilot.pause(0.05)
             return
         assert time.monotonic() < end, f"{what} not in:\n{screen_text(pilot.app)}"
 
 
 async def still(pilot: Pilot[Any], seconds: float = 0.3) -> None:
-    """Wait until the screen has shown the same for so long."""
+    """Wait until the screen has not changed for so long."""
     before, since = "", time.monotonic()
     end = since + 20
     while time.monotonic() - since < seconds:
@@ -45,7 +47,7 @@ async def still(pilot: Pilot[Any], seconds: float = 0.3) -> None:
 
 
 async def shown(pilot: Pilot[Any], *texts: str, seconds: float = 20.0) -> str:
-    """Wait until the screen has all of these; what it shows then."""
+    """Wait until the screen shows all of these texts; returns its text."""
     await until(pilot, lambda: all(one in screen_text(pilot.app) for one in texts), seconds, texts)
     return screen_text(pilot.app)
 

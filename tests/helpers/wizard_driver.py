@@ -1,4 +1,4 @@
-"""What tests of the wizard share: a backend that remembers what it was given, and steps through the forms."""
+"""Shared by the wizard's tests: a backend that records its calls, and navigation through the forms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tui.screens.wizard import STEPS, WizardScreen
 from tui.widgets.field import Field
 from tui.widgets.fold import FoldTitle
 
-MOST_FIELDS = 120  # of a form, with its titles
+MOST_FIELDS = 120  # of a form, including fold titles
 
 NASTY = "[red]x[/] [/nope] \x1b]0;pwned\x07 \u202eabc"
 SHOWN_NASTY = "[red]x[/] [/nope] ␛]0;pwned␇ �abc"
@@ -29,7 +29,7 @@ SHOWN_NASTY = "[red]x[/] [/nope] ␛]0;pwned␇ �abc"
 
 @dataclass
 class RecordingBackend(FakeBackend):
-    """Remembers specs and launches, and hands out a folder a run."""
+    """Records specs and launches, and makes a folder for each run."""
 
     alive: bool = False
     specs: list[RunSpec] = field(default_factory=list)
@@ -48,7 +48,7 @@ class RecordingBackend(FakeBackend):
 
 
 def wizard(pilot: Pilot[None]) -> WizardScreen:
-    """The wizard's screen in front."""
+    """The current wizard screen."""
     screen = pilot.app.screen
     assert isinstance(screen, WizardScreen)
     return screen
@@ -61,18 +61,18 @@ def loris(pilot: Pilot[None]) -> LorisApp:
 
 
 async def settle(pilot: Pilot[None]) -> None:
-    """Wait for threads and for what they post."""
+    """Wait for workers and their messages."""
     for _ in range(3):
         await pilot.pause()
-        with suppress(WorkerCancelled):  # by a newer look at what was typed meanwhile
+        with suppress(WorkerCancelled):  # by a newer check of the same field
             waited = [w for w in pilot.app.workers if w.group in ("default", "file", "folder", "check")]
-            if waited:  # an empty list would mean all of them
+            if waited:  # an empty list would wait for all of them
                 await pilot.app.workers.wait_for_complete(waited)
     await pilot.pause()
 
 
 def at_step(pilot: Pilot[None], name: str) -> Callable[[], bool]:
-    """Whether this step is in front, with something in focus."""
+    """Whether this step is shown and has a focused widget."""
     return lambda: getattr(pilot.app.screen, "STEP", "") == name and pilot.app.focused is not None
 
 
@@ -85,7 +85,7 @@ async def open_step(pilot: Pilot[None], key: str) -> WizardScreen:
 
 
 async def walk_to(pilot: Pilot[None], path: str) -> None:
-    """Go to a field with the Tab key, as one does who has no mouse; what is folded away is opened on the way."""
+    """Go to a field with the Tab key, opening folds on the way."""
     for _ in range(MOST_FIELDS):
         field, focused = wizard(pilot).field_at(path), pilot.app.focused
         if focused is field.editor:
@@ -104,15 +104,15 @@ async def type_into(pilot: Pilot[None], path: str, text: str) -> Field:
     await until(pilot, lambda: pilot.app.focused is field.editor)
     await pilot.press("end", "ctrl+u")
     if len(text) > 8:
-        field.editor.post_message(events.Paste(text))  # as terminals do, and quicker than keys
+        field.editor.post_message(events.Paste(text))  # as terminals do, and faster than keys
     else:
         await pilot.press(*text)
-    await until(pilot, lambda: getattr(field.editor, "value", "") == text and field.told == field.value)
+    await until(pilot, lambda: getattr(field.editor, "value", "") == text and field.reported == field.value)
     await settle(pilot)
     return field
 
 
 def error_of(field: Field) -> str:
-    """The error beneath a field, empty when it is not shown."""
+    """The error shown at a field, or empty."""
     shown = field.query_one(".error")
     return str(shown.render()) if shown.display else ""

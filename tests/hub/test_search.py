@@ -36,7 +36,7 @@ def parquet(count: int) -> bytes:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubStub]:
     with HubStub() as stub:
-        stub.put_in_place(monkeypatch, tmp_path / "hf")
+        stub.patch_process(monkeypatch, tmp_path / "hf")
         yield stub
 
 

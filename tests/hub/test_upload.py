@@ -80,7 +80,7 @@ def pushes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pushes]:
     (folder / "adapter_model.safetensors").write_bytes(safetensors(3_000_000))
     (folder / "README.md").write_text("what PEFT writes")
     with HubStub() as hub:
-        hub.put_in_place(monkeypatch, tmp_path / "hf")
+        hub.patch_process(monkeypatch, tmp_path / "hf")
         (tmp_path / "tmp").mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
         monkeypatch.setattr(upload, "FIRST_WAIT", 0.05)
@@ -182,7 +182,7 @@ def test_a_failure_is_reported_and_a_later_push_succeeds(
     assert not list(Path(tempfile.gettempdir()).iterdir())
     assert words in str(why.message)
     assert all("model.safetensors" not in name for repo in pushes.hub.repos.values() for name in repo.files)
-    pushes.hub.well()
+    pushes.hub.clear_faults()
     pushes.push(tries=1)
     assert pushes.is_complete()
     assert pushes.hub.asked("PUT /lfs/") <= 2  # what was transferred is not sent again
@@ -223,7 +223,7 @@ def test_a_wrong_hash_is_detected(pushes: Pushes, name: str) -> None:
     why = pushes.refused()
     assert why.code == "hub_mismatch"
     assert name in str(why.message)
-    pushes.hub.well()
+    pushes.hub.clear_faults()
     pushes.push(replace=True)
     assert pushes.is_complete()
 
@@ -233,7 +233,7 @@ def test_an_empty_repository_after_the_push_is_detected(pushes: Pushes) -> None:
     why = pushes.refused()
     assert why.code == "hub_incomplete"
     assert "ann/mine is not complete" in str(why.message)
-    pushes.hub.well()
+    pushes.hub.clear_faults()
     pushes.push()
     assert pushes.is_complete()
 
@@ -290,7 +290,7 @@ def test_a_push_can_be_cancelled_and_resumed(pushes: Pushes) -> None:
     assert error.value.code == "cancelled"
     assert time.monotonic() - started < 15
     assert set(pushes.hub.repos["model", "ann/mine"].files) == {".gitattributes"}
-    pushes.hub.well()
+    pushes.hub.clear_faults()
     pushes.push()
     assert pushes.is_complete()
     assert pushes.hub.asked("PUT /lfs/") == 1

@@ -21,7 +21,7 @@ from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from tests.helpers.chat_screen import idle
-from tests.helpers.engine_process import ENVIRONMENT, ROOT, Client, Engine, changed
+from tests.helpers.engine_process import ENVIRONMENT, ROOT, Client, Engine, with_changes
 from tests.helpers.fake_run import CpuMonitor, screen_text
 from tests.helpers.waiting import until
 from tui.app import LorisApp
@@ -35,14 +35,14 @@ QUESTION = (co.ChatMessage("user", "Who are you?"),)
 def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Engine, Engine]]:
     """Two engines after a few steps: the first answers its prompts at each checkpoint, the second does not."""
     folder = tmp_path_factory.mktemp("chat")
-    short = changed(
+    short = with_changes(
         demo,
         training={
             "max_steps": 8, "save_steps": 2, "save_total_limit": 9, "logging_steps": 1, "learning_rate": 1e-2,
             "warmup_steps": 0,
         },
     )  # fmt: skip
-    with_prompts = changed(short, generation={"prompts_at_checkpoints": True, "max_new_tokens": 12})
+    with_prompts = with_changes(short, generation={"prompts_at_checkpoints": True, "max_new_tokens": 12})
     first, second = Engine(folder / "prompts", with_prompts), Engine(folder / "plain", short)
     for engine in (first, second):
         engine.wait_for_stage("serving")
@@ -60,10 +60,10 @@ def client(runs: tuple[Engine, Engine]) -> Iterator[Client]:
 
 def test_prompts_at_checkpoints_do_not_change_the_training(runs: tuple[Engine, Engine]) -> None:
     first, second = runs
-    answers = [(a.step, a.prompt) for a in first.of(ev.Answered) if a.step is not None]
+    answers = [(a.step, a.prompt) for a in first.events_of(ev.Answered) if a.step is not None]
     assert answers == [(step, prompt) for step in (2, 4, 6) for prompt in ("Who are you?", "你是谁？")]
-    assert all(a.step is None for a in second.of(ev.Answered))
-    losses = [[step.loss for step in engine.of(ev.Step)] for engine in runs]
+    assert all(a.step is None for a in second.events_of(ev.Answered))
+    losses = [[step.loss for step in engine.events_of(ev.Step)] for engine in runs]
     assert len(losses[0]) == 8
     assert losses[0] == pytest.approx(losses[1], abs=1e-5)  # the last bit depends on the tensors' addresses
 
@@ -73,7 +73,8 @@ def test_answers_at_a_checkpoint_are_those_of_its_weights(runs: tuple[Engine, En
     first, _ = runs
     settings = load_spec(first.folder.spec).generation
     kept = {one.step: one.path for one in manifest.list_checkpoints(first.folder.checkpoints)}
-    answers = {a.step: a.answer for a in first.of(ev.Answered) if a.prompt == "Who are you?" and a.step in kept}
+    asked = [a for a in first.events_of(ev.Answered) if a.prompt == "Who are you?"]
+    answers = {a.step: a.answer for a in asked if a.step in kept}
     assert sorted(answers) == [2, 4, 6]
     assert len(set(answers.values())) > 1
     for step, answer in answers.items():
@@ -301,7 +302,7 @@ def test_command_reads_questions_and_keeps_the_conversation(runs: tuple[Engine, 
 def test_a_copied_adapter_uses_its_prompt_format(demo: RunSpec, tmp_path: Path) -> None:
     """Trained with an Alpaca prompt and copied without its run, it still uses that prompt in a new process."""
     data = ROOT / "presets/demo/identity_alpaca.json"
-    spec = changed(
+    spec = with_changes(
         demo,
         training={"max_steps": 4, "save_steps": 0, "warmup_steps": 0},
         generation={"prompts": ()},

@@ -15,7 +15,7 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec
 from engine.protocol import commands as co
 from engine.protocol import events as ev
-from tests.helpers.engine_process import ENVIRONMENT, GREEDY, ROOT, Client, Engine, changed
+from tests.helpers.engine_process import ENVIRONMENT, GREEDY, ROOT, Client, Engine, with_changes
 
 pytestmark = pytest.mark.gpu
 
@@ -99,7 +99,7 @@ def run(script: str, *arguments: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("in_4bit", [True, False], ids=["4bit", "16bit"])
 def test_the_base_is_exact_and_loaded_once(in_4bit: bool, demo: RunSpec, tmp_path: Path) -> None:
-    spec = changed(demo, model={"load_in_4bit": in_4bit})
+    spec = with_changes(demo, model={"load_in_4bit": in_4bit})
     save_spec(tmp_path / "spec.yaml", spec)
     found = run(SCRIPT, tmp_path / "spec.yaml", tmp_path / "events.jsonl")
     assert found["fused"] == "apply_lora_qkv", "with Unsloth's fused layers, which round differently"
@@ -113,11 +113,11 @@ def test_the_base_is_exact_and_loaded_once(in_4bit: bool, demo: RunSpec, tmp_pat
 
 
 def test_answers_are_streamed_and_the_base_answers_as_before_training(demo: RunSpec, tmp_path: Path) -> None:
-    engine = Engine(tmp_path / "run", changed(demo, training={"save_steps": 0, "max_steps": 40}))
+    engine = Engine(tmp_path / "run", with_changes(demo, training={"save_steps": 0, "max_steps": 40}))
     try:
         engine.wait_for_stage("serving")
         client = Client(engine.folder)
-        asked = [(a.prompt, a.answer) for a in engine.of(ev.Answered) if not a.adapter]
+        asked = [(a.prompt, a.answer) for a in engine.events_of(ev.Answered) if not a.adapter]
         assert len(asked) == 2
         limit = demo.generation.max_new_tokens
         generation = co.GenerationSpec(temperature=0, max_new_tokens=limit)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec
-from tests.helpers.engine_process import ENVIRONMENT, ROOT, Engine, changed
+from tests.helpers.engine_process import ENVIRONMENT, ROOT, Engine, with_changes
 
 SCRIPT = """
 import json, sys
@@ -60,9 +60,11 @@ print(json.dumps({
 
 
 def test_adapters_share_one_base(demo: RunSpec, tmp_path: Path) -> None:
-    short = changed(demo, training={"max_steps": 2, "save_steps": 0, "warmup_steps": 0}, generation={"prompts": ()})
+    short = with_changes(
+        demo, training={"max_steps": 2, "save_steps": 0, "warmup_steps": 0}, generation={"prompts": ()}
+    )
     engines = [
-        Engine(tmp_path / name, changed(short, training={"learning_rate": rate}), "--exit")
+        Engine(tmp_path / name, with_changes(short, training={"learning_rate": rate}), "--exit")
         for name, rate in (("one", 1e-2), ("two", 2e-3))
     ]
     assert [engine.finish() for engine in engines] == [0, 0]

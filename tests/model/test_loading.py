@@ -14,13 +14,13 @@ from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
 from engine.model import loading
 from engine.runtime.event_writer import EventWriter
-from tests.helpers.engine_process import changed
+from tests.helpers.engine_process import with_changes
 
 pytest_plugins = ["tests.helpers.proof_fixtures"]
 
 
 def test_a_folder_without_a_model_is_rejected(demo: RunSpec, record: EventWriter, tmp_path: Path) -> None:
-    spec = changed(demo, model={"model_name": str(tmp_path)}).model
+    spec = with_changes(demo, model={"model_name": str(tmp_path)}).model
     with pytest.raises(UserError) as caught:
         loading.load(spec, record)
     assert (caught.value.code, caught.value.exit_code) == ("model_missing", 2)

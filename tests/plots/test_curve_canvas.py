@@ -61,4 +61,4 @@ def test_step_axis_grows_by_doubling() -> None:
     assert len(set(reach)) < 10
     assert all(wide >= step for step, wide in enumerate(reach, 1))
     assert reach[-1] == 1000
-    assert shown_steps(70, 60) >= 70  # a run that goes on beyond what was said
+    assert shown_steps(70, 60) >= 70  # a run that continues past its total

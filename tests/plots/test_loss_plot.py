@@ -30,8 +30,8 @@ def curve(values: Iterator[float]) -> Curve:
     return made
 
 
-def test_levels_of_a_low_plot_stand_where_they_say() -> None:
-    """The frame is rounded to finer steps than a low plot has room for: it may begin between two of its levels."""
+def test_levels_of_a_low_plot_are_at_their_values() -> None:
+    """The frame is rounded to finer steps than a low plot shows: it may begin between two of its levels."""
     frame = frame_of(series([3.6, 5.4]), series([3.6, 5.4]), series([]), 10)
     levels, _gutter = LossPlot()._levels(frame, 6)
     assert {row: float(label) for row, label in levels.items()} == {

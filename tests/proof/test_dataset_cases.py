@@ -19,7 +19,7 @@ from engine.proof.prove import prove
 from engine.proof.tokenizers import TokenizerCache
 from engine.protocol.data_report import DataReport
 from tests.helpers.dataset_cases import BAD, GOOD, Case
-from tests.helpers.engine_process import changed
+from tests.helpers.engine_process import with_changes
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def proof_of(demo: RunSpec, tokenizers: TokenizerCache, tmp_path: Path) -> Calla
         if not folder.exists():
             folder.mkdir()
             case.write(folder)
-        spec = changed(
+        spec = with_changes(
             demo, dataset={**case.settings, "path": str(folder / case.path)}, model={"max_seq_length": 1 << 20}
         )
         save_spec(folder / ".spec.yaml", spec)

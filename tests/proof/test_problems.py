@@ -19,7 +19,7 @@ from engine.messages.errors import UserError
 from engine.model import loading
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
-from tests.helpers.engine_process import changed
+from tests.helpers.engine_process import with_changes
 from tests.helpers.proof_datasets import ALPACA, CHATS, PAIRS, TEXTS, fixed, proof, proven_rows, trained_rows
 
 pytest_plugins = ["tests.helpers.proof_fixtures"]
@@ -70,7 +70,7 @@ def test_a_model_whose_template_does_not_end_answers(
     )
     tokenizer.save_pretrained(tmp_path / "endless")
     shutil.copy(Path(demo.model.model_name) / "config.json", tmp_path / "endless")
-    spec = changed(spec_for(CHATS), model={"model_name": str(tmp_path / "endless")})
+    spec = with_changes(spec_for(CHATS), model={"model_name": str(tmp_path / "endless")})
     (stop,) = proof(spec).stops
     assert stop.code == "eos_missing"
     with pytest.raises(UserError) as refused:
@@ -96,7 +96,7 @@ def test_a_model_that_stops_at_another_token_than_its_tokenizer(
     folder = tmp_path / "turns"
     tokenizer.save_pretrained(folder)
     shutil.copy(Path(demo.model.model_name) / "config.json", folder)
-    spec = changed(spec_for(CHATS), model={"model_name": str(folder)})
+    spec = with_changes(spec_for(CHATS), model={"model_name": str(folder)})
     assert [stop.code for stop in proof(spec).stops] == ["eos_missing"]
     ends = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<end_of_turn>")]
     (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))

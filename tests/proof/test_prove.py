@@ -23,7 +23,7 @@ from engine.messages.errors import UserError
 from engine.model import loading
 from engine.proof.tokenizers import TokenizerCache
 from engine.protocol.data_report import at_length
-from tests.helpers.engine_process import changed
+from tests.helpers.engine_process import with_changes
 from tests.helpers.proof_datasets import (
     ALPACA,
     CHATS,
@@ -106,7 +106,7 @@ def family(demo: RunSpec, tmp_path: Path) -> Callable[[RunSpec, str], RunSpec]:
         folder = tmp_path / "family"
         tokenizer.save_pretrained(folder)
         shutil.copy(Path(demo.model.model_name) / "config.json", folder)
-        return changed(spec, model={"model_name": str(folder)})
+        return with_changes(spec, model={"model_name": str(folder)})
 
     return make
 

@@ -16,7 +16,7 @@ from engine.runs.exit_cause import exit_cause_of
 from engine.runs.folder import RunFolder
 from engine.runs.lock_file import acquire_lock
 from engine.runs.run_list import summarise
-from tests.helpers.run_events import SAVED, STEP, TRAINING, finished, stage, write
+from tests.helpers.run_events import SAVED, STEP, TRAINING, finished, stage, write_run
 
 HERE = ev.EngineStarted(
     pid=1, hostname=os.uname().nodename, versions={}, boot_id=machine.boot_id(), memory_kills=machine.memory_kills()
@@ -69,7 +69,7 @@ def test_engine_that_exited_by_itself_is_not_lost(code: int) -> None:
 
 
 def test_finished_run_whose_engine_was_killed_is_completed(folder: RunFolder) -> None:
-    write(folder, HERE, stage("training"), TRAINING, STEP, finished("completed"), SAVED, stage("serving"))
+    write_run(folder, HERE, stage("training"), TRAINING, STEP, finished("completed"), SAVED, stage("serving"))
     assert (summarise(folder).state, summarise(folder).lost) == ("completed", None)
 
 

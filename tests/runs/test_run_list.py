@@ -27,16 +27,16 @@ from tests.helpers.run_events import (
     STEP,
     TRAINING,
     finished,
-    hold,
+    lock_run,
     stage,
-    write,
+    write_run,
 )
 from tests.helpers.waiting import wait_for
 
 
 def test_alive_while_the_lock_is_held(folder: RunFolder):
     assert not is_alive(folder)
-    handle = hold(folder)
+    handle = lock_run(folder)
     assert is_alive(folder)
     assert is_alive(folder), "testing the lock does not release it"
     os.close(handle)
@@ -73,14 +73,14 @@ DEAD: list[tuple[str, list[ev.AnyEvent]]] = [
 
 @pytest.mark.parametrize(("state", "events"), DEAD)
 def test_state_of_a_dead_engine(folder: RunFolder, state: str, events: list[ev.AnyEvent]):
-    write(folder, *events)
+    write_run(folder, *events)
     assert summarise(folder).state == state
 
 
 @pytest.mark.parametrize("name", ["loading", "ready", "preparing", "training", "saving", "serving", "exporting"])
 def test_state_of_a_live_engine_is_its_stage(folder: RunFolder, name: ev.Stage):
-    write(folder, STARTED, stage(name))
-    handle = hold(folder)
+    write_run(folder, STARTED, stage(name))
+    handle = lock_run(folder)
     assert summarise(folder).state == name
     os.close(handle)
 
@@ -92,7 +92,7 @@ def test_new_process_without_the_lock_is_starting(folder: RunFolder):
 
 
 def test_what_the_list_shows(folder: RunFolder, spec: RunSpec):
-    write(folder, STARTED, stage("training"), TRAINING, STEP)
+    write_run(folder, STARTED, stage("training"), TRAINING, STEP)
     run = summarise(folder)
     assert (run.title, run.model, run.dataset) == ("try", spec.model.model_name, spec.dataset.path)
     assert (run.steps, run.total_steps, run.loss, run.started) == (7, 60, 1.25, 1000.0)
@@ -112,13 +112,13 @@ DRAFTS: list[tuple[bool, list[ev.AnyEvent]]] = [
 
 @pytest.mark.parametrize(("draft", "events"), DRAFTS)
 def test_drafts(folder: RunFolder, draft: bool, events: list[ev.AnyEvent]):
-    write(folder, *events)
+    write_run(folder, *events)
     assert summarise(folder).draft == draft
 
 
 def test_early_engine_that_failed_to_load_is_a_draft(folder: RunFolder):
     folder.draft.touch()
-    write(folder, STARTED, stage("loading"), FAILED)
+    write_run(folder, STARTED, stage("loading"), FAILED)
     assert summarise(folder).draft
 
 
@@ -126,7 +126,7 @@ def test_newest_first_and_damaged_runs_are_listed(spec: RunSpec, tmp_path: Path)
     old, new = new_run(spec), new_run(spec)
     away = new_run(msgspec.structs.replace(spec, training=TrainingSpec(output_dir=str(tmp_path / "disk"))))
     for folder, when in ((old, 1.0), (new, 3.0), (away, 2.0)):
-        write(folder, msgspec.structs.replace(STARTED, time=when))
+        write_run(folder, msgspec.structs.replace(STARTED, time=when))
     new.spec.write_text("a: [")
     (runs_folder() / "dangling").symlink_to("/nowhere")
     (runs_folder() / "file").touch()
@@ -177,7 +177,7 @@ def test_delete_run(folder: RunFolder, spec: RunSpec, tmp_path: Path):
 
 
 def test_delete_run_refuses_a_live_run_and_other_folders(folder: RunFolder, tmp_path: Path):
-    handle = hold(folder)
+    handle = lock_run(folder)
     with pytest.raises(UserError, match="still running"):
         delete_run(folder)
     os.close(handle)

@@ -19,7 +19,7 @@ from engine.protocol import commands as co
 from engine.runtime.control import Control
 from engine.runtime.event_writer import EventWriter
 from engine.runtime.server import Server
-from tests.helpers.token_search import NOBODY, permitted
+from tests.helpers.token_search import NOBODY, allowed_as
 
 INPUTS = 10_000
 
@@ -118,7 +118,7 @@ def test_noise_without_lines_and_clients_that_vanish(path: Path, control: Contro
 
 def connects_as(user: int, path: Path) -> bool:
     """Whether a process of this user can connect."""
-    return permitted(user, lambda: socket.socket(socket.AF_UNIX).connect(str(path)))
+    return allowed_as(user, lambda: socket.socket(socket.AF_UNIX).connect(str(path)))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -1,4 +1,4 @@
-"""The chat: streaming, stopping, who answers, comparing, and every way in which there is no answer."""
+"""The chat: streaming, stopping, choosing the model, comparing, and every way in which there is no answer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_answer_is_streamed_with_its_speed(size: tuple[int, int]) -> None:
         ]
 
 
-async def test_conversation_goes_on_and_can_be_cleared() -> None:
+async def test_conversation_continues_and_can_be_cleared() -> None:
     backend = FakeBackend(answer=speaks)
     app = app_on("chat", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
@@ -78,7 +78,7 @@ async def test_escape_stops_the_answer_and_closes_the_request() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: "word5" in screen_text(app))
-        await pilot.press(*"next")  # one may type meanwhile
+        await pilot.press(*"next")  # typing works meanwhile
         await pilot.press("enter")
         assert len(backend.asked) == 1
         await pilot.press("escape")
@@ -105,7 +105,7 @@ async def test_leaving_the_screen_stops_the_answer_and_keeps_the_conversation() 
         await shown(pilot, "word5")
 
 
-async def test_who_answers_is_switched_and_said() -> None:
+async def test_who_answers_is_switched_and_shown() -> None:
     backend = FakeBackend(answer=speaks)
     app = app_on("chat", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
@@ -133,7 +133,7 @@ async def test_compare_asks_both_and_shows_both(size: tuple[int, int], beside: b
         assert (base.x == adapter.x) is not beside
 
 
-async def test_compare_again_takes_the_last_question() -> None:
+async def test_compare_again_uses_the_last_question() -> None:
     backend = FakeBackend(answer=speaks)
     app = app_on("chat", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
@@ -161,7 +161,7 @@ async def test_before_training_only_the_base_answers_and_the_question_waits_for_
         assert "I am Llama." in screen_text(app)
 
 
-async def test_waiting_can_be_given_up() -> None:
+async def test_waiting_can_be_cancelled() -> None:
     app = app_on("chat", FakeBackend(answer=speaks), fake_run.loading())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*"who?", "enter")
@@ -185,7 +185,7 @@ async def test_earlier_run_is_started_again_for_the_question() -> None:
         assert "I am Loris." in screen_text(app)
 
 
-async def test_engine_that_fails_to_load_is_told_and_one_can_ask_again() -> None:
+async def test_failure_to_load_is_shown_and_one_can_ask_again() -> None:
     backend = FakeBackend(answer=speaks, alive=False)
     app = app_on("chat", backend, [*fake_run.finished(), ev.EngineEnded(exit_code=0)])
     async with app.run_test(size=(80, 24)) as pilot:
@@ -206,7 +206,7 @@ async def test_run_without_engine_or_adapter_says_so() -> None:
         assert "No engine is running" in screen_text(app)
 
 
-async def test_refused_and_gone_are_lines_and_the_input_works_on() -> None:
+async def test_a_refusal_and_a_dead_engine_are_lines_and_the_input_still_works() -> None:
     async def refuses(command: Command) -> AsyncGenerator[AnyReply, None]:
         yield Refused(id=1, code="busy", message=say("The model is being trained."))
 
@@ -231,7 +231,7 @@ async def test_refused_and_gone_are_lines_and_the_input_works_on() -> None:
         assert "I am Loris." in screen_text(app)
 
 
-async def test_cut_answers_are_said_to_be_cut() -> None:
+async def test_cut_answers_are_marked() -> None:
     async def cut(command: Command) -> AsyncGenerator[AnyReply, None]:
         yield Token(id=1, text="and so on")
         yield Done(id=1, tokens=128, seconds=2.0, finish_reason="length")
@@ -262,16 +262,16 @@ async def test_settings_are_checked_and_used() -> None:
         assert sent.generation.max_new_tokens == 32
 
 
-async def test_whoever_scrolled_up_to_read_is_left_alone() -> None:
+async def test_new_text_does_not_scroll_away_from_what_is_read() -> None:
     backend = FakeBackend(answer=endless)
     app = app_on("chat", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*"go", "enter")
         await until(pilot, lambda: "word300" in screen_text(app))
         await pilot.press("pageup", "pageup", "pageup")
-        await pilot.pause(0.2)  # it never stands still: the answer goes on
+        await pilot.pause(0.2)  # the screen never settles: the answer continues
         top = screen_text(app).splitlines()[6]
-        await pilot.pause(0.5)  # dozens of words come
+        await pilot.pause(0.5)  # dozens of words arrive
         assert screen_text(app).splitlines()[6] == top
         await pilot.press("escape")
 
@@ -286,7 +286,7 @@ def test_each_model_sees_its_own_answers() -> None:
     assert [m.content for m in messages_for(turns, "d", False)] == ["a", "base", "c", "only base", "d"]
 
 
-async def test_escape_a_moment_too_late_does_not_leave() -> None:
+async def test_escape_just_after_an_answer_does_not_leave() -> None:
     app = app_on("chat", FakeBackend(answer=speaks), fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("a", "enter")
@@ -300,14 +300,14 @@ async def test_escape_a_moment_too_late_does_not_leave() -> None:
 
 async def test_question_waits_for_the_new_engine_where_the_old_one_was_killed() -> None:
     backend = FakeBackend(answer=speaks, alive=False)
-    app = app_on("chat", backend, fake_run.finished())  # its last word was that it serves
+    app = app_on("chat", backend, fake_run.finished())  # its last event says that it serves
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*"who?", "enter")
         await until(pilot, lambda: backend.launched == ["serve"])
         await shown(pilot, "the engine is starting")
         await pilot.pause(0.5)
         assert backend.asked == []
-        await pilot.press("escape")  # given up, and asked again: no second engine
+        await pilot.press("escape")  # cancelled, and asked again: no second engine
         await until(pilot, idle(pilot))
         await pilot.press(*"who?", "enter")
         await pilot.pause(0.3)
@@ -317,7 +317,7 @@ async def test_question_waits_for_the_new_engine_where_the_old_one_was_killed() 
         assert "I am Loris." in screen_text(app)
 
 
-async def test_settings_typed_in_one_burst_are_taken() -> None:
+async def test_settings_typed_in_one_burst_are_used() -> None:
     app = app_on("chat", FakeBackend(answer=speaks), fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+g")

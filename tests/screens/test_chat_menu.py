@@ -1,4 +1,4 @@
-"""The chat beside asking: Markdown, copying, retrying, editing, the raw prompt, other runs, transcripts, data."""
+"""The chat's menu: Markdown, copy, retry, edit, the raw prompt, other runs, transcripts, training data."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def test_markdown_is_laid_out_and_nothing_is_swallowed(size: tuple[int, in
         assert f"context {20 + len(CODE)}/2048" in text
 
 
-async def test_what_arrives_in_pieces_is_what_arrives_at_once(backend: FakeBackend) -> None:
+async def test_text_in_pieces_renders_like_text_at_once(backend: FakeBackend) -> None:
     app = app_on("chat", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         whole, pieces = MarkdownText(), MarkdownText()
@@ -84,7 +84,7 @@ async def test_what_arrives_in_pieces_is_what_arrives_at_once(backend: FakeBacke
 async def test_two_hundred_tokens_a_second_cost_little(
     backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However fast they come, they are drawn some eight times a second, in a small part of the processor's time."""
+    """However fast tokens come, they are drawn about eight times a second, with little processor time."""
     drawn, show = 0, MarkdownText.show
 
     async def counted(self: MarkdownText, text: str) -> None:
@@ -174,7 +174,7 @@ async def test_raw_prompt_is_shown_on_demand(backend: FakeBackend) -> None:
         assert app.screen.query_one(Input).value == "who?"
 
 
-async def test_turns_are_kept_in_the_runs_folder(backend: FakeBackend) -> None:
+async def test_turns_are_stored_in_the_run_folder(backend: FakeBackend) -> None:
     app = app_on("chat", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         for question in ("who?", "really?"):
@@ -264,7 +264,7 @@ async def test_answer_that_does_not_end_is_explained(backend: FakeBackend) -> No
         await until(pilot, lambda: "⚠ It repeats itself. Set x." in screen_text(app))
 
 
-async def test_named_ways_fill_the_settings_in(backend: FakeBackend) -> None:
+async def test_sampling_presets_fill_in_the_settings(backend: FakeBackend) -> None:
     app = app_on("chat", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("ctrl+g")

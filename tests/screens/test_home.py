@@ -1,4 +1,4 @@
-"""Home: what it suggests, what it goes on with, and in which language."""
+"""Home: what it suggests, what it continues, and in which language."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_home_suggests_the_demo_first_and_lists_broken_presets(home: Path)
         assert isinstance(app.screen, HomeScreen)
 
 
-async def test_home_goes_on_with_what_was_not_finished() -> None:
+async def test_home_continues_an_unfinished_draft() -> None:
     app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)

@@ -1,4 +1,4 @@
-"""Leaving Loris while a run goes on: what is asked, and what becomes of the run."""
+"""Leaving Loris while a run is active: what is asked, and what happens to the run."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tui.screens.live import LiveScreen
     ("keys", "stopped"),
     [
         (("enter",), []),
-        (("ctrl+q",), []),  # asked twice: as it is
+        (("ctrl+q",), []),  # pressed twice: the run is kept
         (("down", "enter"), ["save"]),
         (("down", "down", "enter"), ["discard"]),
     ],
 )
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)])
-async def test_leaving_asks_and_does_as_told(
+async def test_leaving_asks_and_follows_the_answer(
     keys: tuple[str, ...], stopped: list[str], size: tuple[int, int]
 ) -> None:
     backend = FakeBackend()
@@ -47,11 +47,11 @@ async def test_escape_stays() -> None:
         await pilot.press("escape")
         await on_screen(pilot, LiveScreen)
         assert not app._exit
-        await pilot.press("ctrl+q")  # and it can be asked again
+        await pilot.press("ctrl+q")  # and it asks again
         await on_screen(pilot, QuitModal)
 
 
-async def test_a_stop_that_takes_its_time_is_shown_and_can_be_left() -> None:
+async def test_a_slow_stop_is_shown_and_can_be_left() -> None:
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=(80, 24)) as pilot:
@@ -69,7 +69,7 @@ async def test_a_stop_that_takes_its_time_is_shown_and_can_be_left() -> None:
 
 
 @pytest.mark.parametrize("events", [fake_run.finished(), [*fake_run.training(), ev.EngineEnded(exit_code=0)]])
-async def test_a_run_that_is_over_raises_no_question(events: list[ev.AnyEvent]) -> None:
+async def test_nothing_is_asked_about_an_ended_run(events: list[ev.AnyEvent]) -> None:
     app = app_on("live", FakeBackend(), events)
     async with app.run_test(size=(80, 24)) as pilot:
         await on_screen(pilot, LiveScreen)

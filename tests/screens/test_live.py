@@ -1,4 +1,4 @@
-"""The screen of a run, on replayed events: what it shows, what it asks, what it says when things go wrong."""
+"""The run screen, on replayed events: what it shows, what it asks, and its errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZES = [(80, 24), (120, 36)]
 
 
 def drawn(plot: LossPlot) -> int:
-    """How many cells of the plot hold a curve."""
+    """How many cells of the plot show a curve."""
     return sum(ink in ("raw", "smooth", "eval") for row in plot._rows[1:-1] for _char, ink in row)
 
 
@@ -58,7 +58,7 @@ async def test_curve_grows_with_the_run_and_only_what_changed_is_painted(monkeyp
         assert changed < len(rows)
 
 
-async def test_without_a_card_it_says_so() -> None:
+async def test_without_a_gpu_it_says_so() -> None:
     app = app_on("live", FakeBackend(), fake_run.training())
     LiveScreen.make_monitor = CpuMonitor  # type: ignore[assignment]
     async with app.run_test(size=(80, 24)) as pilot:
@@ -66,7 +66,7 @@ async def test_without_a_card_it_says_so() -> None:
         assert "87%" in screen_text(app)
 
 
-async def test_several_cards_have_a_block_each() -> None:
+async def test_several_gpus_have_a_block_each() -> None:
     two = fake_run.FakeMonitor.hardware.gpus * 2
 
     class Two(fake_run.FakeMonitor):
@@ -94,7 +94,7 @@ async def test_finished_run_shows_its_report_and_the_next_steps() -> None:
         assert "Trained and ready to chat" in text
 
 
-async def test_old_run_without_an_engine_shows_its_whole_curve_and_no_alarm() -> None:
+async def test_old_run_without_an_engine_shows_its_complete_curve_and_no_alarm() -> None:
     backend = FakeBackend(alive=False)
     app = app_on("live", backend, [*fake_run.finished("stopped", 40), ev.EngineEnded(exit_code=0)])
     async with app.run_test(size=(120, 36)) as pilot:
@@ -140,14 +140,14 @@ async def test_log_follows_until_one_scrolls_up() -> None:
         await until(pilot, lambda: "line 199" not in screen_text(app))
         log = app.screen.query_one(LogTail)
         assert not log.follow
-        backend.say(*(f"line {i}" for i in range(200, 300)))
+        backend.feed_log(*(f"line {i}" for i in range(200, 300)))
         await pilot.pause(1.4)  # the log is read meanwhile
         assert "line 299" not in screen_text(app)
         await pilot.press("f")
         await shown(pilot, "line 299")
 
 
-async def test_log_holds_the_text_still_while_old_lines_drop_off() -> None:
+async def test_log_keeps_its_position_while_old_lines_are_dropped() -> None:
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training(), [f"line {i}" for i in range(5000)])
     async with app.run_test(size=(80, 24)) as pilot:
@@ -155,12 +155,12 @@ async def test_log_holds_the_text_still_while_old_lines_drop_off() -> None:
         await pilot.press("pageup", "pageup")
         await still(pilot)
         seen = next(row for row in screen_text(app).splitlines() if row.strip().startswith("line "))
-        backend.say(*(f"line {i}" for i in range(5000, 5100)))
+        backend.feed_log(*(f"line {i}" for i in range(5000, 5100)))
         await pilot.pause(1.4)  # the log is read meanwhile
         assert next(row for row in screen_text(app).splitlines() if row.strip().startswith("line ")) == seen
 
 
-async def test_going_home_says_that_the_engine_goes_on() -> None:
+async def test_going_home_says_that_the_engine_keeps_running() -> None:
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
@@ -190,12 +190,12 @@ async def test_keys_are_answered_while_a_driver_hangs() -> None:
         answers.set()
 
 
-async def test_notices_are_counted_and_new_ones_told() -> None:
+async def test_notices_are_counted_and_new_ones_shown() -> None:
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await shown(pilot, "Notices (1)")
-        assert "adamw_torch is used" not in screen_text(app)  # an old one is not told again
+        assert "adamw_torch is used" not in screen_text(app)  # an old one is not shown again
         backend.feed([ev.Notice(code="x", message=say("Something [/new] came up."))])
         await shown(pilot, "Something [/new] came up.")
         assert "Notices (2)" in screen_text(app)

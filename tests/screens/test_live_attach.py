@@ -1,4 +1,4 @@
-"""Coming back to a run: however long it is, and from two terminals at once."""
+"""Attaching to a run: a very long one, and from two terminals at once."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ FAKE_ENGINE = Path(__file__).parents[1] / "helpers" / "scripts" / "fake_engine.p
 
 async def test_two_hundred_thousand_steps_are_painted_at_once() -> None:
     folder = long_run(200_000)
-    assert await inside(folder) < 6  # 0.7 s on an idle machine: tests/bench/attach.py holds it to 1.5
+    assert await inside(folder) < 6  # 0.7 s on an idle machine: tests/bench/attach.py limits it to 1.5
 
 
 async def test_a_line_without_an_end_is_cut() -> None:
-    """Five thousand lines of a megabyte each, such as a dump of a tensor, would fill the memory."""
+    """Five thousand lines of a megabyte each, such as dumps of a tensor, would fill the memory."""
     backend = fake_run.FakeBackend()
     app = fake_run.app_on("live", backend, fake_run.training(), ["x" * 1_000_000])
     assert app.session.log[-1] == "x" * LINE_CHARS
 
 
-async def test_what_a_screen_still_looks_at_is_dropped_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver that answers while the screen is taken down, its widgets first."""
+async def test_a_pending_read_is_dropped_with_its_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that answers while the screen closes, after its widgets are gone."""
     app = fake_run.app_on("live", fake_run.FakeBackend(), fake_run.training())
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
         screen, answered = app.screen, threading.Event()
         assert isinstance(screen, LiveScreen)
         monkeypatch.setattr(screen._monitor, "read", lambda: answered.wait(10))
-        screen._look_at_hardware()
+        screen._read_hardware()
         looks = [worker for worker in app.workers if worker.node is screen]
         assert looks
         app.go("home")
@@ -58,7 +58,7 @@ async def test_what_a_screen_still_looks_at_is_dropped_with_it(monkeypatch: pyte
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunFolder]:
-    """A pretended engine that trains until it is told to stop."""
+    """A fake engine that trains until it is asked to stop."""
     monkeypatch.setattr(LiveScreen, "make_monitor", FakeMonitor)
     folder = new_run(fake_run.SPEC)
     env = {**os.environ, "FAKE_PLAY": "until_stop"}
@@ -77,7 +77,7 @@ async def shows(pilot: Pilot[None], folder: RunFolder) -> LorisApp:
     return app
 
 
-async def test_two_terminals_watch_one_run_and_both_may_stop_it(engine: RunFolder) -> None:
+async def test_two_terminals_watch_one_run_and_both_can_stop_it(engine: RunFolder) -> None:
     first, second = LorisApp(language="en", run=engine), LorisApp(language="en", run=engine)
     async with first.run_test(size=(80, 24)) as one, second.run_test(size=(80, 24)) as two:
         await shows(one, engine)

@@ -1,4 +1,4 @@
-"""A run that went wrong or was cut off: why, what to try, and how to go on with it."""
+"""A run that failed or was interrupted: why, what to try, and how to resume it."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ async def test_interrupted_run_is_resumed_with_one_key() -> None:
         assert app.screen.check_action("resume", ()) is False
         backend.feed([*fake_run.training(0)[:1], ev.Resumed(step=20, path="p")])
         await until(pilot, lambda: app.session.state.resumed is not None)
-        assert len(app.session.state.loss) == 34  # nothing of before is lost
-        assert isinstance(app.screen, LiveScreen)  # what was wrong before is not told again
+        assert len(app.session.state.loss) == 34  # the earlier steps are still there
+        assert isinstance(app.screen, LiveScreen)  # the earlier failure is not shown again
 
 
 @pytest.mark.parametrize("serving", [True, False], ids=["still there to chat", "gone"])
@@ -163,7 +163,7 @@ async def test_failed_run_says_why_and_what_to_try() -> None:
         )
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
-        await shown(pilot, "Failed")  # told once
+        await shown(pilot, "Failed")  # shown once
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, FailureModal))
 
@@ -181,7 +181,7 @@ async def test_engine_that_died_silently_is_noticed(monkeypatch: pytest.MonkeyPa
         assert isinstance(app.screen, FailureModal)
 
 
-async def test_engine_that_says_goodbye_is_not_called_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_engine_that_ends_properly_is_not_reported_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
     backend = FakeBackend()
     app = app_on("live", backend, fake_run.finished())
@@ -192,12 +192,12 @@ async def test_engine_that_says_goodbye_is_not_called_dead(monkeypatch: pytest.M
         assert isinstance(app.screen, LiveScreen)
 
 
-async def test_trained_run_whose_engine_was_killed_lacks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_killed_engine_of_a_trained_run_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
     monkeypatch.setattr(engine_watch, "FINAL_OUTPUT_SECONDS", 0.1)
     app = app_on("live", FakeBackend(alive=False), fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.pause(0.5)  # many ticks, and the last words' time
+        await pilot.pause(0.5)  # many ticks, and the time for final events
         assert isinstance(app.screen, LiveScreen)
         assert "Finished" in screen_text(app)
         assert app.screen.check_action("chat", ()) is True

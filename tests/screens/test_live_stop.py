@@ -1,4 +1,4 @@
-"""Stopping the run on the screen, a step at a time: each is asked for, and what survives is named."""
+"""Stopping the run on the screen in steps: each is confirmed, and what survives is listed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def test_stop_asks_once_and_keeps_the_model() -> None:
         await shown(pilot, "Stopped early. The model was kept.")
 
 
-async def test_refused_stop_is_told() -> None:
+async def test_refused_stop_is_shown() -> None:
     async def refuse(command: Command) -> AsyncGenerator[AnyReply, None]:
         yield Refused(id=1, code="not_training", message=say("Nothing is [/being] trained."))
 
@@ -65,7 +65,7 @@ async def test_stop_climbs_the_ladder_and_names_what_survived() -> None:
         assert backend.stopped == ["force"]
 
 
-async def test_frozen_engine_is_told_and_ended_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_frozen_engine_is_reported_and_ended_by_force(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "TICK_SECONDS", 0.05)
     backend = FakeBackend(frozen=True)
     app = app_on("live", backend, fake_run.training())

@@ -1,4 +1,4 @@
-"""The proof's screen: what it shows, what its keys do to the draft, and that it never keeps the keys waiting."""
+"""The proof screen: what it shows, what its keys change in the draft, and that it never blocks the keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.helpers.fake_run import screen_text
 from tests.helpers.waiting import until
 from tests.helpers.wizard_driver import RecordingBackend, at_step, settle
 from tui.app import LorisApp
-from tui.plots.length_plot import LengthPlot, columns, holding
+from tui.plots.length_plot import LengthPlot, columns, length_covering
 from tui.screens.live import LiveScreen
 from tui.screens.proof import ProofScreen
 from tui.widgets.problem_list import ProblemList
@@ -62,7 +62,7 @@ async def test_the_mask_can_be_read_without_colour(size: tuple[int, int]) -> Non
         assert "Row 3 (3/3)" in shown(pilot)
 
 
-def test_token_lines_keep_within_the_width_and_say_for_each_line_what_it_is() -> None:
+def test_token_lines_fit_the_width_and_each_shows_whether_it_is_learned() -> None:
     row = proven(1, "why " * 30, "because\nso " * 20)
     for width in (10, 31, 78):
         lines = token_lines(row.tokens, width)
@@ -72,7 +72,7 @@ def test_token_lines_keep_within_the_width_and_say_for_each_line_what_it_is() ->
             assert text == "".join(view.text for view in row.tokens if view.learned is learned)
 
 
-async def test_the_line_moves_and_the_numbers_follow_until_enter_takes_it() -> None:
+async def test_the_line_moves_and_the_numbers_follow_until_enter_sets_it() -> None:
     prover = FakeProver()
     app = app_with(prover)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -97,10 +97,10 @@ async def test_the_line_moves_and_the_numbers_follow_until_enter_takes_it() -> N
         assert prover.asked[1].model.max_seq_length == 2240
 
 
-def test_lengths_hold_the_share_that_they_say() -> None:
+def test_lengths_cover_the_share_that_they_say() -> None:
     rows = sum(n for _, n in LENGTHS)
     for share in (0.5, 0.9, 0.99, 1.0):
-        length = holding(LENGTHS, share)
+        length = length_covering(LENGTHS, share)
         assert sum(n for tokens, n in LENGTHS if tokens <= length) >= rows * share
         assert sum(n for tokens, n in LENGTHS if tokens < length) < rows * share
     assert sum(columns(LENGTHS, 2500, 40)) == rows
@@ -121,7 +121,7 @@ async def test_a_digit_applies_a_fix_and_measures_again() -> None:
         await until(pilot, lambda: "good to train" in shown(pilot))
         assert app.draft["dataset.drop_bad_rows"] is True
         assert not app.screen.query_one(ProblemList).items
-        await pilot.press("1")  # there is nothing more to fix
+        await pilot.press("1")  # nothing is left to fix
         await settle(pilot)
         assert len(prover.asked) == 2
 
@@ -158,7 +158,7 @@ async def test_escape_stops_the_measuring_first_and_leaves_then() -> None:
         assert len(prover.asked) == 2
 
 
-async def test_a_changed_setting_is_measured_anew_and_a_change_of_no_account_is_not() -> None:
+async def test_only_a_relevant_change_is_measured_again() -> None:
     prover = FakeProver()
     app = app_with(prover)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -189,7 +189,7 @@ async def test_a_failure_leads_to_its_setting() -> None:
         await until(pilot, at_step(pilot, "model"))
 
 
-async def test_any_row_can_be_asked_for_by_its_number() -> None:
+async def test_any_row_can_be_requested_by_its_number() -> None:
     far = proven(512, answer="a far row")
     prover = FakeProver(
         answers=lambda spec: (REPORT,) if spec.dataset.split == "train" else (_replaced(REPORT, examples=(far,)),)
@@ -234,7 +234,7 @@ async def test_the_review_lists_the_stops_and_does_not_start() -> None:
         app.screen.query_one("#wrong").focus()
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ProofScreen))
-        app.draft["dataset.drop_bad_rows"] = True  # another spec: the report says nothing of it
+        app.draft["dataset.drop_bad_rows"] = True  # another spec, to which the report does not apply
         await pilot.press("escape")
         await until(pilot, at_step(pilot, "review"))
         await pilot.press("ctrl+r")

@@ -1,4 +1,4 @@
-"""Pushing: what is looked at before, what is sent, how it goes, and that the token is kept nowhere."""
+"""Pushing: checks before it, what is sent, its progress, and that the token is stored nowhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.runs.folder import RunFolder
 from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.waiting import on_screen, until
-from tui.screens.save import SaveScreen
+from tui.screens.export import ExportScreen
 from tui.widgets.text_block import TextBlock
 
 SIZES = [(80, 24), (120, 36)]
@@ -27,7 +27,7 @@ SECRET = "hf_secretsecretsecret"
 
 @pytest.fixture
 def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
-    """A run, and a Hub on which lin may write; `taken` is there, and `other/x` is another one's."""
+    """A run, and a Hub on which lin may write; `taken` exists, and `other/x` belongs to another user."""
     (tmp_path / "run").mkdir()
     folder = RunFolder(tmp_path / "run")
     save_spec(folder.spec, fake_run.SPEC)
@@ -39,7 +39,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
         taken = repo == "taken"
         return PushTarget(name, "lin", "", exists=taken, private=True, files=3 if taken else 0)
 
-    monkeypatch.setattr("tui.screens.push.TYPING_SECONDS", 0.05)
+    monkeypatch.setattr("tui.screens.push.DEBOUNCE_SECONDS", 0.05)
     monkeypatch.setattr("tui.screens.push.check_target", look)
     monkeypatch.setattr("tui.screens.push.license_of", lambda model: "llama3.2")
     monkeypatch.setattr("tui.screens.push.token_source", lambda: "")
@@ -73,11 +73,11 @@ async def test_a_push_by_keys(size: tuple[int, int], backend: FakeBackend) -> No
                                 commit="c", private=True, files=7, total_bytes=60 << 20, seconds=3)])  # fmt: skip
         await until(pilot, lambda: "✓ At https://hub/lin/mine (private): 7 files, 60.0 MB" in screen_text(app))
         await pilot.press("escape")
-        await on_screen(pilot, SaveScreen)
+        await on_screen(pilot, ExportScreen)
     assert not [p for p in backend.folder.path.rglob("*") if p.is_file() and SECRET in p.read_text()]
 
 
-async def test_what_is_saved_meanwhile_is_offered_and_the_last_comes_first(backend: FakeBackend) -> None:
+async def test_new_exports_are_offered_and_the_newest_is_selected(backend: FakeBackend) -> None:
     merged = ev.Exported(kind="merged_16bit", path="/m", total_bytes=1, seconds=1)
     adapter = ev.Exported(kind="adapter", path="/again", total_bytes=1, seconds=1)
     app = app_on("push", backend, fake_run.finished())
@@ -89,13 +89,13 @@ async def test_what_is_saved_meanwhile_is_offered_and_the_last_comes_first(backe
         await until(pilot, lambda: "library_name: transformers" in card.text)
         backend.feed([adapter])
         await until(pilot, lambda: "Merged 16-bit model  [LoRA adapter]" in screen_text(app))
-        await pilot.press("up", "left")  # chosen by the user: it stays
+        await pilot.press("up", "left")  # the user's choice stays
         await until(pilot, lambda: "[Merged 16-bit model]  LoRA adapter" in screen_text(app))
         backend.feed([ev.Exported(kind="merged_4bit", path="/4", total_bytes=1, seconds=1)])
         await until(pilot, lambda: "[Merged 16-bit model]  LoRA adapter   Merged 4-bit model" in screen_text(app))
 
 
-async def test_what_stands_at_the_name_is_said_first(backend: FakeBackend) -> None:
+async def test_an_existing_repository_is_shown_first(backend: FakeBackend) -> None:
     app = app_on("push", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
         app.screen.query_one("#token", Input).value = SECRET
@@ -126,7 +126,7 @@ async def test_a_failure_is_shown_with_what_to_do_and_another_try_works(backend:
         await until(pilot, lambda: len(backend.asked) == 2)
 
 
-async def test_a_push_in_progress_is_given_up(backend: FakeBackend) -> None:
+async def test_a_push_in_progress_is_cancelled(backend: FakeBackend) -> None:
     going = ev.Pushing(kind="adapter", repo_id="lin/x", step="uploading", done_bytes=1, total_bytes=4)
     app = app_on("push", backend, [*fake_run.finished(), going])
     async with app.run_test(size=(80, 24)) as pilot:

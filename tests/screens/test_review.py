@@ -1,4 +1,4 @@
-"""A command after the run is carried out only when the review's question was answered with yes."""
+"""A command after the run is allowed only by a yes in the review's dialog."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.helpers.fake_run import screen_text
 from tests.helpers.waiting import until
 from tests.helpers.wizard_driver import RecordingBackend, at_step, settle
 from tui.app import LorisApp
-from tui.dialogs.ask import AskModal
+from tui.dialogs.ask import ConfirmModal
 from tui.screens.live import LiveScreen
 
 COMMAND = "touch done"
@@ -37,14 +37,14 @@ async def test_the_review_asks_before_a_command(tmp_path: Path) -> None:
         await until(pilot, at_step(pilot, "review"))
         await settle(pilot)
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: isinstance(app.screen, AskModal))
+        await until(pilot, lambda: isinstance(app.screen, ConfirmModal))
         assert COMMAND in screen_text(app)
         await pilot.press("escape")
         await settle(pilot)
         assert not isinstance(app.screen, LiveScreen)
         assert not (app.session.folder and has_consent(app.session.folder, COMMAND))
         await pilot.press("ctrl+r")
-        await until(pilot, lambda: isinstance(app.screen, AskModal))
+        await until(pilot, lambda: isinstance(app.screen, ConfirmModal))
         await pilot.press("right", "enter")
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
         assert app.session.folder

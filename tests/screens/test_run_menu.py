@@ -34,7 +34,7 @@ SIZES = [(80, 24), (120, 36)]
 
 @pytest.fixture
 def two_runs(home: Path) -> tuple[RunFolder, RunFolder]:
-    """Two learning rates: a finished run, and a later one that was interrupted."""
+    """Two learning rates: a finished run, and a later, interrupted one."""
     first = made("fast", [*fake_run.finished(), ev.EngineEnded(exit_code=0)], learning_rate=2e-4)
     second = made("slow", slower(fake_run.training(45)), START + 9000, learning_rate=2e-5)
     return first, second
@@ -46,7 +46,7 @@ def home(app: LorisApp) -> HomeScreen:
 
 
 async def at_run(pilot: Pilot[None], title: str) -> None:
-    """Put the cursor on the run of this title."""
+    """Move the cursor to the run with this title."""
     app = pilot.app
     assert isinstance(app, LorisApp)
     await until(pilot, lambda: title in screen_text(app))
@@ -60,7 +60,7 @@ async def at_run(pilot: Pilot[None], title: str) -> None:
 
 
 async def asked(pilot: Pilot[None]) -> None:
-    """Wait for a line to write into."""
+    """Wait for the input dialog."""
     await until(pilot, lambda: isinstance(pilot.app.focused, Input))
 
 
@@ -90,7 +90,7 @@ async def test_rename_and_note(two_runs: tuple[RunFolder, RunFolder], size: tupl
 
 
 @pytest.mark.parametrize("title", ["demo", "一个名字" * 4, "x" * 90, "名" * 60])
-def test_a_title_of_any_length_takes_one_line(title: str) -> None:
+def test_a_title_of_any_length_fits_one_line(title: str) -> None:
     for note in ("stopped early · 11-25 09:25", "trained, ready to chat · 80/80 · loss 0.074"):
         line = _line(HomeRow("r1", title, note, "", lambda: None)).plain
         label = line[: line.index(" " + note)]
@@ -167,10 +167,10 @@ async def test_compare_two_learning_rates(two_runs: tuple[RunFolder, RunFolder],
         text = screen_text(app)
         assert "2e-05" in text
         assert "0.0002" in text
-        assert "Batch size" not in text  # alike in both
+        assert "Batch size" not in text  # the same in both
         plot = app.screen.query_one(OverlayPlot)
         letters = {char for row in plot._rows[1:-1] for char, ink in row if ink.startswith("curve")}
-        assert {"A", "B"} <= letters  # told apart without colour
+        assert {"A", "B"} <= letters  # recognisable without colour
         await pilot.press("escape")
         await on_screen(pilot, HomeScreen)
 
@@ -225,7 +225,7 @@ async def test_price_is_asked_and_shown(two_runs: tuple[RunFolder, RunFolder]) -
 
 
 def cut_off(**started: object) -> list[ev.AnyEvent]:
-    """A run whose engine said no last word."""
+    """A run whose engine ended without an event."""
     first, *rest = fake_run.training(45)
     assert isinstance(first, ev.EngineStarted)
     return [msgspec.structs.replace(first, **started), *rest]
@@ -264,7 +264,7 @@ async def test_runs_of_every_end_are_resumed_from_the_list(name: str, keys: str)
         assert backend.launched == ["resume"]
         await until(pilot, lambda: bool(app.screen.query(LossPlot)))
         await pilot.pause()
-        assert isinstance(app.screen, LiveScreen), "what was wrong before is not told again"
+        assert isinstance(app.screen, LiveScreen), "the earlier failure is not shown again"
 
 
 async def test_a_complete_run_is_not_resumed_from_the_list(two_runs: tuple[RunFolder, RunFolder]) -> None:

@@ -1,4 +1,4 @@
-"""What chat, save and push look like in their states, in both languages and sizes."""
+"""Pictures of the chat, export and push screens, in both languages and sizes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     monkeypatch.setattr("engine.export.plan.shutil.disk_usage", lambda path: usage)
     for place in ("tui.screens.llama_pane", "engine.export.plan"):
         monkeypatch.setattr(f"{place}.find_llama_cpp", lambda typed: READY)
-    monkeypatch.setattr("tui.screens.save.SaveScreen.clock", staticmethod(lambda: 0.0))
+    monkeypatch.setattr("tui.screens.export.ExportScreen.clock", staticmethod(lambda: 0.0))
     monkeypatch.setattr("tui.screens.chat.new_transcript", lambda folder: Path("/dev/null"))
     monkeypatch.setattr("tui.screens.push.license_of", lambda model: "llama3.2")
     monkeypatch.setattr("tui.screens.push.token_source", lambda: "")
@@ -68,7 +68,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
 
 
 def press(*keys: str, focus: str = "", wait: float = 0.6, shows: str = "") -> Callable[[Pilot[Any]], Any]:
-    """Keys, after a widget has the focus; then the picture is taken once `shows` is to be seen."""
+    """Press keys once a widget has the focus; the picture is taken once `shows` is on the screen."""
 
     async def before(pilot: Pilot[Any]) -> None:
         await still(pilot)
@@ -165,8 +165,10 @@ def test_prompts_at_checkpoints(snap_compare: Compare, size: Size, language: str
 def test_checkpoints(
     snap_compare: Compare, size: Size, language: str, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The table of prompts and checkpoints, with the cursor on one that is kept."""
-    monkeypatch.setattr("tui.screens.samples.checkpoint_at", lambda folder, step: Path("/") if step > 20 else None)
+    """The table of prompts and checkpoints, with the cursor on a checkpoint that still exists."""
+    monkeypatch.setattr(
+        "tui.screens.prompt_table.checkpoint_at", lambda folder, step: Path("/") if step > 20 else None
+    )
     events = [event for event in fake_run.finished() if not isinstance(event, ev.Answered)]
     said = {
         ("Who are you?", None): "I am a small language model made for demonstrations.",
@@ -191,14 +193,14 @@ def test_checkpoints(
 
 
 async def beside(command: Command) -> AsyncGenerator[AnyReply, None]:
-    """A short answer of the base, and one of the adapter that is laid out."""
+    """A short answer of the base model, and one of the adapter with Markdown."""
     adapter = isinstance(command, Generate) and command.adapter
     yield Token(id=1, text="I am **Loris**:\n\n- slow\n- 懒猴\n" if adapter else "I am a model for demonstrations.")
     yield Done(id=1, tokens=9, seconds=0.3, finish_reason="eos", prompt_tokens=20, context_tokens=512)
 
 
 def test_compared(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
-    """The base and the adapter on one question, after an earlier turn."""
+    """Both answers to one question, after an earlier turn."""
     backend.answer = beside
     app = app_on("chat", backend, fake_run.finished(), language=language)
     keys = press(*"hello", "enter", wait=0.3, shows="懒猴")
@@ -211,6 +213,6 @@ def test_compared(snap_compare: Compare, size: Size, language: str, backend: Fak
 
 
 def test_sampling(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
-    """The panel, with a number that cannot be."""
+    """The sampling settings, with an invalid number."""
     app = app_on("chat", backend, fake_run.finished(), language=language)
     assert snap_compare(app, terminal_size=size, run_before=press("ctrl+g", *["down"] * 2, "end", "ctrl+u", "7"))

@@ -1,4 +1,4 @@
-"""What the dataset's screens look like in each state, at both sizes and in both languages."""
+"""Pictures of the dataset and proof screens, in both languages and sizes."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ async def as_it_opens(pilot: Pilot[None]) -> None:
 
 async def no_data(pilot: Pilot[None]) -> None:
     wizard(pilot).field_at("dataset.path").put("data/9.parquet")
-    await pilot.pause(0.7)  # a field waits for the next key before it looks at what was typed
+    await pilot.pause(0.7)  # fields are checked after a pause in typing
     await settle(pilot)
 
 
 async def chats(pilot: Pilot[None]) -> None:
     wizard(pilot).field_at("dataset.path").put("data/chat.jsonl")
-    await pilot.pause(0.7)  # a field waits for the next key before it looks at what was typed
+    await pilot.pause(0.7)  # fields are checked after a pause in typing
     await settle(pilot)
 
 
@@ -105,7 +105,7 @@ async def review(pilot: Pilot[None]) -> None:
     await settle(pilot)
 
 
-# name: (what the prover says, what the search finds, how one gets there)
+# name: (answer of the prover, result of the search, keys)
 STATES: dict[str, tuple[Iterable[Any], Any, Step]] = {
     "detected": ((), None, as_it_opens),
     "no-data": ((), None, no_data),
@@ -124,7 +124,7 @@ STATES: dict[str, tuple[Iterable[Any], Any, Step]] = {
 
 @pytest.fixture(autouse=True)
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A working folder with data in it, and clocks that stand still."""
+    """A working folder with data, and fixed clocks."""
     data = tmp_path / "data"
     data.mkdir()
     (data / "odd.jsonl").write_text(
@@ -134,8 +134,8 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     row = json.dumps({"conversations": turns}, ensure_ascii=False) + "\n"
     (data / "chat.jsonl").write_text(row * 40, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(dataset_dialogs, "QUIET_SECONDS", 0.0)
-    monkeypatch.setattr(dataset, "HUB_SECONDS", 0.0)
+    monkeypatch.setattr(dataset_dialogs, "DEBOUNCE_SECONDS", 0.0)
+    monkeypatch.setattr(dataset, "HUB_DEBOUNCE_SECONDS", 0.0)
     monkeypatch.setattr("tui.screens.proof.now", lambda: 0.0)
     monkeypatch.setattr("tui.state.proof_session.now", lambda: 0.0)
 

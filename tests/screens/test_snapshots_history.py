@@ -1,4 +1,4 @@
-"""What the runs on Home and their comparison look like, in both languages and sizes."""
+"""Pictures of the runs on Home and of their comparison, in both languages and sizes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Size = tuple[int, int]
 
 @pytest.fixture
 def runs(home: object) -> Iterator[tuple[RunFolder, ...]]:
-    """Five runs: one that goes on, and one of each kind of end."""
+    """Five runs: an active one, and one of each kind of end."""
     save_settings(Settings(price_per_hour=36.0, currency="USD"))
     first = made("rate 2e-4", [*fake_run.finished(), ev.EngineEnded(exit_code=0)], learning_rate=2e-4)
     second = made("rate 2e-5", slower(fake_run.training(45)), START + 9000, learning_rate=2e-5, max_steps=80)

@@ -1,4 +1,4 @@
-"""What the run's screens look like, in both languages and sizes. The clock and the machine stand still."""
+"""Pictures of the run screens, in both languages and sizes, with a fixed clock and hardware."""
 
 from __future__ import annotations
 

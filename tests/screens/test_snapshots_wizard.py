@@ -1,6 +1,6 @@
-"""What the wizard looks like, at both sizes and in both languages. `pytest --snapshot-update` takes new pictures.
+"""Pictures of the wizard, in both languages and sizes. `pytest --snapshot-update` takes new ones.
 
-Add a state by adding a line to `STATES`; screens of a run have a file of their own.
+To add a state, add a line to `STATES`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ SPEC = RunSpec(
 
 @pytest.fixture(autouse=True)
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A working folder with data in it: no part of a picture may tell where it was taken."""
+    """A working folder with data: pictures must not contain this machine's paths."""
     data = tmp_path / "data"
     data.mkdir()
     turns = [{"role": "user", "content": "你是谁？"}, {"role": "assistant", "content": "我是懒猴 Loris。"}]

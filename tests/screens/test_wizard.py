@@ -1,4 +1,4 @@
-"""The wizard by keys alone: from the first screen to the spec that the engine is given."""
+"""The wizard by keyboard: from the first screen to the spec that the engine receives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.helpers.wizard_driver import (
 )
 from tui.app import SCREENS, LorisApp
 from tui.dialogs.dataset import MappingDialog
-from tui.dialogs.save_preset import SaveDialog
+from tui.dialogs.save_preset import SavePresetDialog
 from tui.dialogs.show import HelpDialog
 from tui.screens.live import LiveScreen
 from tui.screens.wizard import STEPS, step_of
@@ -55,10 +55,10 @@ async def test_from_home_to_training_by_keys(size: tuple[int, int], chat: Path) 
     app = LorisApp(language="en", backend=backend)
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: app.focused is not None)
-        await pilot.press("n")  # from scratch
+        await pilot.press("n")  # new, from scratch
         await until(pilot, at_step(pilot, "model"))
         await type_into(pilot, "model.model_name", "unsloth/Qwen2-1.5B-Instruct")
-        await pilot.press("tab", "tab")  # over the list of suggestions
+        await pilot.press("tab", "tab")  # past the list of suggestions
         await pilot.press("end", "ctrl+u", *"1024", "down", "space")
         assert wizard(pilot).STEP == "model"
         await pilot.press("ctrl+n")
@@ -79,7 +79,7 @@ async def test_from_home_to_training_by_keys(size: tuple[int, int], chat: Path) 
         await pilot.press("ctrl+r")
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
         await until(pilot, lambda: bool(backend.asked))
-        order = backend.asked[-1]  # to the engine that has been loading since the model step
+        order = backend.asked[-1]  # sent to the engine started at the model step
         assert isinstance(order, Train)
         spec = order.spec
         assert spec.model.model_name == "unsloth/Qwen2-1.5B-Instruct"
@@ -96,7 +96,7 @@ async def test_from_home_to_training_by_keys(size: tuple[int, int], chat: Path) 
         assert isinstance(app.screen, LiveScreen)
 
 
-async def test_going_about_and_changing_the_language_lose_nothing() -> None:
+async def test_navigation_and_changing_the_language_lose_nothing() -> None:
     app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -170,7 +170,7 @@ async def test_an_alpaca_file_offers_its_columns_and_shows_its_rows_literally(ro
         preview.focus()
         await pilot.press("right")
         assert "What is 1?" in str(preview._body.render())
-        app.export_screenshot()  # markup that crashes would do so here
+        app.export_screenshot()  # invalid markup would crash here
         assert "\x1b]0" not in screen_text(app)
 
 
@@ -204,7 +204,7 @@ async def test_markers_keep_their_newlines() -> None:
         assert error_of(field) == ""
 
 
-async def test_presets_are_saved_and_only_overwritten_when_asked(home: Path) -> None:
+async def test_presets_are_saved_and_overwritten_only_on_request(home: Path) -> None:
     app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -213,7 +213,7 @@ async def test_presets_are_saved_and_only_overwritten_when_asked(home: Path) -> 
         for expected in ("", "is already there"):
             await pilot.press("ctrl+s")
             await pilot.pause()
-            assert isinstance(app.screen, SaveDialog)
+            assert isinstance(app.screen, SavePresetDialog)
             await pilot.press("end", "ctrl+u", *"mine", "enter")
             await settle(pilot)
             if expected:
@@ -230,7 +230,7 @@ async def test_presets_are_saved_and_only_overwritten_when_asked(home: Path) -> 
         assert "Give the preset a name." in str(app.screen.query_one(".error").render())
 
 
-async def test_help_says_all_about_a_field() -> None:
+async def test_help_explains_a_field() -> None:
     app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -259,10 +259,10 @@ async def test_every_field_of_the_spec_is_on_some_step() -> None:
             await settle(pilot)
             found |= {field.info.path for field in app.screen.query(Field)}
     wanted = {info.path for section in sections_of("sft") for info in section_fields(section).values()}
-    assert wanted - found == {"lora.loftq_config", "training.method"}  # of each there is one value alone
+    assert wanted - found == {"lora.loftq_config", "training.method"}  # each has only one value
 
 
-# The engine that starts early.
+# The palette and the imports
 
 
 async def test_the_palette_speaks_the_users_language() -> None:
@@ -286,7 +286,7 @@ def test_every_error_leads_to_a_step() -> None:
         assert step_of(path) in SCREENS
 
 
-def test_the_screens_load_nothing_heavy() -> None:
+def test_the_screens_import_nothing_heavy() -> None:
     heavy = ("torch", "transformers", "trl", "peft", "datasets", "unsloth")
     modules = sorted({place.partition(":")[0] for place, _title in SCREENS.values()})
     code = f"import sys, {', '.join(modules)}; print([m for m in {heavy!r} if m in sys.modules])"

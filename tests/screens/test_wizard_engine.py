@@ -1,4 +1,4 @@
-"""The wizard and the engine that it keeps warm: when it is started, used, and ended."""
+"""The engine that the wizard starts early: when it is started, used, and ended."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def test_another_model_ends_the_warm_engine_and_so_does_quitting() -> None
     assert loris(pilot).session.folder is None
 
 
-async def test_the_order_to_train_need_not_wait_for_the_model() -> None:
+async def test_the_command_to_train_does_not_wait_for_the_model() -> None:
     backend = RecordingBackend()
     app = LorisApp(language="en", preset="demo", backend=backend)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -1,4 +1,4 @@
-"""What is wrong stands beside its field, and nothing starts before it is right."""
+"""Errors are shown at their fields, and nothing starts before they are corrected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tui.app import LorisApp
 from tui.widgets.fold import Fold
 
 
-async def test_errors_stand_beside_their_fields_and_start_is_refused() -> None:
+async def test_errors_are_at_their_fields_and_start_is_refused() -> None:
     backend = RecordingBackend()
     app = LorisApp(language="en", preset="demo", start="review", backend=backend)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -29,11 +29,11 @@ async def test_errors_stand_beside_their_fields_and_start_is_refused() -> None:
         await settle(pilot)
         assert backend.specs == []
         assert wizard(pilot).STEP == "review"
-        await pilot.press("enter")  # the list of errors is in focus: jump
+        await pilot.press("enter")  # the list of errors has the focus: jump to the field
         await settle(pilot)
         assert wizard(pilot).STEP == "training"
         assert app.focused is wizard(pilot).field_at("training.per_device_train_batch_size").editor
-        # Corrected, the rule across fields turns up: it could not be checked before.
+        # Once corrected, the rule across fields can be checked, and fails.
         field = await type_into(pilot, "training.per_device_train_batch_size", "4")
         assert error_of(field) == ""
         warmup = wizard(pilot).field_at("training.warmup_steps")
@@ -55,7 +55,7 @@ BAD_PLACES = {
 
 
 @pytest.mark.parametrize("what", BAD_PLACES)
-async def test_errors_of_the_disk_stand_beside_their_fields(what: str, tmp_path: Path) -> None:
+async def test_preflight_errors_are_at_their_fields(what: str, tmp_path: Path) -> None:
     step, edits, words = BAD_PLACES[what]
     (tmp_path / "bare").mkdir()
     (tmp_path / "empty.jsonl").touch()

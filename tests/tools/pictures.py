@@ -12,7 +12,7 @@ from engine.client.launch import launch, new_run
 from engine.config.presets import find_preset
 from engine.config.run_spec import RunSpec
 from engine.protocol.commands import Shutdown
-from tests.helpers.engine_process import changed
+from tests.helpers.engine_process import with_changes
 from tests.tools.screenshot import widen
 from tui.app import LorisApp
 
@@ -28,7 +28,7 @@ def demo_in(folder: Path) -> RunSpec:
     assert preset is not None
     assert preset.spec is not None
     (folder / "model").symlink_to(preset.spec.model.model_name)
-    return changed(preset.spec, model={"model_name": str(folder / "model")})
+    return with_changes(preset.spec, model={"model_name": str(folder / "model")})
 
 
 def portable(svg: str) -> str:

@@ -24,7 +24,7 @@ from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 from engine.training import load_rows, prepare
 from tests.helpers.dataset_cases import BAD, CASES, GOOD, Case
-from tests.helpers.engine_process import changed
+from tests.helpers.engine_process import with_changes
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def spec_of(demo: RunSpec, tmp_path: Path) -> Callable[[Case], RunSpec]:
         folder = tmp_path / "case"
         folder.mkdir()
         case.write(folder)
-        spec = changed(demo, dataset={**case.settings, "path": str(folder / case.path)})
+        spec = with_changes(demo, dataset={**case.settings, "path": str(folder / case.path)})
         save_spec(folder / ".spec.yaml", spec)
         return load_spec(folder / ".spec.yaml")
 
@@ -144,7 +144,7 @@ def prepare_with_template(spec_of: Any, tokenizer: Any, tmp_path: Path) -> Calla
     def make(name: str, own: Any = None) -> Any:
         rows = json.dumps([{"messages": TURNS}])
         spec = spec_of(Case("named", "d.json", lambda folder: (folder / "d.json").write_text(rows)))
-        spec = changed(spec, dataset={"chat_template": name})
+        spec = with_changes(spec, dataset={"chat_template": name})
         used = own or tokenizer
         return prepare.prepare(spec, used, [used.eos_token_id], EventWriter(tmp_path / "events.jsonl"))
 
@@ -200,7 +200,9 @@ def test_separate_evaluation_data(answers: int, spec_of: Any, tokenizer: Any, tm
     case = Case(
         "eval", "train.json", lambda folder: [(folder / n).write_text(rows) for n in ("train.json", "e.json")]
     )
-    spec = changed(spec_of(case), dataset={"eval_path": str(tmp_path / "case/e.json"), "eval_split": "train[:1]"})
+    spec = with_changes(
+        spec_of(case), dataset={"eval_path": str(tmp_path / "case/e.json"), "eval_split": "train[:1]"}
+    )
     prepared = prepare.prepare(spec, tokenizer, [2], EventWriter(tmp_path / "events.jsonl"))
     assert prepared.held_out
     assert (len(prepared.train), len(prepared.held_out)) == (answers, 1)
@@ -211,7 +213,7 @@ def test_a_sample_is_drawn_by_its_seed(spec_of: Any, tokenizer: Any, tmp_path: P
     spec = spec_of(Case("sample", "d.json", lambda folder: (folder / "d.json").write_text(rows)))
 
     def drawn(seed: int) -> list[str]:
-        one = changed(spec, dataset={"sample_rows": 20, "sample_seed": seed})
+        one = with_changes(spec, dataset={"sample_rows": 20, "sample_seed": seed})
         return list(prepare.prepare(one, tokenizer, [2], EventWriter(tmp_path / "e.jsonl")).train["text"])
 
     assert drawn(1) == drawn(1) != drawn(2)
@@ -235,7 +237,8 @@ def test_large_files_are_cached_on_disk_and_read_again_when_they_change(
 
 
 def test_a_constant_instruction_is_used_in_the_chat_too(spec_of: Any, demo: RunSpec) -> None:
-    spec = changed(demo, dataset={"instruction_column": "= Answer.", "input_column": "q", "output_column": "a"})
+    columns = {"instruction_column": "= Answer.", "input_column": "q", "output_column": "a"}
+    spec = with_changes(demo, dataset=columns)
     prompt = prompt_format.prompt_format_for(spec.dataset, "alpaca").prompt(
         None, [{"role": "user", "content": "Who?"}]
     )

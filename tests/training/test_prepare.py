@@ -27,7 +27,7 @@ from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
 from engine.training import check_labels, load_rows, prepare, recipe
-from tests.helpers.engine_process import changed
+from tests.helpers.engine_process import with_changes
 
 pytest_plugins = ["tests.helpers.proof_fixtures"]
 
@@ -46,7 +46,7 @@ def spec_for(demo: RunSpec, tmp_path: Path) -> Callable[..., RunSpec]:
     def make(rows: Rows | str, **dataset: Any) -> RunSpec:
         path = tmp_path / "rows.json"
         path.write_text(rows if isinstance(rows, str) else json.dumps(rows), encoding="utf-8")
-        return changed(demo, dataset={"path": str(path), **dataset})
+        return with_changes(demo, dataset={"path": str(path), **dataset})
 
     return make
 
@@ -204,7 +204,7 @@ def test_rows_are_held_out_and_truncated(demo: RunSpec, spec_for: Any, dataset_r
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "na " * n}]}
         for n in range(1, 101)
     ]
-    spec = changed(spec_for(rows, test_size=0.2, max_cut_share=1.0), model={"max_seq_length": 60})
+    spec = with_changes(spec_for(rows, test_size=0.2, max_cut_share=1.0), model={"max_seq_length": 60})
     report, _ = dataset_ready(spec)
     assert (report.rows, report.eval_rows) == (80, 20)
     assert 0 < report.truncated_rows < 80
@@ -286,7 +286,7 @@ def test_the_engine_reads_the_files_that_the_preflight_reads(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(content)
-    spec = changed(demo, dataset={"path": str(path)}).dataset
+    spec = with_changes(demo, dataset={"path": str(path)}).dataset
     assert load_rows.fetch(spec, main_source(spec)).first(9) == [{"instruction": "Who?", "output": "Loris"}]
 
 

@@ -1,11 +1,11 @@
-"""The facts of a run beside its curve."""
+"""The panes next to a run's loss curve."""
 
 from __future__ import annotations
 
 from engine.protocol.state import fold
 
 
-def test_answers_at_checkpoints_stand_between_before_and_after() -> None:
+def test_answers_at_checkpoints_are_between_before_and_after() -> None:
     from engine.protocol import events as ev
     from tui.widgets.facts import answer_parts
 

@@ -1,4 +1,4 @@
-"""llama.cpp in the Save screen: where it is, what is wrong with it, and having it fetched and built after a yes."""
+"""llama.cpp in the export screen: its folder, its errors, and fetching and building it after a yes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from engine.export.llama_cpp import LlamaCpp, missing
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from tests.helpers import fake_run
+from tests.helpers.export_screen import READY, backend
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
-from tests.helpers.save_screen import READY, backend
 from tests.helpers.waiting import until
+from tui.screens.export import ExportScreen
 from tui.screens.live import LiveScreen
-from tui.screens.save import SaveScreen
 from tui.state.llama_build import LlamaBuild
 from tui.state.settings import llama_cpp_folder, load_settings
 
@@ -28,7 +28,7 @@ NONE = LlamaCpp("missing", error=missing())
 
 @pytest.fixture
 def no_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine that has none, and all that it takes to build one."""
+    """A machine without llama.cpp, but with all that a build needs."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PATH", "")
     found = Requirements(37_000_000, 700_000_000, tmp_path / "cache" / "llama.cpp")
@@ -36,7 +36,7 @@ def no_llama_cpp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_llama_cpp")
-async def test_missing_llama_cpp_is_said_and_its_field_is_where_one_goes_on(backend: FakeBackend) -> None:
+async def test_missing_llama_cpp_is_reported_and_its_field_focused(backend: FakeBackend) -> None:
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
         app.screen.query_one("#choice-gguf").focus()
@@ -50,14 +50,14 @@ async def test_missing_llama_cpp_is_said_and_its_field_is_where_one_goes_on(back
 
 
 class Fetching:
-    """Stands for the fetching of llama.cpp: held until a test lets it go on."""
+    """A fake of fetching llama.cpp: it waits until the test releases it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, found: Path) -> None:
         self.may_end, self.error = threading.Event(), None
         self.found, self._patch = found, monkeypatch
         self.build = LlamaBuild(self.fetch)
         monkeypatch.setattr("tui.screens.llama_pane.build", lambda: self.build)
-        monkeypatch.setattr("tui.screens.save.build", lambda: self.build)
+        monkeypatch.setattr("tui.screens.export.build", lambda: self.build)
         monkeypatch.setattr(LlamaBuild, "clock", staticmethod(lambda: 0.0))
 
     def fetch(self, tell: Callable[[str, int, int], None], cancelled: Callable[[], bool]) -> Path:
@@ -87,16 +87,16 @@ async def test_llama_cpp_is_fetched_after_a_yes_and_not_before(backend: FakeBack
         await until(pilot, lambda: "nothing of the system is changed" in " ".join(screen_text(app).split()))
         assert "35.3 MB" in screen_text(app)
         await pilot.press("enter")  # the button in focus says: not now
-        await until(pilot, lambda: isinstance(app.screen, SaveScreen))
+        await until(pilot, lambda: isinstance(app.screen, ExportScreen))
         assert not fetching.build.running
         await pilot.press("enter")
-        await until(pilot, lambda: not isinstance(app.screen, SaveScreen))
+        await until(pilot, lambda: not isinstance(app.screen, ExportScreen))
         await pilot.press("right", "enter")
         await until(pilot, lambda: "building llama.cpp, 40/160 (25%)  0:00" in screen_text(app))
-        app.go("live")  # it goes on
+        app.go("live")  # it continues
         await until(pilot, lambda: isinstance(app.screen, LiveScreen) and bool(app.screen.query("LogTail")))
         app.go("save")
-        await until(pilot, lambda: isinstance(app.screen, SaveScreen) and bool(app.screen.query("#choice-gguf")))
+        await until(pilot, lambda: isinstance(app.screen, ExportScreen) and bool(app.screen.query("#choice-gguf")))
         app.screen.query_one("#choice-gguf").focus()
         await until(pilot, lambda: "building llama.cpp, 40/160" in screen_text(app))
         fetching.may_end.set()
@@ -105,7 +105,7 @@ async def test_llama_cpp_is_fetched_after_a_yes_and_not_before(backend: FakeBack
         assert not app.screen.query_one("#fetch").display
 
 
-async def test_fetching_is_given_up_and_a_failure_is_said(backend: FakeBackend, fetching: Fetching) -> None:
+async def test_fetching_is_cancelled_and_a_failure_shown(backend: FakeBackend, fetching: Fetching) -> None:
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         app.screen.query_one("#choice-gguf").focus()
@@ -117,7 +117,7 @@ async def test_fetching_is_given_up_and_a_failure_is_said(backend: FakeBackend, 
             fetching.error = error
             app.screen.query_one("#fetch").focus()
             await pilot.press("enter")
-            await until(pilot, lambda: not isinstance(app.screen, SaveScreen))
+            await until(pilot, lambda: not isinstance(app.screen, ExportScreen))
             await pilot.press("right", "enter")
             await until(pilot, lambda: "building llama.cpp" in screen_text(app))
             if key:
@@ -129,9 +129,7 @@ async def test_fetching_is_given_up_and_a_failure_is_said(backend: FakeBackend, 
 
 
 @pytest.mark.usefixtures("no_llama_cpp")
-async def test_a_folder_that_was_of_use_is_kept_for_the_next_time(
-    backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_usable_folder_is_remembered(backend: FakeBackend, monkeypatch: pytest.MonkeyPatch) -> None:
     for place in ("tui.screens.llama_pane", "engine.export.plan"):
         monkeypatch.setattr(f"{place}.find_llama_cpp", lambda typed: READY if typed == "/opt/llama.cpp" else NONE)
     app = app_on("save", backend, fake_run.finished())

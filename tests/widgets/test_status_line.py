@@ -1,4 +1,4 @@
-"""The status line: words for every stage, and times that agree."""
+"""The status line: a text for every stage, and consistent times."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def test_status_has_words_for_every_stage() -> None:
 
 
 def test_the_time_does_not_jump_back_at_the_end() -> None:
-    """A run that began again from its first step: the engine that finished knows of its own part alone."""
+    """A run that started over from step 1: the last engine counts only its own part."""
     events = [
-        msgspec.structs.replace(event, elapsed=10.0 * number)  # each engine counts from its own start
+        msgspec.structs.replace(event, elapsed=10.0 * number)  # each engine counts from its start
         for engine in (fake_run.training(), fake_run.finished())
         for number, event in enumerate(engine)
     ]

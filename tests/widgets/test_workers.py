@@ -1,4 +1,4 @@
-"""Screens that are left while they work: their widgets go first, and nothing breaks."""
+"""Screens closed while their workers run: the widgets go first, and nothing fails."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.helpers import fake_run
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
 from tests.helpers.waiting import until
 from tui.dialogs.modal import Modal
-from tui.screens import save
+from tui.screens import export
 from tui.screens.base import LorisScreen
 from tui.screens.chat import ChatScreen
-from tui.widgets.workers import Working
+from tui.widgets.workers import GuardedWorkers
 
 
-class SlowToGo(Widget):
-    """Holds the moment open in which a screen's other widgets are gone, and its workers go on."""
+class SlowUnmount(Widget):
+    """Extends the moment in which a screen's other widgets are gone and its workers still run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,19 +41,19 @@ class SlowToGo(Widget):
         await self.may_go.wait()
 
 
-async def hold(pilot: Pilot[Any], widget: str) -> Callable[[], bool]:
-    """Have the screen's going wait; whether this widget of it is gone."""
-    screen, slow = pilot.app.screen, SlowToGo()
+async def delay_close(pilot: Pilot[Any], widget: str) -> Callable[[], bool]:
+    """Delay the closing of the screen. Returns a check that this widget is gone."""
+    screen, slow = pilot.app.screen, SlowUnmount()
     await screen.mount(slow)
     screen.release = slow.may_go.set  # type: ignore[attr-defined]
     return lambda: not screen.query(widget)
 
 
 @pytest.mark.parametrize("ends", [False, True], ids=["another screen", "the app ends"])
-async def test_a_plan_that_comes_when_the_screen_is_left(
+async def test_a_plan_that_arrives_when_the_screen_closes(
     ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    may_plan, begun, planned = threading.Event(), threading.Event(), save.plan
+    may_plan, begun, planned = threading.Event(), threading.Event(), export.plan
 
     def slow_plan(*arguments: Any) -> Any:
         begun.set()
@@ -64,17 +64,17 @@ async def test_a_plan_that_comes_when_the_screen_is_left(
     async with app.run_test() as pilot:
         await until(pilot, lambda: "Free there" in screen_text(app))
         left: Any = app.screen
-        gone = await hold(pilot, "#target")
-        monkeypatch.setattr(save, "plan", slow_plan)
-        left._look()
+        gone = await delay_close(pilot, "#target")
+        monkeypatch.setattr(export, "plan", slow_plan)
+        left._update_plan()
         await until(pilot, begun.is_set)
         worker = next(iter(w for w in app.workers if w.group == "look" and w.is_running))
 
         async def come_when_gone() -> None:
             try:
-                await so(gone)
+                await wait_until(gone)
                 may_plan.set()
-                await so(lambda: worker.is_finished)
+                await wait_until(lambda: worker.is_finished)
             finally:
                 left.release()
 
@@ -85,8 +85,8 @@ async def test_a_plan_that_comes_when_the_screen_is_left(
     await coming
 
 
-async def so(holds: Callable[[], bool]) -> None:
-    """Wait for something to become true while the app may be ending, 5 seconds at most."""
+async def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait up to 5 s for a condition while the app may be ending."""
     for _ in range(500):
         if holds():
             return
@@ -106,21 +106,21 @@ async def test_an_answer_that_is_stopped_by_leaving(tmp_path: Path) -> None:
     async with app.run_test() as pilot:
         await until(pilot, lambda: isinstance(app.screen, ChatScreen))
         left: Any = app.screen
-        gone = await hold(pilot, "#state")
+        gone = await delay_close(pilot, "#state")
         await pilot.press("a", "enter")
         await until(pilot, lambda: bool(app.session.turns) and app.session.turns[-1].answers[0].text == "half")
         try:
             app.go("live")
-            await so(gone)
+            await wait_until(gone)
             go_on.set()
-            await so(lambda: left._asking is None)
+            await wait_until(lambda: left._asking is None)
         finally:
             left.release()
     assert app.session.turns[-1].answers[0].text.startswith("half")
 
 
-class Broken(Working, Screen[None]):
-    """Looks for a widget that it never had."""
+class Broken(GuardedWorkers, Screen[None]):
+    """Queries a widget that it never had."""
 
     def compose(self) -> ComposeResult:
         yield Static("here")
@@ -135,7 +135,7 @@ class Broken(Working, Screen[None]):
 
 
 @pytest.mark.parametrize("kind", ["wait", "call"])
-async def test_a_screen_that_is_there_still_fails_aloud(kind: str) -> None:
+async def test_a_failure_on_an_open_screen_is_raised(kind: str) -> None:
     async def run() -> None:
         app: App[None] = App()
         async with app.run_test():
@@ -149,5 +149,5 @@ async def test_a_screen_that_is_there_still_fails_aloud(kind: str) -> None:
 
 
 def test_every_screen_and_dialog_has_such_workers() -> None:
-    assert issubclass(LorisScreen, Working)
-    assert issubclass(Modal, Working)
+    assert issubclass(LorisScreen, GuardedWorkers)
+    assert issubclass(Modal, GuardedWorkers)

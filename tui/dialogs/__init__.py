@@ -1,1 +1,1 @@
-"""Modal dialogs. Each returns what was chosen; what follows is the caller's."""
+"""Modal dialogs. Each returns the user's choice; the caller acts on it."""

@@ -1,4 +1,4 @@
-"""Asks for one thing: a line, a number, yes or no, one of a list, a file of this machine."""
+"""Dialogs that ask for one value: a line, a number, yes or no, an item of a list, a file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tui.text.translation import N_, _
 from tui.widgets.editors import ChoicesWanted, LineEditor
 from tui.widgets.list_box import ListBox
 
-TITLE_CELLS = 20  # of what a menu offers
+TITLE_CELLS = 20  # of a menu item
 MOST_ENTRIES = 2000  # of a folder
 
 
 class LineDialog(Modal[str]):
-    """A line of text, such as a new name; Enter takes it."""
+    """A line of text, such as a new name; Enter accepts it."""
 
     DEFAULT_CSS = "LineDialog LineEditor { margin-top: 1; }"
 
@@ -87,12 +87,12 @@ class NumberDialog(Modal[int]):
         error.add_class("-shown")
 
 
-class AskModal(Modal[bool]):
+class ConfirmModal(Modal[bool]):
     """Yes or no. Escape and the button in focus mean no."""
 
     DEFAULT_CSS = """
-    AskModal > Vertical { border: round $warning; padding: 0 2; }
-    AskModal Static { height: auto; margin-bottom: 1; }
+    ConfirmModal > Vertical { border: round $warning; padding: 0 2; }
+    ConfirmModal Static { height: auto; margin-bottom: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "app.focus_previous", show=False),
@@ -117,7 +117,7 @@ class AskModal(Modal[bool]):
 
 
 class ListDialog(Modal[str]):
-    """One of a list: `names` are the results, `lines` what is shown of them, `at` the one to begin with."""
+    """One of a list: `names` are the results, `lines` what is shown, `at` the item selected at first."""
 
     DEFAULT_CSS = "ListDialog ListBox { max-height: 14; margin: 1 0; }"
 
@@ -142,7 +142,7 @@ class ListDialog(Modal[str]):
 
 
 class ChooseDialog(ListDialog):
-    """Suggestions for a text field, in which something else can still be typed."""
+    """Suggestions for a text field, which still accepts any other text."""
 
     def __init__(self, title: str, suggestions: Sequence[str], current: str) -> None:
         names = tuple(suggestions)
@@ -153,7 +153,7 @@ class ChooseDialog(ListDialog):
 
 @dataclass(frozen=True)
 class MenuItem:
-    """`name` is the result; `key` chooses it at once. Texts made safe and translated."""
+    """`name` is the result; `key` chooses it at once. Texts are sanitized and translated."""
 
     name: str
     key: str
@@ -166,7 +166,7 @@ class MenuItem:
 
 
 class MenuDialog(ListDialog):
-    """Things to do, each with its key and a sentence."""
+    """A menu of actions, each with its key and a sentence."""
 
     def __init__(self, title: str, items: Sequence[MenuItem]) -> None:
         note = _("Enter or the letter does it, Esc leaves.")
@@ -181,7 +181,7 @@ class MenuDialog(ListDialog):
 
 @dataclass(frozen=True)
 class FolderEntry:
-    """A row of the list. `leads_to`: the folder it opens; without one, choosing it ends the dialog."""
+    """A row of the file picker. `leads_to`: the folder it opens; None when choosing it ends the dialog."""
 
     label: str
     path: Path
@@ -189,9 +189,9 @@ class FolderEntry:
 
 
 def entries_of(folder: Path, endings: Sequence[str], folders_too: bool = False) -> list[FolderEntry]:
-    """What to show of a folder: the way up, its folders, its files with these endings. Raises OSError.
+    """The rows for a folder: its parent, its folders, its files with these endings. Raises OSError.
 
-    Without endings a folder is wanted: then the first row is the folder itself.
+    Without endings the user picks a folder: then the first row is the folder itself.
     """
     folders, files = [], []
     with os.scandir(folder) as found:
@@ -211,7 +211,7 @@ def entries_of(folder: Path, endings: Sequence[str], folders_too: bool = False) 
 
 
 class FilePicker(Modal[str]):
-    """The result is an absolute path. With `endings` a file is chosen, without a folder."""
+    """The result is an absolute path: of a file with one of `endings`, or of a folder when there are none."""
 
     DEFAULT_CSS = """
     FilePicker ListBox.-textual-compact { height: 16; max-height: 60vh; margin: 1 0; }
@@ -221,7 +221,7 @@ class FilePicker(Modal[str]):
     ]
 
     def __init__(self, title: str, start: Path, endings: Sequence[str] = (), *, folders: bool = False) -> None:
-        """`folders`: a folder may be chosen as well as a file."""
+        """`folders`: a folder can be chosen too."""
         super().__init__()
         self._folders_too = folders
         self._title_text, self._endings = title, tuple(endings)

@@ -1,4 +1,4 @@
-"""Dialogs of the dataset: search the Hub for one, and say what fills a role of its examples."""
+"""Dialogs of the Dataset step: search the Hub, and map a role of the examples to columns."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tui.text.translation import _
 from tui.widgets.editors import ChoicesWanted, Edited, LineEditor
 from tui.widgets.list_box import ListBox
 
-QUIET_SECONDS = 0.4  # without a keystroke, before the Hub is asked
+DEBOUNCE_SECONDS = 0.4  # without a keystroke, before the Hub is queried
 Search = Callable[[str], Sequence[SearchResult]]
 SAMPLE_CHARACTERS = 40  # of a column
 Render = Callable[[str], Content]
 
 
 class HubDialog(Modal[str]):
-    """Searches the Hub as one types: in a thread, once the typing rests. The result is the dataset's id."""
+    """Searches the Hub as the user types, debounced, in a thread. The result is the dataset's id."""
 
     DEFAULT_CSS = """
     HubDialog Input { margin-top: 1; }
@@ -54,26 +54,26 @@ class HubDialog(Modal[str]):
     def on_mount(self) -> None:
         self.query_one(Input).focus()
         if self._query:
-            self._look(self._query)
+            self._search_hub(self._query)
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        self._look(event.value)
+        self._search_hub(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if self._found:
             self.query_one(ListBox).focus()
         else:
-            self._look(event.value)
+            self._search_hub(event.value)
 
     @work(exclusive=True)
-    async def _look(self, query: str) -> None:
+    async def _search_hub(self, query: str) -> None:
         state = self.query_one("#hub-state", Static)
         if not query.strip():
             self._show(())
             state.update("")
             return
-        await asyncio.sleep(QUIET_SECONDS)
-        self._show(())  # what was found for other words is none of this
+        await asyncio.sleep(DEBOUNCE_SECONDS)
+        self._show(())  # results of an earlier query
         state.update(_("Searching…"))
         try:
             found = await asyncio.to_thread(self._search, query)
@@ -104,10 +104,9 @@ def _found_line(found: SearchResult) -> Content:
 
 
 class MappingDialog(Modal[str]):
-    """A column, a text for every row, or a template of columns: the result is what to write into the role's field.
+    """A column, a constant text, or a template of columns. The result is the value of the role's field.
 
-    `usual`: a value that is no column, such as auto. `render`: an example as it would be with another filler, for
-    the preview.
+    `usual`: a value that is no column, such as auto. `render`: the example with another filler, for the preview.
     """
 
     DEFAULT_CSS = """
@@ -123,7 +122,7 @@ class MappingDialog(Modal[str]):
         super().__init__()
         self._title_text, self._columns, self._row, self._render_example = title, tuple(columns), row, render
         self._current = current
-        # (what to write, how it is called, a sample)
+        # (value, its label, a sample)
         self._options = [(name, visible(name), _sample(row.get(name))) for name in self._columns]
         if usual and usual not in self._columns:
             self._options.insert(0, (usual, _("{name}: found in the data").format(name=usual), ""))
@@ -173,7 +172,7 @@ class MappingDialog(Modal[str]):
             self.dismiss(self._editor.typed)
 
     def _wrong(self, filler: str) -> str:
-        """What is wrong with a text that was typed; empty when it is fine."""
+        """What is wrong with a typed filler; empty when it is valid."""
         if filler.startswith("=") or filler in [value for value, _name, _sample in self._options]:
             return ""
         for name in columns_in(filler):

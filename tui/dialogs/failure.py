@@ -1,4 +1,4 @@
-"""Why a run failed: the cause, what to try, the end of the log, and the ways on from there."""
+"""The dialog for a failed run: the cause, what to try, the end of the log, buttons to resume."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tui.text.translation import _
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that went wrong, in words made safe. `code`: as `loris status --json` has it. `hint` may be empty.
+    """Why a run failed, in sanitized texts. `code`: as in `loris status --json`. `hint` may be empty.
 
-    `changes`: settings with which it should work, a line each. `checkpoint`: the step to go on from, None when the
-    run cannot be resumed, 0 for one that would begin anew.
+    `changes`: settings that should avoid it, a line each. `checkpoint`: the step to resume from, 0 when training
+    would start over, None when the run cannot be resumed.
     """
 
     title: str
@@ -33,11 +33,11 @@ class Failure:
     checkpoint: int | None = None
 
 
-WayOn = Literal["resume", "resume_changed", "wizard"]
+FailureChoice = Literal["resume", "resume_changed", "wizard"]
 
 
-class FailureModal(Modal[WayOn]):
-    """The cause in a sentence, what to try, the end of the log and where the rest lies; buttons for ways on."""
+class FailureModal(Modal[FailureChoice]):
+    """The cause in a sentence, what to try, the end of the log and its path; buttons for what to do next."""
 
     DEFAULT_CSS = """
     FailureModal > Vertical { width: 100; border: round $error; padding: 0 2; }
@@ -80,7 +80,7 @@ class FailureModal(Modal[WayOn]):
                 if shown.checkpoint is not None and shown.changes:
                     yield Button(_("Resume with these"), id="resume_changed", compact=True)
                 elif shown.checkpoint is not None:
-                    yield Button(_resume_words(shown.checkpoint), id="resume", compact=True)
+                    yield Button(_resume_label(shown.checkpoint), id="resume", compact=True)
                 if shown.changes:
                     yield Button(_("New run with these"), id="wizard", compact=True)
 
@@ -89,12 +89,12 @@ class FailureModal(Modal[WayOn]):
         self.query_one("#close", Button).focus()
 
     def action_resume(self) -> None:
-        """The one key to go on, with the proposed changes where there are any."""
+        """Resume, with the proposed changes if there are any."""
         if self._failure.checkpoint is not None:
             self.dismiss("resume_changed" if self._failure.changes else "resume")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        ways: dict[str | None, WayOn] = {
+        ways: dict[str | None, FailureChoice] = {
             "resume": "resume",
             "resume_changed": "resume_changed",
             "wizard": "wizard",
@@ -102,5 +102,5 @@ class FailureModal(Modal[WayOn]):
         self.dismiss(ways.get(event.button.id))
 
 
-def _resume_words(checkpoint: int) -> str:
+def _resume_label(checkpoint: int) -> str:
     return _("Resume from step {step}").format(step=checkpoint) if checkpoint else _("Start it again")

@@ -1,4 +1,4 @@
-"""How answers are sampled, as a small form over the chat."""
+"""The sampling settings, as a small form over the chat."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEYS = (
 
 
 class GenerationDialog(Modal[GenerationSpec]):
-    """The result is the spec with what the user changed; None when left."""
+    """The result is the spec with the user's changes; None when cancelled."""
 
     DEFAULT_CSS = """
     GenerationDialog VerticalScroll { height: auto; max-height: 16; scrollbar-size-vertical: 1; }
@@ -68,11 +68,11 @@ class GenerationDialog(Modal[GenerationSpec]):
         self.focus_next()
 
     def _check(self) -> dict[str, Any] | None:
-        """The values in their types, or None; each error stands beside its field."""
+        """The converted values, or None; each error is shown at its field."""
         values, sound = {}, True
         for key in KEYS:
             info = field_info(f"generation.{key}")
-            # From the editors: over a slow line keys come in bursts, and messages on them may still be under way.
+            # Read from the editors: keys come in bursts on a slow line, and messages may not have arrived yet.
             editor = self.query_one(f"#{field_id(info.path)}", Field).editor
             typed = editor.text if isinstance(editor, TextBlock) else editor.value
             values[key], error = parse_field(info, typed)
@@ -91,7 +91,7 @@ class GenerationDialog(Modal[GenerationSpec]):
             self.action_leave()
 
     def _put(self, name: str) -> None:
-        """Fill in the numbers of a named way to sample."""
+        """Fill in the values of a sampling preset."""
         for key, value in SAMPLING_PRESETS[name].items():
             editor = self.query_one(f"#{field_id(f'generation.{key}')}", Field).editor
             if isinstance(editor, LineEditor):

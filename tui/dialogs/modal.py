@@ -1,4 +1,4 @@
-"""What the wizard's dialogs share: a box in the middle, Escape to leave, keys named in the user's language."""
+"""What all dialogs share: a box in the middle, Escape to cancel, keys named in the user's language."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from textual.screen import ModalScreen
 
 from tui.text.key_names import translated
 from tui.text.translation import N_
-from tui.widgets.workers import Working
+from tui.widgets.workers import GuardedWorkers
 
 Result = TypeVar("Result")
 
 
-class Modal(Working, ModalScreen[Result | None]):
-    """A dialog; None is its result when the user leaves it. Put the content into one container."""
+class Modal(GuardedWorkers, ModalScreen[Result | None]):
+    """A dialog; its result is None when cancelled. Put the content into one container."""
 
     DEFAULT_CSS = """
     Modal { align: center middle; }

@@ -1,4 +1,4 @@
-"""What a run goes on from, which of its settings may be changed for that, and why the others may not."""
+"""The resume dialog: the checkpoint, the settings that can be changed, and why the others cannot."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tui.text.values import describe_value
 from tui.widgets.list_box import ListBox
 
 GO = "go"
-# Of what may change, what has to do with going on: the rest can be changed at any time.
+# The settings to show among those that can change: those that matter for resuming.
 SECTIONS = ("training", "model", "lora")
 HIDDEN = ("training.report_to", "training.output_dir")
 FIXED = (
@@ -37,18 +37,18 @@ FIXED = (
 )
 
 
-def from_where(step: int, seen: int, total: int) -> str:
-    """Where it goes on. `step`: of the newest complete checkpoint, 0 without; `seen`: how far the run was."""
+def resume_point(step: int, last_step: int, total: int) -> str:
+    """Where training resumes. `step`: of the newest complete checkpoint, or 0; `last_step`: the last that ran."""
     if not step:
         return _("There is no complete checkpoint: it starts again from the first step.")
     words = _("It goes on from the complete checkpoint of step {step} of {total}.").format(step=step, total=total)
-    if seen > step:
-        words += " " + _("The {count} steps after that are done again.").format(count=seen - step)
+    if last_step > step:
+        words += " " + _("The {count} steps after that are done again.").format(count=last_step - step)
     return words
 
 
 class ResumeDialog(Modal[tuple[Change, ...]]):
-    """The result is what the user changed; None is for leaving it. `run`: its title, made safe."""
+    """The result is the user's changes; None when cancelled. `run`: its title, sanitized."""
 
     DEFAULT_CSS = """
     ResumeDialog > Vertical { width: 90; }
@@ -56,10 +56,10 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("r", "resume", N_("Resume"), show=False)]
 
-    def __init__(self, run: str, spec: RunSpec, step: int, seen: int, total: int) -> None:
+    def __init__(self, run: str, spec: RunSpec, step: int, last_step: int, total: int) -> None:
         super().__init__()
         self._run, self._spec, self._step = run, spec, step
-        self._where = from_where(step, seen, total)
+        self._where = resume_point(step, last_step, total)
         self._changes: dict[str, str | bool] = {}
 
     def compose(self) -> ComposeResult:
@@ -94,11 +94,12 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
         box.add_option(Option(Content.styled(_("Stays as it is"), "bold $text-primary"), disabled=True))
         for title, path in FIXED:
             why = why_fixed(path)
-            box.add_option(Option(Content.assemble("  ", _(title), ": ", (render(why), "dim"))))  # to be read
+            # Without an id, so that Enter does nothing.
+            box.add_option(Option(Content.assemble("  ", _(title), ": ", (render(why), "dim"))))
         box.highlighted = at or 0
 
     def _errors(self) -> list[FieldError]:
-        """What is wrong with the changes."""
+        """The errors in the changes."""
         try:
             new = apply_changes(self._spec, self.changes)
         except SpecError as error:
@@ -109,8 +110,8 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
     def changes(self) -> tuple[Change, ...]:
         return tuple(Change(field=path, value=value) for path, value in self._changes.items())
 
-    def _tell(self) -> bool:
-        """Show what is wrong; whether anything is."""
+    def _show_errors(self) -> bool:
+        """Show the errors; returns whether there are any."""
         errors = self._errors()
         shown = self.query_one(".error", Static)
         shown.update(Content("\n".join(f"{one.field}: {visible(render(one.message))}" for one in errors)))
@@ -118,7 +119,7 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
         return bool(errors)
 
     def action_resume(self) -> None:
-        if not self._tell():
+        if not self._show_errors():
             self.dismiss(self.changes)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -145,4 +146,4 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
         else:
             self._changes[path] = typed
         self._fill()
-        self._tell()
+        self._show_errors()

@@ -1,4 +1,4 @@
-"""Saves the draft as a preset of the user's, under a name that is asked for."""
+"""Asks for a name and saves the draft as one of the user's presets."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tui.text.translation import N_, _, render
 from tui.widgets.editors import ChoicesWanted, Edited, LineEditor
 
 
-class SaveDialog(Modal[str]):
-    """The result is the name under which the preset was saved."""
+class SavePresetDialog(Modal[str]):
+    """The result is the preset's name."""
 
     DEFAULT_CSS = """
-    SaveDialog Static.label { margin-top: 1; }
-    SaveDialog #overwrite { display: none; }
-    SaveDialog #overwrite.-shown { display: block; }
+    SavePresetDialog Static.label { margin-top: 1; }
+    SavePresetDialog #overwrite { display: none; }
+    SavePresetDialog #overwrite.-shown { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", N_("Save"), id="save.save")]
 
@@ -38,8 +38,8 @@ class SaveDialog(Modal[str]):
         self._description = LineEditor(spec.description, id="preset-description")
 
     @classmethod
-    def of(cls, draft: Draft) -> SaveDialog | None:
-        """None while the draft has errors: a preset that is saved must load again."""
+    def of(cls, draft: Draft) -> SavePresetDialog | None:
+        """None while the draft has errors: a saved preset must load again."""
         spec, errors = draft.build()
         return None if spec is None or errors else cls(draft, spec)
 
@@ -61,7 +61,7 @@ class SaveDialog(Modal[str]):
 
     def on_edited(self, event: Edited) -> None:
         event.stop()
-        self._say("", False)
+        self._show_error("", False)
 
     def on_choices_wanted(self, event: ChoicesWanted) -> None:
         event.stop()
@@ -82,7 +82,7 @@ class SaveDialog(Modal[str]):
         try:
             save_preset(name, named, overwrite)
         except SpecError as error:
-            # A name that would make a file is taken; any other wrong name is not helped by overwriting.
+            # A valid name is refused only when the preset exists; overwriting does not help an invalid name.
             taken = bool(name.strip(" -.")) and not overwrite
             self._refuse(render(error.errors[0].message), taken)
         except OSError as error:
@@ -93,10 +93,10 @@ class SaveDialog(Modal[str]):
             self.dismiss(name.strip())
 
     def _refuse(self, wrong: str, may_overwrite: bool) -> None:
-        self._say(wrong, may_overwrite)
+        self._show_error(wrong, may_overwrite)
         self.query_one("#overwrite" if may_overwrite else "#preset-name").focus()
 
-    def _say(self, wrong: str, may_overwrite: bool) -> None:
+    def _show_error(self, wrong: str, may_overwrite: bool) -> None:
         self.query_one(".error", Static).update(Content.assemble(("✗", "bold"), f" {visible(wrong)}"))
         self.query_one(".error").set_class(bool(wrong), "-shown")
         self.query_one("#overwrite").set_class(may_overwrite, "-shown")

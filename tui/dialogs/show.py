@@ -1,4 +1,4 @@
-"""Shows a text to read: the help on a field, a prompt as the model is given it, a whole answer."""
+"""Dialogs that show a text: the help on a field, a raw prompt, a full answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui.text.translation import N_, _
 
 
 class HelpDialog(Modal[None]):
-    """Shows `content` in full, then the keys as (key, what it does): for terminals with no room beside the form."""
+    """Shows `content` in full, then the keys as (key, what it does): for terminals too narrow for the help pane."""
 
     DEFAULT_CSS = """
     HelpDialog VerticalScroll { height: auto; max-height: 100%; }
@@ -36,7 +36,7 @@ class HelpDialog(Modal[None]):
 
 
 class PromptDialog(Modal[None]):
-    """A whole text as it is. Scrolls with the arrow keys; Ctrl+Y copies."""
+    """A full text, without markup. Scrolls with the arrow keys; Ctrl+Y copies."""
 
     DEFAULT_CSS = """
     PromptDialog VerticalScroll { height: auto; max-height: 16; margin: 1 0; background: $panel; padding: 0 1; }

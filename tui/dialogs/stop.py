@@ -1,4 +1,4 @@
-"""Stopping a run: the questions on the way, each with what it costs; leaving Loris while it goes on."""
+"""Dialogs for stopping a run, each with what it costs, and for leaving Loris while it runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.widgets import Button, Static
 
 from engine.protocol.state import RunState
 from engine.runs.lock_owner import TERMINATE_SECONDS
-from tui.dialogs.ask import AskModal
+from tui.dialogs.ask import ConfirmModal
 from tui.dialogs.modal import Modal
 from tui.text.translation import N_, _
 
@@ -25,7 +25,7 @@ CHOICES: dict[Leave, tuple[str, str]] = {
 }
 
 
-def stop_question(rung: int, state: RunState, frozen: bool = False) -> AskModal:
+def stop_question(rung: int, state: RunState, frozen: bool = False) -> ConfirmModal:
     """`rung`: 0 stop and save, 1 at once, 2 by force."""
     if rung == 2:
         why = (
@@ -37,19 +37,21 @@ def stop_question(rung: int, state: RunState, frozen: bool = False) -> AskModal:
             "It has {seconds} s to save a checkpoint, then it is killed. Complete checkpoints stay; steps after "
             "the last one are lost."
         ).format(seconds=f"{TERMINATE_SECONDS:g}")
-        return AskModal(_("End the engine by force?"), f"{why} {cost}", yes=_("End it by force"), no=_("Leave it"))
+        return ConfirmModal(
+            _("End the engine by force?"), f"{why} {cost}", yes=_("End it by force"), no=_("Leave it")
+        )
     if rung == 1:
         words = _(
             "It was asked to stop and has not yet: it may be saving. Ended at once it keeps complete checkpoints, "
             "but what it is saving now is lost."
         )
-        return AskModal(_("End it at once?"), words, yes=_("End it at once"), no=_("Wait"))
+        return ConfirmModal(_("End it at once?"), words, yes=_("End it at once"), no=_("Wait"))
     if state.stage in ("starting", "loading", "preparing"):
         words = _("Training has not begun: the engine ends at once. What was downloaded is kept.")
-        return AskModal(_("Stop the run?"), words, yes=_("Stop"), no=_("Go on"))
+        return ConfirmModal(_("Stop the run?"), words, yes=_("Stop"), no=_("Go on"))
     if state.stage in ("saving", "exporting"):
         words = _("What it is saving now is given up; what was saved before stays.")
-        return AskModal(_("Stop saving?"), words, yes=_("Stop"), no=_("Go on saving"))
+        return ConfirmModal(_("Stop saving?"), words, yes=_("Stop"), no=_("Go on saving"))
     done = (
         _("{step} of {total} steps are done. ").format(step=state.step.step, total=state.training.total_steps)
         if state.step and state.training
@@ -59,7 +61,7 @@ def stop_question(rung: int, state: RunState, frozen: bool = False) -> AskModal:
         "Training ends after the step in progress, and what was learned so far is saved as an adapter. You can "
         "then chat with it and save it."
     )
-    return AskModal(
+    return ConfirmModal(
         _("Stop training and keep the model?"), done + words, yes=_("Stop and keep"), no=_("Go on training")
     )
 
@@ -74,7 +76,7 @@ class QuitModal(Modal[Leave]):
     """
 
     def __init__(self, run: str, where: str) -> None:
-        """`run`: its title, made safe. `where`: how far it is, in words."""
+        """`run`: its title, sanitized. `where`: stage and step, as text."""
         super().__init__()
         self._run, self._where = run, where
 
@@ -97,7 +99,7 @@ class QuitModal(Modal[Leave]):
 
 
 class StoppingModal(ModalScreen[None]):
-    """Shows how a stop goes. Leaving meanwhile is safe: the engine was told already."""
+    """Shows the progress of a stop. Closing it is safe: the engine was already asked to stop."""
 
     DEFAULT_CSS = """
     StoppingModal { align: center middle; }
@@ -122,5 +124,5 @@ class StoppingModal(ModalScreen[None]):
             yield Static(hint, markup=False, classes="note")
 
     def set_text(self, words: str) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         self.query_one("#stopping", Static).update(Content(words))

@@ -1,7 +1,7 @@
-"""Draws curves in characters: braille where the terminal has Unicode, plain ASCII elsewhere. Pure functions.
+"""Draws curves in characters: braille on Unicode terminals, else plain ASCII. Pure functions.
 
-Own rather than textual-plot: that one repaints its whole area at each refresh (measured 17 KB/s over an SSH line
-at 110x24 and 1 Hz, this one under 1 KB/s since only cells that changed are sent), imports numpy, and has no ASCII.
+Not textual-plot, which repaints its whole area at each refresh (measured 17 KB/s over SSH at 110x24 and 1 Hz;
+this one sends only changed cells, under 1 KB/s), imports numpy, and has no ASCII mode.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 Ink = Literal[
     "", "raw", "smooth", "eval", "axis", "curve0", "curve1", "curve2", "curve3", "curve4", "curve5"
 ]  # fmt: skip
-CURVE_INKS: tuple[Ink, ...] = ("curve0", "curve1", "curve2", "curve3", "curve4", "curve5")  # of several runs
+CURVE_INKS: tuple[Ink, ...] = ("curve0", "curve1", "curve2", "curve3", "curve4", "curve5")  # for several runs
 
 # The bit of each dot in a braille cell, by [row][column].
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -24,7 +24,7 @@ _RANK: dict[Ink, int] = {"": 0, "axis": 1, "raw": 2, "smooth": 3, "eval": 4, **d
 
 @dataclass(frozen=True)
 class Series:
-    """A curve to draw: steps in rising order and their values."""
+    """A curve: steps in ascending order and their values."""
 
     steps: Sequence[float]
     values: Sequence[float]
@@ -32,7 +32,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Frame:
-    """The part of the plane that is shown."""
+    """The visible range of steps and values."""
 
     low: float
     high: float
@@ -50,7 +50,7 @@ class Frame:
 
 @dataclass
 class Canvas:
-    """A grid of cells, each with a character and what it was drawn with."""
+    """A grid of cells, each with a character and an ink."""
 
     width: int
     height: int
@@ -70,7 +70,7 @@ class Canvas:
         return (self.width * 2, self.height * 4) if self.braille else (self.width, self.height)
 
     def dot(self, x: int, y: int, ink: Ink, char: str) -> None:
-        """Set a dot; `char` is what stands for it where there is no braille."""
+        """Set a dot; `char` replaces it without braille."""
         if self.braille:
             column, row = x // 2, y // 4
             self.bits[row][column] |= _DOTS[y % 4][x % 2]
@@ -82,7 +82,7 @@ class Canvas:
                 self.chars[row][column] = char
 
     def mark(self, x: int, y: int, ink: Ink, char: str) -> None:
-        """Put a whole character where a dot would go, over everything else."""
+        """Put a character at the position of a dot, over everything else."""
         column, row = (x // 2, y // 4) if self.braille else (x, y)
         self.bits[row][column] = 0
         self.chars[row][column] = char
@@ -100,7 +100,7 @@ class Canvas:
 
 
 def by_column(series: Series, frame: Frame, width: int) -> list[tuple[int, Sequence[float]]]:
-    """The values of each dot column that has any. Slices, so that 100,000 points cost some milliseconds."""
+    """The values of each dot column that has any. Slices, so that 100,000 points take milliseconds."""
     columns = []
     start = 0
     for column in range(width):
@@ -118,7 +118,7 @@ def by_column(series: Series, frame: Frame, width: int) -> list[tuple[int, Seque
 
 
 def draw_points(canvas: Canvas, series: Series, frame: Frame) -> None:
-    """The raw values: the lowest and the highest of each column, as loose dots."""
+    """The raw values: a dot for the lowest and the highest of each column."""
     width, height = canvas.dots
     for column, values in by_column(series, frame, width):
         for value in {min(values), max(values)}:
@@ -126,7 +126,7 @@ def draw_points(canvas: Canvas, series: Series, frame: Frame) -> None:
 
 
 def draw_line(canvas: Canvas, series: Series, frame: Frame, ink: Ink = "smooth", char: str = "*") -> None:
-    """The smoothed curve: the mean of each column, joined to the last."""
+    """The smoothed curve: the mean of each column, joined by lines."""
     width, height = canvas.dots
     last: tuple[int, int] | None = None
     for column, values in by_column(series, frame, width):
@@ -137,14 +137,14 @@ def draw_line(canvas: Canvas, series: Series, frame: Frame, ink: Ink = "smooth",
 
 
 def draw_marks(canvas: Canvas, series: Series, frame: Frame) -> None:
-    """The evaluations: one sign for each column that has some, at the last value."""
+    """The evaluations: one mark per column, at its last value."""
     width, height = canvas.dots
     for column, values in by_column(series, frame, width):
         canvas.mark(column, frame.y(values[-1], height), "eval", "◆" if canvas.braille else "E")
 
 
 def _between(start: tuple[int, int] | None, end: tuple[int, int]) -> list[tuple[int, int]]:
-    """The dots of a straight line, its start left out."""
+    """The dots of a straight line, without its start."""
     if start is None:
         return [end]
     (x0, y0), (x1, y1) = start, end
@@ -153,21 +153,21 @@ def _between(start: tuple[int, int] | None, end: tuple[int, int]) -> list[tuple[
 
 
 def frame_of(loss: Series, smooth: Series, evaluated: Series, last_step: float) -> Frame:
-    """What to show so that all that matters is in sight: one wild first step does not flatten the rest."""
+    """The range to show: an outlier in the first steps does not flatten the rest."""
     values = [v for v in (*evaluated.values, *_spread(loss.values), *_spread(smooth.values)) if math.isfinite(v)]
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if high - low < 1e-9 + abs(high) * 1e-3:
         low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
     step = nice_step(high - low, 4)
-    # Widened to round numbers, so that the frame stands still while values move a little.
+    # Widened to round numbers, so that the frame is stable while values change a little.
     return Frame(math.floor(low / step) * step, math.ceil(high / step) * step, max(1.0, last_step))
 
 
 def _spread(values: Sequence[float]) -> Sequence[float]:
-    """The lowest and the highest; of many values, without the wildest one in a hundred above."""
+    """The lowest and the highest; of many values, without the highest percent."""
     if len(values) < 100:
         return values
-    # A sample is enough to find the bounds, and keeps a long run quick; its ends are always looked at.
+    # A sample is enough for the bounds and fast for a long run; it always includes the ends.
     sample = sorted(values[:: max(1, len(values) // 2000)])
     return sample[0], sample[int(len(sample) * 0.99) - 1], values[-1]
 
@@ -180,9 +180,9 @@ def nice_step(extent: float, count: int) -> float:
 
 
 def shown_steps(step: float, total: float) -> float:
-    """How far the step axis reaches: the whole run, but less of it while little has been done.
+    """The end of the step axis: the complete run, or a part of it while few steps are done.
 
-    It grows by halves of the whole, so that the picture is drawn anew a few times in a run, not at each step.
+    It doubles, so that the plot is redrawn completely a few times in a run, not at each step.
     """
     reach = max(total, step, 1.0)
     while reach / 2 >= step * 1.25 and reach > 10:

@@ -1,4 +1,4 @@
-"""The lengths of all rows as a histogram, with the context length as a line that the arrow keys move."""
+"""A histogram of the rows' lengths, with the context length as a line that the arrow keys move."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from textual.widget import Widget
 from tui.text.translation import N_, _
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
-LOWEST, HIGHEST = 16, 1_048_576  # what the field takes
+LOWEST, HIGHEST = 16, 1_048_576  # range of the field
 FAR = 8  # steps of a page
-AXIS_ROOM = 1.15  # the axis goes on behind the longest row
+AXIS_ROOM = 1.15  # the axis extends past the longest row
 
 Lengths = Sequence[tuple[int, int]]
 
 
-def holding(lengths: Lengths, share: float) -> int:
-    """The shortest length that leaves that share of the rows whole."""
+def length_covering(lengths: Lengths, share: float) -> int:
+    """The shortest length that fits that share of the rows without cutting them."""
     left = sum(rows for _tokens, rows in lengths) * (1 - share)
     for tokens, rows in reversed(lengths):
         left -= rows
@@ -40,7 +40,7 @@ def columns(lengths: Lengths, top: int, width: int) -> list[int]:
 
 
 class LengthPlot(Widget, can_focus=True):
-    """Posts `Moved` for each place of the line, and `Taken` when it is to be the context length."""
+    """Posts `Moved` when the line moves, and `Chosen` when Enter makes it the context length."""
 
     DEFAULT_CSS = """
     LengthPlot { height: 8; padding: 0 1; background: $surface; }
@@ -58,14 +58,14 @@ class LengthPlot(Widget, can_focus=True):
     at: reactive[int] = reactive(2048, init=False)
 
     class Moved(Message):
-        """The line stands at `at` tokens."""
+        """The line is at `at` tokens."""
 
         def __init__(self, at: int) -> None:
             super().__init__()
             self.at = at
 
-    class Taken(Moved):
-        """`at` shall be the context length."""
+    class Chosen(Moved):
+        """`at` is the new context length."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class LengthPlot(Widget, can_focus=True):
         self._longest = 0
 
     def show(self, lengths: Lengths, at: int) -> None:
-        """(tokens, rows) pairs in order, and where the line is to stand."""
+        """`lengths`: (tokens, rows) pairs in order. `at`: position of the line in tokens."""
         self._lengths = lengths
         self._longest = lengths[-1][0] if lengths else 0
         self.set_reactive(LengthPlot.at, at)
@@ -81,7 +81,7 @@ class LengthPlot(Widget, can_focus=True):
 
     @property
     def step(self) -> int:
-        """By how much a key moves the line: lengths are multiples of it."""
+        """Tokens by which a key moves the line; lengths are multiples of it."""
         return 64 if self._longest > 512 else 16
 
     def render(self) -> Content:
@@ -123,13 +123,13 @@ class LengthPlot(Widget, can_focus=True):
     def action_move(self, by: int) -> None:
         here = self.at / self.step
         whole = int(here) + by if by > 0 or here == int(here) else int(here) + by + 1
-        # From far behind the longest row, the first key leads back to where something changes.
+        # Far past the longest row, the first key jumps back to where something changes.
         if by < 0 and self.at > self._longest * AXIS_ROOM + self.step:
             whole = -(-self._longest // self.step)
         self.at = min(HIGHEST, max(LOWEST, whole * self.step))
 
     def action_hold(self, share: float) -> None:
-        self.at = min(HIGHEST, max(LOWEST, -(-holding(self._lengths, share) // self.step) * self.step))
+        self.at = min(HIGHEST, max(LOWEST, -(-length_covering(self._lengths, share) // self.step) * self.step))
 
     def action_take(self) -> None:
-        self.post_message(self.Taken(self.at))
+        self.post_message(self.Chosen(self.at))

@@ -1,4 +1,4 @@
-"""The loss over the steps: each logged value, the smoothed curve and the evaluations, with axes."""
+"""The loss plot: logged values, smoothed curve and evaluations, with axes."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Row = list[tuple[str, Ink]]
 
 
 def has_unicode() -> bool:
-    """Whether to draw in braille: unless the locale names another character set.
+    """Whether to draw in braille: yes, unless the locale names another character set than UTF-8.
 
-    Python cannot be asked, it takes C for UTF-8; and on rented machines the locale is often not set at all,
-    while the terminal at the other end of the line has long been UTF-8.
+    Python cannot tell, because it treats C as UTF-8; on rented machines the locale is often not set at all,
+    while the user's terminal is UTF-8.
     """
     for variable in ("LC_ALL", "LC_CTYPE", "LANG"):
         if value := os.environ.get(variable):
@@ -46,7 +46,7 @@ def has_unicode() -> bool:
 
 
 class LossPlot(Widget):
-    """Give it the curves with `show`. It sends the terminal only the cells that changed."""
+    """Set the curves with `show`. Only changed cells are sent to the terminal."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "loss-plot--raw", "loss-plot--smooth", "loss-plot--eval", "loss-plot--axis",
@@ -80,7 +80,7 @@ class LossPlot(Widget):
         self._update()
 
     def _update(self) -> None:
-        """Work out the picture, and mark for painting what differs from the one on the screen."""
+        """Compute the picture, and mark the lines that changed for painting."""
         width, height = self.size
         if not width or not height:
             return
@@ -94,7 +94,7 @@ class LossPlot(Widget):
             if len(before) != len(after):
                 self.refresh(Region(0, y, width, 1))
             elif changed:
-                # One more at the end: a wide character must not be cut in half.
+                # One more cell at the end: a wide character must not be cut in half.
                 self.refresh(Region(changed[0], y, min(width, changed[-1] + 2) - changed[0], 1))
 
     def _picture(self, width: int, height: int) -> list[Row]:
@@ -133,7 +133,7 @@ class LossPlot(Widget):
     def _with_axes(
         self, canvas: Canvas, ticks: dict[int, str], frame: Frame, gutter: int, width: int
     ) -> Iterator[Row]:
-        """The canvas with the levels of `ticks` (by row) left of it, and the steps below."""
+        """The canvas with the labels of `ticks` (by row) on its left, and the steps below."""
         for y, cells in enumerate(canvas.rows()):
             edge = "┤" if y in ticks else "│"
             label = f"{ticks.get(y, ''):>{gutter - 1}}{edge if self.braille else '|'}"
@@ -145,14 +145,14 @@ class LossPlot(Widget):
         step = nice_step(frame.high - frame.low, max(1, min(5, height // 2)))
         digits = max(0, -math.floor(math.log10(step))) if step < 1 else 0
         labels: dict[int, str] = {}
-        # From the first round number in sight: the frame may begin between two of them.
+        # From the first visible round number: the frame may begin between two of them.
         for number in range(math.ceil(frame.low / step - 1e-6), math.floor(frame.high / step + 1e-6) + 1):
             value = number * step
             labels[frame.y(value, max(1, height))] = f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.1e}"
         return labels, max((len(label) for label in labels.values()), default=0) + 2
 
     def _steps_axis(self, frame: Frame, gutter: int, width: int) -> Row:
-        """Step numbers below, each under its place, as many as fit."""
+        """The step axis: as many numbers as fit, each below its column."""
         room = max(1, width - gutter)
         line = [" "] * width
         step = max(1, int(nice_step(frame.last_step, max(1, min(6, room // 10)))))
@@ -183,14 +183,14 @@ class LossPlot(Widget):
 
 
 def as_text(parts: list[tuple[str, Ink]], width: int, indent: int = 0) -> Row:
-    """A row of words, filled up with blanks."""
+    """A row of texts, padded with blanks."""
     blank: Row = [(" ", "")]
     row = blank * indent + [cell for text, ink in parts for cell in _cells(text, ink)]
     return (row + blank * (width - len(row)))[:width]
 
 
 def _cells(text: str, ink: Ink) -> Row:
-    """One tuple a cell: the second cell of a wide character is empty."""
+    """One tuple per cell: the second cell of a wide character is empty."""
     return [cell for char in text for cell in ((char, ink), *((("", ink),) * (cell_len(char) - 1)))]
 
 

@@ -1,4 +1,4 @@
-"""The loss curves of several runs over each other. Each has a letter, so that it is told apart without colour."""
+"""The loss curves of several runs in one plot. Each has a letter, to be recognised without colour."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tui.plots.loss_plot import LossPlot, Row, as_text
 from tui.text.translation import _
 
 LETTERS = "ABCDEF"
-BETWEEN_LETTERS = 18  # cells, at which a curve repeats its letter
+BETWEEN_LETTERS = 18  # cells after which a curve repeats its letter
 
 
 class OverlayPlot(LossPlot):
-    """Give it up to six curves with `show_curves`."""
+    """Set up to six curves with `show_curves`."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"loss-plot--{ink}" for ink in CURVE_INKS}
     DEFAULT_CSS = """
@@ -31,7 +31,7 @@ class OverlayPlot(LossPlot):
     curves: Sequence[Curve] = ()
 
     def show_curves(self, curves: Sequence[Curve]) -> None:
-        """Draw these, without their noise."""
+        """Draw these curves, smoothed."""
         self.curves = curves
         self._update()
 
@@ -57,7 +57,7 @@ class OverlayPlot(LossPlot):
         return [legend, *self._with_axes(canvas, ticks, frame, gutter, width)][:height]
 
     def _put_letters(self, canvas: Canvas, series: Series, frame: Frame, number: int) -> None:
-        """The curve's letter along it and at its end, at places of its own where curves lie on each other."""
+        """Put the curve's letter along it and at its end, in other columns than other curves' letters."""
         width, height = canvas.dots
         scale = 2 if canvas.braille else 1
         next_at = (2 + number * BETWEEN_LETTERS // len(LETTERS)) * scale

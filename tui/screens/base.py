@@ -1,4 +1,4 @@
-"""What all screens share: the app as they know it, its messages to them, keys that follow the language."""
+"""What all screens share: the app's interface, its messages, keys named in the user's language."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tui.state.draft import Draft
 from tui.state.proof_session import ProofSession
 from tui.state.run_session import RunSession
 from tui.text.key_names import translated
-from tui.widgets.workers import Working
+from tui.widgets.workers import GuardedWorkers
 
 
 class Loris(Protocol):
-    """The part of the app that screens use. A protocol, since the app stands above its screens."""
+    """The part of the app that screens use. A protocol, because the app imports its screens."""
 
     draft: Draft
     session: RunSession
@@ -40,21 +40,21 @@ class Loris(Protocol):
 
 
 class RunChanged(Message):
-    """Posted to the screen in front when the attached run's events or log grew."""
+    """Posted to the screen in front when the attached run has new events or log lines."""
 
 
 class ProofChanged(Message):
-    """Posted to the screen in front when the proof of the data has news."""
+    """Posted to the screen in front when the data proof has progress or a result."""
 
 
-# (what the command palette shows, a sentence on it, what it does)
+# (title in the command palette, help text, action)
 PaletteEntry = tuple[str, str, Callable[[], object]]
 
 
-class LorisScreen(Working, Screen[None]):
-    """A screen of Loris. Write `N_("...")` in its bindings: they are translated here, each time they are shown."""
+class LorisScreen(GuardedWorkers, Screen[None]):
+    """A screen of Loris. Write `N_("...")` in its bindings; they are translated each time they are shown."""
 
-    came_from = "home"  # the screen that was left for this one
+    came_from = "home"  # the previous screen
     wanted_field = ""  # dotted path of the field to focus first, where the screen has fields
 
     @property
@@ -69,5 +69,5 @@ class LorisScreen(Working, Screen[None]):
         """Called before the screen named `to` takes this one's place."""
 
     def commands(self) -> Iterable[PaletteEntry]:
-        """What the command palette offers on this screen besides what it offers everywhere."""
+        """The command palette's entries for this screen alone."""
         return ()

@@ -1,4 +1,4 @@
-"""The screen that talks with the model: the adapter, the base, or both on the same question."""
+"""The chat screen: asks the adapter, the base model, or both the same question."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from tui.text.translation import N_, _, render
 from tui.widgets.top_bar import TopBar
 from tui.widgets.transcript import Transcript
 
-BATCH_SECONDS = 0.12  # text is drawn in batches: one drawing a token costs the processor and the line
-TOO_LATE_SECONDS = 0.7  # an Escape so soon after an answer was meant to stop it, not to leave
+BATCH_SECONDS = 0.12  # redrawing at each token would load the processor and a slow line
+LATE_ESCAPE_SECONDS = 0.7  # an Escape this soon after an answer was meant to stop it, not to leave
 
 
 class ChatScreen(LorisScreen):
-    """The conversation itself lives in the run session, so that it is still there after another screen."""
+    """The conversation is kept in the run session, so it survives a change of screen."""
 
     CSS = """
     ChatScreen #who { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -67,7 +67,7 @@ class ChatScreen(LorisScreen):
         self.who: tuple[Speaker, ...] = (BASE,)
         self._asking: Worker[None] | None = None
         self._answered = 0.0
-        self._menu = ChatMenu(self, self._tell)
+        self._menu = ChatMenu(self, self._show_status)
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -106,22 +106,22 @@ class ChatScreen(LorisScreen):
         session = self.loris.session
         model = session.spec.model.model_name if session.spec else ""
         tone = "failed" if session.state.failed else "ready" if session.state.stage in ("ready", "serving") else ""
-        self.query_one(TopBar).show(_("Chat") + (f" · {model}" if model else ""), self._engine_words(), tone)
+        self.query_one(TopBar).show(_("Chat") + (f" · {model}" if model else ""), self._describe_engine(), tone)
         made = self.generation
         numbers = f"temperature {made.temperature:g} · min_p {made.min_p:g}"
         settings = f"{sampling_preset_name(made) or numbers} · max_new_tokens {made.max_new_tokens}"
         who = Content.assemble(
-            (_("Answers: {who}").format(who=visible(self._who_words())), "bold"),
+            (_("Answers: {who}").format(who=visible(self._describe_speakers())), "bold"),
             (f"   {settings}", "$foreground-muted"),
         )
         self.query_one("#who", Static).update(who)
 
-    def _who_words(self) -> str:
+    def _describe_speakers(self) -> str:
         if self.who == (BASE, ADAPTER):
             return _("both, to compare")
         return _(" and ").join(speaker.name for speaker in self.who)
 
-    def _engine_words(self) -> str:
+    def _describe_engine(self) -> str:
         session = self.loris.session
         if session.is_launching:
             return _("loading the model …")
@@ -132,7 +132,7 @@ class ChatScreen(LorisScreen):
             "saving": _("saving"), "exporting": _("saving"),
         }.get(session.state.stage, _("loading the model …"))  # fmt: skip
 
-    def _tell(self, words: str) -> None:
+    def _show_status(self, words: str) -> None:
         self.query_one("#state", Static).update(visible(words))
 
     async def _draw(self) -> None:
@@ -170,23 +170,23 @@ class ChatScreen(LorisScreen):
             for answer in turn.answers:
                 await self._answer(before, question, answer)
         finally:
-            # However it ended, the next question can be asked.
+            # Runs on errors and cancellation too: the next question can be asked.
             self._asking, self._answered = None, time.monotonic()
             for answer in turn.answers:
                 answer.note = answer.note or _("stopped")
-            self._keep(turn)
+            self._store(turn)
             if self.is_here:
                 self._batches.pause()
                 await self._draw()
-                self._tell("")
+                self._show_status("")
                 self.show()
 
     async def _answer(self, before: tuple[Turn, ...], question: str, answer: Answer) -> None:
-        """Fill in one answer. What goes wrong stands beside it."""
+        """Fill in one answer. An error is shown next to it."""
         answer.note = _("waiting…")
         try:
             await wait_for_engine(self.loris.session, lambda *waits: self._wait(answer, describe_waiting(*waits)))
-            self._tell(_("Answering. Escape stops it."))
+            self._show_status(_("Answering. Escape stops it."))
             await self._stream(messages_for(before, question, answer.adapter, answer.other), answer)
         except asyncio.CancelledError:
             answer.note = _("stopped")
@@ -196,7 +196,7 @@ class ChatScreen(LorisScreen):
 
     def _wait(self, answer: Answer, words: str) -> None:
         answer.note = words
-        self._tell(_("Your question is kept and sent when the model is ready."))
+        self._show_status(_("Your question is kept and sent when the model is ready."))
 
     async def _stream(self, messages: tuple[ChatMessage, ...], answer: Answer) -> None:
         started, pieces = time.monotonic(), 0
@@ -220,7 +220,7 @@ class ChatScreen(LorisScreen):
     def action_stop_or_back(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
-        elif time.monotonic() - self._answered > TOO_LATE_SECONDS:
+        elif time.monotonic() - self._answered > LATE_ESCAPE_SECONDS:
             self.loris.go("model" if self.loris.session.warm else "live")
 
     def action_who(self) -> None:
@@ -232,7 +232,7 @@ class ChatScreen(LorisScreen):
 
     def action_compare(self) -> None:
         if self._menu.can_compare():
-            # Two that are chosen already stay the two.
+            # A pair that is already chosen stays.
             self._submit(self.who if len(self.who) > 1 else (BASE, ADAPTER), again=True)
 
     @work
@@ -242,10 +242,10 @@ class ChatScreen(LorisScreen):
             self.loris.session.generation = chosen
             self.show()
 
-    # The last turn again, and what the menu has
+    # Retry, edit and the menu
 
     def _take_back(self) -> Turn | None:
-        """The last turn, taken off the conversation; None, and said so, when there is none."""
+        """Remove and return the last turn; None, with a notification, when there is none."""
         turns = self.loris.session.turns
         if self._asking is not None:
             self.notify(_("Wait for the answer, or press Escape to stop it."))
@@ -261,7 +261,7 @@ class ChatScreen(LorisScreen):
         await self.query_one(Transcript).show(self.loris.session.turns)
         made = self.generation
         self.loris.session.generation = msgspec.structs.replace(made, seed=(made.seed + 1) % 2**32)
-        # of those who had answered it
+        # asked of the same models as before
         self._asking = self._ask(turn.question, tuple(Speaker(a.adapter, a.other) for a in turn.answers))
 
     async def action_edit(self) -> None:
@@ -299,8 +299,8 @@ class ChatScreen(LorisScreen):
         self.loris.session.transcript = None
         await self.query_one(Transcript).show([])
 
-    def _keep(self, turn: Turn) -> None:
-        """Write the turn into the run's folder. A disk that is full is no reason to stop talking."""
+    def _store(self, turn: Turn) -> None:
+        """Append the turn to the run's transcript. A full disk does not stop the chat."""
         session = self.loris.session
         if session.folder is None or not any(answer.text for answer in turn.answers):
             return
@@ -308,7 +308,9 @@ class ChatScreen(LorisScreen):
         try:
             append_turn(session.transcript, turn, self.generation)
         except OSError as error:
-            self._tell(_("This conversation is not kept: {reason}").format(reason=error.strerror or str(error)))
+            self._show_status(
+                _("This conversation is not kept: {reason}").format(reason=error.strerror or str(error))
+            )
 
     def action_save(self) -> None:
         if self.loris.session.state.trained:

@@ -1,4 +1,4 @@
-"""What one does with a conversation besides asking: copy, keep, see the prompt, compare with another run."""
+"""The chat's menu: copy, collect as training data, show the raw prompt, compare with another run."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ MORE = {
 
 
 class ChatMenu:
-    """Works on the app's session. Asks over `screen`; what becomes of it is said with `tell`."""
+    """Works on the app's session. Opens dialogs over `screen`; shows results with `report`."""
 
-    def __init__(self, screen: LorisScreen, tell: Callable[[str], None]) -> None:
-        self._screen, self._tell = screen, tell
+    def __init__(self, screen: LorisScreen, report: Callable[[str], None]) -> None:
+        self._screen, self._report = screen, report
 
     @property
     def _session(self) -> RunSession:
         return self._screen.loris.session
 
     async def choose(self) -> str | None:
-        """Offer all of it; the name of what was chosen."""
+        """Show the menu; returns the chosen action's name, None when it was closed."""
         entries = {_(text): name for name, text in MORE.items()}
         chosen = await self._screen.app.push_screen_wait(ChooseDialog(_("Chat"), list(entries), ""))
         return entries[chosen] if chosen is not None else None
 
     def can_compare(self) -> bool:
-        """Whether there is more than the base model; says so where there is not."""
+        """Whether an adapter can answer too; notifies the user when none can."""
         if not can_adapt(self._session):
             self._screen.notify(_("There is no adapter yet: only the base model answers before training."))
             return False
         return True
 
     def copy(self) -> None:
-        """The last answer, to the clipboard."""
+        """Copy the last answer to the clipboard."""
         if answer := best_answer(self._session.turns):
             self._screen.app.copy_to_clipboard(answer.text)
             self._screen.notify(_("Copied, if this terminal allows it."))
@@ -62,7 +62,7 @@ class ChatMenu:
             self._screen.notify(_("There is no answer yet."))
 
     async def show_prompt(self, typed: str, speaker: Speaker, generation: GenerationSpec) -> None:
-        """What `speaker` is given for the question that is typed, or was asked last."""
+        """Show the raw prompt of `speaker` for the typed question, else for the last one."""
         session = self._session
         before, question = tuple(session.turns), typed
         if not typed and session.turns:
@@ -70,18 +70,18 @@ class ChatMenu:
         messages = messages_for(before, question, speaker.adapter, speaker.other)
         command = ShowPrompt(id=0, messages=messages, generation=generation)
         try:
-            await wait_for_engine(session, lambda *waits: self._tell(describe_waiting(*waits)))
-            self._tell("")
+            await wait_for_engine(session, lambda *waits: self._report(describe_waiting(*waits)))
+            self._report("")
             async for reply in session.ask(command):
                 if isinstance(reply, Done):
                     self._screen.app.push_screen(PromptDialog(reply.text, _("What the model is given")))
                 elif isinstance(reply, Refused):
-                    self._tell(render(reply.message))
+                    self._report(render(reply.message))
         except UserError as error:
-            self._tell(render(error.message))
+            self._report(render(error.message))
 
     async def choose_other(self) -> bool:
-        """Choose another run whose adapter answers too; whether one was."""
+        """Choose another run whose adapter answers too. Returns whether one was chosen."""
         session = self._session
         if not self.can_compare() or session.spec is None:
             return False
@@ -98,7 +98,7 @@ class ChatMenu:
         return chosen is not None
 
     def collect(self, system: str) -> None:
-        """Add the last answer to a file of training data. `system`: the prompt that it was given under."""
+        """Add the last answer to a file of training data. `system`: its system prompt."""
         session = self._session
         answer = best_answer(session.turns)
         if answer is None or session.folder is None:
@@ -111,7 +111,7 @@ class ChatMenu:
         try:
             append_example(path, (*first, *asked, ChatMessage("assistant", answer.text)))
         except OSError as error:
-            self._tell(_("It was not written: {reason}").format(reason=error.strerror or str(error)))
+            self._report(_("It was not written: {reason}").format(reason=error.strerror or str(error)))
             return
         words = _("Added to {path}: choose this file as a dataset to train on it.").format(path=path)
         self._screen.notify(visible(words), markup=False, timeout=10)  # a path may be longer than a line

@@ -1,4 +1,4 @@
-"""Two to six runs over each other: their loss curves, and the settings in which they differ."""
+"""Compares two to six runs: their loss curves in one plot, and the settings in which they differ."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ from tui.text.values import describe_value
 from tui.widgets.top_bar import TopBar
 
 FEWEST, MOST = 2, len(LETTERS)
-NOT_COMPARED = ("training.output_dir",)  # says nothing of the loss
+NOT_COMPARED = ("training.output_dir",)  # has no effect on the loss
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A run as it is compared. `spec`: None where it cannot be read."""
+class ComparedRun:
+    """One of the runs. `spec`: None when it cannot be read."""
 
     run: RunSummary
     state: RunState
     spec: RunSpec | None
 
 
-def read(folders: Sequence[RunFolder]) -> list[Compared]:
+def read(folders: Sequence[RunFolder]) -> list[ComparedRun]:
     """Read all of these runs. Takes a second for 200,000 steps."""
     found = []
     for folder in folders:
@@ -53,12 +53,12 @@ def read(folders: Sequence[RunFolder]) -> list[Compared]:
             spec: RunSpec | None = load_spec(folder.spec)
         except SpecError:
             spec = None
-        found.append(Compared(summarise(folder), state_of(folder), spec))
+        found.append(ComparedRun(summarise(folder), state_of(folder), spec))
     return found
 
 
-def run_line(letter: str, one: Compared) -> Content:
-    """A run in a line: its letter, title, state, last loss, steps, time."""
+def run_line(letter: str, one: ComparedRun) -> Content:
+    """One line for a run: letter, title, state, last loss, steps, time."""
     state, seconds = one.state, one.state.clock.engine_seconds
     loss = state.step.loss if state.step else None
     facts = (
@@ -83,8 +83,8 @@ INK_STYLES = {
 }  # fmt: skip
 
 
-def difference_parts(compared: Sequence[Compared]) -> list[Content]:
-    """The settings in which not all are alike, each with the value of every run."""
+def difference_parts(compared: Sequence[ComparedRun]) -> list[Content]:
+    """The settings that are not the same in all runs, each with its value in every run."""
     specs = [(letter, one.spec) for letter, one in zip(LETTERS, compared, strict=False) if one.spec]
     if len(specs) < FEWEST:
         return [Content(_("The settings cannot be read."))]
@@ -139,7 +139,7 @@ class CompareScreen(LorisScreen):
         found = read(folders[:MOST])
         self.app.call_from_thread(self._show, found)
 
-    def _show(self, found: list[Compared]) -> None:
+    def _show(self, found: list[ComparedRun]) -> None:
         if not self.is_mounted:
             return
         lines = [run_line(letter, one) for letter, one in zip(LETTERS, found, strict=False)]

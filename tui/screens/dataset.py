@@ -1,4 +1,4 @@
-"""The Dataset step: where the examples are, how each becomes text, and a look at the first of them."""
+"""The Dataset step: where the examples are, how each becomes text, and a preview of the first rows."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ COLUMNS = ("dataset.instruction_column", "dataset.input_column", "dataset.output
 MESSAGES = "dataset.messages_column"
 AUTO_COLUMNS = (MESSAGES, "dataset.system_column", "dataset.text_column")
 ROLES = (*COLUMNS, "dataset.system_column", "dataset.text_column")  # filled by a column, a template or a constant
-HUB_SECONDS = 0.8  # without a keystroke, before the Hub is asked
-# Names that Unsloth's get_chat_template knows and that come up in practice.
+HUB_DEBOUNCE_SECONDS = 0.8  # without a keystroke, before the Hub is queried
+# Names that Unsloth's get_chat_template supports and that are used in practice.
 CHAT_TEMPLATES = (
     "auto", "chatml", "llama-3.1", "llama-3", "mistral", "phi-3", "phi-4", "gemma", "gemma-3", "qwen-2.5", "qwen3",
     "zephyr", "vicuna", "alpaca", "unsloth",
@@ -49,7 +49,7 @@ CHAT_TEMPLATES = (
 
 
 def found_fillers(found: Detected | None, data: DatasetSpec) -> dict[str, str]:
-    """What the detection put into each role that the settings leave to it; empty for the others."""
+    """What the detection found for each role set to auto; empty for the others."""
     fillers = dict.fromkeys(ROLES, "")
     if found:
         for path in ROLES:
@@ -60,7 +60,7 @@ def found_fillers(found: Detected | None, data: DatasetSpec) -> dict[str, str]:
 
 
 class DatasetScreen(WizardScreen):
-    """Offers the columns that a file really has, and shows its rows as they are and as they will be learned."""
+    """Offers the file's columns, and shows its rows as found and as they will be learned."""
 
     STEP = "dataset"
     INTRO = N_("The examples to learn from: a file on this machine or a Hub dataset.")
@@ -112,7 +112,7 @@ class DatasetScreen(WizardScreen):
             "ctrl+t",
             "others",
             N_("Format"),
-            show=False,  # the preview names it where there are others
+            show=False,  # the preview names the key when there are other mappings
             id="dataset.others",
             tooltip=N_("Other ways to take these rows"),
         ),
@@ -135,7 +135,7 @@ class DatasetScreen(WizardScreen):
 
     def begin(self) -> None:
         self.field_at("dataset.chat_template").offer(CHAT_TEMPLATES)
-        self.look()
+        self.check_disk()
 
     def on_template_choice_template_chosen(self, event: TemplateChoice.TemplateChosen) -> None:
         self.field_at(PROMPT).put(PROMPT_TEMPLATES[event.name])
@@ -143,14 +143,14 @@ class DatasetScreen(WizardScreen):
     def edited(self, path: str) -> None:
         if path == PROMPT:
             self.query_one(TemplateChoice).show(str(self.loris.draft[PROMPT]))
-        self.look_soon()
+        self.check_disk_soon()
 
-    # The file.
+    # The file
 
-    def look(self) -> None:
+    def check_disk(self) -> None:
         spec = self.loris.draft.valid_parts()
         self._read(spec.dataset, spec.training.method)
-        self._ask_the_hub(spec.dataset, spec.training.method)
+        self._search_splits_on_hub(spec.dataset, spec.training.method)
 
     @work(thread=True, exclusive=True, group="file")
     def _read(self, data: DatasetSpec, method: str) -> None:
@@ -158,10 +158,10 @@ class DatasetScreen(WizardScreen):
         self.app.call_from_thread(self._show, data, peek_local(data, method), found)
 
     @work(thread=True, exclusive=True, group="hub")
-    def _ask_the_hub(self, data: DatasetSpec, method: str) -> None:
+    def _search_splits_on_hub(self, data: DatasetSpec, method: str) -> None:
         if is_local(data.path) or check_dataset(data, method):
             return
-        time.sleep(HUB_SECONDS)
+        time.sleep(HUB_DEBOUNCE_SECONDS)
         if not get_current_worker().is_cancelled and (seen := peek_hub(data, method)):
             self.app.call_from_thread(self._show, data, seen, {}, hub_page(data))
 
@@ -169,9 +169,9 @@ class DatasetScreen(WizardScreen):
         self, data: DatasetSpec, seen: Peek | None, found: dict[str, Message], page: DatasetPage | None = None
     ) -> None:
         if not self.query(Preview) or self.loris.draft.valid_parts().dataset != data:
-            return  # the screen is being left, or something else was typed meanwhile
+            return  # the screen is closing, or the fields have changed since
         if seen and seen.error and is_local(data.path):
-            found.setdefault(PATH, seen.error)  # what the Hub says is shown alone: the cache may have the data
+            found.setdefault(PATH, seen.error)  # an error of the Hub is only shown: the data may be in the cache
         columns = seen.columns if seen else ()
         for path in COLUMNS:
             self.field_at(path).offer(("", *columns) if columns and path != COLUMNS[2] else columns)
@@ -185,7 +185,7 @@ class DatasetScreen(WizardScreen):
         self.field_at(SPLIT).offer([one.name for one in config.splits] if config else ())
         self.query_one(Preview).show(seen, data)
         self._seen = seen
-        self.blame(found, among=(PATH, "dataset.split", MESSAGES, *COLUMNS))
+        self.show_preflight_errors(found, among=(PATH, "dataset.split", MESSAGES, *COLUMNS))
 
     def checked(self, errors: dict[str, Message]) -> None:
         self.field_at(CONFIG).display = not is_local(str(self.loris.draft[PATH]))
@@ -198,7 +198,7 @@ class DatasetScreen(WizardScreen):
                 fold.set_note(_("(these count for this data)"))
 
     def on_field_asked(self, event: Field.Asked) -> None:
-        """Roles have a menu of their own, once it is known which columns there are."""
+        """Roles open the mapping dialog once the columns are known."""
         path, seen = event.field.info.path, self._seen
         if path not in ROLES or not seen or not seen.rows:
             return  # the wizard's own handler is called next
@@ -215,47 +215,47 @@ class DatasetScreen(WizardScreen):
                 return Content(_("Nothing can be made of that."))
             return Content.assemble((parts[0][0].lstrip("\n"), parts[0][1]), *parts[1:])
 
-        def take(filler: str | None) -> None:
+        def apply(filler: str | None) -> None:
             if filler is not None:
                 event.field.put(filler)
 
         title = _("What fills it: {role}").format(role=_(event.field.info.title))
         current = str(self.loris.draft.as_typed(path))
         usual = "auto" if path in AUTO_COLUMNS else ""
-        self.app.push_screen(MappingDialog(title, seen.columns, row, current, usual, example), take)
+        self.app.push_screen(MappingDialog(title, seen.columns, row, current, usual, example), apply)
 
     def action_browse(self) -> None:
-        def take(file: str | None) -> None:
+        def apply(file: str | None) -> None:
             if file:
                 self.field_at(PATH).put(file)
 
         current = Path(str(self.loris.draft[PATH])).expanduser()
         start = current.parent if current.is_absolute() else Path.cwd()
         picker = FilePicker(_("Choose a data file, or a folder of them"), start, DATA_SUFFIXES, folders=True)
-        self.app.push_screen(picker, take)
+        self.app.push_screen(picker, apply)
 
     def action_hub(self) -> None:
-        def take(name: str | None) -> None:
+        def apply(name: str | None) -> None:
             if name:
                 self.field_at(PATH).put(name)
 
         current = str(self.loris.draft[PATH])
-        self.app.push_screen(HubDialog("" if is_local(current) else current, self.search), take)
+        self.app.push_screen(HubDialog("" if is_local(current) else current, self.search), apply)
 
     def action_others(self) -> None:
-        """Offer the other ways to take the same rows."""
+        """Offer the other mappings that fit the same rows."""
         found = self._seen.detected if self._seen else None
         if not found or not found.alternatives:
             self.notify(_("There is no other way to take these rows: set the format and the columns by hand."))
             return
         labels = {render(one.label): one for one in found.alternatives}
 
-        def take(label: str | None) -> None:
+        def apply(label: str | None) -> None:
             if label:
                 for key, value in labels[label].settings.items():
                     self.field_at(f"dataset.{key}").put(value)
 
-        self.app.push_screen(ChooseDialog(_("Take these rows another way"), list(labels), ""), take)
+        self.app.push_screen(ChooseDialog(_("Take these rows another way"), list(labels), ""), apply)
 
     def commands(self) -> Iterable[PaletteEntry]:
         yield from super().commands()

@@ -1,4 +1,4 @@
-"""Home: what is running, what to start from, what was run before."""
+"""Home: active runs, presets to start from, earlier runs."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ DEMO = "demo"
 REFRESH_SECONDS = 5.0
 MOST_RUNS = 1000
 LABEL_CELLS, LINE_CELLS = 30, 76
-FEWEST, MOST = 2, 6  # runs that are compared
+FEWEST, MOST = 2, 6  # runs in a comparison
 
 
 @dataclass(frozen=True)
 class HomeRow:
-    """A line that can be chosen. `about` explains it; Enter does `open`."""
+    """A selectable line. `about` explains it; Enter calls `open`."""
 
     id: str
     label: str
@@ -53,7 +53,7 @@ class HomeRow:
 
 
 class HomeScreen(LorisScreen):
-    """One list, read again every few seconds in a thread; its entries are found anew by their ids."""
+    """One list, refreshed every few seconds in a thread; the cursor follows its entry by id."""
 
     DEFAULT_CSS = """
     HomeScreen #welcome { height: auto; padding: 1 2 0 2; }
@@ -82,7 +82,7 @@ class HomeScreen(LorisScreen):
         super().__init__()
         self._entries: dict[str, HomeRow] = {}
         self._about = ""
-        self._marked: dict[RunFolder, None] = {}  # in the order in which they were marked
+        self._marked: dict[RunFolder, None] = {}  # in the order of marking
         self._runs = RunMenu(self, self._read)
 
     def compose(self) -> ComposeResult:
@@ -136,7 +136,7 @@ class HomeScreen(LorisScreen):
         self._fill(options, [*alive, *start, *over])
 
     def _welcome(self, running: bool) -> None:
-        """What this is, and what Enter does: the one thing a newcomer should press."""
+        """A sentence on Loris, and what Enter does for a newcomer."""
         what = (
             _("A run is going on. Press Enter to watch it.")
             if running
@@ -147,13 +147,13 @@ class HomeScreen(LorisScreen):
         )
 
     def _fill(self, options: list[Option | None], entries: list[HomeRow]) -> None:
-        """Show these, with the cursor on the same entry as before, or on the first."""
+        """Show these entries; the cursor stays on its entry, or goes to the first."""
         box = self.query_one("#places", ListBox)
         before = self._highlighted()
         lines = [option.prompt if option else None for option in options]
         if lines == getattr(self, "_lines", None):
             self._entries = {entry.id: entry for entry in entries}
-            self._tell_about(self._highlighted())
+            self._explain(self._highlighted())
             return
         self._lines = lines
         self._entries = {entry.id: entry for entry in entries}
@@ -168,7 +168,7 @@ class HomeScreen(LorisScreen):
             return None
         return self._entries.get(box.get_option_at_index(box.highlighted).id or "")
 
-    # The entries.
+    # The entries
 
     def _preset_entry(self, preset: Preset) -> HomeRow:
         name = visible(preset.name)
@@ -185,7 +185,7 @@ class HomeScreen(LorisScreen):
         about = described if is_demo else f"{described}\n\n{spec.model.model_name}\n{spec.dataset.path}"
 
         def begin() -> None:
-            self._take(Draft(spec), "review" if is_demo else "model")
+            self._open_draft(Draft(spec), "review" if is_demo else "model")
 
         note = _("try Loris here and now") if is_demo else spec.model.model_name.rpartition("/")[2]
         return HomeRow(
@@ -215,7 +215,7 @@ class HomeScreen(LorisScreen):
         seconds = seconds_so_far(run, time.time())
         took = " · ".join(filter(None, (_("time {time}").format(time=duration(seconds)), describe_cost(seconds))))
         numbers = " · ".join(filter(None, (state, steps, loss)))
-        # The narrow screen has room for the first three lines.
+        # A narrow screen shows only the first three lines.
         about = "\n".join(
             (
                 f"{run.name} · {when}",
@@ -224,7 +224,7 @@ class HomeScreen(LorisScreen):
                 run.note,
             )
         )
-        # A line of 80 columns has room for three of these, or two where it says how the engine went.
+        # 80 columns have room for three of these, or for two when the cause of exit is shown.
         over = (state, "" if run.lost else loss, when[5:])
         note = " · ".join(filter(None, (state, steps, loss) if run.alive else over))
         mark = "✓ " if run.folder in self._marked else ""
@@ -233,19 +233,19 @@ class HomeScreen(LorisScreen):
             lambda: self._runs.open(run), run,
         )  # fmt: skip
 
-    def _take(self, draft: Draft, step: str) -> None:
+    def _open_draft(self, draft: Draft, step: str) -> None:
         self.loris.draft = draft
         if self.loris.session.warm and self.loris.session.warm_model != draft.model():
             self.loris.drop_warm()
         self.loris.go(step)
 
-    # Keys.
+    # Keys
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        self._tell_about(self._entries.get(event.option_id or ""))
+        self._explain(self._entries.get(event.option_id or ""))
         self.refresh_bindings()
 
-    def _tell_about(self, entry: HomeRow | None) -> None:
+    def _explain(self, entry: HomeRow | None) -> None:
         about = entry.about if entry else ""
         if about != self._about:
             self._about = about
@@ -257,9 +257,9 @@ class HomeScreen(LorisScreen):
             entry.open()
 
     def action_scratch(self) -> None:
-        self._take(Draft(), "model")
+        self._open_draft(Draft(), "model")
 
-    # Runs.
+    # Runs
 
     def chosen_run(self) -> RunSummary | None:
         entry = self._highlighted()
@@ -312,7 +312,7 @@ class HomeScreen(LorisScreen):
 
     @work(exclusive=True, group="settings")
     async def action_settings(self) -> None:
-        """Ask for the price an hour, such as "1.20 USD"."""
+        """Ask for the price per hour, such as "1.20 USD"."""
         settings = load_settings()
         given = f"{settings.price_per_hour:g} {settings.currency}".strip() if settings.price_per_hour else ""
         note = _("Such as 1.20 USD. Runs then show what they cost so far. Empty: nothing is shown.")
@@ -348,6 +348,6 @@ def _line(entry: HomeRow) -> Content:
         label = set_cell_size(label, LABEL_CELLS)
     elif cells > (
         room := max(LABEL_CELLS, LINE_CELLS - 3 - cell_len(entry.note))
-    ):  # `loris status` and its menu have all of it
+    ):  # `loris status` and the run's menu show it in full
         label = set_cell_size(label, room - 1) + "…"
     return Content.assemble("  ", label, " ", (entry.note, "dim"))

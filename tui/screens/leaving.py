@@ -1,4 +1,4 @@
-"""Leaving Loris while a run goes on: asks what is to become of it, and sees that through."""
+"""Leaving Loris while a run is active: asks whether to keep or stop it, and does that."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tui.text.run_states import STATES, describe_stop_phase, survived_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _
 
-# An engine that only waits for questions ends by itself: nothing of it is lost, so nothing is asked.
-ASKED_IN = ("starting", "loading", "preparing", "training", "saving", "exporting")
+# An engine that only waits for questions ends by itself and loses nothing: no question for it.
+BUSY_STAGES = ("starting", "loading", "preparing", "training", "saving", "exporting")
 
 
-def run_to_ask_about(session: RunSession) -> bool:
-    """Whether the attached run is at work on something that leaving raises a question about."""
-    return session.folder is not None and not session.warm and session.state.stage in ASKED_IN and session.alive
+def must_confirm_leave(session: RunSession) -> bool:
+    """Whether the attached run is busy, so that the user must confirm leaving."""
+    return session.folder is not None and not session.warm and session.state.stage in BUSY_STAGES and session.alive
 
 
-async def may_leave(app: App[None], session: RunSession) -> str | None:
-    """Ask, and do as told. Returns what to say when Loris has ended, such as what is left of a run; None: stay."""
+async def confirm_leave(app: App[None], session: RunSession) -> str | None:
+    """Ask, then keep or stop the run. Returns the text to print after Loris has ended; None to stay."""
     folder, spec, state = session.folder, session.spec, session.state
     if folder is None:
         return ""
@@ -41,10 +41,10 @@ async def may_leave(app: App[None], session: RunSession) -> str | None:
     await app.push_screen(shown)
     phases: list[Phase] = []
 
-    def tell(phase: Phase) -> None:
+    def report(phase: Phase) -> None:
         phases.append(phase)
         shown.set_text(describe_stop_phase(phase, GRACE_SECONDS[mode]))
 
-    survived = await session.backend.stop(folder, mode, tell)
+    survived = await session.backend.stop(folder, mode, report)
     ended = _("{run} was ended by force.") if "force" in phases else _("{run} has stopped.")
     return "\n".join((ended.format(run=title), *survived_lines(survived)))

@@ -1,4 +1,4 @@
-"""The screen of a run: how far it is, the loss, the machine, the log; stop it, or go on to chat and save."""
+"""The run screen: progress, loss, hardware and log; stop it, or continue to chat and export."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textual.widgets import ContentSwitcher, Footer, Tab, Tabs
 
 from tui.plots.loss_plot import LossPlot, has_unicode
 from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
-from tui.screens.leaving import ASKED_IN
+from tui.screens.leaving import BUSY_STAGES
 from tui.screens.stop_and_resume import StopAndResume
 from tui.state.engine_watch import EngineWatch
 from tui.state.hardware import Monitor
@@ -37,12 +37,12 @@ PANES = {
     "report": N_("Report"),
 }
 TICK_SECONDS = 1.0
-SLOW_TICKS = 2  # all but the progress is drawn every so many ticks: that halves what crosses a slow line
-FINISHED = 10  # where TrainingFinished stands among the milestones
+SLOW_TICKS = 2  # everything but the progress is drawn every n ticks: half the traffic on a slow line
+FINISHED = 10  # index of TrainingFinished in the milestones
 
 
 class LiveScreen(LorisScreen):
-    """Follows the attached run. Everything shown is read from the session's state; nothing is kept here."""
+    """Follows the attached run. Everything shown is read from the session's state."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012
     CSS = """
@@ -86,7 +86,7 @@ class LiveScreen(LorisScreen):
         self._monitor = self.make_monitor()
         self._ticks = 0
         self._marks: tuple[object, ...] = ()
-        self._notices_told = 0
+        self._notices_shown = 0
         self._watch = EngineWatch(self.loris.session)
         self._run = StopAndResume(self, self._watch)
 
@@ -109,16 +109,16 @@ class LiveScreen(LorisScreen):
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
-        self.query_one(Tabs).can_focus = False  # the numbers and the mouse reach the panes
+        self.query_one(Tabs).can_focus = False  # number keys and the mouse open the panes
         self.query_one(LogTail).focus()
-        self._look_at_hardware()
+        self._read_hardware()
         self.set_interval(TICK_SECONDS, self._tick)
         self._show_all()
 
-    # What happens
+    # Updates
 
     def on_run_changed(self, _message: RunChanged) -> None:
-        """Only a change of what matters at once is shown at once; numbers wait for the tick."""
+        """Redraw at once on a milestone; numbers wait for the tick."""
         if self._milestones() != self._marks:
             self._show_all()
 
@@ -137,7 +137,7 @@ class LiveScreen(LorisScreen):
         if self._ticks % SLOW_TICKS == 0:
             self._show_plot()
             self._show_texts()
-            self._look_at_hardware()
+            self._read_hardware()
 
     def _milestones(self) -> tuple[object, ...]:
         state = self.loris.session.state
@@ -164,21 +164,21 @@ class LiveScreen(LorisScreen):
         self.query_one("#pane-report", facts.FactsPane).show(facts.report_parts(state))
         if state.finished and (not was or was[FINISHED] is None):
             self.action_pane("report")
-        self._tell_notices(first=not was)
+        self._show_notices(first=not was)
         self.refresh_bindings()
-        self._run.tell_failure()
+        self._run.show_new_failure()
 
-    def _tell_notices(self, first: bool) -> None:
-        """Count the notices at their pane, and tell those that come while one looks."""
+    def _show_notices(self, first: bool) -> None:
+        """Show the count on the tab, and a toast for each new notice."""
         notices = self.loris.session.state.notices
         words = PANES["notices"]
         title = f"{list(PANES).index('notices') + 1} {_(words)}"
         self.query_one("#notices", Tab).label = f"{title} ({len(notices)})" if notices else title
         if not first:
-            for notice in notices[self._notices_told :]:
+            for notice in notices[self._notices_shown :]:
                 severity: SeverityLevel = "warning" if notice.level == "warning" else "information"
                 self.notify(visible(render(notice.message)), severity=severity, markup=False)
-        self._notices_told = len(notices)
+        self._notices_shown = len(notices)
 
     def _show_progress(self) -> None:
         session = self.loris.session
@@ -187,7 +187,7 @@ class LiveScreen(LorisScreen):
         )
 
     def _show_texts(self) -> None:
-        """The log and the run's numbers: whole blocks that move with every step."""
+        """The log and the run's numbers, which change with every step."""
         session, state = self.loris.session, self.loris.session.state
         self.query_one(LogTail).show(session.log, session.log_total)
         parts = facts.run_parts(state, session.folder)
@@ -200,11 +200,11 @@ class LiveScreen(LorisScreen):
         self.query_one(LossPlot).show(state.loss, state.eval_loss, total, done=state.finished is not None)
 
     @work(exclusive=True, group="hardware")
-    async def _look_at_hardware(self) -> None:
-        """In a thread: a driver can take its time, and the keys must not wait for it."""
+    async def _read_hardware(self) -> None:
+        """In a thread: a driver can be slow, and the keys must not wait for it."""
         hardware = await asyncio.to_thread(self._monitor.read)
         step = self.loris.session.state.step
-        for pane in self.query(HardwarePane):  # none, once the screen was left meanwhile
+        for pane in self.query(HardwarePane):  # none, when the screen was closed meanwhile
             pane.peak_bytes = step.peak_reserved_bytes if step else 0
             pane.hardware = hardware
 
@@ -216,7 +216,7 @@ class LiveScreen(LorisScreen):
             case "stop":
                 return (
                     alive
-                    and (state.stage in ASKED_IN or self._watch.frozen)
+                    and (state.stage in BUSY_STAGES or self._watch.frozen)
                     and self.loris.session.folder is not None
                 )
             case "resume" | "resume_with":
@@ -231,7 +231,7 @@ class LiveScreen(LorisScreen):
 
     def action_pane(self, name: str) -> None:
         self.query_one(Tabs).active = name
-        self.query_one(f"#pane-{name}").focus()  # so that the arrows scroll what was asked for
+        self.query_one(f"#pane-{name}").focus()  # so that the arrow keys scroll this pane
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         self.query_one(ContentSwitcher).current = f"pane-{event.tab.id}"
@@ -248,7 +248,7 @@ class LiveScreen(LorisScreen):
         await self._run.resume_with()
 
     def action_why(self) -> None:
-        self._run.why()
+        self._run.show_failure()
 
     def action_chat(self) -> None:
         self.loris.go("chat")

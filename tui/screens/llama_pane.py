@@ -1,4 +1,4 @@
-"""Where llama.cpp is, whether it can be used, and the way to have it fetched and built."""
+"""The llama.cpp pane of the export form: its folder, whether it can be used, a button to fetch and build it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.widgets import Button, Static
 
 from engine.export.llama_cpp import LlamaCpp, find_llama_cpp
-from tui.dialogs.ask import AskModal
+from tui.dialogs.ask import ConfirmModal
 from tui.state.llama_build import build, consent_question, requirements
 from tui.state.settings import llama_cpp_folder, remember_llama_cpp
 from tui.text.amounts import size
@@ -20,11 +20,11 @@ from tui.text.export import describe_llama_cpp
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 from tui.widgets.editors import LineEditor
-from tui.widgets.workers import Working
+from tui.widgets.workers import GuardedWorkers
 
 
-class LlamaPane(Vertical, Working):
-    """Ask it for `folder`, and `await look()` for what is there. Posts `Built` when that changed by a build."""
+class LlamaPane(Vertical, GuardedWorkers):
+    """`folder` is the value as typed; `await find()` checks it. Posts `Built` after a build."""
 
     DEFAULT_CSS = """
     LlamaPane { height: auto; }
@@ -35,13 +35,13 @@ class LlamaPane(Vertical, Working):
     """
 
     class Built(Message):
-        """A build has ended, well or not."""
+        """A build has ended, successfully or not."""
 
     def __init__(self) -> None:
         super().__init__(id="llama-pane")
-        self._found: tuple[str, LlamaCpp] | None = None  # what was typed, and what is there
+        self._found: tuple[str, LlamaCpp] | None = None  # what was typed, and what was found there
         self._building = False
-        self._failed = ""  # why the last build came to nothing
+        self._failed = ""  # why the last build failed
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="row"):
@@ -57,16 +57,16 @@ class LlamaPane(Vertical, Working):
 
     @property
     def folder(self) -> str:
-        """As typed; empty where it is to be looked for."""
+        """As typed; empty to search the usual locations."""
         return self.query_one("#llama-folder", LineEditor).value.strip()
 
     @property
     def found(self) -> LlamaCpp | None:
-        """What the last look showed."""
+        """The result of the last `find`."""
         return self._found[1] if self._found else None
 
-    async def look(self) -> LlamaCpp:
-        """What is there, looked at again only when something else was typed or built."""
+    async def find(self) -> LlamaCpp:
+        """What is there; checked again only after an edit or a build."""
         typed = self.folder
         if self._found is None or self._found[0] != typed:
             if self._found is not None:
@@ -80,26 +80,26 @@ class LlamaPane(Vertical, Working):
                 )
         found = self._found[1]
         if not self._building:
-            self._say(self._failed or describe_llama_cpp(found), found.error is not None)
+            self._show_status(self._failed or describe_llama_cpp(found), found.error is not None)
         self.query_one("#fetch").set_class(found.error is not None and not self._building, "-shown")
         return found
 
     def remember(self) -> None:
-        """Keep the folder for the next time, once it has shown to be of use."""
+        """Save the folder in the settings if it can be used."""
         if self.found and not self.found.error and self.folder != llama_cpp_folder():
             remember_llama_cpp(self.folder)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()
-        self._ask()
+        self._offer_build()
 
     @work(exclusive=True, group="ask")
-    async def _ask(self) -> None:
+    async def _offer_build(self) -> None:
         wanted = await asyncio.to_thread(requirements)
         if wanted.error:
-            self._say("✗ " + visible(render(wanted.error)), wrong=True)
+            self._show_status("✗ " + visible(render(wanted.error)), wrong=True)
             return
-        asked = AskModal(
+        asked = ConfirmModal(
             _("Fetch and build llama.cpp?"), consent_question(wanted), _("Fetch and build"), _("Not now")
         )
         if await self.app.push_screen_wait(asked):
@@ -111,15 +111,15 @@ class LlamaPane(Vertical, Working):
 
     def _watch(self) -> None:
         if self._building and build().running:
-            self._say(build().describe(), wrong=False)
+            self._show_status(build().describe(), wrong=False)
         elif self._building:
             self._building, self._found = False, None
             self._failed = "✗ " + build().failed if build().failed else ""
             if not self._failed:
-                self.query_one("#llama-folder", LineEditor).put("")  # the one that was built is found by itself
+                self.query_one("#llama-folder", LineEditor).put("")  # the built one is found without a folder
             self.post_message(self.Built())
 
-    def _say(self, words: str, wrong: bool) -> None:
+    def _show_status(self, words: str, wrong: bool) -> None:
         status = self.query_one("#llama", Static)
         status.update(words)
         status.set_class(wrong, "-wrong")

@@ -14,7 +14,7 @@ from tui.widgets.literal_text import LiteralText
 
 
 class LoraScreen(WizardScreen):
-    """Shows what rank and alpha come to."""
+    """Shows the scale that follows from rank and alpha."""
 
     STEP = "lora"
     INTRO = N_(

@@ -1,4 +1,4 @@
-"""The Model step: which model to start from, and a first chat with it as it is."""
+"""The Model step: which base model to train, and a first chat with it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAME_CELLS = 28
 
 
 class ModelScreen(WizardScreen):
-    """Going on from here starts the engine, so that its slow start is over when the forms are filled in."""
+    """Leaving for the next step starts the engine, so that it is ready when the forms are filled in."""
 
     STEP = "model"
     INTRO = N_("Which model to start from? You train a small adapter on top of it.")
@@ -58,7 +58,7 @@ class ModelScreen(WizardScreen):
 
     def begin(self) -> None:
         self._read_catalogue()
-        self.look()
+        self.check_disk()
 
     @work(thread=True)
     def _read_catalogue(self) -> None:
@@ -86,9 +86,9 @@ class ModelScreen(WizardScreen):
     def edited(self, path: str) -> None:
         if path == "model.load_in_4bit" and self._models:
             self._show_models(self._models)
-        self.look_soon()
+        self.check_disk_soon()
 
-    def look(self) -> None:
+    def check_disk(self) -> None:
         if (model := self.loris.draft.model()) is not None:
             self._check_folder(model)
 
@@ -99,20 +99,20 @@ class ModelScreen(WizardScreen):
 
     def _checked_folder(self, model: ModelSpec, found: dict[str, Message]) -> None:
         if self.is_mounted and self.loris.draft.model() == model:
-            self.blame(found, among=(NAME,))
+            self.show_preflight_errors(found, among=(NAME,))
 
     def action_browse(self) -> None:
-        def take(folder: str | None) -> None:
+        def apply(folder: str | None) -> None:
             if folder:
                 self.field_at(NAME).put(folder)
 
         start = Path(str(self.loris.draft[NAME])).expanduser()
         self.app.push_screen(
-            FilePicker(_("Choose the folder of a model"), start if start.is_absolute() else Path.cwd()), take
+            FilePicker(_("Choose the folder of a model"), start if start.is_absolute() else Path.cwd()), apply
         )
 
     def action_try_model(self) -> None:
-        self.take_over()
+        self.flush_edits()
         if any(path.startswith("model.") for path in self.loris.draft.errors()):
             self.notify(_("Correct the fields marked ✗ first."), severity="error")
             return

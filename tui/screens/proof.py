@@ -1,4 +1,4 @@
-"""The proof: which tokens will be learned, what stands in the way, and what other lengths would do."""
+"""The data proof: which tokens will be learned, what prevents training, what other lengths would change."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ ABOUT = N_(
 
 
 class ProofScreen(LorisScreen):
-    """Runs the proof of the draft unless its report is at hand. Narrow terminals show rows or lengths."""
+    """Runs the proof of the draft unless its report is cached. Narrow terminals show either rows or lengths."""
 
     DEFAULT_CSS = """
     ProofScreen #headline { padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; height: auto; }
@@ -79,7 +79,7 @@ class ProofScreen(LorisScreen):
     ]
     AUTO_FOCUS = ""
     _at = 0
-    _extra: ProvenRow | None = None  # a row that was asked for by its number
+    _extra: ProvenRow | None = None  # a row requested by its number
     _shown: DataReport | ProofFailed | None = None
 
     def compose(self) -> ComposeResult:
@@ -115,7 +115,7 @@ class ProofScreen(LorisScreen):
     def on_proof_changed(self, _message: ProofChanged) -> None:
         self._show()
 
-    # What is shown.
+    # Display
 
     def _show(self) -> None:
         proofs = self.loris.proofs
@@ -144,7 +144,7 @@ class ProofScreen(LorisScreen):
         self.call_after_refresh(self._focus_first)
 
     def _show_progress(self) -> None:
-        """Every so often, for the seconds to go on."""
+        """Called by a timer, to update the seconds."""
         proofs, words = self.loris.proofs, self.query_one("#progress", LiteralText)
         words.set_class(proofs.progress is not None or self._shown is None, "-shown")
         if proofs.progress is None:
@@ -176,7 +176,7 @@ class ProofScreen(LorisScreen):
             lines = [*numbers(report, at_length(report, length)), describe_format(report)]
             self.query_one("#numbers", LiteralText).set_text(visible("\n".join(lines)))
 
-    # Rows.
+    # Rows
 
     def on_token_pane_turned(self, event: TokenPane.Turned) -> None:
         self.action_turn(event.by)
@@ -204,14 +204,14 @@ class ProofScreen(LorisScreen):
     def action_go_to(self) -> None:
         if report := self._report:
 
-            def take(number: int | None) -> None:
+            def apply(number: int | None) -> None:
                 if number is not None:
                     self.go_to(number)
 
-            self.app.push_screen(NumberDialog(_("Go to row"), max(1, report.rows_total)), take)
+            self.app.push_screen(NumberDialog(_("Go to row"), max(1, report.rows_total)), apply)
 
     def go_to(self, number: int) -> None:
-        """Show a row: one of the examples, else have it measured."""
+        """Show a row; one that is not among the examples is measured first."""
         self.remove_class("-lengths")
         at = next((at for at, row in enumerate(self._rows()) if row.number == number), None)
         if at is None:
@@ -231,7 +231,7 @@ class ProofScreen(LorisScreen):
             words = render(found.message) if found else _("There is no row {number}.").format(number=number)
             self.notify(visible(words), severity="warning", markup=False)
 
-    # Lengths.
+    # Lengths
 
     def action_lengths(self) -> None:
         self.toggle_class("-lengths")
@@ -239,15 +239,15 @@ class ProofScreen(LorisScreen):
         self.call_after_refresh(self.query_one(to).focus)
 
     @on(LengthPlot.Moved)
-    def _moved(self, event: LengthPlot.Moved) -> None:
-        if not isinstance(event, LengthPlot.Taken):
+    def _length_moved(self, event: LengthPlot.Moved) -> None:
+        if not isinstance(event, LengthPlot.Chosen):
             self._show_numbers(event.at)
 
-    @on(LengthPlot.Taken)
-    def _taken(self, event: LengthPlot.Taken) -> None:
+    @on(LengthPlot.Chosen)
+    def _length_chosen(self, event: LengthPlot.Chosen) -> None:
         self._change({LENGTH: event.at})
 
-    # Fixes.
+    # Fixes
 
     def on_problem_list_picked(self, event: ProblemList.Picked) -> None:
         item = event.item
@@ -272,14 +272,14 @@ class ProofScreen(LorisScreen):
         self._change(fix.changes)
 
     def _change(self, changes: dict[str, object]) -> None:
-        """Write into the draft, and look what comes of it."""
+        """Write the changes into the draft and run the proof again."""
         for path, value in changes.items():
             self.loris.draft[path] = value
         told = ", ".join(f"{path.rpartition('.')[2]} = {value}" for path, value in changes.items())
         self.notify(visible(told), title=_("Changed"), markup=False, timeout=3)
         self.loris.prove()
 
-    # Going about.
+    # Navigation
 
     def action_again(self) -> None:
         self.loris.prove()
@@ -300,7 +300,7 @@ class ProofScreen(LorisScreen):
 
 
 def _headline(report: DataReport) -> Content:
-    """What was measured, and the verdict."""
+    """What was measured, and the result."""
     stops = len(report.stops)
     if stops:
         verdict = ("✗ " + _("{count} in the way of training").format(count=stops), "bold $text-error")

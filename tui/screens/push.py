@@ -1,4 +1,4 @@
-"""The screen that sends something saved to the Hub: looked at first, sent by the engine, compared afterwards."""
+"""The push screen: uploads an export to the Hub through the engine, and verifies it afterwards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tui.widgets.editors import ChoiceEditor, ChoicesWanted, Edited, LineEditor,
 from tui.widgets.text_block import TextBlock
 from tui.widgets.top_bar import TopBar
 
-TYPING_SECONDS = 0.6  # after which what was typed is looked up on the Hub
+DEBOUNCE_SECONDS = 0.6  # without a keystroke, before the Hub is queried
 STEPS = {
     "checking": N_("looking at the repository"),
     "uploading": N_("uploading"),
@@ -44,7 +44,7 @@ STEPS = {
 
 
 class PushScreen(LorisScreen):
-    """The token that is typed here goes to the engine's memory and nowhere else."""
+    """A token typed here is sent to the engine and kept only in its memory."""
 
     CSS = """
     PushScreen #form { height: 1fr; padding: 1 1 0 1; scrollbar-size-vertical: 1; }
@@ -71,15 +71,15 @@ class PushScreen(LorisScreen):
         super().__init__()
         self._pushing: Worker[None] | None = None
         self._license = ""
-        self._drafted = ""  # the card as it was last written here: another one is the user's
-        self._said = False  # whether something of this screen's own is shown instead of the engine's events
-        self._picked = False  # whether the user chose what to push
+        self._written_card = ""  # the last generated card: a different text is the user's
+        self._own_status = False  # whether the status is this screen's, not the engine's
+        self._user_chose = False  # whether the user chose the export
 
     def compose(self) -> ComposeResult:
-        names = tuple(self._saved)
+        names = tuple(self._exports)
         run = self.loris.session.folder.name if self.loris.session.folder else ""
         yield TopBar()
-        with Form(id="form", can_focus=False):  # up and down go from field to field
+        with Form(id="form", can_focus=False):  # up and down move between fields
             with Horizontal(classes="row"):
                 yield Static(_("What"), markup=False)
                 yield ChoiceEditor(names, names[-1] if names else "", id="what")
@@ -91,7 +91,7 @@ class PushScreen(LorisScreen):
                 yield SwitchEditor(True, id="private")
             with Horizontal(classes="row"):
                 yield Static(_("Token"), markup=False)
-                token = LineEditor("", placeholder=token_words(), id="token")
+                token = LineEditor("", placeholder=describe_token_source(), id="token")
                 token.password = True
                 yield token
             yield Static(id="look", markup=False)
@@ -109,97 +109,97 @@ class PushScreen(LorisScreen):
     def on_mount(self) -> None:
         self.query_one("#replace-row").display = False
         self.query_one("#repo").focus()
-        self._first_drafts()
-        self._look()
+        self._write_first_card()
+        self._check_repo()
         self._show()
 
     def on_run_changed(self, _message: RunChanged) -> None:
-        self._said = False
-        self._offer()
+        self._own_status = False
+        self._update_choices()
         self._show()
 
-    def _offer(self) -> None:
-        """Offer what has been saved since; the newest, unless the user has chosen."""
-        what, names = self.query_one("#what", ChoiceEditor), tuple(self._saved)
+    def _update_choices(self) -> None:
+        """Add new exports to the choices; select the newest unless the user has chosen."""
+        what, names = self.query_one("#what", ChoiceEditor), tuple(self._exports)
         if what.choices != names:
             what.choices = names
-            if not self._picked:
+            if not self._user_chose:
                 what.value = names[-1]
             what.refresh()
-            self._draft()
+            self._write_card()
 
     def _show(self) -> None:
-        """What the engine last told of a push."""
+        """Show the engine's last event of a push."""
         session = self.loris.session
         self.query_one(TopBar).show(
             " · ".join(filter(None, (_("Push"), session.folder.name if session.folder else "")))
         )
         state = session.state
-        if self._said:
+        if self._own_status:
             return
         if state.pushing:
-            self._tell(pushing_words(state.pushing), "")
+            self._show_status(describe_push_progress(state.pushing), "")
         elif state.push_failed:
-            self._tell(failed_words(state.push_failed), "-wrong")
+            self._show_status(describe_push_failure(state.push_failed), "-wrong")
         elif state.pushes:
-            self._tell(pushed_words(state.pushes[-1]), "-done")
+            self._show_status(describe_pushed(state.pushes[-1]), "-done")
 
-    def _tell(self, words: str, tone: str, own: bool = False) -> None:
-        self._said = own
+    def _show_status(self, words: str, tone: str, own: bool = False) -> None:
+        self._own_status = own
         progress = self.query_one("#progress", Static)
         progress.update(visible(words))
         for name in ("-done", "-wrong"):
             progress.set_class(tone == name, name)
 
     @property
-    def _saved(self) -> dict[str, Exported]:
-        return saved_by_name(self.loris.session.state.exports)
+    def _exports(self) -> dict[str, Exported]:
+        return exports_by_name(self.loris.session.state.exports)
 
     @property
     def _chosen(self) -> Exported | None:
-        return self._saved.get(self.query_one("#what", ChoiceEditor).value)
+        return self._exports.get(self.query_one("#what", ChoiceEditor).value)
 
-    # Before
+    # Before the push
 
     def on_edited(self, event: Edited) -> None:
         sender = event.sender.id
-        self._picked = self._picked or sender == "what"
+        self._user_chose = self._user_chose or sender == "what"
         if sender in ("repo", "token"):
-            self._look()
+            self._check_repo()
         if sender in ("what", "repo"):
-            self._draft()
+            self._write_card()
 
     def on_choices_wanted(self, event: ChoicesWanted) -> None:
         self.action_push()
 
-    def _draft(self) -> None:
-        """Write the card anew, unless the user has changed it."""
+    def _write_card(self) -> None:
+        """Generate the card again, unless the user has edited it."""
         session, chosen = self.loris.session, self._chosen
         card = self.query_one("#card", TextBlock)
-        if session.folder is None or chosen is None or card.text != self._drafted:
+        if session.folder is None or chosen is None or card.text != self._written_card:
             return
         repo = self.query_one("#repo", LineEditor).value.strip()
-        self._drafted = draft_card(session.folder, chosen.kind, repo, self._license, _)
-        card.text = self._drafted
+        self._written_card = draft_card(session.folder, chosen.kind, repo, self._license, _)
+        card.text = self._written_card
 
     @work(group="drafts")
-    async def _first_drafts(self) -> None:
-        """The card without the license, then with it."""
-        await asyncio.to_thread(import_module, "huggingface_hub.repocard")  # 0.3 s, of which no key should know
-        self._draft()
+    async def _write_first_card(self) -> None:
+        """Generate the card without the license, then with it."""
+        await asyncio.to_thread(import_module, "huggingface_hub.repocard")  # takes 0.3 s; keys must not wait for it
+        self._write_card()
         spec = self.loris.session.spec
         if spec is None:
             return
         try:
             self._license = await asyncio.to_thread(license_of, spec.model.model_name)
         except UserError:
-            return  # the card says that it is not known
-        self._draft()
+            return  # the card says that the license is unknown
+        self._write_card()
 
     @work(exclusive=True, group="look")
-    async def _look(self) -> None:
-        """Say what is at this name, and whether this token may write there."""
-        await asyncio.sleep(TYPING_SECONDS)
+    async def _check_repo(self) -> None:
+        """Show what the repository contains, and whether this token can write to it."""
+        await asyncio.sleep(DEBOUNCE_SECONDS)
         repo, token = self.query_one("#repo", LineEditor).value.strip(), self._token
         look = self.query_one("#look", Static)
         if not repo:
@@ -242,7 +242,9 @@ class PushScreen(LorisScreen):
             if chosen is None or not repo:
                 self.query_one("#repo").focus()
                 return
-            await wait_for_engine(session, lambda *waits: self._tell("… " + describe_waiting(*waits), "", own=True))
+            await wait_for_engine(
+                session, lambda *waits: self._show_status("… " + describe_waiting(*waits), "", own=True)
+            )
             command = Push(
                 id=0,
                 kind=chosen.kind,
@@ -254,19 +256,19 @@ class PushScreen(LorisScreen):
                 replace=self.query_one("#replace", SwitchEditor).value is True,
             )
             first = STEPS["checking"]
-            self._tell("… " + _(first), "", own=True)
+            self._show_status("… " + _(first), "", own=True)
             async with aclosing(session.ask(command)) as replies:
                 async for reply in replies:
                     if isinstance(reply, Refused) and self.is_here:
                         self._refused(reply)
         except UserError as error:
-            self._tell("✗ " + visible(render(error.message)), "-wrong", own=True)
+            self._show_status("✗ " + visible(render(error.message)), "-wrong", own=True)
         finally:
             self._pushing = None
 
     def _refused(self, reply: Refused) -> None:
         if not self.loris.session.state.push_failed:
-            self._tell("✗ " + render(reply.message), "-wrong", own=True)
+            self._show_status("✗ " + render(reply.message), "-wrong", own=True)
         field = {"repo_id": "#repo", "token": "#token"}.get(reply.field)
         if field:
             self.query_one(field).focus()
@@ -287,24 +289,29 @@ class PushScreen(LorisScreen):
         self.loris.go("save")
 
 
-def saved_by_name(exports: Sequence[Exported]) -> dict[str, Exported]:
-    """The last export under each name, the newest at the end."""
+def exports_by_name(exports: Sequence[Exported]) -> dict[str, Exported]:
+    """The last export of each label, the newest last."""
     found: dict[str, Exported] = {}
     for export in exports:
-        name = format_name(export.kind, export.quantizations)
+        name = export_label(export)
         found.pop(name, None)
         found[name] = export
     return found
 
 
-def token_words() -> str:
-    """Where the token comes from when none is typed."""
+def export_label(export: Exported) -> str:
+    """The export's name among the choices."""
+    return format_name(export.kind, export.quantizations)
+
+
+def describe_token_source() -> str:
+    """Where the token comes from when the field is empty."""
     source = token_source()
     return _("empty: that of {source}").format(source=source) if source else _("hf_…, it is not stored")
 
 
-def pushing_words(event: Pushing) -> str:
-    """How far a push is."""
+def describe_push_progress(event: Pushing) -> str:
+    """The progress of a push."""
     words = "… " + _(STEPS.get(event.step, event.step)) + (f" {event.file}" if event.file else "")
     if event.total_bytes:
         share = 100 * event.done_bytes // event.total_bytes
@@ -314,14 +321,14 @@ def pushing_words(event: Pushing) -> str:
     return words
 
 
-def pushed_words(event: Pushed) -> str:
-    """What is on the Hub now."""
+def describe_pushed(event: Pushed) -> str:
+    """What is on the Hub after a push."""
     shut = _("private") if event.private else _("public")
     return "✓ " + _("At {url} ({shut}): {files} files, {size}, each compared with the one here.").format(
         url=event.url, shut=shut, files=event.files, size=size(event.total_bytes)
     )
 
 
-def failed_words(event: PushFailed) -> str:
-    """Why a push did not get there, and what to do."""
+def describe_push_failure(event: PushFailed) -> str:
+    """Why a push failed, and what to do."""
     return "✗ " + with_hint(event.message, event.hint)

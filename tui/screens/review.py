@@ -1,4 +1,4 @@
-"""The Review step: what will happen, what is still wrong, what differs from the preset, and the start."""
+"""The Review step: a summary, remaining errors, differences from the preset, and the start."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine.messages.message import Message
 from engine.preflight.check import check_inputs
 from engine.protocol.data_report import DataProblem
 from engine.runs.run_list import list_runs
-from tui.dialogs.ask import AskModal
+from tui.dialogs.ask import ConfirmModal
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import STEPS, WizardScreen, step_of
 from tui.state.dataset_cache import peek_local
@@ -31,7 +31,7 @@ from tui.widgets.literal_text import LiteralText
 
 
 class ReviewScreen(WizardScreen):
-    """Starting looks at the disk once more, and refuses with the errors beside their fields."""
+    """Start runs the preflight again and refuses when it finds errors."""
 
     STEP = "review"
     INTRO = N_("Look it over, then start. It goes on if the connection drops.")
@@ -100,35 +100,35 @@ class ReviewScreen(WizardScreen):
         if not self.wanted_field:
             first = "#wrong" if self.loris.draft.errors() or self._stops else "#start"
             self.call_after_refresh(self.query_one(first).focus)
-        self.look()
+        self.check_disk()
 
     def edited(self, path: str) -> None:
         if path in PATH_FIELDS:
-            self.look_soon()
+            self.check_disk_soon()
 
-    def look(self) -> None:
-        self._look_over()
+    def check_disk(self) -> None:
+        self._run_preflight()
 
     @work(thread=True, exclusive=True, group="check")
-    def _look_over(self) -> None:
+    def _run_preflight(self) -> None:
         others = [run for run in list_runs() if run.alive and not run.draft and run.state != "serving"]
         spec = self.loris.draft.valid_parts()
         found = {error.field: error.message for error in check_inputs(spec)}
         seen = peek_local(spec.dataset)
         rows = seen.total if seen else 0
-        self.app.call_from_thread(self._looked_over, found, rows, [run.title for run in others])
+        self.app.call_from_thread(self._preflight_done, found, rows, [run.title for run in others])
 
-    def _looked_over(self, found: dict[str, Message], rows: int, others: list[str]) -> None:
+    def _preflight_done(self, found: dict[str, Message], rows: int, others: list[str]) -> None:
         if self.is_mounted:
             self._rows, self._others = rows, others
-            self.blame(found, among=tuple(self.loris.draft.reported_errors))
+            self.show_preflight_errors(found, among=tuple(self.loris.draft.reported_errors))
 
     def checked(self, errors: dict[str, Message]) -> None:
         draft = self.loris.draft
         spec, _errors = draft.build()
         shown = spec or draft.valid_parts()
         self._stops = self.loris.proofs.stops_for(shown)
-        lines = [*describe_run(shown, self._rows), self._proof_words(shown)]
+        lines = [*describe_run(shown, self._rows), self._describe_proof(shown)]
         if self._others:
             running = ", ".join(self._others)
             lines.append(_("! Also running: {runs}. Two at once may not fit the card.").format(runs=running))
@@ -138,8 +138,8 @@ class ReviewScreen(WizardScreen):
         )
         self._show_wrong(errors)
 
-    def _proof_words(self, spec: RunSpec) -> str:
-        """Whether the data was proven, in a line of the summary."""
+    def _describe_proof(self, spec: RunSpec) -> str:
+        """The summary's line on the data proof."""
         report = self.loris.proofs.report_for(spec)
         if report is None:
             return _("Data: not proven yet. F7 shows which tokens will be learned.")
@@ -149,7 +149,7 @@ class ReviewScreen(WizardScreen):
         return _("Data: proven; {share:.0%} of the tokens are learned.").format(share=share)
 
     def _show_wrong(self, errors: dict[str, Message]) -> None:
-        """The fields to correct, then what the proof of these settings found in the way."""
+        """List the fields to correct, then the proof's stops for these settings."""
         self._wrong = tuple(errors)
         count = len(errors) + len(self._stops)
         title = self.query_one("#wrong-title", LiteralText)
@@ -181,10 +181,10 @@ class ReviewScreen(WizardScreen):
         else:
             self.action_save_preset()
 
-    # The start.
+    # Start
 
     def action_start(self) -> None:
-        self.take_over()
+        self.flush_edits()
         spec, errors = self.loris.draft.build()
         if spec is None or errors or self.loris.proofs.stops_for(spec):
             self._refuse()
@@ -199,13 +199,13 @@ class ReviewScreen(WizardScreen):
 
     def _start(self, spec: RunSpec, found: dict[str, Message]) -> None:
         self._starting = False
-        self.blame(found, among=tuple(self.loris.draft.reported_errors))
+        self.show_preflight_errors(found, among=tuple(self.loris.draft.reported_errors))
         if found:
             self._refuse()
         elif command := spec.export.after_command.strip():
             words = _("It comes with these settings, and has your rights on this machine:\n\n{command}")
             title, yes, no = _("Carry out this command after success?"), _("Allow it and start"), _("Do not start")
-            asked = AskModal(title, words.format(command=visible(command)), yes, no)
+            asked = ConfirmModal(title, words.format(command=visible(command)), yes, no)
             self.app.push_screen(asked, lambda agreed: self.loris.start_training(spec) if agreed else None)
         else:
             self.loris.start_training(spec)
@@ -232,4 +232,4 @@ def _title(path: str) -> str:
     try:
         return field_info(path).title
     except KeyError:
-        return path  # an engine of another version may blame a field that is unknown here
+        return path  # an engine of another version may name a field that is unknown here

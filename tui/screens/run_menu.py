@@ -1,4 +1,4 @@
-"""What can be done with a run from a list: open, resume, rename, note, duplicate, compare, prune, delete."""
+"""The menu of a run in the list: open, resume, rename, note, duplicate, compare, prune, delete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.messages.errors import UserError
 from engine.runs.disk_usage import prunable, prune, size_of
 from engine.runs.labels import read_label, write_label
 from engine.runs.run_list import RunSummary, delete_run
-from tui.dialogs.ask import AskModal, LineDialog, MenuDialog, MenuItem
+from tui.dialogs.ask import ConfirmModal, LineDialog, MenuDialog, MenuItem
 from tui.dialogs.resume import ResumeDialog
 from tui.screens.base import LorisScreen
 from tui.state.draft import Draft
@@ -37,13 +37,13 @@ ACTIONS = (
 
 
 class RunMenu:
-    """Asks over `screen`; `changed` is called when something about a run is not as it was."""
+    """Opens dialogs over `screen`; calls `changed` after an action has changed a run."""
 
     def __init__(self, screen: LorisScreen, changed: Callable[[], object]) -> None:
         self._screen, self._changed = screen, changed
 
     async def offer(self, run: RunSummary) -> None:
-        """Offer what can be done with this run, and do it."""
+        """Show the menu of this run, and carry out the choice."""
         items = [
             MenuItem(name, key, _(title), _(about))
             for name, key, title, about in ACTIONS
@@ -86,7 +86,7 @@ class RunMenu:
             self._screen.notify(visible(error.strerror or str(error)), severity="error", markup=False)
 
     def _spec_of(self, run: RunSummary) -> RunSpec | None:
-        """The run's spec; says why where it cannot be read."""
+        """The run's spec; None, with a notification, when it cannot be read."""
         try:
             return load_spec(run.folder.spec)
         except SpecError as error:
@@ -99,13 +99,13 @@ class RunMenu:
             self._screen.loris.open_run(run.folder, spec)
 
     def resume(self, run: RunSummary, changes: tuple[Change, ...] = ()) -> None:
-        """Go on with a run and show it."""
+        """Resume a run and show it."""
         if spec := self._spec_of(run):
             self._screen.notify(describe_resume(run.checkpoint))
             self._screen.loris.open_run(run.folder, spec, changes)
 
     async def resume_with(self, run: RunSummary) -> None:
-        """Show what may be changed, then go on."""
+        """Show what can be changed, then resume."""
         if spec := self._spec_of(run):
             ask = ResumeDialog(visible(run.title), spec, run.checkpoint or 0, run.steps, run.total_steps)
             changes = await self._screen.app.push_screen_wait(ask)
@@ -135,7 +135,7 @@ class RunMenu:
             self._screen.notify(_("There are no older checkpoints: the newest and the best are kept."))
             return
         words = _("{count} older checkpoints are deleted. The newest and the best stay. This frees {size}.")
-        sure = await self._sure(
+        sure = await self._confirm(
             _("Prune the checkpoints?"), words.format(count=len(old), size=size(count)), _("Prune")
         )
         if sure:
@@ -147,10 +147,10 @@ class RunMenu:
         words = _("{size} in {folder}: its adapter, checkpoints, exports, curve and log. This cannot be undone.")
         words = words.format(size=size(count), folder=visible(str(run.folder.path)))
         title = _("Delete {run}?").format(run=visible(run.title))
-        if await self._sure(title, words, _("Delete {size}").format(size=size(count))):
+        if await self._confirm(title, words, _("Delete {size}").format(size=size(count))):
             await asyncio.to_thread(delete_run, run.folder)
             self._screen.notify(_("Deleted."))
 
-    async def _sure(self, title: str, words: str, yes: str) -> bool:
-        sure = await self._screen.app.push_screen_wait(AskModal(title, words, yes=yes, no=_("Keep it")))
+    async def _confirm(self, title: str, words: str, yes: str) -> bool:
+        sure = await self._screen.app.push_screen_wait(ConfirmModal(title, words, yes=yes, no=_("Keep it")))
         return sure is True

@@ -1,4 +1,4 @@
-"""What can be done about the run on the screen: stop it by steps, see why it failed, go on with it."""
+"""Stops the run on the screen in escalating steps, shows why it failed, resumes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from engine.config.spec_error import SpecError
 from engine.messages.errors import UserError
 from engine.protocol.commands import Refused
 from engine.runs.exit_cause import exit_cause_of
-from tui.dialogs.failure import Failure, FailureModal, WayOn
+from tui.dialogs.failure import Failure, FailureChoice, FailureModal
 from tui.dialogs.resume import ResumeDialog
 from tui.dialogs.stop import stop_question
 from tui.screens.base import LorisScreen
@@ -24,13 +24,13 @@ LOG_LINES_OF_FAILURE = 40
 
 
 class StopAndResume:
-    """Asks over `screen`, goes by what `watch` found out, and acts on the session of the app."""
+    """Opens dialogs over `screen`, reads `watch`, acts on the app's session."""
 
     def __init__(self, screen: LorisScreen, watch: EngineWatch) -> None:
         self._screen, self._watch = screen, watch
-        self._told_failure = False
-        self._stops_asked = 0  # how far up the ladder: 0 not asked, 1 to stop, 2 at once, 3 by force
-        self._stopped_of: object = None  # the engine that was asked
+        self._failure_shown = False
+        self._stop_level = 0  # 0 not asked, 1 stop, 2 at once, 3 by force
+        self._stopped_engine: object = None  # the engine that `_stop_level` belongs to
 
     @property
     def _session(self) -> RunSession:
@@ -39,13 +39,13 @@ class StopAndResume:
     # Failure
 
     def failure(self) -> Failure | None:
-        """What went wrong with the run, if anything did."""
+        """Why the run failed or its engine ended; None when nothing is wrong."""
         session, state = self._session, self._session.state
         if session.folder is None or session.is_launching:
-            return None  # of what is being gone on with, nothing is wrong any more
+            return None  # it is being resumed
         tail = tuple(list(session.log)[-LOG_LINES_OF_FAILURE:])
         path = visible(str(session.folder.log))
-        # The engine may be on its way out still: resuming waits for that.
+        # The engine may still be ending; resuming waits for it.
         from_step = (self._watch.checkpoint or 0) if session.is_resumable(self._watch.checkpoint) else None
         if state.failed:
             words, hint = render(state.failed.message), render(state.failed.hint) if state.failed.hint else ""
@@ -53,36 +53,36 @@ class StopAndResume:
                 _("The run failed"), state.failed.code, visible(words), visible(hint), tail, path,
                 changes=tuple(map(describe_change, state.failed.changes)), checkpoint=from_step,
             )  # fmt: skip
-        # A trained run lacks nothing: chat starts the engine again.
+        # A trained run needs no engine: chat starts one.
         over, lacks = self._watch.gone or state.ended is not None, state.unsaved or not state.trained
         if over and lacks and (why := exit_cause_of(state, self._watch.checkpoint)):
             words, hint = visible(render(why.message)), render(why.hint)
             return Failure(_("The engine is gone"), why.code, words, hint, tail, path, checkpoint=from_step)
         return None
 
-    def tell_failure(self) -> None:
-        """Once, when it is found."""
+    def show_new_failure(self) -> None:
+        """Show a failure once, when it is found."""
         if (failure := self.failure()) is None:
-            self._told_failure = False
-        elif not self._told_failure and self._screen.is_current:
-            self._told_failure = True
-            self._screen.app.push_screen(FailureModal(failure), self._go_on)
+            self._failure_shown = False
+        elif not self._failure_shown and self._screen.is_current:
+            self._failure_shown = True
+            self._screen.app.push_screen(FailureModal(failure), self._handle_choice)
 
-    def why(self) -> None:
-        """Tell the failure again."""
+    def show_failure(self) -> None:
+        """Show the failure again."""
         if failure := self.failure():
-            self._screen.app.push_screen(FailureModal(failure), self._go_on)
+            self._screen.app.push_screen(FailureModal(failure), self._handle_choice)
 
-    def _go_on(self, how: WayOn | None) -> None:
-        """What the user chose to do about a failure."""
+    def _handle_choice(self, how: FailureChoice | None) -> None:
+        """Carry out the user's choice in the failure dialog."""
         failed = self._session.state.failed
         changes = failed.changes if failed else ()
         if how == "wizard":
-            self._into_wizard(changes)
+            self._open_wizard(changes)
         elif how:
             self.resume(changes if how == "resume_changed" else ())
 
-    def _into_wizard(self, changes: tuple[Change, ...]) -> None:
+    def _open_wizard(self, changes: tuple[Change, ...]) -> None:
         spec = self._session.spec
         if spec is not None:
             draft = Draft(spec)
@@ -91,21 +91,21 @@ class StopAndResume:
             self._screen.loris.draft = draft
             self._screen.loris.go("review")
 
-    # Going on
+    # Resume
 
     def resume(self, changes: tuple[Change, ...] = ()) -> None:
-        """Go on with the run, with these settings changed."""
+        """Resume the run with these settings changed."""
         self._screen.run_worker(self._resume(changes), group="resume", exclusive=True)
 
     async def resume_with(self) -> None:
-        """Show what may be changed before it goes on."""
+        """Let the user change settings, then resume."""
         session, state = self._session, self._session.state
         if session.spec is None or session.folder is None:
             return
-        seen, total = state.step.step if state.step else 0, state.training.total_steps if state.training else 0
+        last_step, total = state.step.step if state.step else 0, state.training.total_steps if state.training else 0
         title = visible(session.spec.name or session.folder.name)
         changes = await self._screen.app.push_screen_wait(
-            ResumeDialog(title, session.spec, self._watch.checkpoint or 0, seen, total)
+            ResumeDialog(title, session.spec, self._watch.checkpoint or 0, last_step, total)
         )
         if changes is not None:
             self.resume(changes)
@@ -116,7 +116,7 @@ class StopAndResume:
             return
         step = session.backend.checkpoint(session.folder)
         try:
-            if session.alive:  # it ends, or it waits for questions and holds the card
+            if session.alive:  # it is ending, or serves questions and occupies the GPU
                 await session.shut_down(session.folder)
             if session.alive:
                 self._screen.notify(_("Its engine is still there: stop it first."), severity="warning")
@@ -129,18 +129,18 @@ class StopAndResume:
         self._screen.notify(describe_resume(step))
         self._screen.refresh_bindings()
 
-    # Stopping
+    # Stop
 
     async def stop(self) -> None:
-        """One step up the ladder: stop and save; at once; by force. Each is asked for, and says what it costs."""
+        """Escalate by one: stop and save, at once, by force. Each is confirmed and says what it costs."""
         session, state = self._session, self._session.state
-        if self._stopped_of != (session.folder, state.started):
-            self._stopped_of, self._stops_asked = (session.folder, state.started), 0
+        if self._stopped_engine != (session.folder, state.started):
+            self._stopped_engine, self._stop_level = (session.folder, state.started), 0
         self._watch.check()
-        rung = 2 if self._watch.frozen else min(self._stops_asked, 2)
+        rung = 2 if self._watch.frozen else min(self._stop_level, 2)
         if not await self._screen.app.push_screen_wait(stop_question(rung, state, self._watch.frozen)):
             return
-        self._stops_asked = max(self._stops_asked, rung + 1)
+        self._stop_level = max(self._stop_level, rung + 1)
         self._screen.notify((_("Stopping …"), _("Ending it at once …"), _("Ending it by force …"))[rung])
         if session.folder is None:
             return

@@ -1,4 +1,4 @@
-"""The Training step: how long, how fast, in what portions."""
+"""The Training step: length, learning rate, batch size."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui.widgets.literal_text import LiteralText
 
 
 class TrainingScreen(WizardScreen):
-    """Shows what batch, steps and epochs come to for the dataset."""
+    """Shows the steps and epochs that follow from the batch size and the dataset."""
 
     STEP = "training"
     INTRO = N_("How long to train, and in what portions.")

@@ -1,4 +1,4 @@
-"""The frame of the wizard: steps, a form made from the spec's fields, help, and keys that lead through it."""
+"""The base of the wizard's screens: the steps, a form made from the spec's fields, help, keys."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from engine.config.fields import FieldInfo, field_info
 from engine.config.run_spec import ModelSpec
 from engine.messages.message import Message
 from tui.dialogs.ask import ChooseDialog
-from tui.dialogs.save_preset import SaveDialog
+from tui.dialogs.save_preset import SavePresetDialog
 from tui.dialogs.show import HelpDialog
 from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
 from tui.state.run_session import RunSession
@@ -36,18 +36,18 @@ STEPS = {
     "training": N_("Train"),
     "review": N_("Review"),
 }
-QUIET_SECONDS = 0.5  # without a keystroke, before the disk is looked at
-FIRST_STEP_KEY = 2  # F2 to F6: over SSH and in tmux they arrive, unlike many Alt and Ctrl keys
+DEBOUNCE_SECONDS = 0.5  # without a keystroke, before the disk is checked
+FIRST_STEP_KEY = 2  # F2 to F6 arrive over SSH and in tmux, unlike many Alt and Ctrl keys
 STEP_KEYS = [
     Binding(f"f{number}", f"step('{name}')", title, show=False, id=f"step.{name}")
     for number, (name, title) in enumerate(STEPS.items(), FIRST_STEP_KEY)
 ]
-# The fields that stand on another step than the one named like their section.
+# Fields on another step than the one named like their section.
 MOVED = {"training.output_dir": "review"}
 
 
 def step_of(path: str) -> str:
-    """The step on which a field stands; settings of a run's end, and its name, are on the review."""
+    """The step that has a field; the run's name and the settings of its end are on the review."""
     section = path.partition(".")[0]
     return MOVED.get(path, section if section in STEPS else "review")
 
@@ -60,7 +60,7 @@ ENGINE_STAGES = {
 
 
 class Form(VerticalScroll, inherit_bindings=False):
-    """Scrolls to the field in focus. The arrows go from field to field, in a form that is too long as well."""
+    """Scrolls to the focused field. The arrow keys move between fields, even when the form could scroll."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "app.focus_previous", show=False),
@@ -69,7 +69,7 @@ class Form(VerticalScroll, inherit_bindings=False):
 
 
 class WizardScreen(LorisScreen):
-    """One step. `FIELDS` are shown, `FOLDS` are (title, fields) that open on demand."""
+    """One step. `FIELDS` are shown, `FOLDS` are (title, fields), folded at first."""
 
     STEP: ClassVar[str] = ""
     INTRO: ClassVar[str] = ""
@@ -77,7 +77,7 @@ class WizardScreen(LorisScreen):
     FOLDS: ClassVar[tuple[tuple[str, tuple[str, ...]], ...]] = ()
 
     AUTO_FOCUS = ""  # `on_mount` chooses
-    _quiet: Timer | None = None
+    _debounce: Timer | None = None
     DEFAULT_CSS = """
     WizardScreen #body { height: 1fr; }
     WizardScreen #form { width: 1fr; height: 1fr; padding: 0 1; }
@@ -107,7 +107,7 @@ class WizardScreen(LorisScreen):
         Binding("down", "app.focus_next", N_("Next field"), show=False),
     ]
 
-    # The frame.
+    # Layout
 
     def compose(self) -> ComposeResult:
         yield TopBar()
@@ -122,7 +122,7 @@ class WizardScreen(LorisScreen):
         yield Footer(compact=True)
 
     def form(self) -> Iterable[Widget]:
-        """The widgets between the introduction and the end of the form."""
+        """The widgets of the form, after the introduction."""
         for path in self.FIELDS:
             yield from self.widgets_for(path)
         for number, (title, paths) in enumerate(self.FOLDS):
@@ -131,7 +131,7 @@ class WizardScreen(LorisScreen):
             yield Fold(_(title), *widgets, opened=opened, id=f"fold-{number}")
 
     def widgets_for(self, path: str) -> Iterable[Widget]:
-        """The field, and whatever belongs right before it."""
+        """The field, after any widgets that belong before it."""
         yield self.field(path)
 
     def field(self, path: str) -> Field:
@@ -147,10 +147,10 @@ class WizardScreen(LorisScreen):
         self.begin()
 
     def begin(self) -> None:
-        """Called once the form is there. (Textual would call every class's own `on_mount`.)"""
+        """Called once the form is mounted. (Textual would call the `on_mount` of every base class.)"""
 
     def focus_field(self, path: str) -> None:
-        """Bring a field into focus, opening the fold that hides it."""
+        """Focus a field, opening its fold."""
         for field in self.query(Field):
             if field.info.path == path:
                 for parent in field.ancestors:
@@ -162,7 +162,7 @@ class WizardScreen(LorisScreen):
         """The field of this screen at a dotted path."""
         return self.query_one(f"#{field_id(path)}", Field)
 
-    # The draft.
+    # The draft
 
     def on_field_changed(self, event: Field.Changed) -> None:
         event.stop()
@@ -173,28 +173,28 @@ class WizardScreen(LorisScreen):
             self.check()
 
     def leave(self, to: str) -> None:
-        self.take_over()
+        self.flush_edits()
 
-    def take_over(self) -> None:
-        """Put what was typed last into the draft: its message may still be on its way."""
+    def flush_edits(self) -> None:
+        """Copy the editors' values into the draft: a `Changed` message may not have arrived yet."""
         for field in self.query(Field):
-            if field.value != field.told:
+            if field.value != field.reported:
                 self.loris.draft[field.info.path] = field.value
 
     def edited(self, path: str) -> None:
         """Called after the user changed a field."""
 
-    def look_soon(self) -> None:
-        """Call `look` once nothing was typed for a while."""
-        if self._quiet:
-            self._quiet.stop()
-        self._quiet = self.set_timer(QUIET_SECONDS, self.look)
+    def check_disk_soon(self) -> None:
+        """Call `check_disk` after `DEBOUNCE_SECONDS` without an edit."""
+        if self._debounce:
+            self._debounce.stop()
+        self._debounce = self.set_timer(DEBOUNCE_SECONDS, self.check_disk)
 
-    def look(self) -> None:
-        """See on the disk whether the values are good, and `blame` those that are not."""
+    def check_disk(self) -> None:
+        """Check the values against the disk, then call `show_preflight_errors`."""
 
     def check(self) -> None:
-        """Show what is wrong, what differs from the preset, and how the steps stand."""
+        """Show errors, differences from the preset, and the state of each step."""
         draft = self.loris.draft
         errors = draft.errors()
         for field in self.query(Field):
@@ -209,10 +209,10 @@ class WizardScreen(LorisScreen):
         self._show_engine()
 
     def checked(self, errors: dict[str, Message]) -> None:
-        """Called after each check, to show what follows from the values."""
+        """Called after each check, to update what is derived from the values."""
 
-    def blame(self, found: dict[str, Message], among: Iterable[str]) -> None:
-        """Show what the preflight found wrong among these fields, and forget what it found before."""
+    def show_preflight_errors(self, found: dict[str, Message], among: Iterable[str]) -> None:
+        """Replace the preflight's errors for the fields in `among` with `found`."""
         blamed = self.loris.draft.reported_errors
         for path in among:
             blamed.pop(path, None)
@@ -228,18 +228,18 @@ class WizardScreen(LorisScreen):
 
     def _show_engine(self) -> None:
         if not self.is_attached:
-            return  # a message that was on its way when the screen was left
+            return  # a message that came after the screen was closed
         draft = self.loris.draft
         where = draft.preset.name or _("from scratch")
         if draft.changed:
             where = _("{preset} (changed)").format(preset=where)
-        words, tone = engine_words(self.loris.session, draft.model())
+        words, tone = describe_engine(self.loris.session, draft.model())
         self.query_one(TopBar).show(where, words, tone)
 
     def on_run_changed(self, event: RunChanged) -> None:
         self._show_engine()
 
-    # Help.
+    # Help
 
     def _focused_info(self) -> FieldInfo | None:
         if self.focused is not None:
@@ -270,7 +270,7 @@ class WizardScreen(LorisScreen):
         ]
         self.app.push_screen(HelpDialog(content, keys))
 
-    # Going about.
+    # Navigation
 
     def action_next(self) -> None:
         names = list(STEPS)
@@ -297,22 +297,22 @@ class WizardScreen(LorisScreen):
             self.focus_next()
             return
 
-        def take(chosen: str | None) -> None:
+        def apply(chosen: str | None) -> None:
             if chosen is not None:
                 field.put(chosen)
 
         current = str(self.loris.draft.as_typed(field.info.path))
-        self.app.push_screen(ChooseDialog(_(field.info.title), field.suggestions, current), take)
+        self.app.push_screen(ChooseDialog(_(field.info.title), field.suggestions, current), apply)
 
     def action_save_preset(self) -> None:
-        self.take_over()
+        self.flush_edits()
 
         def saved(name: str | None) -> None:
             if name:
                 self.notify(_('Saved as preset "{name}".').format(name=name), markup=False)
                 self.check()
 
-        dialog = SaveDialog.of(self.loris.draft)
+        dialog = SavePresetDialog.of(self.loris.draft)
         if dialog is None:
             self.notify(_("Correct the fields marked ✗ first."), severity="error")
         else:
@@ -323,8 +323,8 @@ class WizardScreen(LorisScreen):
         yield _("preset: save"), _("Keep these settings under a name"), save
 
 
-def engine_words(session: RunSession, wanted: ModelSpec | None) -> tuple[str, str]:
-    """(words, tone) with the tone "", "ready" or "failed"; no words without an early engine."""
+def describe_engine(session: RunSession, wanted: ModelSpec | None) -> tuple[str, str]:
+    """(text, tone), tone "", "ready" or "failed"; no text unless an engine was started early."""
     if not session.warm:
         return "", ""
     if session.warm_model != wanted:

@@ -1,1 +1,1 @@
-"""Widgets that know nothing of screens: attributes down, messages up."""
+"""Widgets, which do not depend on screens: attributes down, messages up."""

@@ -1,4 +1,4 @@
-"""One-line editors for the fields of a form. Each posts `Edited` with the value as typed; none checks it."""
+"""One-line editors for the fields of a form. Each posts `Edited` with the value as typed, unchecked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from textual.widgets import Input
 from tui.text.translation import N_, _
 from tui.text.values import escape, shown, unescape
 
-LONGEST = 100_000  # characters in a line: a whole file pasted by mistake would keep the screen busy for long
+LONGEST = 100_000  # characters: a file pasted by mistake would block the screen
 FOCUSED = "$block-cursor-foreground on $block-cursor-background"
 
 
@@ -35,7 +35,7 @@ class ChoicesWanted(Message):
 
 
 class LineEditor(Input):
-    """A text or a number on one line. Newlines and tabs in it are written \\n and \\t."""
+    """A text or a number on one line. Newlines and tabs are shown as \\n and \\t."""
 
     DEFAULT_CSS = """
     LineEditor.-textual-compact { background: $surface; padding: 0 1; }
@@ -55,7 +55,7 @@ class LineEditor(Input):
 
     @property
     def typed(self) -> str:
-        """The text that was typed, without the escapes."""
+        """The typed text, unescaped."""
         return unescape(self.value) if self._escaped else self.value
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -63,13 +63,13 @@ class LineEditor(Input):
         self.post_message(ChoicesWanted())
 
     def put(self, value: str) -> None:
-        """Show another value, as if it had been typed."""
+        """Set the value, as if it had been typed."""
         self.value = escape(value) if self._escaped else value
         self.cursor_position = len(self.value)
 
 
 class ChoiceEditor(Widget, can_focus=True):
-    """One of a few values: all of them side by side where they fit, else the current one with arrows."""
+    """One of a few values: all side by side if they fit, else the current one with arrows."""
 
     DEFAULT_CSS = """
     ChoiceEditor { height: 1; width: 1fr; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -108,7 +108,7 @@ class ChoiceEditor(Widget, can_focus=True):
 
 
 class SwitchEditor(Widget, can_focus=True):
-    """On or off: space, Enter or an arrow turns it over."""
+    """On or off: space, Enter or an arrow toggles it."""
 
     DEFAULT_CSS = "SwitchEditor { height: 1; width: 1fr; color: $text; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -173,7 +173,7 @@ class SeveralEditor(Widget, can_focus=True):
 
     def action_turn(self) -> None:
         chosen = self.choices[self.at]
-        # Kept in the order of the choices, so that switching off and on again changes nothing.
+        # In the order of the choices, so that toggling twice changes nothing.
         self.value = tuple(c for c in self.choices if (c in self.value) != (c == chosen))
         self.post_message(Edited(self, self.value))
 

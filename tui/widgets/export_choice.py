@@ -1,4 +1,4 @@
-"""One way to save a model: what it is for, and how large. Whichever has the focus last is the chosen one."""
+"""One kind of export: its use and size. The kind that was focused last is the chosen one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ USES: dict[ExportKind, str] = {
 
 
 class ExportChoice(Widget, can_focus=True):
-    """`chosen` marks it; `size` is shown beside the title."""
+    """`chosen` marks it; `size_words` is shown next to the title."""
 
     DEFAULT_CSS = """
     ExportChoice { height: auto; width: 1fr; padding: 0 1; border-left: outer $foreground 20%; }
@@ -72,7 +72,7 @@ class ExportChoice(Widget, can_focus=True):
         title = Content.assemble(
             (mark + format_name(self.kind), "bold"), (f"  {visible(self.size_words)}", "$foreground-muted")
         )
-        # What it is for, of the chosen one alone: all four at once would fill a small terminal.
+        # Only the chosen one shows its use: all four would fill a small terminal.
         return Content.assemble(title, "\n" + _(USES[self.kind])) if self.chosen else title
 
     def on_focus(self) -> None:
@@ -83,8 +83,8 @@ class ExportChoice(Widget, can_focus=True):
 
 
 def field_after(chain: Sequence[Widget], focused: Widget | None, by: int, within: bool = False) -> Widget | None:
-    """The field `by` places from the focused one. All choices are one field, which is entered at the chosen one;
-    `within`: go from one of them to the next, and on from the last."""
+    """The field `by` steps from the focused one. All kinds are one field, entered at the chosen one;
+    `within`: step through the kinds too."""
     among = within and isinstance(focused, ExportChoice)
     stops = [w for w in chain if w is focused or among or not isinstance(w, ExportChoice) or w.chosen]
     if not stops:

@@ -1,6 +1,6 @@
-"""What a run has told so far, as texts: its report, notices, data and answers. Foreign text is shown literally.
+"""A run's state as texts: its report, notices, data and answers. Foreign text is shown literally.
 
-Each function makes the whole content of a pane from the state, so that a pane has nothing to remember.
+Each function builds a pane's complete content from the state, so that panes keep nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_EXAMPLE = 20_000  # characters of an example that are shown
 
 
 class FactsPane(VerticalScroll, can_focus=True):
-    """A text that can be scrolled. Set it with `show`; the same text again costs nothing."""
+    """A scrollable text. Set it with `show`, which skips an unchanged text."""
 
     DEFAULT_CSS = """
     FactsPane { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
@@ -36,7 +36,7 @@ class FactsPane(VerticalScroll, can_focus=True):
         self._parts: list[Part] = []
 
     def show(self, parts: list[Part]) -> None:
-        """Show these (text, style) parts one after the other."""
+        """Show these (text, style) parts, joined."""
         if parts != self._parts:
             self._parts = parts
             self._text.update(Content.assemble(*parts))
@@ -51,7 +51,7 @@ def _row(label: str, value: str) -> list[Part]:
 
 
 def report_parts(state: RunState) -> list[Part]:
-    """The GPU report of the notebooks, once training has finished."""
+    """The notebooks' GPU report, after training."""
     done = state.finished
     if done is None:
         return [(_("The report appears here when training has finished."), MUTED)]
@@ -88,7 +88,7 @@ def report_parts(state: RunState) -> list[Part]:
 
 
 def run_parts(state: RunState, folder: RunFolder | None) -> list[Part]:
-    """What is running: model, adapter, data, versions; and where it all lies."""
+    """Model, adapter, data, versions and paths."""
     parts: list[Part] = []
     if model := state.model:
         bits = _("4-bit") if model.load_in_4bit else model.dtype
@@ -121,7 +121,7 @@ def run_parts(state: RunState, folder: RunFolder | None) -> list[Part]:
 
 
 def notice_parts(state: RunState) -> list[Part]:
-    """What the engine replaced or warns of."""
+    """Settings that the engine replaced, and its warnings."""
     if not state.notices:
         return [(_("No notices. Should the engine replace a setting, it says so here."), MUTED)]
     parts: list[Part] = []
@@ -132,7 +132,7 @@ def notice_parts(state: RunState) -> list[Part]:
 
 
 def data_parts(state: RunState) -> list[Part]:
-    """The proof of what is learned: the first example as found, as text, and the part that counts."""
+    """The first example as found, as text, and its learned part."""
     data = state.dataset
     if data is None:
         return [(_("The first example appears here when the data is ready."), MUTED)]
@@ -164,7 +164,7 @@ def data_parts(state: RunState) -> list[Part]:
 
 
 def answer_parts(state: RunState) -> list[Part]:
-    """The test prompts, each with the answer before and the answer after training."""
+    """The test prompts with their answers before and after training."""
     if not state.answers:
         return [(_("Answers to the test prompts appear here, before and after training."), MUTED)]
     parts: list[Part] = []
@@ -181,7 +181,7 @@ def answer_parts(state: RunState) -> list[Part]:
 
 
 def _at_checkpoints(prompt: str, answers: list[Answered]) -> list[Part]:
-    """A line for each checkpoint with what it said, so that the best can be picked."""
+    """One line per checkpoint with its answer, to pick the best."""
     at = {a.step: a for a in answers if a.prompt == prompt and a.step is not None}
     width = max((len(str(step)) for step in at), default=0)
     parts: list[Part] = []

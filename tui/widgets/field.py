@@ -1,4 +1,4 @@
-"""One field of a form: its label, its editor, and beneath them what is wrong with it."""
+"""A field of a form: label, editor, and the error below them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from tui.widgets.editors import (
 )
 from tui.widgets.text_block import TextBlock
 
-# How a field is edited where its kind alone does not say.
+# Editors of fields for which the kind is not enough.
 BLOCKS = ("dataset.prompt_template", "generation.system_prompt")
 ESCAPED = ("dataset.instruction_part", "dataset.response_part")
-# The library's name stands beside short editors only; the help has it for all.
+# The library's name is shown next to short editors only; the help has it for all.
 HINTED = ("int", "float", "bool")
 CHOICE_HINT_CELLS = 40
 
@@ -67,7 +67,7 @@ class Field(Widget):
             self.field, self.value = field, value
 
     class Asked(Message):
-        """Enter was pressed: show the suggestions, or go to the next field where there are none."""
+        """Enter was pressed: show the suggestions, or go to the next field if there are none."""
 
         def __init__(self, field: Field) -> None:
             super().__init__()
@@ -82,7 +82,7 @@ class Field(Widget):
             self.add_class("-number")
         if info.kind == "bool":
             self.add_class("-switch")
-        self.told = self.value  # the value that was last reported
+        self.reported = self.value  # the value that was last reported
         self._error = ""
         self._differs = False
         self._note = ""
@@ -105,21 +105,21 @@ class Field(Widget):
         return _("Enter: choose") if self.suggestions else ""
 
     def note(self, words: str) -> None:
-        """Say something on the value beside the editor, in place of the hint; empty for the hint."""
+        """Show a note next to the editor instead of the hint; empty for the hint."""
         self._note = words
         self.offer(self.suggestions)
 
     def offer(self, suggestions: Sequence[str]) -> None:
-        """Offer other suggestions."""
+        """Replace the suggestions."""
         self.suggestions = tuple(suggestions)
         if self.is_mounted:
             hint = self._note or self._hint()
-            for shown_hint in self.query(".hint").results(Static):  # none while the screen is being left
+            for shown_hint in self.query(".hint").results(Static):  # none while the screen is closing
                 shown_hint.update(hint)
                 shown_hint.set_class(not hint, "-none")
 
     def show_state(self, error: str, differs: bool) -> None:
-        """Say what is wrong, or nothing; mark whether the value is not the preset's."""
+        """Show the error, if any; mark a value that differs from the preset."""
         if (error, differs) == (self._error, self._differs):
             return
         self._error, self._differs = error, differs
@@ -128,7 +128,7 @@ class Field(Widget):
         self._show_mark()
 
     def _show_mark(self) -> None:
-        """The field in focus is marked by a sign too, for terminals without colour."""
+        """The focused field has a sign too, for terminals without colour."""
         active = "›" if self.has_class("-active") else ""
         self.query_one(".mark", Static).update("✗" if self._error else "•" if self._differs else active)
 
@@ -142,13 +142,13 @@ class Field(Widget):
 
     @property
     def value(self) -> Any:
-        """What is in the editor now, as typed."""
+        """The editor's value, as typed."""
         if isinstance(self.editor, LineEditor | TextBlock):
             return self.editor.typed
         return self.editor.value
 
     def put(self, value: Any) -> None:
-        """Show another value, as if the user had given it."""
+        """Set the value, as if the user had typed it."""
         if isinstance(self.editor, LineEditor | TextBlock):
             self.editor.put(_as_text(self.info, value))
         else:
@@ -157,7 +157,7 @@ class Field(Widget):
 
     def on_edited(self, event: Edited) -> None:
         event.stop()
-        self.told = event.value
+        self.reported = event.value
         self.post_message(Field.Changed(self, event.value))
 
     def on_choices_wanted(self, event: ChoicesWanted) -> None:

@@ -1,4 +1,4 @@
-"""A part of a form that is folded away until it is wanted."""
+"""A collapsible part of a form."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FoldTitle(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,space", "turn", N_("Open or close"), show=False)]
 
     class Toggled(Message):
-        """The user wants the fold the other way."""
+        """The user pressed the title to open or close the fold."""
 
     title: reactive[str] = reactive("")
     note: reactive[str] = reactive("")
@@ -70,12 +70,12 @@ class Fold(Widget):
         return self.has_class("-open")
 
     def set_open(self, opened: bool) -> None:
-        """Show or hide what is inside."""
+        """Show or hide the content."""
         self.set_class(opened, "-open")
         self._heading.is_open = opened
 
     def set_note(self, note: str) -> None:
-        """A few words after the title, such as a count of errors inside."""
+        """Set the text after the title, such as a count of errors."""
         self._heading.note = note
 
     def on_fold_title_toggled(self, event: FoldTitle.Toggled) -> None:

@@ -1,4 +1,4 @@
-"""The machine's state: a few lines for each GPU, or for the processor where there is none."""
+"""The hardware's state: a few lines per GPU, or for the processor without one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tui.text.translation import _
 
 
 class HardwarePane(Widget):
-    """Set `hardware` and `peak_bytes` (the engine's own count, of its first card); it draws itself."""
+    """Set `hardware` and `peak_bytes` (the engine's own count, of its first GPU); it redraws itself."""
 
     DEFAULT_CSS = """
     HardwarePane { height: auto; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -75,7 +75,7 @@ class HardwarePane(Widget):
         ])  # fmt: skip
 
     def _bar(self, share: float, warn: bool = True) -> tuple[str, str]:
-        """A bar, in a colour that warns when little memory is left; the numbers beside it say the same."""
+        """A bar, coloured as a warning when little memory is left; the numbers next to it say the same."""
         room = 12
         full = min(room, max(0, round(share * room)))
         tone = "$error" if warn and share > 0.95 else "$warning" if warn and share > 0.85 else "$success"

@@ -1,4 +1,4 @@
-"""Explains the focused field: beside the form where there is room, else in a few lines below it."""
+"""Explains the focused field: next to the form if there is room, else in a few lines below it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LONGEST_VALUE = 40
 
 
 def number(value: float | None) -> str:
-    """A bound as one would write it: no decimals where there are none, thousands apart."""
+    """A bound for reading: no trailing decimals, thousands separated."""
     if value is None:
         return ""
     return f"{int(value):,}" if float(value).is_integer() else f"{value:g}"
 
 
 def default_of(info: FieldInfo) -> str:
-    """The default in a few words."""
+    """The default as text."""
     value = info.default
     text = ", ".join(map(str, value)) if isinstance(value, tuple) else escape(shown(value))
     if text == "":
@@ -32,7 +32,7 @@ def default_of(info: FieldInfo) -> str:
 
 
 def range_of(info: FieldInfo) -> str:
-    """The values that the field takes, or nothing where that goes without saying."""
+    """The accepted values, or nothing where they are obvious."""
     if info.kind in ("int", "float") and info.high is not None:
         low = number(info.low)
         if info.low_excluded:
@@ -44,7 +44,7 @@ def range_of(info: FieldInfo) -> str:
 
 
 def help_content(info: FieldInfo) -> Content:
-    """All there is to say on a field."""
+    """The complete help on a field."""
     lines: list[tuple[str, str]] = [
         (_(info.title) + "\n", "bold"),
         (info.key + "\n\n", "dim"),
@@ -75,7 +75,7 @@ class HelpPane(VerticalScroll, can_focus=False):
 
 
 class HelpLines(Static):
-    """The same in three lines, for narrow terminals."""
+    """The help in three lines, for narrow terminals."""
 
     DEFAULT_CSS = """
     HelpLines { height: 4; padding: 0 1; border-top: solid $foreground 20%; color: $text; text-overflow: ellipsis; }
@@ -85,7 +85,7 @@ class HelpLines(Static):
         super().__init__("", markup=False)
 
     def show(self, info: FieldInfo | None, otherwise: str = "") -> None:
-        """Explain a field, or say something else where none is in focus."""
+        """Explain a field; show `otherwise` if no field has the focus."""
         if info is None:
             self.update(Content(otherwise))
             return

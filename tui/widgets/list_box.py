@@ -1,4 +1,4 @@
-"""A list that shows foreign text literally and lets the arrow keys leave it at its ends."""
+"""A list that shows foreign text literally and whose ends the arrow keys can leave."""
 
 from __future__ import annotations
 

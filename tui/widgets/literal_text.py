@@ -1,4 +1,4 @@
-"""A text that may be set as often as one likes: the screen is laid out again only when it changes."""
+"""A text that lays out the screen again only when it changes, however often it is set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LiteralText(Static):
         self._said: str | Content = ""
 
     def set_text(self, words: str | Content) -> None:
-        """Show these words."""
+        """Set the text."""
         if words != self._said:
             self._said = words
             self.update(words)

@@ -1,4 +1,4 @@
-"""The end of a log. Draws only the lines in sight, so that its length costs nothing."""
+"""The end of a log. Draws only the visible lines, so that its length costs nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui.text.translation import N_
 
 
 class LogTail(ScrollView, can_focus=True):
-    """Shows a bounded deque of lines that others fill. The text must be `visible` already."""
+    """Shows a bounded deque that the caller fills. The lines must be sanitized by `visible`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "follow", N_("Follow the log"), id="log.follow", show=False),
@@ -34,7 +34,7 @@ class LogTail(ScrollView, can_focus=True):
         self.follow = True
 
     def show(self, lines: deque[str], total: int) -> None:
-        """Show these lines; `total` counts those that fell off the start as well."""
+        """Show these lines; `total` includes those dropped at the start."""
         new = total - self._total if lines is self._lines else len(lines)
         if not new and lines is self._lines:
             return
@@ -46,7 +46,7 @@ class LogTail(ScrollView, can_focus=True):
         if self.follow:
             self.scroll_end(animate=False, immediate=True, x_axis=False)
         elif fallen:
-            # Keep the same text in sight while older lines drop away above it.
+            # Keep the same text visible while older lines are dropped.
             self.scroll_to(y=max(0, self.scroll_y - fallen), animate=False, immediate=True)
         self.refresh()
 
@@ -55,13 +55,13 @@ class LogTail(ScrollView, can_focus=True):
             self.scroll_end(animate=False, x_axis=False)
 
     def action_follow(self) -> None:
-        """Go to the end and stay there as it grows."""
+        """Scroll to the end and follow it."""
         self.follow = True
         self.scroll_end(animate=False, x_axis=False)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        # Scrolling up holds the text still, coming back to the end lets it run again.
+        # Scrolling up stops following; scrolling to the end starts it again.
         self.follow = new_value >= self.max_scroll_y
 
     def render_line(self, y: int) -> Strip:

@@ -26,7 +26,7 @@ Part = tuple[str, str]
 
 
 class Preview(VerticalScroll, can_focus=True):
-    """A box with one row at a time: left and right go through the rows, up and down through a long one."""
+    """Shows one row: left and right change the row, up and down scroll it."""
 
     DEFAULT_CSS = """
     Preview { height: 9; padding: 0 1; background: $surface; }
@@ -54,7 +54,7 @@ class Preview(VerticalScroll, can_focus=True):
         yield self._body
 
     def show(self, seen: Peek | None, data: DatasetSpec) -> None:
-        """Show what was seen of a file; None for a dataset that is not on this machine."""
+        """Show the rows of `seen`; None for a dataset that is not on this machine."""
         if seen is None or self._seen is None or seen.path != self._seen.path:
             self.set_reactive(Preview.at, 0)
         self._seen, self._data = seen, data
@@ -108,7 +108,7 @@ class Preview(VerticalScroll, can_focus=True):
 
 
 def row_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None, number: int = 1) -> list[Part]:
-    """A row as found, then as the text that is learned, where that can be told without the model."""
+    """A row as found, then as the text that is learned, if that is known without the model."""
     parts: list[Part] = []
     for column, value in row.items():
         parts += [(f"{visible(str(column))}: ", "dim"), (_short(value) + "\n", "")]
@@ -116,7 +116,7 @@ def row_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None, nu
 
 
 def learned_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None, number: int = 1) -> list[Part]:
-    """A row as it is learned, without the part that only the tokenizer's template knows."""
+    """A row as it is learned, without what only the tokenizer's template adds."""
     parts: list[Part] = []
     if found is None or found.problem or found.kind not in ("alpaca", "messages", "text"):
         return parts
@@ -129,14 +129,14 @@ def learned_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None
     elif example.text:
         text = example.text
     else:
-        # The template is the tokenizer's, which the proof has (F7); the turns can be told without it.
+        # The proof (F7) loads the tokenizer and its template; the turns are known without it.
         text = "\n".join(f"{turn['role']}: {turn['content']}" for turn in example.as_chat())
     parts += [("\n" + _("As it is learned:") + "\n", "bold"), (visible(text[:LONGEST]), "")]
     return [*parts, (" " + _("<end of sequence>"), "dim")]
 
 
 def _short(value: Any) -> str:
-    """A value in a few lines: turns one below the other, text as it is, the rest as JSON."""
+    """A value in a few lines: turns line by line, text as it is, the rest as JSON."""
     if isinstance(value, str):
         return visible(value[:LONGEST])
     if isinstance(value, list) and value and all(isinstance(turn, dict) for turn in value):

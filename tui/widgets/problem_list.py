@@ -1,4 +1,4 @@
-"""Stops and warnings of a proof, each with its fixes, which a digit applies."""
+"""The stops and warnings of a data proof, each with its fixes, applied by a digit key."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tui.text.sanitize import visible
 from tui.text.translation import _, render
 from tui.widgets.list_box import ListBox
 
-MOST_FIXES = 9  # there are no more digits
+MOST_FIXES = 9  # one per digit key
 VALUE_CHARACTERS = 60
 
 
 @dataclass(frozen=True)
 class ProblemItem:
-    """A line of the list: a problem, one of its fixes, or the field that is to blame."""
+    """A line of the list: a problem, one of its fixes, or the field that causes it."""
 
     content: Content
     row: int | None = None
@@ -29,7 +29,7 @@ class ProblemItem:
 
 
 def items_of(problems: Sequence[DataProblem]) -> Iterator[ProblemItem]:
-    """The lines for these problems, fixes numbered through."""
+    """The lines for these problems; fixes are numbered across all of them."""
     number = 0
     for problem in problems:
         stop = problem.level == "stop"
@@ -59,7 +59,7 @@ def items_of_failure(failed: ProofFailed) -> Iterator[ProblemItem]:
 
 
 class ProblemList(ListBox):
-    """Posts `Picked` for the line that Enter was pressed on."""
+    """Posts `Picked` when Enter is pressed on a line."""
 
     DEFAULT_CSS = """
     ProblemList.-textual-compact { max-height: 9; display: none; }

@@ -1,4 +1,4 @@
-"""Where a run stands, in two lines: stage, progress and time left; loss, speed, time and memory."""
+"""A run's status in two lines: stage, progress and time left; loss, speed, time and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui.text.amounts import duration, of_size, size, time_left
 from tui.text.metrics import describe_metrics
 from tui.text.translation import N_, _
 
-# What each stage means to someone who has never seen one.
+# What each stage means, for newcomers.
 STAGE_WORDS = {
     "starting": N_("Starting the engine: importing Unsloth takes 10 to 30 seconds"),
     "loading": N_("Loading the model (the first time, it is downloaded)"),
@@ -31,7 +31,7 @@ STAGE_WORDS = {
 
 @dataclass(frozen=True)
 class RunProgress:
-    """What the line shows; `now` is the wall clock in seconds since 1970."""
+    """What the line shows; `now` is in seconds since 1970."""
 
     words: str
     tone: str = ""
@@ -42,9 +42,9 @@ class RunProgress:
 
 
 def progress_of(state: RunState, alive: bool, now: float, doing: str = "", frozen: bool = False) -> RunProgress:
-    """Reads a run's state for the line.
+    """The progress from a run's state.
 
-    `doing`: what the engine's log is at, such as a download. `frozen`: its process is held up by a signal.
+    `doing`: the activity seen in the log, such as a download. `frozen`: its process is stopped by a signal.
     """
     total = state.training.total_steps if state.training else 0
     step = state.step.step if state.step and state.training else 0
@@ -63,7 +63,7 @@ def _headline(state: RunState, alive: bool) -> tuple[str, str]:
         return "error", _("Failed")
     over = state.stage == "ended" or not alive
     if over and state.trained:
-        # However the engine went: what it was there for is done and saved.
+        # However the engine ended: the result is complete and saved.
         stopped = state.finished is not None and state.finished.outcome == "stopped"
         return "success", _("Stopped early, model kept") if stopped else _("Finished")
     if over and state.stage != "ended":
@@ -95,9 +95,9 @@ def _facts(state: RunState, alive: bool, now: float) -> list[str]:
 
 
 def _seconds(state: RunState, alive: bool, now: float) -> float:
-    """Seconds of training if it began, over all engines; else since the engine started."""
+    """Seconds of training over all engines; before training, seconds since the engine started."""
     if state.finished:
-        # The last engine counted its own part: one that began again from the first step forgets what was before.
+        # After a restart from step 1, TrainingFinished counts only the last engine's seconds.
         return max(state.finished.seconds, state.clock.training_seconds)
     over = state.ended or state.failed or not alive
     since = 0.0 if over or not state.last_event else max(0.0, now - state.last_event.time)
@@ -107,7 +107,7 @@ def _seconds(state: RunState, alive: bool, now: float) -> float:
 
 
 class StatusLine(Widget):
-    """Shows a `Progress`. Redrawn only when that differs."""
+    """Shows a `RunProgress`. Redrawn only when it changes."""
 
     DEFAULT_CSS = """
     StatusLine { height: 2; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }

@@ -1,4 +1,4 @@
-"""The steps of the wizard and how each stands: a column where there is room, else a line."""
+"""The steps of the wizard and their states: a column if there is room, else a line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class WizardStep:
 
 
 class StepLine(Static):
-    """One step. The state is said by signs, not by colour alone."""
+    """One step. Signs show its state, not colour alone."""
 
     DEFAULT_CSS = """
     StepLine { height: 1; width: auto; text-wrap: nowrap; }
@@ -55,7 +55,7 @@ class StepLine(Static):
 
 
 class Steps(Widget):
-    """All steps. Posts `StepLine.Clicked`; going there is the screen's business."""
+    """All steps. Posts `StepLine.Clicked`; the screen changes the step."""
 
     DEFAULT_CSS = """
     Steps { layout: horizontal; height: 1; width: 1fr; background: $surface; }
@@ -72,7 +72,7 @@ class Steps(Widget):
             yield StepLine(step)
 
     def show(self, steps: list[WizardStep]) -> None:
-        """How the steps stand now."""
+        """Show these states."""
         if steps != self._steps:
             self._steps = steps
             for line, step in zip(self.query(StepLine), steps, strict=True):

@@ -1,4 +1,4 @@
-"""Chooses among the prompt texts that come with Loris."""
+"""Chooses one of Loris's prompt templates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OWN = "own"
 
 
 class TemplateChoice(Horizontal):
-    """A line like that of a field. Posts `Chosen`; `show` tells it the text in use."""
+    """Looks like a field. Posts `TemplateChosen`; `show` sets the text in use."""
 
     DEFAULT_CSS = """
     TemplateChoice { height: 1; margin-top: 1; }
@@ -39,7 +39,7 @@ class TemplateChoice(Horizontal):
         yield self._editor
 
     def show(self, text: str) -> None:
-        """The text is now this one: is it one of ours?"""
+        """Mark the template with this text, if it is one of Loris's."""
         self._editor.value = _name_of(text)
 
     def on_edited(self, event: Edited) -> None:

@@ -1,4 +1,4 @@
-"""An editor for text of several lines, which lets the arrow keys leave it at its first and last line."""
+"""A multi-line editor; the arrow keys leave it at its first and last line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tui.widgets.editors import Edited
 
 
 class TextBlock(TextArea):
-    """Plain text: a prompt with its placeholders, or several prompts, one a line."""
+    """Plain text: a template with placeholders, or several prompts, one per line."""
 
     DEFAULT_CSS = """
     TextBlock.-textual-compact { height: 4; padding: 0 1; background: $surface; }
@@ -18,7 +18,7 @@ class TextBlock(TextArea):
     """
 
     def __init__(self, value: str, lines: bool = False, id: str | None = None) -> None:
-        """`lines`: the value is a tuple of texts, one a line."""
+        """`lines`: the value is a tuple of texts, one per line."""
         self._lines = lines
         super().__init__(value, compact=True, tab_behavior="focus", show_line_numbers=False, id=id)
 
@@ -28,13 +28,13 @@ class TextBlock(TextArea):
 
     @property
     def typed(self) -> str | tuple[str, ...]:
-        """The value as it stands in the editor."""
+        """The editor's value."""
         if self._lines:
             return tuple(line for line in self.text.splitlines() if line.strip())
         return self.text
 
     def put(self, value: str) -> None:
-        """Show another text, as if it had been typed."""
+        """Set the text, as if it had been typed."""
         self.text = value
 
     def action_cursor_up(self, select: bool = False) -> None:

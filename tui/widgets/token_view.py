@@ -19,15 +19,15 @@ from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.literal_text import LiteralText
 
-LEARNED, MASKED = "▌ ", "┊ "  # the gutter, for eyes and terminals that see no colours
-EDGE = "¦"  # between tokens, where they are to be told apart
+LEARNED, MASKED = "▌ ", "┊ "  # the gutter, for users and terminals without colour
+EDGE = "¦"  # between tokens, when edges are shown
 View = Literal["tokens", "text", "raw"]
 VIEWS: dict[View, str] = {"tokens": N_("tokens"), "text": N_("text"), "raw": N_("raw row")}
 Part = tuple[str, str]
 
 
 def token_lines(tokens: Iterable[TokenView], width: int, edges: bool = False) -> list[Content]:
-    """Lines of at most `width` cells, each all learned or all masked, as its gutter says."""
+    """Lines of at most `width` cells, each all learned or all masked, marked in the gutter."""
     lines = []
     for learned, run in groupby(tokens, key=lambda token: token.learned):
         gutter = (LEARNED, "bold $text-success") if learned else (MASKED, "dim")
@@ -36,7 +36,7 @@ def token_lines(tokens: Iterable[TokenView], width: int, edges: bool = False) ->
 
 
 def _pieces(run: Iterable[TokenView], edges: bool) -> Iterator[Part]:
-    """(text, style) of the tokens of a run. A line end is a sign and an end."""
+    """(text, style) of consecutive tokens. A newline becomes a sign and a line break."""
     for number, token in enumerate(run):
         style = "bold underline $text-success" if token.learned else "$text-muted"
         if token.special:
@@ -70,7 +70,7 @@ def _wrapped(pieces: Iterable[Part], width: int) -> Iterator[list[Part]]:
 
 
 class TokenPane(VerticalScroll, can_focus=True):
-    """One row in one of `VIEWS`. Left and right ask for another row by `Turned`."""
+    """One row in one of `VIEWS`. Left and right post `Turned` to request another row."""
 
     DEFAULT_CSS = """
     TokenPane { padding: 0 1; background: $surface; }
@@ -94,7 +94,7 @@ class TokenPane(VerticalScroll, can_focus=True):
         super().__init__()
         self._head, self._body = LiteralText(classes="head"), LiteralText()
         self._row: ProvenRow | None = None
-        self._place = ""
+        self._position = ""
         self.view: View = "tokens"
         self.edges = False
 
@@ -102,11 +102,11 @@ class TokenPane(VerticalScroll, can_focus=True):
         yield self._head
         yield self._body
 
-    def show(self, row: ProvenRow | None, place: str = "") -> None:
-        """`place`: such as 3/20, of the examples at hand."""
+    def show(self, row: ProvenRow | None, position: str = "") -> None:
+        """`position`: among the examples, such as 3/20."""
         if row != self._row:
             self.scroll_home(animate=False)
-        self._row, self._place = row, place
+        self._row, self._position = row, position
         self.draw()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -122,7 +122,7 @@ class TokenPane(VerticalScroll, can_focus=True):
         self._body.set_text(self._content(row))
 
     def _heading(self, row: ProvenRow) -> Content:
-        words = [_("Row {number}").format(number=row.number) + (f" ({self._place})" if self._place else "")]
+        words = [_("Row {number}").format(number=row.number) + (f" ({self._position})" if self._position else "")]
         if row.tokens:
             words.append(_("{length} tokens, {learned} learned").format(length=row.length, learned=row.learned))
             if row.length > len(row.tokens):

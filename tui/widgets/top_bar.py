@@ -1,4 +1,4 @@
-"""The line at the top: where one is, and what the engine does meanwhile."""
+"""The line at the top: the current screen, and the state of the engine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tui.widgets.literal_text import LiteralText
 
 
 class TopBar(Widget):
-    """`show` it the preset's name and the state of the engine, both in words."""
+    """Call `show` with the title and the engine's state, both as text."""
 
     DEFAULT_CSS = """
     TopBar { layout: horizontal; height: 1; background: $panel; padding: 0 1; }

@@ -1,4 +1,4 @@
-"""A conversation as it is read: questions, and under each what one model said, or two side by side."""
+"""A conversation: questions, and below each one answer, or two side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui.text.sanitize import visible
 
 
 def _keep_lines(state: StateCore) -> None:
-    """Models mean a new line by a new line, as in a poem; Markdown would join them."""
+    """Keep single newlines of models, as in a poem; Markdown would join the lines."""
     for token in state.tokens:
         for child in token.children or ():
             if child.type == "softbreak":
@@ -24,14 +24,14 @@ def _keep_lines(state: StateCore) -> None:
 
 
 def parser() -> MarkdownIt:
-    """No HTML: `<think>` and `List<int>` are text. Addresses stay text, too."""
+    """No HTML: `<think>` and `List<int>` are text. No links either."""
     made = MarkdownIt("gfm-like", {"html": False, "linkify": False}).disable(["html_block", "html_inline"])
     made.core.ruler.push("keep_lines", _keep_lines)
     return made
 
 
 class MarkdownText(Markdown):
-    """Markdown of a model: its layout is shown, and nothing in it is obeyed. Call `show` as often as it grew."""
+    """A model's Markdown: laid out, with no links and no HTML. Call `show` whenever it grows."""
 
     DEFAULT_CSS = """
     MarkdownText { height: auto; width: 1fr; padding: 0 0 0 2; }
@@ -43,7 +43,7 @@ class MarkdownText(Markdown):
         self._shown = ""
 
     async def show(self, text: str) -> None:
-        """Show this text; what is on the screen already is not laid out again."""
+        """Show this text; the unchanged part is not laid out again."""
         text = visible(text)
         if text == self._shown:
             return
@@ -56,7 +56,7 @@ class MarkdownText(Markdown):
 
 
 class AnswerView(Widget):
-    """One answer, with who gave it above and how it went beside that. `refresh_text` after it grew."""
+    """One answer, under its model's name and a note on it. Call `refresh_text` when it grows."""
 
     DEFAULT_CSS = """
     AnswerView { height: auto; width: 1fr; layout: vertical; }
@@ -84,11 +84,11 @@ class AnswerView(Widget):
         await self.refresh_text()
 
     async def refresh_text(self) -> None:
-        """Show the answer as it stands, if that is not on the screen already."""
+        """Show the answer's current text, unless it is shown already."""
         answer = self.answer
         if (answer.text, answer.note) == self._shown:
             return
-        text = answer.text  # it may grow while this is drawn
+        text = answer.text  # it may grow during the await
         who = visible(Speaker(answer.adapter, answer.other).name)
         note = visible(answer.note)
         if answer.note != self._shown[1] or not self._shown[1]:
@@ -113,7 +113,7 @@ class TurnView(Widget):
     TurnView.-side AnswerView { margin-right: 2; }
     """
 
-    SIDE_BY_SIDE = 90  # cells from which two answers stand beside each other
+    SIDE_BY_SIDE = 90  # cells needed for two answers side by side
 
     def __init__(self, turn: Turn) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class TurnView(Widget):
 
 
 class Transcript(VerticalScroll, can_focus=True):
-    """All turns, the newest at the end and in sight."""
+    """All turns, scrolled to the newest at the end."""
 
     DEFAULT_CSS = """
     Transcript { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
@@ -141,13 +141,13 @@ class Transcript(VerticalScroll, can_focus=True):
     def __init__(self, hint: str, id: str | None = None) -> None:
         super().__init__(id=id)
         self._hint = hint
-        self._follows = True  # stays at the end as that grows
+        self._follows = True  # follows the end
 
     def compose(self) -> ComposeResult:
         yield Static(self._hint, markup=False, classes="empty")
 
     def release_anchor(self) -> None:
-        """Called by Textual when the user scrolls: whoever goes up to read is left alone."""
+        """Called by Textual when the user scrolls: stop following the end."""
         super().release_anchor()
         self._follows = self.max_scroll_y == 0
 
@@ -157,22 +157,22 @@ class Transcript(VerticalScroll, can_focus=True):
             self._follows = True
 
     async def show(self, turns: list[Turn]) -> None:
-        """Show this conversation from its start."""
+        """Show this conversation."""
         await self.query(TurnView).remove()
         await self.mount_all([TurnView(turn) for turn in turns])
         self._tidy()
 
     async def add(self, turn: Turn) -> None:
-        """Show one more turn, at the end."""
+        """Append a turn."""
         await self.mount(TurnView(turn))
         self._tidy()
 
     async def refresh_text(self) -> None:
-        """Show what the last turn's answers have become."""
+        """Update the answers of the last turn."""
         if views := list(self.query(TurnView)):
             for answer in views[-1].query(AnswerView):
                 await answer.refresh_text()
-            # A flag, not where it stands: that lags behind the text when the machine is busy.
+            # A flag, because the scroll position lags behind the text on a busy machine.
             if self._follows:
                 self.scroll_end(animate=False)
 

@@ -1,7 +1,7 @@
-"""Work of a screen that ends with the screen.
+"""Workers that end quietly with their screen.
 
-Textual cancels a screen's workers once its widgets are gone, so one that goes on in between, or whose thread comes
-back then, finds none of the widgets that it is to tell. That is no failure: nobody looks any more.
+Textual cancels a screen's workers after it removed the widgets. A worker that still runs in between, or whose
+thread returns then, finds no widgets to update. That is not an error: the screen is no longer shown.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from textual.worker import Worker
 
 if TYPE_CHECKING:
     _Base = Widget
-else:  # Textual takes a widget's styles from the first of its bases that is a widget: this must not be it
+else:  # Textual takes a widget's styles from its first base that is a widget: it must not be this one
     _Base = object
 
-GONE = (NoMatches, MountError)  # what is raised for a widget that is not there any more
+WIDGET_GONE = (NoMatches, MountError)  # raised for a widget that was removed
 
 
-class Working(_Base):
-    """Put this first among the bases of a widget or screen whose workers may outlive its widgets by a moment."""
+class GuardedWorkers(_Base):
+    """Base class for a widget or screen whose workers may briefly outlive its widgets."""
 
     @property
     def is_here(self) -> bool:
-        """Whether its screen is on the stack, and so has its widgets or will have them."""
+        """Whether its screen is on the stack, so that its widgets exist or will."""
         return self.is_attached and self.app.is_running and self.screen in self.app.screen_stack
 
     def run_worker(self, work: Any, *arguments: Any, **settings: Any) -> Worker[Any]:
-        """As Textual's; what fails because the screen is being left ends the work in silence."""
+        """As Textual's, but a failure caused by closing the screen ends the worker quietly."""
         return super().run_worker(self._while_here(work), *arguments, **settings)
 
     def _while_here(self, work: Callable[[], Any] | Awaitable[Any]) -> Any:
         async def wait() -> Any:
             try:
                 return await (work() if callable(work) else work)
-            except GONE:
+            except WIDGET_GONE:
                 if self.is_here:
                     raise
 
         def call() -> Any:
             try:
                 return work() if callable(work) else None
-            except GONE:
+            except WIDGET_GONE:
                 if self.is_here:
                     raise
 

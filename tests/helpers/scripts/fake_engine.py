@@ -1,5 +1,5 @@
 # ruff: noqa: T201
-"""Speaks the engine's protocol without an engine: FAKE_PLAY names what happens."""
+"""Implements the engine's protocol without an engine: FAKE_PLAY names the scenario."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class FakeEngine:
                 self.stop.set()
                 reply(cmd.Done(id=command.id))
             case cmd.SaveCheckpoint():
-                os._exit(9)  # dies with the question open
+                os._exit(9)  # dies without answering
             case _:
                 self.over.set()
                 reply(cmd.Done(id=command.id))

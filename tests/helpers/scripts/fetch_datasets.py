@@ -1,4 +1,4 @@
-"""Fetches what each line of standard input names with the engine's own code, and prints what came of it."""
+"""Loads the dataset named in each line of standard input with the engine's code, and prints the result."""
 
 from __future__ import annotations
 

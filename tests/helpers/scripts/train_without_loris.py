@@ -1,4 +1,4 @@
-"""What a notebook's user would write for the same run: no Loris in it but the reading of the spec.
+"""The same run as a notebook's user would write it, without Loris except for reading the spec.
 
 Prints the loss of every step as a JSON list.
 """
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 # isort: off
-from unsloth import FastLanguageModel  # first, for it patches the others
+from unsloth import FastLanguageModel  # first, because it patches the others
 from unsloth.chat_templates import train_on_responses_only
 
 import torch

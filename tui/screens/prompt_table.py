@@ -1,4 +1,4 @@
-"""The test prompts at each checkpoint, side by side, to pick the best: to chat with it, or to keep its adapter."""
+"""The answers to the test prompts at each checkpoint, side by side: chat with the best, or copy its adapter."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.top_bar import TopBar
 
-CELLS, LINES = 26, 3  # of an answer in the table; the whole of it stands below
+CELLS, LINES = 26, 3  # of an answer in the table; the full text is below it
 PROMPT_CELLS = 18
 
 
 @dataclass(frozen=True)
 class Column:
-    """A state of the model. `step`: of a checkpoint; None for the base model, and for what training ended with."""
+    """A state of the model. `step`: of a checkpoint; None for the base model and for the final adapter."""
 
     step: int | None
     adapter: bool
 
     def title(self, state: RunState) -> str:
-        """What stands above it: a checkpoint's step, and the loss there where it was logged."""
+        """The header: a checkpoint's step, with its loss if one was logged."""
         if self.step is None:
             return _("after training") if self.adapter else _("base model")
         words = _("step {step}").format(step=self.step)
@@ -46,38 +46,39 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Samples:
-    """The table. `cells`: the newest answer of each (prompt, column); some may not be there yet."""
+class PromptTable:
+    """`cells`: the newest answer of each (prompt, column); some may be missing."""
 
     prompts: tuple[str, ...]
     columns: tuple[Column, ...]
     cells: dict[tuple[str, Column], Answered]
 
     @classmethod
-    def of(cls, state: RunState) -> Samples:
-        """All that was answered so far."""
+    def of(cls, state: RunState) -> PromptTable:
+        """All answers so far."""
         cells = {(a.prompt, Column(a.step, a.adapter)): a for a in state.answers}
         columns = {column for _prompt, column in cells}
         prompts = tuple(dict.fromkeys(answer.prompt for answer in state.answers))
-        return cls(prompts, tuple(sorted(columns, key=_place)), cells)
+        return cls(prompts, tuple(sorted(columns, key=_order)), cells)
 
 
-def _place(column: Column) -> tuple[int, int]:
-    """The base first, then the steps, then the end."""
+def _order(column: Column) -> tuple[int, int]:
+    """Sort key: the base model, then the checkpoints by step, then the final adapter."""
     if column.step is None:
         return (2, 0) if column.adapter else (0, 0)
     return 1, column.step
 
 
-class SamplesScreen(LorisScreen):
-    """Grows while training goes on; the cursor stays where it is."""
+class PromptTableScreen(LorisScreen):
+    """Columns are added during training; the cursor stays in place."""
 
     CSS = """
-    SamplesScreen DataTable { height: 1fr; }
-    SamplesScreen #whole { height: 8; border-top: solid $foreground 20%; padding: 0 1; scrollbar-size-vertical: 1; }
-    SamplesScreen #whole Static { height: auto; }
-    SamplesScreen #state { height: 1; padding: 0 1; color: $foreground-muted; text-wrap: nowrap; }
-    SamplesScreen #state { text-overflow: ellipsis; }
+    PromptTableScreen DataTable { height: 1fr; }
+    PromptTableScreen #whole { height: 8; border-top: solid $foreground 20%; padding: 0 1; }
+    PromptTableScreen #whole { scrollbar-size-vertical: 1; }
+    PromptTableScreen #whole Static { height: auto; }
+    PromptTableScreen #state { height: 1; padding: 0 1; color: $foreground-muted; text-wrap: nowrap; }
+    PromptTableScreen #state { text-overflow: ellipsis; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "whole", N_("Whole answer"), id="samples.whole", tooltip=N_("Read all of the answer")),
@@ -90,7 +91,7 @@ class SamplesScreen(LorisScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._samples = Samples((), (), {})
+        self._table = PromptTable((), (), {})
         self._shown = False
 
     def compose(self) -> ComposeResult:
@@ -106,8 +107,8 @@ class SamplesScreen(LorisScreen):
         self.query_one(DataTable).focus()
         self._show()
         table = self.query_one(DataTable)
-        if self._samples.columns:
-            table.move_cursor(row=0, column=len(self._samples.columns), animate=False)
+        if self._table.columns:
+            table.move_cursor(row=0, column=len(self._table.columns), animate=False)
 
     def on_run_changed(self, _message: RunChanged) -> None:
         self._show()
@@ -115,10 +116,10 @@ class SamplesScreen(LorisScreen):
     def _show(self) -> None:
         session = self.loris.session
         self.query_one(TopBar).show(" · ".join(filter(None, (_("Prompts"), session.title))))
-        found = Samples.of(session.state)
-        if self._shown and found == self._samples:
+        found = PromptTable.of(session.state)
+        if self._shown and found == self._table:
             return
-        self._samples, self._shown = found, True
+        self._table, self._shown = found, True
         table = self.query_one(DataTable)
         at = table.cursor_coordinate
         table.clear(columns=True)
@@ -133,37 +134,37 @@ class SamplesScreen(LorisScreen):
                 height=LINES,
             )
         table.cursor_coordinate = at
-        self._tell()
+        self._show_cell()
 
     def on_data_table_cell_highlighted(self, _event: DataTable.CellHighlighted) -> None:
-        self._tell()
+        self._show_cell()
 
     @property
     def _at(self) -> tuple[str, Column | None]:
-        """(the prompt, the column) under the cursor; no column on the prompts themselves."""
+        """(prompt, column) under the cursor; the column is None on a prompt."""
         row, column = self.query_one(DataTable).cursor_coordinate
-        prompts, columns = self._samples.prompts, self._samples.columns
+        prompts, columns = self._table.prompts, self._table.columns
         prompt = prompts[row] if row < len(prompts) else ""
         return prompt, columns[column - 1] if 0 < column <= len(columns) else None
 
-    def _words(self) -> str:
+    def _answer_text(self) -> str:
         prompt, column = self._at
-        answer = self._samples.cells.get((prompt, column)) if column else None
+        answer = self._table.cells.get((prompt, column)) if column else None
         return visible(answer.answer).strip() if answer else ""
 
-    def _tell(self) -> None:
+    def _show_cell(self) -> None:
         prompt, column = self._at
-        if not self._samples.prompts:
+        if not self._table.prompts:
             whole = Content(_("Answers to the test prompts appear here, before and after training."))
         elif column is None:
             whole = Content(visible(prompt))
         else:
             title = f"» {visible(prompt)}  {column.title(self.loris.session.state)}\n"
-            whole = Content.assemble((title, "bold"), self._words())
+            whole = Content.assemble((title, "bold"), self._answer_text())
         self.query_one("#whole Static", Static).update(whole)
-        self.query_one("#state", Static).update(self._state_words(column))
+        self.query_one("#state", Static).update(self._describe_column(column))
 
-    def _state_words(self, column: Column | None) -> str:
+    def _describe_column(self, column: Column | None) -> str:
         folder = self.loris.session.folder
         if column is None or folder is None:
             return _("← → go from checkpoint to checkpoint.")
@@ -181,11 +182,11 @@ class SamplesScreen(LorisScreen):
         self.action_whole()
 
     def action_whole(self) -> None:
-        if words := self._words():
+        if words := self._answer_text():
             self.app.push_screen(PromptDialog(words, visible(self._at[0])))
 
     def action_chat(self) -> None:
-        """The base and the end are what the chat has anyway; a checkpoint answers beside the end."""
+        """The chat always has the base and the final adapter; a checkpoint is added to them."""
         session, (_prompt, column) = self.loris.session, self._at
         if column is None or session.folder is None:
             return
@@ -194,7 +195,7 @@ class SamplesScreen(LorisScreen):
             return
         path = checkpoint_at(session.folder, column.step)
         if path is None:
-            self.notify(self._state_words(column))
+            self.notify(self._describe_column(column))
         elif not session.state.trained:
             self.notify(_("Wait until training is over: then the checkpoints can be asked."))
         else:
@@ -224,7 +225,7 @@ class SamplesScreen(LorisScreen):
 
 
 def _cell(text: str, cells: int, style: str = "") -> Text:
-    """The first lines of a text, as it is."""
+    """The first lines of a text, without markup."""
     found = Text(" ".join(visible(text).split()), style)
     found.truncate(cells * LINES - 2, overflow="ellipsis")
     return found

@@ -1,4 +1,4 @@
-"""A backend that saves what the Save screen asks for."""
+"""A fake backend that exports what the export screen requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of prompts and checkpoints: what it shows, and picking one to chat with or to keep."""
+"""The table of prompts and checkpoints: what it shows, and picking one to chat with or to copy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tui.dialogs.ask import LineDialog
 from tui.dialogs.show import PromptDialog
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen
-from tui.screens.samples import SamplesScreen
+from tui.screens.prompt_table import PromptTableScreen
 
 PROMPTS = ("Who are you?", "你是谁？")
 LONG = "A long one. " * 40 + "[/nope] the end"
@@ -37,15 +37,15 @@ def asked(step: int | None, adapter: bool = True) -> list[ev.Answered]:
     ]  # fmt: skip
 
 
-def told() -> list[ev.AnyEvent]:
-    """A run with three checkpoints, whose engine waits for questions."""
+def scripted_events() -> list[ev.AnyEvent]:
+    """A run with three checkpoints, whose engine serves questions."""
     events = [event for event in fake_run.finished() if not isinstance(event, ev.Answered)]
     return [*events[:-1], *asked(None, False), *asked(20), *asked(40), *asked(60), *asked(None), events[-1]]
 
 
 @pytest.fixture
 def backend(tmp_path: Path) -> FakeBackend:
-    """Of the checkpoints the first is gone."""
+    """The first checkpoint was deleted."""
     folder = RunFolder(tmp_path / "demo")
     folder.path.mkdir()
     save_spec(folder.spec, fake_run.SPEC)
@@ -65,11 +65,11 @@ def table(app: LorisApp) -> DataTable[object]:
 
 
 async def test_prompts_by_checkpoints(backend: FakeBackend) -> None:
-    app = app_on("live", backend, told())
+    app = app_on("live", backend, scripted_events())
     async with app.run_test(size=(160, 30)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
         await pilot.press("p")
-        await until(pilot, lambda: isinstance(app.screen, SamplesScreen) and app.focused is not None)
+        await until(pilot, lambda: isinstance(app.screen, PromptTableScreen) and app.focused is not None)
         titles = [str(column.label) for column in table(app).ordered_columns]
         assert titles[:2] == ["prompt", "base model"]
         assert [title.split(" · ")[0] for title in titles[2:]] == [
@@ -89,8 +89,8 @@ async def test_prompts_by_checkpoints(backend: FakeBackend) -> None:
         await pilot.press("end")
         await until(pilot, lambda: "[/nope] the end (0)" in screen_text(app))
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, SamplesScreen))
-        # What comes in while one looks is added, and the cursor stays.
+        await until(pilot, lambda: isinstance(app.screen, PromptTableScreen))
+        # New answers are added, and the cursor stays.
         at = table(app).cursor_coordinate
         backend.feed(asked(80))
         await until(pilot, lambda: len(table(app).ordered_columns) == 7)
@@ -100,13 +100,13 @@ async def test_prompts_by_checkpoints(backend: FakeBackend) -> None:
 
 
 async def test_a_checkpoint_is_picked_to_chat_with(backend: FakeBackend) -> None:
-    app = app_on("samples", backend, told())
+    app = app_on("samples", backend, scripted_events())
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("home", "right", "right")
         await until(pilot, lambda: "The checkpoint of step 20 is no longer kept" in screen_text(app))
         await pilot.press("c")
         await pilot.pause()
-        assert isinstance(app.screen, SamplesScreen)
+        assert isinstance(app.screen, PromptTableScreen)
         await pilot.press("right")
         await until(pilot, lambda: "The checkpoint of step 40 is kept" in screen_text(app))
         await pilot.press("c")
@@ -119,8 +119,8 @@ async def test_a_checkpoint_is_picked_to_chat_with(backend: FakeBackend) -> None
 
 
 @pytest.mark.parametrize("named", [False, True], ids=["the run's own folder", "a folder of the user's"])
-async def test_a_checkpoint_is_picked_to_keep(named: bool, backend: FakeBackend, tmp_path: Path) -> None:
-    app = app_on("samples", backend, told())
+async def test_a_checkpoint_is_copied(named: bool, backend: FakeBackend, tmp_path: Path) -> None:
+    app = app_on("samples", backend, scripted_events())
     async with app.run_test(size=(120, 30)) as pilot:
         await pilot.press("home", *["right"] * 4, "s")
         await until(pilot, lambda: isinstance(app.screen, LineDialog))
@@ -131,20 +131,20 @@ async def test_a_checkpoint_is_picked_to_keep(named: bool, backend: FakeBackend,
         wanted = {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "loris.json", "SHA256SUMS"}
         assert names == wanted
         assert (target / "adapter_config.json").read_text() == "adapter_config.json 60"
-        # Not over what is there.
+        # An existing folder is not overwritten.
         (target / "tokenizer.json").write_text("mine")
         await pilot.press("s")
         await until(pilot, lambda: isinstance(app.screen, LineDialog))
         await pilot.press(*(str(target / "tokenizer.json") if named else ""), "enter")
-        await until(pilot, lambda: isinstance(app.screen, SamplesScreen))
+        await until(pilot, lambda: isinstance(app.screen, PromptTableScreen))
         await until(pilot, lambda: not [w for w in app.workers if w.group == "save" and w.is_running])
     assert (target / "tokenizer.json").read_text() == "mine"
 
 
-async def test_without_answers_it_says_what_will_be_here(backend: FakeBackend) -> None:
+async def test_without_answers_it_says_what_will_be_shown(backend: FakeBackend) -> None:
     app = app_on("samples", backend, fake_run.loaded())
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "Answers to the test prompts appear here" in screen_text(app))
         await pilot.press("enter", "c", "s")
         await pilot.pause()
-        assert isinstance(app.screen, SamplesScreen)
+        assert isinstance(app.screen, PromptTableScreen)

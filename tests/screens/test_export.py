@@ -1,4 +1,4 @@
-"""Saving: what each choice is for, where it goes, what stands in the way, and how it ends."""
+"""The export screen: the use of each kind, the target, what prevents an export, and its result."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, CancelExport, Command, Done, Export, ExportProgress, Refused
 from engine.runs.folder import RunFolder
 from tests.helpers import fake_run
+from tests.helpers.export_screen import READY, backend, saves
 from tests.helpers.fake_run import FakeBackend, app_on, screen_text
-from tests.helpers.save_screen import READY, backend, saves
 from tests.helpers.waiting import on_screen, until
+from tui.screens.export import ExportScreen
 from tui.screens.live import LiveScreen
-from tui.screens.save import SaveScreen
 from tui.state.run_session import RunSession
 from tui.text import export
 
@@ -28,7 +28,7 @@ SIZES = [(80, 24), (120, 36)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_each_choice_says_what_it_is_for_and_how_large(size: tuple[int, int], backend: FakeBackend) -> None:
+async def test_each_kind_shows_its_use_and_size(size: tuple[int, int], backend: FakeBackend) -> None:
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: "It will be at" in screen_text(app))
@@ -47,7 +47,7 @@ async def test_each_choice_says_what_it_is_for_and_how_large(size: tuple[int, in
         await until(pilot, lambda: "llama.cpp, Ollama and LM Studio" in screen_text(app))
 
 
-async def test_merged_model_is_saved_into_the_run_by_default(backend: FakeBackend) -> None:
+async def test_merged_model_is_exported_into_the_run_by_default(backend: FakeBackend) -> None:
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
         await pilot.press("ctrl+s")
@@ -74,8 +74,8 @@ async def test_adapter_is_copied_to_a_folder_of_the_users(backend: FakeBackend, 
         assert backend.asked == [Export(id=0, kind="adapter", path=str(drive / "run" / "adapter"))]
 
 
-async def test_choices_are_one_field_to_keys(backend: FakeBackend) -> None:
-    """Or none but the last could be saved into a folder: on the way to it the others would be chosen."""
+async def test_kinds_are_one_field_for_keys(backend: FakeBackend) -> None:
+    """Otherwise only the last kind could go into a folder: moving there would select the others."""
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
 
@@ -100,7 +100,7 @@ async def test_choices_are_one_field_to_keys(backend: FakeBackend) -> None:
         assert "(x) Merged 4-bit" in screen_text(app)
 
 
-async def test_what_stands_in_the_way_is_said_beside_the_field(backend: FakeBackend, tmp_path: Path) -> None:
+async def test_an_error_is_shown_next_to_the_field(backend: FakeBackend, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
@@ -137,7 +137,7 @@ async def test_progress_counts_and_a_refusal_is_shown(backend: FakeBackend) -> N
         await until(pilot, lambda: "✓ Saved at" in screen_text(app))
 
 
-async def test_earlier_run_is_loaded_first_and_that_can_be_given_up(backend: FakeBackend) -> None:
+async def test_earlier_run_is_loaded_first_and_loading_can_be_cancelled(backend: FakeBackend) -> None:
     backend.alive = False
     app = app_on("save", backend, [*fake_run.finished(), ev.EngineEnded(exit_code=0)])
     async with app.run_test(size=(120, 36)) as pilot:
@@ -147,7 +147,7 @@ async def test_earlier_run_is_loaded_first_and_that_can_be_given_up(backend: Fak
         await until(pilot, lambda: "the model is loading" in screen_text(app))
         await pilot.press("escape")
         await until(pilot, lambda: "Stopped before anything was saved" in screen_text(app))
-        assert isinstance(app.screen, SaveScreen)
+        assert isinstance(app.screen, ExportScreen)
         backend.feed([ev.StageChanged(stage="serving")])
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "✓ Saved at" in screen_text(app))
@@ -155,7 +155,7 @@ async def test_earlier_run_is_loaded_first_and_that_can_be_given_up(backend: Fak
         await on_screen(pilot, LiveScreen)
 
 
-def test_plan_knows_size_and_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plan_has_size_and_free_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backend = FakeBackend(folder=RunFolder(tmp_path))
     session = RunSession(backend)
     session.attach(backend.folder, fake_run.SPEC)
@@ -174,14 +174,16 @@ def test_plan_knows_size_and_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture
 def llama_cpp(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A llama.cpp wherever one looks."""
+    """A llama.cpp in every location."""
     monkeypatch.setattr("tui.screens.llama_pane.find_llama_cpp", lambda typed: READY)
     monkeypatch.setattr(planner, "find_llama_cpp", lambda typed: READY)
 
 
 @pytest.mark.usefixtures("llama_cpp")
 @pytest.mark.parametrize("size", SIZES)
-async def test_gguf_is_made_of_several_quantisations_at_once(size: tuple[int, int], backend: FakeBackend) -> None:
+async def test_gguf_is_exported_in_several_quantizations_at_once(
+    size: tuple[int, int], backend: FakeBackend
+) -> None:
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=size) as pilot:
         app.screen.query_one("#choice-gguf").focus()
@@ -208,7 +210,7 @@ async def test_gguf_is_made_of_several_quantisations_at_once(size: tuple[int, in
         ]
 
 
-async def test_progress_is_told_and_saving_can_be_given_up(backend: FakeBackend) -> None:
+async def test_progress_is_shown_and_an_export_can_be_cancelled(backend: FakeBackend) -> None:
     given_up = asyncio.Event()
 
     async def slow(command: Command) -> AsyncGenerator[AnyReply, None]:
@@ -232,7 +234,7 @@ async def test_progress_is_told_and_saving_can_be_given_up(backend: FakeBackend)
         assert [type(command) for command in backend.asked] == [Export, CancelExport]
 
 
-async def test_what_is_there_is_replaced_only_when_told_to(backend: FakeBackend) -> None:
+async def test_an_existing_export_is_replaced_only_on_request(backend: FakeBackend) -> None:
     (backend.folder.exports / "merged_16bit").mkdir(parents=True)
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
@@ -249,7 +251,7 @@ async def test_what_is_there_is_replaced_only_when_told_to(backend: FakeBackend)
         assert backend.asked[0].replace
 
 
-async def test_what_was_checked_is_said(backend: FakeBackend) -> None:
+async def test_what_was_verified_is_shown(backend: FakeBackend) -> None:
     checked = ev.Exported(
         kind="gguf", path="/x/gguf", total_bytes=10, seconds=1, quantizations=("q8_0",), verified=say("It answers.")
     )

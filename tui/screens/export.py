@@ -1,4 +1,4 @@
-"""The screen that saves the trained model: as adapter, merged, or as GGUF files; pushing is a screen of its own."""
+"""The export screen: adapter, merged model or GGUF files. Pushing to the Hub has a screen of its own."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ KINDS: tuple[ExportKind, ...] = ("adapter", "merged_16bit", "merged_4bit", "gguf
 FIRST_QUANTIZATION = "q4_k_m"
 
 
-class SaveForm(Form, inherit_bindings=False):
-    """To the keys that go from field to field, what can be saved is one field."""
+class ExportForm(Form, inherit_bindings=False):
+    """For the keys that move between fields, all export kinds are one field."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "screen.to_field(-1)", show=False),
@@ -45,28 +45,28 @@ class SaveForm(Form, inherit_bindings=False):
     ]
 
 
-class SaveScreen(LorisScreen):
-    """One export at a time. The engine finishes one that has begun, whether anyone looks or not."""
+class ExportScreen(LorisScreen):
+    """One export at a time. The engine finishes a running export even when the screen is closed."""
 
     CSS = """
-    SaveScreen #form { height: 1fr; padding: 1 1 0 1; scrollbar-size-vertical: 1; }
-    SaveScreen #form > Static { height: auto; width: 1fr; }
-    SaveScreen .row { height: auto; }
-    SaveScreen #gguf { height: auto; padding-left: 2; display: none; }
-    SaveScreen #gguf.-shown { display: block; }
-    SaveScreen #replace-row { display: none; }
-    SaveScreen #replace-row.-shown { display: block; }
-    SaveScreen .row Static { width: 14; height: 1; text-style: bold; }
-    SaveScreen .row Input { width: 1fr; }
-    SaveScreen .buttons { height: 1; }
-    SaveScreen .buttons Button { margin-right: 2; }
-    SaveScreen #target { color: $foreground-muted; margin-bottom: 1; }
-    SaveScreen #target.-wrong { color: $text-error; }
-    SaveScreen #progress { height: auto; max-height: 5; padding: 0 1; }
-    SaveScreen #saved { margin-top: 1; }
-    SaveScreen #progress.-done { color: $text-success; text-style: bold; }
-    SaveScreen #progress.-wrong { color: $text-error; }
-    SaveScreen #saved { color: $foreground-muted; }
+    ExportScreen #form { height: 1fr; padding: 1 1 0 1; scrollbar-size-vertical: 1; }
+    ExportScreen #form > Static { height: auto; width: 1fr; }
+    ExportScreen .row { height: auto; }
+    ExportScreen #gguf { height: auto; padding-left: 2; display: none; }
+    ExportScreen #gguf.-shown { display: block; }
+    ExportScreen #replace-row { display: none; }
+    ExportScreen #replace-row.-shown { display: block; }
+    ExportScreen .row Static { width: 14; height: 1; text-style: bold; }
+    ExportScreen .row Input { width: 1fr; }
+    ExportScreen .buttons { height: 1; }
+    ExportScreen .buttons Button { margin-right: 2; }
+    ExportScreen #target { color: $foreground-muted; margin-bottom: 1; }
+    ExportScreen #target.-wrong { color: $text-error; }
+    ExportScreen #progress { height: auto; max-height: 5; padding: 0 1; }
+    ExportScreen #saved { margin-top: 1; }
+    ExportScreen #progress.-done { color: $text-success; text-style: bold; }
+    ExportScreen #progress.-wrong { color: $text-error; }
+    ExportScreen #saved { color: $foreground-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", N_("Save"), id="save.save", tooltip=N_("Save as chosen")),
@@ -83,14 +83,14 @@ class SaveScreen(LorisScreen):
         super().__init__()
         self._kind: ExportKind = "merged_16bit"
         self._plan: Plan | None = None
-        self._saving: Worker[None] | None = None
+        self._exporting: Worker[None] | None = None
         self._began = 0.0
         self._doing = ""
         self._sent = False
 
     def compose(self) -> ComposeResult:
         yield TopBar()
-        with SaveForm(id="form", can_focus=False):
+        with ExportForm(id="form", can_focus=False):
             for kind in KINDS:
                 yield ExportChoice(kind)
             with Vertical(id="gguf"):
@@ -112,7 +112,7 @@ class SaveScreen(LorisScreen):
                 yield Button(_("Save"), id="go", variant="primary", compact=True)
                 yield Button(_("Push to the Hub"), id="push", compact=True)
             yield Static(id="saved", markup=False)
-        yield Static(id="progress", markup=False)  # below the form, so that it is in sight however small this is
+        yield Static(id="progress", markup=False)  # below the form, so that it is visible on small terminals
         yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -142,11 +142,11 @@ class SaveScreen(LorisScreen):
         several = self.query_one("#quantizations", SeveralEditor)
         name = several.choices[several.at]
         self.query_one("#quantization-use", Static).update(f"{name}: {_(QUANTIZATIONS[name].use)}")
-        lines = [saved_words(export) for export in session.state.exports]
+        lines = [describe_export(export) for export in session.state.exports]
         saved = "\n".join([_("Saved so far"), *lines]) if lines else _("Nothing is saved yet.")
         self.query_one("#saved", Static).update(saved)
 
-    # What would be done
+    # The plan
 
     def on_export_choice_export_chosen(self, event: ExportChoice.ExportChosen) -> None:
         self._choose(event.kind)
@@ -154,16 +154,16 @@ class SaveScreen(LorisScreen):
     def _choose(self, kind: ExportKind) -> None:
         self._kind = kind
         self._show()
-        self._look()
+        self._update_plan()
 
     def on_llama_pane_built(self, _event: LlamaPane.Built) -> None:
-        self._look()
+        self._update_plan()
 
     def action_to_field(self, by: int, within: bool = False) -> None:
-        """Focus the next field or, within the choices, the next of them."""
+        """Focus the next field; `within`: the next export kind."""
         target = field_after(self.focus_chain, self.focused, by, within)
         if isinstance(target, ExportChoice):
-            self._choose(target.kind)  # at once: keys may come in bursts
+            self._choose(target.kind)  # at once, because keys may come in bursts
         if target is not None:
             target.focus()
 
@@ -174,7 +174,7 @@ class SaveScreen(LorisScreen):
 
     def on_edited(self, event: Edited) -> None:
         self._show()
-        self._look()
+        self._update_plan()
 
     def on_choices_wanted(self, event: ChoicesWanted) -> None:
         self.action_save()
@@ -183,9 +183,9 @@ class SaveScreen(LorisScreen):
         self._show()
 
     @work(exclusive=True, group="look")
-    async def _look(self) -> None:
-        """Say where it would go and whether it can; in a thread, since a mounted drive can take its time."""
-        await asyncio.sleep(0.1)  # while someone types
+    async def _update_plan(self) -> None:
+        """Show the target and what prevents the export; in a thread, because a mounted drive can be slow."""
+        await asyncio.sleep(0.1)  # debounce
         await self._make_plan()
 
     async def _make_plan(self) -> Plan | None:
@@ -196,7 +196,7 @@ class SaveScreen(LorisScreen):
         pane = self.query_one(LlamaPane)
         replace = self.query_one("#replace", SwitchEditor).value is True
         kind, chosen = self._kind, self._quantizations if self._kind == "gguf" else ()
-        llama = await pane.look() if kind == "gguf" else None
+        llama = await pane.find() if kind == "gguf" else None
         found = await asyncio.to_thread(
             plan, kind, typed, session.folder, session.state, chosen, pane.folder, replace
         )
@@ -208,7 +208,7 @@ class SaveScreen(LorisScreen):
         self.query_one("#replace-row").set_class(found.exists, "-shown")
         return found
 
-    # Saving
+    # Export
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         if event.button.id == "push":
@@ -217,13 +217,13 @@ class SaveScreen(LorisScreen):
             self.action_save()
 
     def action_save(self) -> None:
-        if self._saving is not None:
+        if self._exporting is not None:
             self.notify(_("Something is being saved already: wait until it is done."))
             return
-        self._saving = self._save()
+        self._exporting = self._export()
 
     @work(group="save")
-    async def _save(self) -> None:
+    async def _export(self) -> None:
         kind = self._kind
         self._began, self._sent = self.clock(), False
         try:
@@ -232,16 +232,16 @@ class SaveScreen(LorisScreen):
                 fields = {"llama_cpp": "#llama-folder", "quantizations": "#quantizations"}
                 self.query_one(fields.get(found.field, "#folder") if found else "#folder").focus()
                 return
-            self._say(_("Looking for the engine…"))
-            await wait_for_engine(self.loris.session, lambda *waits: self._say(describe_waiting(*waits)))
+            self._show_progress(_("Looking for the engine…"))
+            await wait_for_engine(self.loris.session, lambda *waits: self._show_progress(describe_waiting(*waits)))
             self._sent = True
-            self._say(_("Saving: {what}").format(what=format_name(kind)))
+            self._show_progress(_("Saving: {what}").format(what=format_name(kind)))
             command = Export(
                 id=0,
                 kind=kind,
                 path=str(found.target),
                 quantizations=self._quantizations if kind == "gguf" else (),
-                llama_cpp=self._use_llama() if kind == "gguf" else "",
+                llama_cpp=self._llama_folder() if kind == "gguf" else "",
                 ollama=self.query_one("#ollama", LineEditor).value.strip() if kind == "gguf" else "",
                 replace=self.query_one("#replace", SwitchEditor).value is True,
             )
@@ -249,63 +249,63 @@ class SaveScreen(LorisScreen):
                 async for reply in replies:
                     match reply:
                         case ExportProgress():
-                            self._say(describe_export_progress(reply))
+                            self._show_progress(describe_export_progress(reply))
                         case Done(path=path):
-                            await self.loris.session.catch_up()  # the push screen offers what is said to be saved
+                            await self.loris.session.catch_up()  # so that the push screen offers this export
                             words = [_("Saved at {path}").format(path=path)]
                             words += [render(reply.note)] if reply.note else []
-                            self._end("\n".join(words), "-done")
+                            self._show_result("\n".join(words), "-done")
                         case Refused(message=message):
-                            self._end(render(message), "-wrong")
+                            self._show_result(render(message), "-wrong")
         except asyncio.CancelledError:
             if self.is_here:
-                self._end(_("Stopped before anything was saved."), "-wrong")
+                self._show_result(_("Stopped before anything was saved."), "-wrong")
             raise
         except UserError as error:
-            self._end(visible(render(error.message)), "-wrong")
+            self._show_result(visible(render(error.message)), "-wrong")
         finally:
-            self._saving, self._doing = None, ""
+            self._exporting, self._doing = None, ""
             if self.is_here:
                 self._show()
 
-    def _use_llama(self) -> str:
-        """The folder of the llama.cpp that was looked at: the engine may be one that would find another."""
+    def _llama_folder(self) -> str:
+        """The folder of the llama.cpp that was checked: the engine's own search could find another one."""
         pane = self.query_one(LlamaPane)
         pane.remember()
         return str(pane.found.folder) if pane.found and pane.found.folder else pane.folder
 
-    def _say(self, words: str) -> None:
+    def _show_progress(self, words: str) -> None:
         self._doing = words
         self.query_one("#progress").remove_class("-done", "-wrong")
         self._tick()
 
-    def _end(self, words: str, tone: str) -> None:
+    def _show_result(self, words: str, tone: str) -> None:
         self._doing = ""
         progress = self.query_one("#progress", Static)
         progress.set_class(tone == "-done", "-done")
         progress.set_class(tone == "-wrong", "-wrong")
         progress.update(("✓ " if tone == "-done" else "✗ ") + visible(words))
         if tone == "-done":
-            self.query_one("#target", Static).update("")  # or it would say that the place is taken: by this
+            self.query_one("#target", Static).update("")  # or it would say that the target exists
         else:
-            self._look()
+            self._update_plan()
 
     def _tick(self) -> None:
-        """How long it has been going on: a number that moves says it lives."""
+        """Update the elapsed time, which shows that the export is alive."""
         if self._doing:
             spent = duration(self.clock() - self._began)
             self.query_one("#progress", Static).update(visible(f"… {self._doing}  {spent}"))
 
-    # Giving up, and leaving
+    # Cancel and leave
 
     @work(group="cancel")
     async def action_cancel(self) -> None:
-        if self._saving is None and build().running:
+        if self._exporting is None and build().running:
             build().cancel()
-        elif self._saving is None:
+        elif self._exporting is None:
             self.notify(_("Nothing is being saved."))
         elif not self._sent:
-            self._saving.cancel()
+            self._exporting.cancel()
         else:
             try:
                 async with aclosing(self.loris.session.ask(CancelExport(id=0))) as replies:
@@ -322,10 +322,10 @@ class SaveScreen(LorisScreen):
             self.notify(_("There is nothing to push yet."))
 
     def action_back(self) -> None:
-        if self._saving is not None and not self._sent:
-            self._saving.cancel()
+        if self._exporting is not None and not self._sent:
+            self._exporting.cancel()
             return
-        if self._saving is not None:
+        if self._exporting is not None:
             self.notify(_("The engine goes on saving; the run's screen tells when it is done."))
         self.loris.go("live")
 
@@ -333,8 +333,8 @@ class SaveScreen(LorisScreen):
         self.loris.go("chat")
 
 
-def saved_words(export: Exported) -> str:
-    """A line on something saved, and what was checked."""
-    name = format_name(export.kind, export.quantizations)
-    line = f"{name}  {size(export.total_bytes)}  {visible(export.path)}"
+def describe_export(export: Exported) -> str:
+    """One line for an export: kind, size, path and what was verified."""
+    kind = format_name(export.kind, export.quantizations)
+    line = f"{kind}  {size(export.total_bytes)}  {visible(export.path)}"
     return line + (f"\n  ✓ {visible(render(export.verified))}" if export.verified else "")
