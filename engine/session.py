@@ -100,14 +100,14 @@ class Session:
             raise UserError(
                 "adapter_missing",
                 say("This run has no trained adapter."),
-                say("Train it first, or look in engine.log for why it ended."),
+                say("Train it first, or check engine.log to see why it ended."),
                 "run",
             )
         if adapter and manifest.is_damaged(adapter, hashes=True):
             raise UserError(
                 "adapter_broken",
-                say("The adapter is not what was saved: the disk may have a fault."),
-                say("Resume the run: the adapter is saved again from its newest whole checkpoint."),
+                say("The adapter differs from what was saved: the disk may be faulty."),
+                say("Resume the run: the adapter is saved again from its newest complete checkpoint."),
             )
         try:
             self._loaded = loading.load(self._spec.model, self._record, adapter)
@@ -198,7 +198,7 @@ class Session:
                 if not warned:
                     warned = True
                     message = say(
-                        "The adapter is not saved yet: {reason} Make room in {folder}: Loris goes on trying.",
+                        "The adapter is not saved yet: {reason} Free some space in {folder}: Loris keeps trying.",
                         reason=str(why.message), folder=str(self._folder.path),
                     )  # fmt: skip
                     self._record.emit(ev.Notice(code="save_waits", message=message, level="warning"))
@@ -236,7 +236,7 @@ class Session:
                 if self._record.stage == "ready" and self._folder.draft.exists() and control.orphaned:
                     control.shutdown.set()  # kept warm for a wizard that is gone: nobody will ever ask
                 elif control.idle_seconds > idle_limit() and not self._pushes.running:
-                    idle = say("Nobody was connected for {minutes} minutes: the engine ends.",
+                    idle = say("No client was connected for {minutes} minutes: the engine ends.",
                                minutes=round(idle_limit() / 60, 1))  # fmt: skip
                     self._record.emit(ev.Notice(code="idle", message=idle))
                     control.shutdown.set()

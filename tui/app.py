@@ -209,7 +209,7 @@ class LorisApp(App[None]):
         idle = [run for run in runs if run.state == "serving"]
         for run in idle:
             await self.session.shut_down(run.folder)
-            told = _("The engine of {run} gave way. Open that run to start it again.")
+            told = _("The engine of {run} was stopped to free the card. Open that run to start it again.")
             self.notify(told.format(run=visible(run.title)), markup=False)
         return len(idle) < len(runs)
 
@@ -300,7 +300,7 @@ class LorisApp(App[None]):
     def _leave_now(self) -> None:
         self._leaving = True
         if self.session.warm:
-            self.notify(_("Ending the engine that was loading the model …"))
+            self.notify(_("Stopping the engine that was loading the model …"))
         self.run_worker(self._leave(), group="leave")
 
     def _on_hangup(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -350,9 +350,11 @@ class LorisApp(App[None]):
             )
         for command in getattr(screen, "commands", tuple)():
             yield SystemCommand(*command)
-        yield SystemCommand(_("settings: bell"), _("Ring when training ends, or no more"), self.toggle_bell)
+        yield SystemCommand(
+            _("settings: bell"), _("Turn the bell at the end of training on or off"), self.toggle_bell
+        )
         yield SystemCommand(_("theme: choose"), _("Change the colours"), self.action_change_theme)
-        yield SystemCommand(_("quit"), _("Leave Loris; a run goes on"), self.action_quit)
+        yield SystemCommand(_("quit"), _("Leave Loris; a run continues"), self.action_quit)
 
 
 def _startup_error(error: UserError | OSError) -> Message:

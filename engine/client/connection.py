@@ -66,7 +66,7 @@ class Request:
         reply = await self.replies.get()
         if reply is None:
             self._ended = True
-            raise EngineGone("engine_gone", say("The engine went away before it answered."))
+            raise EngineGone("engine_gone", say("The engine ended before it answered."))
         self._ended = isinstance(reply, Done | Refused)
         return reply
 

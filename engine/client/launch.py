@@ -63,7 +63,7 @@ def new_run(spec: RunSpec) -> RunFolder:
         write_run_spec(folder, spec)
     except OSError as error:
         message = say(
-            "Loris cannot make a run folder in {folder}: {reason}.",
+            "Loris cannot create a run folder in {folder}: {reason}.",
             folder=str(parent), reason=error.strerror or str(error),
         )  # fmt: skip
         raise SpecError(None, [FieldError("training.output_dir", message)]) from error

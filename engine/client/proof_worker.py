@@ -92,6 +92,6 @@ def _worker_gone(number: int) -> ProofFailed:
     return ProofFailed(
         number=number,
         code="worker_gone",
-        message=say("The process that looks at the data ended without a word."),
-        hint=say("Most often the memory ran out: free some, or take a smaller sample."),
+        message=say("The process that checks the data ended without a message."),
+        hint=say("The memory most likely ran out: free some, or take a smaller sample."),
     )

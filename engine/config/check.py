@@ -97,7 +97,7 @@ def check_spec(spec: RunSpec) -> list[FieldError]:
         errors.append(
             FieldError(
                 "dataset.prompt_template",
-                say("The prompt text needs {missing}.", missing=" and ".join(missing)),
+                say("The prompt template needs {missing}.", missing=" and ".join(missing)),
             )
         )
     if data.test_size and (data.eval_path or data.eval_split):

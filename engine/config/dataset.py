@@ -64,7 +64,7 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
         int,
         about(
             N_("Random sample"),
-            N_("Train on so many rows, drawn at random from all of them. 0 takes every row."),
+            N_("Train on so many rows, drawn at random from all of them. 0 uses every row."),
             ge=0,
             le=1_000_000_000,
         ),
@@ -72,7 +72,7 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
     sample_seed: Annotated[
         int,
         about(
-            N_("Seed of the sample"),
+            N_("Sample seed"),
             N_("Decides which rows are drawn for a sample or a weight. The same seed draws the same rows."),
             ge=0,
             le=2**32 - 1,
@@ -93,8 +93,8 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Instruction column"),
             N_(
-                "The column that holds the task or question. It fills {instruction} in the prompt text. The "
-                "usual name follows what is found in the data. A template such as {title}\\n{body} joins "
+                "The column that holds the task or question. It fills {instruction} in the prompt template. "
+                "The usual name follows what is found in the data. A template such as {title}\\n{body} joins "
                 "several columns; = and a text gives every row that text."
             ),
         ),
@@ -104,7 +104,7 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Input column"),
             N_(
-                "The column with extra context for the task. It fills {input} in the prompt text. Rows "
+                "The column with extra context for the task. It fills {input} in the prompt template. Rows "
                 "without it get an empty input. A template of columns, or = and a text, works too."
             ),
         ),
@@ -114,8 +114,8 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Output column"),
             N_(
-                "The column with the answer to learn. It fills {output} in the prompt text. A template of "
-                "columns, such as {reasoning}\\n{answer}, works too."
+                "The column with the answer to learn. It fills {output} in the prompt template. A template "
+                "of columns, such as {reasoning}\\n{answer}, works too."
             ),
         ),
     ] = "output"
@@ -151,16 +151,16 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Write pairs with"),
             N_(
-                "How questions and answers are written as text. prompt_template: with the prompt text. "
-                "chat_template: as a chat of two turns, the best for instruct models. auto takes the prompt "
-                "text, or the chat template when chats are mixed in."
+                "How questions and answers are written as text. prompt_template: with the prompt template. "
+                "chat_template: as a chat of two turns, the best for instruct models. auto uses the prompt "
+                "template, or the chat template when chats are mixed in."
             ),
         ),
     ] = "auto"
     prompt_template: Annotated[
         str,
         about(
-            N_("Prompt text"),
+            N_("Prompt template"),
             N_(
                 "The text each Alpaca row is put into. It needs {instruction} and {output}; {input} is "
                 "optional. The end-of-sequence token is added after it, or the model would never stop talking."
@@ -237,8 +237,8 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Rows that may be cut"),
             N_(
-                "The share of rows that may be longer than the context length. With more, the run is stopped "
-                "before it starts, for what is cut off is not learned."
+                "The share of rows that may be longer than the context length. With more, the run is "
+                "stopped before it starts, because what is cut off is not learned."
             ),
             ge=0,
             le=1,

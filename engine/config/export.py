@@ -27,8 +27,9 @@ class ExportSpec(Section, frozen=True, kw_only=True):
         about(
             N_("GGUF files"),
             N_(
-                "Also write GGUF files for llama.cpp and Ollama, one for each that is marked. q4_k_m is small and "
-                "good, q8_0 nearly exact, f16 exact and large. Takes llama.cpp, and the room of a merged model."
+                "Also write GGUF files for llama.cpp and Ollama, one for each that is marked. q4_k_m is "
+                "small and good, q8_0 nearly exact, f16 exact and large. Needs llama.cpp, and disk space "
+                "for a merged model."
             ),
         ),
     ] = ()
@@ -37,8 +38,9 @@ class ExportSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Push to the Hub"),
             N_(
-                "Also send the results to this repository: owner/name, or a name alone. The adapter goes there, "
-                "the merged model and GGUF files into repositories beside it. Takes a login that may write."
+                "Also push the results to this repository: owner/name, or a name alone. The adapter goes "
+                "there, the merged model and GGUF files into repositories beside it. Needs a login with "
+                "write access."
             ),
         ),
     ] = ""
@@ -64,8 +66,8 @@ class ExportSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Command after success"),
             N_(
-                "A shell command to carry out once everything is saved, for instance to shut the rented machine "
-                "down. It is carried out only when it was confirmed for the run."
+                "A shell command to run once everything is saved, for instance to shut down the rented "
+                "machine. It runs only if it was confirmed for this run."
             ),
         ),
     ] = ""

@@ -58,7 +58,7 @@ def save_preset(name: str, spec: RunSpec, overwrite: bool = False) -> Path:
         raise SpecError(None, [FieldError("name", say("Give the preset a name."))])
     path = user_presets_folder() / f"{stem}.yaml"
     if path.exists() and not overwrite:
-        raise SpecError(None, [FieldError("name", say('A preset named "{name}" is already there.', name=name))])
+        raise SpecError(None, [FieldError("name", say('A preset named "{name}" already exists.', name=name))])
     save_spec(path, msgspec.structs.replace(spec, name=name.strip()))
     return path
 

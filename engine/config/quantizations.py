@@ -37,10 +37,12 @@ QUANTIZATIONS: MappingProxyType[str, Quantization] = MappingProxyType(
         "q4_1": Quantization(5.0, N_("An older 4-bit format, better than q4_0.")),
         "q4_0": Quantization(4.6, N_("The first 4-bit format: fast everywhere.")),
         "q3_k_l": Quantization(4.3, N_("3 bits, the largest of them: loses quality.")),
-        "q3_k_m": Quantization(3.9, N_("3 bits: loses quality that one notices.")),
+        "q3_k_m": Quantization(3.9, N_("3 bits: noticeable loss of quality.")),
         "q3_k_s": Quantization(3.5, N_("3 bits, the smallest of them: loses much.")),
         "q3_k_xs": Quantization(3.3, N_("3 bits, extra small: loses much.")),
-        "q2_k_l": Quantization(3.6, N_("2 bits with exact ends: for a model that fits no other way.")),
+        "q2_k_l": Quantization(
+            3.6, N_("2 bits with more precise first and last layers: only if nothing larger fits.")
+        ),
         "q2_k": Quantization(3.0, N_("2 bits: for a model that fits no other way.")),
     }
 )
@@ -71,11 +73,11 @@ def quantization_error(asked: tuple[str, ...]) -> Message | None:
     for name in (name.strip().lower() for name in asked):
         if name in NEEDS_IMATRIX:
             return say(
-                "{name} needs an importance matrix, which Loris does not make: take q2_k or q3_k_m.", name=name
+                "{name} needs an importance matrix, which Loris does not make: use q2_k or q3_k_m.", name=name
             )
         if name not in QUANTIZATIONS and name not in ALIASES:
             return say(
-                'There is no quantisation "{name}". Take one of: {names}.',
+                'There is no quantisation "{name}". Use one of: {names}.',
                 name=name, names=", ".join(QUANTIZATIONS),
             )  # fmt: skip
     return None

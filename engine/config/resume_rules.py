@@ -57,7 +57,7 @@ def resume_errors(old: RunSpec, new: RunSpec, step: int) -> list[FieldError]:
         if reason := _change_error(field, old, new):
             errors.append(FieldError(field, reason))
     if 0 < new.training.max_steps <= step and old.training.max_steps != new.training.max_steps:
-        already = say("The run is at step {step} already: give more steps than that.", step=step)
+        already = say("The run is already at step {step}: give more steps than that.", step=step)
         errors.append(FieldError("training.max_steps", already))
     return errors
 
@@ -82,7 +82,7 @@ def why_fixed(field: str) -> Message:
         case "model":
             return say("The adapter belongs to the model that it was trained on: start a new run for another.")
         case "lora":
-            return say("The adapter has its shape already: start a new run for another.")
+            return say("The adapter's shape is fixed: start a new run for another.")
         case "dataset":
-            return say("The order of the rows would not be the same: start a new run for other data.")
-    return say("The optimizer goes on as it was: start a new run to change this.")
+            return say("The order of the rows would change: start a new run for other data.")
+    return say("The optimizer state is resumed as it was: start a new run to change this.")

@@ -115,20 +115,20 @@ class GenerationSpec(Section, frozen=True, kw_only=True):
         float,
         about(
             N_("Top-p"),
-            N_("Samples among the likeliest words that add up to this. 1 switches it off."),
+            N_("Samples among the likeliest words that add up to this probability. 1 turns it off."),
             gt=0,
             le=1,
         ),
     ] = 1.0
     top_k: Annotated[
         int,
-        about(N_("Top-k"), N_("Samples among this many likeliest words. 0 switches it off."), ge=0, le=1_000_000),
+        about(N_("Top-k"), N_("Samples among this many likeliest words. 0 turns it off."), ge=0, le=1_000_000),
     ] = 0
     repetition_penalty: Annotated[
         float,
         about(
             N_("Repetition penalty"),
-            N_("Above 1, words already said become less likely. 1 switches it off."),
+            N_("Above 1, words that were already used become less likely. 1 turns it off."),
             gt=0,
             le=10,
         ),

@@ -100,8 +100,8 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Optimizer"),
             N_(
-                "adamw_8bit keeps the optimizer's memory small and needs a GPU; on a CPU Loris takes "
-                "adamw_torch_fused instead and says so."
+                "adamw_8bit keeps the optimizer's memory small and needs a GPU; on a CPU Loris uses "
+                "adamw_torch_fused instead and reports it."
             ),
         ),
     ] = "adamw_8bit"
@@ -183,9 +183,9 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Retry when memory runs out"),
             N_(
-                "If the memory runs out, go on by itself from the last checkpoint with a smaller setting: half the "
-                "batch size and twice the accumulation, which learns the same; if the batch size is 1, half the "
-                "context length; then 4-bit. Off: the run stops and says what to change."
+                "If the memory runs out, resume from the last checkpoint with a smaller setting: half the "
+                "batch size and twice the accumulation, which learns the same; if the batch size is 1, half "
+                "the context length; then 4-bit. Off: the run stops and says what to change."
             ),
         ),
     ] = False

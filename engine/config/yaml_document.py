@@ -81,7 +81,7 @@ def read(path: Path) -> CommentedMap:
             path, [FieldError("", say("This is not valid YAML: {reason}.", reason=reason), line)]
         ) from None
     except RecursionError:
-        raise SpecError(path, [FieldError("", say("This file is nested too deep for a run spec."))]) from None
+        raise SpecError(path, [FieldError("", say("This file is nested too deeply for a run spec."))]) from None
     except (YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise SpecError(path, [FieldError("", say("This is not valid YAML: {reason}.", reason=reason))]) from None

@@ -123,7 +123,7 @@ def _is_set(data: DatasetSpec, key: str) -> bool:
 
 def _from_settings(columns: _Columns, data: DatasetSpec) -> Detected | None:
     """The format that the settings choose, or None."""
-    why = say("The settings say so.")
+    why = say("Set by the dataset settings.")
     if data.format == "messages":
         return _chat(columns, data, why, 1.0)
     if data.format == "text":
@@ -146,14 +146,14 @@ def _guess(columns: _Columns, data: DatasetSpec) -> Detected:
     chat = columns.find(CHAT_NAMES)
     if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat)):
         why = (
-            say('"{column}" holds lists of turns.', column=chat)
+            say('"{column}" contains lists of turns.', column=chat)
             if columns.has_turns(chat)
-            else say('A column is named "{column}", as chats are.', column=chat)
+            else say('The column name "{column}" is usual for chats.', column=chat)
         )
         return _chat(columns, data, why, 1.0 if columns.has_turns(chat) else 0.5)
     question, answer = columns.find(QUESTIONS), columns.find(ANSWERS)
     if question and answer and columns.has_turns(question) and columns.has_turns(answer):
-        why = say('"{question}" and "{answer}" hold turns.', question=question, answer=answer)
+        why = say('"{question}" and "{answer}" contain turns.', question=question, answer=answer)
         mapping = Mapping(
             kind="messages",
             turns=(question, answer),
@@ -165,7 +165,7 @@ def _guess(columns: _Columns, data: DatasetSpec) -> Detected:
         return _pair(columns, data, None)
     turns = next((name for name in columns.names if columns.has_turns(name)), "")
     if turns:
-        why = say('"{column}" holds lists of turns.', column=turns)
+        why = say('"{column}" contains lists of turns.', column=turns)
         return _chat(columns, data, why, 0.9, turns)
     return _text_or_guess(columns, data)
 
@@ -175,10 +175,10 @@ def _text_or_guess(columns: _Columns, data: DatasetSpec) -> Detected:
     texts = [name for name in columns.names if columns.is_text(name)]
     named = columns.find(TEXT_NAMES)
     if named in texts:
-        why = say('"{column}" holds plain text, and no column holds answers.', column=named)
+        why = say('"{column}" contains plain text, and no column contains answers.', column=named)
         return _plain_text(columns, data, why, 0.9, named)
     if len(texts) == 1 and len(columns.names) == 1:
-        why = say('"{column}" is the only column, and holds plain text.', column=texts[0])
+        why = say('"{column}" is the only column and contains plain text.', column=texts[0])
         return _plain_text(columns, data, why, 0.6, texts[0])
     if len(texts) == 2:
         why = say(
@@ -186,7 +186,9 @@ def _text_or_guess(columns: _Columns, data: DatasetSpec) -> Detected:
             question=texts[0], answer=texts[1],
         )  # fmt: skip
         mapping = Mapping(kind="alpaca", instruction=texts[0], output=texts[1], system=_system(columns, data))
-        other = Alternative(say("The other way round"), {"instruction_column": texts[1], "output_column": texts[0]})
+        other = Alternative(
+            say("Swap question and answer"), {"instruction_column": texts[1], "output_column": texts[0]}
+        )
         return Detected(mapping=mapping, variant="pair", confidence=0.4, why=why, alternatives=(other,))
     return Detected(
         mapping=Mapping(kind="unknown"),
@@ -206,12 +208,15 @@ def _unknown_format(columns: _Columns) -> Message:
     values = columns.values(named) if named else []
     if values and not columns.is_text(named):
         return say(
-            '"{column}" holds no text but {type}. Name the columns to learn from: {columns}.',
+            '"{column}" contains {type}, not text. Name the columns to learn from: {columns}.',
             column=named, type=next(type(v).__name__ for v in values if not isinstance(v, str)),
             columns=", ".join(columns.names),
         )  # fmt: skip
     return say(
-        "What these rows are cannot be told. Name the column with the answers, or with the turns: {columns}.",
+        (
+            "The format of these rows was not recognised. Name the column with the answers, or with the "
+            "turns: {columns}."
+        ),
         columns=", ".join(columns.names),
     )
 
@@ -290,13 +295,13 @@ def _preference(columns: _Columns, data: DatasetSpec) -> Detected:
     if columns.has_turns(chosen):
         whole = not columns.has_turns(prompt) if prompt else True
         settings = {"format": "messages", "messages_column": chosen if whole else f"{prompt}+{chosen}"}
-    why = say("Preference data: each row has a chosen and a rejected answer, as DPO wants it.")
+    why = say("Preference data: each row has a chosen and a rejected answer, for DPO.")
     return Detected(
         mapping=Mapping(kind="preference", instruction=prompt, output=chosen, rejected=columns.find(("rejected",))),
         variant="preference",
         confidence=1.0,
         why=why,
-        alternatives=(Alternative(say("Learn the chosen answers alone"), settings),),
+        alternatives=(Alternative(say("Learn only the chosen answers"), settings),),
     )
 
 
@@ -332,10 +337,10 @@ def _missing_column(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> F
 def common_prompt_format(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[PromptFormatName, FieldError | None]:
     """(the prompt format for the examples of all sources, an error if they do not fit together)."""
     if "text" in kinds:
-        clash = say("Plain text cannot be mixed with questions and answers: train on each in a run of its own.")
+        clash = say("Plain text cannot be mixed with questions and answers: train on each in a separate run.")
         return "plain", FieldError("dataset.mix", clash) if set(kinds) - {"text"} else None
     if "messages" in kinds:
-        clash = say("Chats are mixed in: choose the chat template, for a prompt text takes no chat.")
+        clash = say("Chats are mixed in: choose the chat template. A prompt template cannot hold a chat.")
         wrong = data.written_with == "prompt_template" and "alpaca" in kinds
         return "messages", FieldError("dataset.written_with", clash) if wrong else None
     return "messages" if data.written_with == "chat_template" else "alpaca", None

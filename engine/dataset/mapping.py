@@ -144,7 +144,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         for name in columns_in(self.text):
             if isinstance(row.get(name), (list, dict)):
                 raise BadRow(
-                    "dataset.text_column", N_("Row {row}: {column} is no text: {value}"),
+                    "dataset.text_column", N_("Row {row}: {column} is not text: {value}"),
                     column=name, value=shorten(row[name]),
                 )  # fmt: skip
         return Example(text=text)

@@ -110,7 +110,7 @@ def find_files(name: str, split: str = "train") -> list[Path]:
         found = sorted(Path(p) for p in islice(glob.iglob(str(place), recursive=True), MAX_FILES))
         files = [path for path in found if path.is_file()]
         if not files:
-            raise DataError(say("No file has a name like {pattern}.", pattern=name), "dataset_missing")
+            raise DataError(say("No file matches {pattern}.", pattern=name), "dataset_missing")
         _only_train(split)
         return files
     try:
@@ -146,7 +146,7 @@ def _files_in_folder(folder: Path, split: str) -> list[Path]:
     names = [name for name in names if _is_data(name)]
     names = [name for name in names if os.sep not in name] or names  # subfolders only if the folder has none
     if not names:
-        raise DataError(say("There is no data file in this folder. Known endings: {endings}.",
+        raise DataError(say("There is no data file in this folder. Supported suffixes: {endings}.",
                             endings=", ".join(ROW_SUFFIXES)))  # fmt: skip
     train = [name for name in names if _TRAIN.search(name)] or [n for n in names if not _OTHER.search(n)]
     wanted = re.compile(rf"(^|[^a-z])({_SPLITS.get(split, re.escape(split))})([^a-z]|$)", re.IGNORECASE)

@@ -149,12 +149,12 @@ class RowFile:
                 else:
                     raise DataError(self._not_an_object(line, value))
         except UNPACK_ERRORS as error:
-            raise DataError(say("This file cannot be unpacked: {reason}.", reason=str(error))) from None
+            raise DataError(say("This file cannot be decompressed: {reason}.", reason=str(error))) from None
         except UnicodeDecodeError:
             raise DataError(not_utf8()) from None
         except OSError as error:
             if self._packed and error.errno is None:  # raised by the decoder, not by the system
-                raise DataError(say("This file cannot be unpacked: {reason}.", reason=str(error))) from None
+                raise DataError(say("This file cannot be decompressed: {reason}.", reason=str(error))) from None
             raise DataError(unreadable(error)) from None
         if not self.rows_read:
             raise DataError(say("This file has no rows."), "dataset_empty")

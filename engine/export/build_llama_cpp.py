@@ -65,16 +65,16 @@ def requirements() -> Requirements:
 def _missing_requirement(folder: Path) -> Message | None:
     if not (os.environ.get("CXX") or any(map(shutil.which, COMPILERS))):
         return say(
-            "Building it takes a C++ compiler, and none is here. To install one: {command}",
+            "Building it needs a C++ compiler, and none was found. To install one: {command}",
             command="sudo apt-get install g++",
         )
     if _installer() is None:
-        return say("Neither pip nor uv is here to fetch it with.")
+        return say("Neither pip nor uv was found to download it.")
     existing = next(p for p in folder.parents if p.exists())
     free = shutil.disk_usage(existing).free
     if free < DISK_BYTES:
         return say(
-            "Building it takes {needed} MB at {folder}, where {free} MB are free.",
+            "Building it needs {needed} MB in {folder}, which has {free} MB free.",
             needed=DISK_BYTES // 1_000_000, folder=str(existing), free=free // 1_000_000,
         )  # fmt: skip
     return None
@@ -113,7 +113,9 @@ def fetch_and_build(report: Report, cancelled: Callable[[], bool] = lambda: Fals
         report("checking", 0, 0)
         if error := inspect_llama_cpp(folder).error:
             log.write(f"{error}\n")
-            raise UserError("llama_broken", say("What was built does not work on this machine."), _see_log())
+            raise UserError(
+                "llama_broken", say("The llama.cpp that was built does not work on this machine."), _see_log()
+            )
     return target
 
 
@@ -129,7 +131,7 @@ class _Build:
         self._install("sources", f"{PACKAGE}=={VERSION} --hash=sha256:{SHA256}")
         sources = next((path.parent for path in self._work.glob("sources/*/*/CMakeLists.txt")), None)
         if sources is None:
-            raise UserError("llama_broken", say("What was fetched holds no sources of llama.cpp."), _see_log())
+            raise UserError("llama_broken", say("The download contains no sources of llama.cpp."), _see_log())
         cmake, ninja = self._tool("cmake"), self._tool("ninja")
         build = self._work / "build"
         self._report("configuring", 0, 0)
@@ -149,7 +151,7 @@ class _Build:
         for path in sorted(self._work.glob(f"{name}/**/bin/{name}")):
             if path.is_file() and path.open("rb").read(2) != b"#!":  # the program itself, not a wrapper script
                 return str(path)
-        raise UserError("llama_fetch", say("The package {name} holds no program.", name=name), _see_log())
+        raise UserError("llama_fetch", say("The package {name} contains no program.", name=name), _see_log())
 
     def _install(self, name: str, requirement: str) -> None:
         """Install a package, without its dependencies, into a folder of its own."""
@@ -159,7 +161,7 @@ class _Build:
         wanted = self._work / f"{name}.txt"
         wanted.write_text(requirement + "\n", "utf-8")
         command = [*installer, "--no-deps", "--target", str(self._work / name), "-r", str(wanted)]
-        self._run(command, failure=N_("The package index did not give it: {reason}"))
+        self._run(command, failure=N_("It could not be downloaded from the package index: {reason}"))
 
     def _parse_progress(self, line: str) -> None:
         """Ninja's lines start with [7/160]."""

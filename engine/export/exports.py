@@ -35,8 +35,8 @@ from engine.runtime.control import Control, Job
 from engine.runtime.explain import explain
 
 NOT_EXPORTED: dict[ev.ExportKind, tuple[str, str]] = {
-    "merged_16bit": ("merge_failed", N_("The merged model was not saved: {reason}")),
-    "gguf": ("gguf_failed", N_("The GGUF files were not saved: {reason}")),
+    "merged_16bit": ("merge_failed", N_("The merged model was not exported: {reason}")),
+    "gguf": ("gguf_failed", N_("The GGUF files were not exported: {reason}")),
 }
 MERGED = ".merged"  # a 16-bit model that is only an intermediate result
 
@@ -99,7 +99,7 @@ class Exports:
     def handle_export(self, job: Job, command: Export) -> Done:
         """Carry out a client's export and return the reply. Raises `UserError` and whatever the libraries raise."""
         if command.path and not Path(command.path).expanduser().is_absolute():
-            raise UserError("path_relative", say("Give the whole path, from / on."), None, "path")
+            raise UserError("path_relative", say("Give an absolute path."), None, "path")
         self._record.enter("exporting")
 
         def cancelled() -> bool:
@@ -108,7 +108,7 @@ class Exports:
         try:
             target, note = self.export(command, self._export_job(cancelled, (job, command.id)))
         except Cancelled:
-            message = say("Saving was given up, and nothing is left of it.")
+            message = say("The export was cancelled, and nothing is left of it.")
             raise UserError("cancelled", message) from None
         except ToolFailed as error:
             raise explain_tool_error(error, self._folder) from error
@@ -189,7 +189,7 @@ class Exports:
         removed = remove_stale(parent)
         if removed:
             message = say(
-                "Removed what an earlier attempt left half-made: {paths}.",
+                "Removed incomplete files of an earlier attempt: {paths}.",
                 paths=", ".join(str(path) for path in removed),
             )
             self._record.emit(ev.Notice(code="stale_removed", message=message))

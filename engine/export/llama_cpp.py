@@ -36,7 +36,7 @@ class LlamaCpp:
         """Why one of the quantisations cannot be made with it; None when all can."""
         for name in quantizations:
             if name.removesuffix("_l") not in self.types and name not in self.types:
-                return say("This llama.cpp cannot make {name}: take another quantisation.", name=name)
+                return say("This llama.cpp cannot make {name}: use another quantisation.", name=name)
         return None
 
 
@@ -65,8 +65,8 @@ def built_folder() -> Path:
 def missing() -> Message:
     """What to do when there is none."""
     return say(
-        "GGUF files are made with llama.cpp, which is not here. Name the folder where it is (or set "
-            "{variable}), or have Loris fetch and build it.",
+        "GGUF files are made with llama.cpp, which was not found. Give its folder (or set "
+        "{variable}), or let Loris download and build it.",
         variable=LLAMA_CPP_VARIABLE,
     )  # fmt: skip
 
@@ -94,7 +94,7 @@ def inspect_llama_cpp(folder: Path) -> LlamaCpp:
     types = frozenset(name.lower() for name in re.findall(r"^ *\d+ +or +(\w+)", help_text, re.MULTILINE))
     if NEWEST_ASKED_FOR.lower() not in types or "--outtype" not in _source(converter):
         message = say(
-            "The llama.cpp in {folder} is too old: fetch a newer one from {where}.",
+            "The llama.cpp in {folder} is too old: get a newer one from {where}.",
             folder=str(folder), where=WHERE_FROM,
         )  # fmt: skip
         return LlamaCpp("old", folder, quantizer, converter, version, message)

@@ -32,8 +32,8 @@ def write_modelfile(
     except NoTemplate as error:
         template = None
         message = say(
-            "The Modelfile has no template, since this model's cannot be written in Ollama's language "
-                "({reason}); Ollama takes the one in the GGUF file.",
+            "The Modelfile has no template, since this model's cannot be written in Ollama's template "
+            "language ({reason}); Ollama uses the one in the GGUF file.",
             reason=str(error),
         )  # fmt: skip
         record.emit(ev.Notice(code="no_ollama_template", message=message, level="warning"))
@@ -95,16 +95,16 @@ def create_in_ollama(work: ExportJob, folder: Path, name: str) -> Message:
     program = shutil.which("ollama")
     command = shlex.join(["ollama", "create", name or "NAME", "-f", str(folder / MODELFILE)])
     if not name:
-        return say("To have it in Ollama: {command}", command=command)
+        return say("To add it to Ollama: {command}", command=command)
     if program is None:
-        return say("Ollama is not on this machine. Where it is: {command}", command=command)
+        return say("Ollama is not on this machine. On one that has it: {command}", command=command)
     work.step("ollama", what=name)
     try:
         run_tool([program, "create", name, "-f", str(folder / MODELFILE)], work.cancelled, folder=folder)
     except Cancelled:
-        return say("Ollama was not given it. To do that: {command}", command=command)
+        return say("It was not added to Ollama. To add it: {command}", command=command)
     except (ToolFailed, OSError) as error:
         tail = error.tail[-1:] if isinstance(error, ToolFailed) else []
         reason = (tail or [str(error)])[0][:300]
-        return say("Ollama did not take it ({reason}). To try again: {command}", reason=reason, command=command)
-    return say("Ollama has it: {command}", command=shlex.join(["ollama", "run", name]))
+        return say("Ollama rejected it ({reason}). To try again: {command}", reason=reason, command=command)
+    return say("It is in Ollama: {command}", command=shlex.join(["ollama", "run", name]))

@@ -174,7 +174,7 @@ def _problem(
         return "path", message
     if size > free:
         message = say(
-            "It takes about {needed} GB, with what is needed meanwhile, and this disk has {free} GB free.",
+            "It needs about {needed} GB, temporary files included, and this disk has {free} GB free.",
             needed=round(size / 1024**3, 1), free=round(free / 1024**3, 1),
         )  # fmt: skip
         return "path", message
@@ -182,12 +182,11 @@ def _problem(
 
 
 def no_gpu() -> Message:
-    return say("A 4-bit model is made by bitsandbytes, which needs a GPU: save it in 16 bits, or as GGUF q4_k_m.")
+    return say("A 4-bit model is made by bitsandbytes, which needs a GPU: export it in 16 bits, or as GGUF q4_k_m.")
 
 
 def path_taken(target: Path) -> Message:
     return say(
-        "There is something at {path} already, and nothing is overwritten: give another folder, or allow that "
-        "it is replaced.",
+        "{path} already exists and is not overwritten: give another folder, or allow it to be replaced.",
         path=str(target),
     )

@@ -39,7 +39,7 @@ class PushQueue:
         """Start a push, whose thread answers the request; refuse it while another runs."""
         path = Path(command.path) if command.path else self._exported_path(command.kind)
         if path is None:
-            message = say("Nothing of this kind is saved yet: save it first.")
+            message = say("Nothing of this kind is exported yet: export it first.")
             self._control.job_done(job)
             job.reply(Refused(id=command.id, code="push_missing", message=message, field="path"))
             return
@@ -55,7 +55,7 @@ class PushQueue:
         runner = UploadProcess(push)
         with self._lock:
             if self._runner:
-                message = say("Another push is going on: wait for it, or cancel it.")
+                message = say("Another push is running: wait for it, or cancel it.")
                 self._control.job_done(job)
                 job.reply(Refused(id=command.id, code="busy", message=message))
                 return

@@ -35,7 +35,7 @@ def explain_tool_error(error: ToolFailed, folder: RunFolder) -> UserError:
     if "is not supported" in said and "odel" in said:
         return UserError(
             "architecture_unknown",
-            say("This llama.cpp does not know the model's architecture: fetch a newer one."),
+            say("This llama.cpp does not support the model's architecture: get a newer one."),
         )
     return UserError(
         "tool_failed",

@@ -39,7 +39,7 @@ _CHECK = "loris_check"
 
 
 def verify_error(why: Message) -> UserError:
-    return UserError("verify_failed", why, say("Nothing was kept of it. The end of engine.log has the details."))
+    return UserError("verify_failed", why, say("Nothing of it was kept. The end of engine.log has the details."))
 
 
 def check_adapter(work: ExportJob, folder: Path) -> Message:
@@ -59,7 +59,7 @@ def check_adapter(work: ExportJob, folder: Path) -> Message:
             loaded.model.delete_adapter(_CHECK)
         loaded.model.set_adapter(active)
     if not all(torch.equal(one, other) for one, other in zip(before, after, strict=True)):
-        raise verify_error(say("The adapter that was saved does not answer as the one in memory."))
+        raise verify_error(say("The saved adapter answers differently from the one in memory."))
     return say("Loaded back: its logits are equal to those of the model in memory.")
 
 
@@ -74,7 +74,7 @@ def check_adapter_weights(loaded: Loaded, folder: Path) -> None:
         torch.equal(saved[name], w.to(saved[name].dtype)) for name, w in mine.items()
     )
     if not same:
-        raise verify_error(say("The adapter that was saved is not the one in memory."))
+        raise verify_error(say("The saved adapter differs from the one in memory."))
 
 
 def check_merged(work: ExportJob, folder: Path, kind: str) -> Message:
@@ -99,12 +99,12 @@ def check_merged(work: ExportJob, folder: Path, kind: str) -> Message:
     if not worst < limit:
         raise verify_error(
             say(
-                "The merged model's logits are {share}% off those of the model in memory.",
+                "The merged model's logits differ by {share}% from those of the model in memory.",
                 share=round(100 * worst, 1),
             )
         )
     return say(
-        "Loaded back with transformers alone: logits within {share}% of the model in memory.",
+        "Loaded back with plain transformers: logits within {share}% of the model in memory.",
         share=round(100 * worst, 2),
     )
 
@@ -132,7 +132,7 @@ def check_gguf(work: ExportJob, merged: Path, files: dict[str, Path]) -> Message
         if lacking or "token_embd.weight" not in header.tensors:
             raise verify_error(say("{file} lacks layers of the model.", file=path.name))
         if isinstance(template, str) and header.chat_template.strip() != template.strip():
-            raise verify_error(say("{file} has not the chat template that was trained with.", file=path.name))
+            raise verify_error(say("{file} does not have the chat template used in training.", file=path.name))
     if len(counts) > 1:
         raise verify_error(say("The GGUF files have different numbers of tensors."))
     answers = {name: _gguf_answer(work, name, path) for name, path in files.items()}

@@ -39,7 +39,7 @@ def check_account(whoami: dict[str, Any], repo_id: str) -> Account:
     if not is_hub_id(name) or name.count("/") != 1:
         raise HubError(
             "push_bad_name",
-            say("{name} is no name for a repository.", name=repo_id),
+            say("{name} is not a valid repository name.", name=repo_id),
             say("Letters, digits, - _ and . are allowed, as in owner/my-model."),
             "repo_id",
         )
@@ -49,14 +49,14 @@ def check_account(whoami: dict[str, Any], repo_id: str) -> Account:
         raise HubError(
             "hub_not_owner",
             say("The account {user} does not belong to {owner}.", user=user, owner=owner),
-            say("It may write to: {owners}.", owners=", ".join(owners)),
+            say("It has write access to: {owners}.", owners=", ".join(owners)),
             "repo_id",
         )
     token = (whoami.get("auth") or {}).get("accessToken") or {}
     if not _may_write(token, owner, name):
         raise HubError(
             "hub_no_write",
-            say("The token of {user} may not write to {repo}.", user=user, repo=name),
+            say("The token of {user} has no write access to {repo}.", user=user, repo=name),
             say(WRITE_HINT),
             "token",
         )

@@ -70,8 +70,8 @@ def explain_hub_error(error: BaseException, name: str = "", source: str | None =
     if "Invalid credentials" in text or "Invalid user token" in text:
         return HubError(
             "hub_bad_token",
-            say("The Hub does not know the token from {source}.", source=token or "HF_TOKEN"),
-            say("It was deleted, or has run out. Make a new one on the Hub, then: hf auth login --force"),
+            say("The token from {source} is not valid.", source=token or "HF_TOKEN"),
+            say("It was deleted or has expired. Create a new one on the Hub, then: hf auth login --force"),
         )  # fmt: skip
     gated = ("access gated repo", "access a gated repo", "is a gated dataset")
     if "GatedRepoError" in types or any(words in text for words in gated):
@@ -90,14 +90,14 @@ def explain_hub_error(error: BaseException, name: str = "", source: str | None =
     if types & DISCONNECTED:
         return HubError(
             "hub_broke_off",
-            say("The connection to the Hub broke off."),
-            say("Try again: what was transferred is kept."),
+            say("The connection to the Hub was lost."),
+            say("Try again: what was downloaded is kept."),
             retryable=True,
         )
     if types & OFFLINE or any(w in text for w in ("Couldn't reach", "couldn't connect", "We couldn't connect")):
         return HubError(
             "hub_offline",
-            say("The Hugging Face Hub cannot be reached, and nothing of this is in the local cache."),
+            say("The Hugging Face Hub cannot be reached, and this is not in the local cache."),
             say("Check the network, or name a folder or file on this machine."),
             retryable=True,
         )
@@ -111,7 +111,7 @@ def _by_status(status: int | None, headers: dict[str, str], name: str, token: st
         return HubError(
             "hub_no_access",
             NO_ACCESS,
-            say("Accept its licence on its page, and log in with a token that may read it: hf auth login."),
+            say("Accept its licence on its page, and log in with a token that has read access: hf auth login."),
         )
     if status == 404:
         return HubError("hub_not_found", *_not_found_messages(name, token))
@@ -120,29 +120,29 @@ def _by_status(status: int | None, headers: dict[str, str], name: str, token: st
         wait = float(asked) if asked.isdigit() else 0.0
         return HubError(
             "hub_busy",
-            say("The Hub takes no more requests from here for now (error 429)."),
-            say("Wait a few minutes and try again. With a login it takes more: hf auth login."),
+            say("The Hub accepts no more requests from here for now (error 429)."),
+            say("Wait a few minutes and try again. With a login the limit is higher: hf auth login."),
             retryable=True,
             wait=wait,
         )
     if status in (408, 500, 502, 503, 504):
         return HubError(
             "hub_down",
-            say("The Hub has trouble of its own (error {status}).", status=status),
+            say("The Hub has a server error ({status}).", status=status),
             say("Try again in a few minutes."),
             retryable=True,
         )
     return None
 
 
-NO_ACCESS = say("The Hub does not let you have this repository.")
+NO_ACCESS = say("The Hub denies access to this repository.")
 NOT_THERE = say("There is no such repository on the Hub, or it is private.")
 
 
 def _gated_messages(name: str, token: str) -> tuple[Message, Message]:
     if token:
         return (
-            say("{name} is gated, and the account of the token from {source} has not been let in.",
+            say("{name} is gated, and the account of the token from {source} has no access.",
                 name=name, source=token) if name else NO_ACCESS,
             say("Accept its terms on its page on the Hub with that account, then try again."),
         )  # fmt: skip

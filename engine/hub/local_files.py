@@ -54,7 +54,7 @@ def list_files(kind: str, folder: Path, card: str) -> list[LocalFile]:
         if path.is_file() and not any(part.startswith(".") for part in name.parts):
             found.append(LocalFile(name.as_posix(), path.stat().st_size, path))
     if broken := _find_damage(kind, folder, found):
-        hint = say("Save it again, then push it.")
+        hint = say("Export it again, then push it.")
         raise HubError("push_not_whole", broken, hint, field="path")
     if card:
         text = card.encode()
@@ -66,20 +66,20 @@ def _find_damage(kind: str, folder: Path, files: list[LocalFile]) -> Message | N
     """Why the folder is incomplete or damaged; None if it looks complete."""
     needed = REQUIRED_FILES.get(kind)
     if needed and not (folder / needed).is_file():
-        return say("This folder holds nothing whole: {file} is missing.", file=needed)
+        return say("This folder is incomplete: {file} is missing.", file=needed)
     weights = [file for file in files if file.name.endswith((".safetensors", ".gguf", ".bin"))]
     if not weights:
-        return say("This folder holds nothing whole: it has no weights.")
+        return say("This folder is incomplete: it has no weights.")
     for file in weights:
         if isinstance(file.content, Path) and not _is_complete(file.content, file.size):
-            return say("{file} is cut short or no file of weights.", file=file.name)
+            return say("{file} is truncated or not a file of weights.", file=file.name)
     if cut := damaged_files(folder, ".gguf"):  # a GGUF header has no file length
-        return say("{file} is cut short or no file of weights.", file=cut[0])
+        return say("{file} is truncated or not a file of weights.", file=cut[0])
     for index in folder.glob("*.safetensors.index.json"):
         named = msgspec.json.decode(index.read_bytes(), type=dict[str, object]).get("weight_map")
         for name in sorted(set(named.values())) if isinstance(named, dict) else []:
             if not (folder / str(name)).is_file():
-                return say("This folder holds nothing whole: {file} is missing.", file=str(name))
+                return say("This folder is incomplete: {file} is missing.", file=str(name))
     return None
 
 

@@ -119,7 +119,7 @@ def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str,
         (N_("Effective batch"),
          f"{spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps}"),
         (N_("Context length"), f"{spec.model.max_seq_length}"),
-        (N_("License"), license or translate(N_("not known: look at the base model's"))),
+        (N_("License"), license or translate(N_("unknown: see the base model's"))),
     ]  # fmt: skip
     table = [f"| {text(SETTING)} | {text(VALUE)} |", "|---|---|"]
     parts.append("\n".join(table + [f"| {text(name)} | {_cell(value)} |" for name, value in facts]))

@@ -34,10 +34,10 @@ class PushTarget:
     def message(self) -> Message:
         """What a push to it would do."""
         if not self.exists:
-            return say("{repo} is free: it will be made.", repo=self.repo_id)
+            return say("{repo} is free: it will be created.", repo=self.repo_id)
         if not self.files:
-            return say("{repo} is there and empty: the push goes into it.", repo=self.repo_id)
-        return say("{repo} is there already and holds {count} files.", repo=self.repo_id, count=self.files)
+            return say("{repo} exists and is empty: the push goes into it.", repo=self.repo_id)
+        return say("{repo} already exists and holds {count} files.", repo=self.repo_id, count=self.files)
 
 
 def check_target(repo_id: str, token: str = "") -> PushTarget:

@@ -67,7 +67,7 @@ def _decode_start(path: str, data: bytes, ended: bool) -> tuple[bytes, bool]:
         try:
             data = unpack.decompress(data, 4 * MAX_BYTES)
         except zlib.error:
-            raise _unreadable(say("The file is not gzip, as its name says.")) from None
+            raise _unreadable(say("The file name ends in .gz, but the file is not gzip.")) from None
         ended = ended and unpack.eof
     if not ended:  # the last character may be incomplete: the decoder drops it
         encoding = encoding_of(data)

@@ -119,7 +119,7 @@ def _as_hub_error(error: Exception, name: str) -> Exception:
         return problem
     if isinstance(error, OSError | ValueError):
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        return HubError("hub_unreadable", say("The Hub's answer is of no use: {reason}", reason=reason[:300]))
+        return HubError("hub_unreadable", say("The Hub's answer cannot be used: {reason}", reason=reason[:300]))
     return error
 
 

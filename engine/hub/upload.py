@@ -102,14 +102,14 @@ class Upload:
             if self._job.private and not there.private:
                 raise HubError(
                     "repo_public",
-                    say("{repo} is there already, and everyone can read it.", repo=self._repo),
+                    say("{repo} already exists, and everyone can read it.", repo=self._repo),
                     say("Give another name, or choose public."),
                     "private",
                 )
             if not self._job.replace and self._has_other_files():
                 raise HubError(
                     "repo_exists",
-                    say("{repo} is there already and holds other files.", repo=self._repo),
+                    say("{repo} already exists and holds other files.", repo=self._repo),
                     say("Give another name, or allow files of the same name to be replaced."),
                     "repo_id",
                 )
@@ -228,8 +228,8 @@ class Upload:
             if remote is None:
                 raise HubError(
                     "hub_incomplete",
-                    say("{file} did not arrive: {repo} is not complete.", file=file.name, repo=self._repo),
-                    say("Push again: what arrived is not sent twice."),
+                    say("{file} is missing on the Hub: {repo} is not complete.", file=file.name, repo=self._repo),
+                    say("Push again: files that arrived are not sent twice."),
                 )
             if remote.size != file.size or not _same(file, remote):
                 raise HubError(

@@ -7,7 +7,7 @@ from engine.messages.errors import causes
 from engine.messages.message import N_, say
 from engine.runs.machine_errors import disk_full, explain_crash, explain_disk, explain_memory
 
-WRITE_HINT = N_("Make a token that may write in the Hub's settings, then: hf auth login --force")
+WRITE_HINT = N_("Create a token with write access in the Hub's settings, then: hf auth login --force")
 
 
 def explain_push_error(error: Exception, repo_id: str, given: bool) -> HubError:
@@ -28,7 +28,7 @@ def explain_push_error(error: Exception, repo_id: str, given: bool) -> HubError:
             return no_login()
         if isinstance(cause, ValueError) and "README.md" in str(cause):
             reason = str(cause).splitlines()[-1][:300]
-            message = say("The Hub refuses the model card: {reason}", reason=reason)
+            message = say("The Hub rejects the model card: {reason}", reason=reason)
             hint = say("Correct the lines between the two --- at its top.")
             return HubError("card_invalid", message, hint, "card")
         if isinstance(cause, OSError) and cause.errno == 28:
@@ -49,27 +49,27 @@ def _by_status(status: int | None, repo_id: str) -> HubError | None:
     if status == 403:
         return HubError(
             "hub_no_write",
-            say("The token may not write to {repo}.", repo=repo_id),
+            say("The token has no write access to {repo}.", repo=repo_id),
             say(WRITE_HINT),
             "token",
         )
     if status == 409:
         return HubError(
             "hub_conflict",
-            say("Someone changed {repo} at the same moment.", repo=repo_id),
+            say("{repo} was changed at the same time.", repo=repo_id),
             say("Push again."),
             retryable=True,
         )
     if status == 413:
         return HubError(
             "hub_too_large",
-            say("The Hub does not take a file of this size."),
-            say("Save it in smaller parts, or push the adapter alone."),
+            say("The Hub rejects a file of this size."),
+            say("Export it in smaller parts, or push the adapter alone."),
         )
     if status == 422:
         return HubError(
             "hub_mismatch",
-            say("What arrived at the Hub is not what was sent."),
+            say("What arrived at the Hub differs from what was sent."),
             say("Push again."),
             retryable=True,
         )
@@ -79,8 +79,8 @@ def _by_status(status: int | None, repo_id: str) -> HubError | None:
 def unknown_token() -> HubError:
     return HubError(
         "hub_bad_token",
-        say("The Hub does not know the token that was given."),
-        say("Copy it again, whole, or make a new one on the Hub."),
+        say("The given token is not valid."),
+        say("Copy the complete token again, or create a new one on the Hub."),
         "token",
     )
 
@@ -89,6 +89,6 @@ def no_login() -> HubError:
     return HubError(
         "hub_no_login",
         say("Nobody is logged in to the Hub here."),
-        say("Log in with a token that may write: hf auth login, or give the token here."),
+        say("Log in with a token that has write access: hf auth login, or give the token here."),
         "token",
     )

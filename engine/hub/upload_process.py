@@ -90,8 +90,8 @@ class UploadProcess:
         if last is None:
             raise HubError(
                 "push_died",
-                say("The process that uploads ended early."),
-                say("Push again: what arrived is not sent twice."),
+                say("The upload process ended early."),
+                say("Push again: files that arrived are not sent twice."),
                 retryable=True,
             )
         raise last.as_error()

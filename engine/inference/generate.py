@@ -191,7 +191,7 @@ def max_answer_tokens(model: Any, prompt_tokens: int) -> int:
         raise UserError(
             "prompt_too_long",
             say(
-                "The conversation has {tokens} tokens, and the model takes {limit}.",
+                "The conversation has {tokens} tokens; the model accepts {limit}.",
                 tokens=prompt_tokens, limit=limit,
             ),
             say("Start a new conversation."),

@@ -31,8 +31,9 @@ def likely_cause(
     """
     if any(token in special for token in ids) or (marker and marker in text):
         return say(
-            "It goes on with a turn of its own. Its end of an answer is not the one that stops here: the chat "
-            "template differs from the one it was trained with, or the examples had no EOS token."
+            "It starts another turn by itself. The token that ends its answers is not the one that "
+            "stops here: the chat template differs from the one it was trained with, or the examples "
+            "had no EOS token."
         )
     if repeats(ids):
         if adapter:

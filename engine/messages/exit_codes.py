@@ -26,7 +26,7 @@ EXIT_CODE_HELP: dict[str, dict[int, Message]] = {
         FAILED: say("the run failed, or the engine died"),
         BAD_INPUT: say("a setting or an input is wrong; nothing was trained"),
         STOPPED: say("stopped early with Ctrl-C, and the model was kept"),
-        INTERRUPTED: say("left with a second Ctrl-C while the engine goes on, or stopped before training"),
+        INTERRUPTED: say("left with a second Ctrl-C while the engine continues, or stopped before training"),
         TERMINATED: say("ended by SIGTERM, with a checkpoint saved"),
     },
     "data": {
@@ -47,9 +47,9 @@ EXIT_CODE_HELP: dict[str, dict[int, Message]] = {
         INTERRUPTED: say("left with Ctrl-C"),
     },
     "export": {
-        COMPLETED: say("saved, checked, and sent where that was asked for"),
-        FAILED: say("it failed; nothing half-made is left"),
-        BAD_INPUT: say("an option is wrong, or it does not fit the disk; nothing was begun"),
-        INTERRUPTED: say("given up with Ctrl-C; nothing half-made is left"),
+        COMPLETED: say("exported and checked, and pushed where that was asked for"),
+        FAILED: say("it failed; nothing incomplete is left"),
+        BAD_INPUT: say("an option is wrong, or it does not fit the disk; nothing was started"),
+        INTERRUPTED: say("cancelled with Ctrl-C; nothing incomplete is left"),
     },
 }

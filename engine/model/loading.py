@@ -48,7 +48,7 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
         record.emit(
             ev.Notice(
                 code="dtype_replaced",
-                message=say("This hardware does not compute in {dtype}: using {best}.", dtype=dtype, best=best),
+                message=say("This hardware does not support {dtype}: using {best}.", dtype=dtype, best=best),
             )
         )
         dtype = best
@@ -83,7 +83,7 @@ def check_folder(name: str) -> None:
         raise UserError(
             "model_missing",
             say("There is no model in {path}.", path=str(folder)),
-            say("A model's folder holds config.json, and an adapter's adapter_config.json."),
+            say("A model's folder contains config.json, an adapter's folder adapter_config.json."),
             "model.model_name",
         )
 
@@ -123,7 +123,7 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
         record.emit(
             ev.Notice(
                 code="adapter_kept",
-                message=say("The model comes with an adapter: training goes on from it, with its own rank."),
+                message=say("The model comes with an adapter: training continues from it, with its own rank."),
             )
         )
         FastLanguageModel.for_training(loaded.model)

@@ -66,7 +66,7 @@ def _gguf_error(spec: RunSpec, output: Path) -> Message | None:
 def _push_error(name: str) -> Message | None:
     """Why a push to this repository would fail."""
     if not is_hub_id(name):
-        return say("{name} is no name for a repository.", name=name)
+        return say("{name} is not a valid repository name.", name=name)
     if not token_source():
-        return say("Nobody is logged in to the Hub here. Log in with a token that may write: hf auth login")
+        return say("Nobody is logged in to the Hub here. Log in with a token that has write access: hf auth login")
     return None

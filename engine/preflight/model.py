@@ -38,7 +38,7 @@ def _model_error(name: str) -> Message | None:
     if adapter.exists():
         return _adapter_error(adapter)
     if not (path / "config.json").exists():
-        return say("This folder is no model: it has no config.json and no adapter_config.json.")
+        return say("This folder is not a model: it has no config.json and no adapter_config.json.")
     if _read_object(path / "config.json") is None:
         return say("The config.json of this folder is not valid JSON.")
     if not weight_bytes(path):

@@ -111,7 +111,7 @@ def pair_markers(prompt_format: PromptFormat, tokenizer: Any) -> Markers:
             if opens.strip() and masks_correctly(prompt_format, tokenizer, (opens, response), probes):
                 return opens, response
     raise markers_missing(
-        "", say("Open the answer in the prompt text with a line such as ### Answer: or fill in both markers.")
+        "", say("Open the answer in the prompt template with a line such as ### Answer: or fill in both markers.")
     )
 
 
@@ -163,6 +163,6 @@ def markers_missing(reason: str, hint: Message | None = None) -> UserError:
     return UserError(
         "markers_missing",
         say("The text that opens an answer cannot be found in the template. {reason}", reason=reason),
-        hint or say("Fill in both markers, or switch off training on responses only."),
+        hint or say("Fill in both markers, or turn off training on responses only."),
         "dataset.response_part",
     )

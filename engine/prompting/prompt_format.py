@@ -79,7 +79,7 @@ def choose_template(tokenizer: Any, name: str) -> Any:
             raise UserError(
                 "template_unknown",
                 say('There is no chat template named "{name}".', name=name),
-                say("Take one of these: {names}.", names=", ".join(CHAT_TEMPLATES)),
+                say("Use one of these: {names}.", names=", ".join(CHAT_TEMPLATES)),
                 "dataset.chat_template",
             )
         try:
@@ -92,14 +92,14 @@ def choose_template(tokenizer: Any, name: str) -> Any:
                     name=name,
                     reason=last_line(error),
                 ),
-                say("Take auto for the model's own template, or chatml, which fits every model."),
+                say("Use auto for the model's own template, or chatml, which fits every model."),
                 "dataset.chat_template",
             ) from error
     if not getattr(tokenizer, "chat_template", None):
         raise UserError(
             "no_chat_template",
-            say("This model comes without a chat template, so turns cannot be written as text."),
-            say("Choose a chat template by name, for instance chatml, or take an instruct model."),
+            say("This model has no chat template, so chats cannot be written as text."),
+            say("Choose a chat template by name, for instance chatml, or use an instruct model."),
             "dataset.chat_template",
         )
     return tokenizer
@@ -120,8 +120,8 @@ def render(
     except Exception as error:  # templates raise anything
         raise UserError(
             "template_refused",
-            say("The chat template refuses a conversation: {reason}", reason=last_line(error)),
-            say("Most templates want user and assistant in turns, and some take no system text."),
+            say("The chat template rejects a conversation: {reason}", reason=last_line(error)),
+            say("Most templates require user and assistant to alternate, and some reject a system message."),
             "dataset.chat_template",
         ) from error
 

@@ -35,12 +35,12 @@ def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str
         message = say("Rows without an answer: {count}. They are left out.", count=found.empty.count)
         problems.append(_problem("rows_empty", "warning", found.empty, message, ()))
     if found.duplicate.count:
-        message = say("Rows that stand there twice: {count}.", count=found.duplicate.count)
+        message = say("Duplicate rows: {count}.", count=found.duplicate.count)
         problems.append(_problem("rows_duplicate", "warning", found.duplicate, message, ()))
     if found.marked.count:
         message = say(
-            "Rows whose own text holds {marker}, which belongs to the template: {count}. The model may take it "
-               "for the end of a turn.", marker=found.marked.value, count=found.marked.count,
+            "Rows whose own text contains {marker}, which belongs to the template: {count}. The model "
+            "may read it as the end of a turn.", marker=found.marked.value, count=found.marked.count,
         )  # fmt: skip
         problems.append(_problem("markers_in_text", "warning", found.marked, message, ()))
     return tuple(sorted(problems, key=lambda problem: problem.level != "stop"))
@@ -92,9 +92,7 @@ def _unlearned(found: RowCounts, spec: RunSpec, train_on_all: bool) -> list[Data
         return []
     cut_off = sum(rows for at, rows in found.answers_at.items() if at >= spec.model.max_seq_length)
     if found.unlearned.count < measured:
-        message = say(
-            "Rows of which nothing is learned: {count}. They only cost time.", count=found.unlearned.count
-        )
+        message = say("Rows with nothing to learn: {count}. They only cost time.", count=found.unlearned.count)
         fixes = _longer_context(found, spec) if cut_off else ()
         return [_problem("rows_unlearned", "warning", found.unlearned, message, fixes)]
     if cut_off:
@@ -105,7 +103,7 @@ def _unlearned(found: RowCounts, spec: RunSpec, train_on_all: bool) -> list[Data
     fixes = () if train_on_all else (LEARN_ALL,)
     if spec.dataset.response_part:
         find = {"dataset.instruction_part": "", "dataset.response_part": ""}
-        fixes = (Fix(say("Have the markers found from the template"), find), *fixes)
+        fixes = (Fix(say("Find the markers from the template"), find), *fixes)
     return [_problem("nothing_learned", "stop", found.unlearned, message, fixes, "dataset.response_part")]
 
 
@@ -115,13 +113,14 @@ def _cut(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
         return []
     share = found.cut.count / measured
     message = say(
-        "Rows cut at {length} tokens: {count} of {rows} ({share}). What is cut is not learned, nor the end.",
+        ("Rows cut at {length} tokens: {count} of {rows} ({share}). The cut part and the end token "
+        "are not learned."),
         length=spec.model.max_seq_length, count=found.cut.count, rows=measured, share=f"{share:.0%}",
     )  # fmt: skip
     fixes = _longer_context(found, spec)
     if share <= spec.dataset.max_cut_share:
         return [_problem("rows_cut", "warning", found.cut, message, fixes, LENGTH)]
-    accept = Fix(say("Train all the same"), {"dataset.max_cut_share": 1.0})
+    accept = Fix(say("Train anyway"), {"dataset.max_cut_share": 1.0})
     return [_problem("rows_cut", "stop", found.cut, message, (*fixes, accept), LENGTH)]
 
 
@@ -157,9 +156,9 @@ def as_problem(failure: UserError, spec: RunSpec) -> DataProblem:
 def mixed_formats(clash: FieldError) -> DataProblem:
     """Sources whose formats cannot be trained together."""
     if clash.field == "dataset.written_with":
-        fix = Fix(say("Write the pairs as chats, too"), {clash.field: "chat_template"})
+        fix = Fix(say("Write the pairs as chats as well"), {clash.field: "chat_template"})
     else:
-        fix = Fix(say("Train on the first place alone"), {"dataset.mix": []})
+        fix = Fix(say("Train on the first source alone"), {"dataset.mix": []})
     return DataProblem(code="mixed_formats", level="stop", message=clash.message, field=clash.field, fixes=(fix,))
 
 

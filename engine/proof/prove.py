@@ -173,6 +173,6 @@ def _unknown_format(found: Detected) -> DataProblem:
         for one in found.alternatives
     )
     return DataProblem(
-        code="format_unknown", level="stop", message=problem.message or say("The format is not known."),
+        code="format_unknown", level="stop", message=problem.message or say("The format was not recognised."),
         field=problem.field, fixes=fixes,
     )  # fmt: skip

@@ -35,6 +35,6 @@ def space_problem(folder: Path, needed: int) -> Message | None:
     if needed <= free:
         return None
     return say(
-        "It takes about {needed} GB, and the disk of {folder} has {free} GB free.",
+        "It needs about {needed} GB, and the disk of {folder} has {free} GB free.",
         needed=round(needed / 1e9, 1), free=round(free / 1e9, 1), folder=str(folder),
     )  # fmt: skip

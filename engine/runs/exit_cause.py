@@ -33,35 +33,35 @@ def exit_cause_of(state: RunState, checkpoint: int | None) -> ExitCause | None:
     if ended and ended.exit_code != TERMINATED:
         return None
     if started is None:
-        message = say("The engine is gone, and never said that it began. The end of engine.log may tell why.")
+        message = say("The engine is gone and never reported a start. The end of engine.log may tell why.")
         return ExitCause("killed", message, resume_hint(checkpoint), None)
     if ended:
         message = say(
-            "The engine was told to end (SIGTERM, 143), as when a rented machine is taken back or shut down."
+            "The engine was terminated (SIGTERM, 143), as when a rented machine is taken back or shut down."
         )
         return ExitCause("terminated", message, resume_hint(checkpoint), TERMINATED)
     if started.boot_id and started.boot_id != boot_id():
         if started.hostname != os.uname().nodename:
             message = say(
-                "The engine ran on another machine, {host}. From here it cannot be seen whether it still does.",
+                "The engine ran on another machine, {host}. Whether it still runs cannot be seen from here.",
                 host=started.hostname,
             )
-            hint = say("Look there first. If that machine is gone, resume the run here.")
+            hint = say("Check there first. If that machine is gone, resume the run here.")
             return ExitCause("other_machine", message, hint, None)
         message = say("The machine was restarted while the engine ran.")
         return ExitCause("rebooted", message, resume_hint(checkpoint), None)
     if started.boot_id and memory_kills() > started.memory_kills:
         message = say(
-            "The engine was killed (137). The machine's memory ran out meanwhile and the kernel ended a "
-            "process: most likely this one. End what else takes memory, or lower dataset_num_proc."
+            "The engine was killed (137). The machine's memory ran out and the kernel killed a process: "
+            "most likely this one. Stop other programs that use memory, or lower dataset_num_proc."
         )
         return ExitCause("killed", message, resume_hint(checkpoint), KILLED)
-    message = say("The engine was killed without a last word (137), as by kill -9 or for lack of memory.")
+    message = say("The engine was killed without a message (137), as by kill -9 or when the memory runs out.")
     return ExitCause("killed", message, resume_hint(checkpoint), KILLED)
 
 
 def resume_hint(checkpoint: int | None) -> Message:
     """What resuming a run whose engine died will do."""
     if checkpoint:
-        return say("Resume it: it goes on from the checkpoint of step {step}.", step=checkpoint)
+        return say("Resume it from the checkpoint of step {step}.", step=checkpoint)
     return say("There is no checkpoint yet: resuming it starts from the first step.")

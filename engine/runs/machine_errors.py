@@ -25,14 +25,14 @@ def explain_memory(error: BaseException) -> OutOfMemory | None:
                 "out_of_host_memory",
                 say("The machine's memory ran out (not the GPU's)."),
                 say(
-                    "End what else takes memory, lower dataset_num_proc, the batch size or the context length, "
-                    "or choose a smaller model."
+                    "Stop other programs that use memory, lower dataset_num_proc, the batch size or the context "
+                    "length, or choose a smaller model."
                 ),
             )
         if isinstance(cause, RuntimeError) and any(word in text for word in GPU_MEMORY_WORDS):
             return OutOfMemory(
                 "out_of_memory",
-                say("The memory ran out."),
+                say("Out of memory."),
                 say(
                     "Lower the batch size or the context length, load the model in 4-bit, or choose a smaller "
                     "model."
@@ -62,7 +62,7 @@ def read_only(path: object) -> UserError:
     return UserError(
         "not_writable",
         say("The disk is read-only: {path}.", path=str(path)),
-        say("Choose a folder that you may write to."),
+        say("Choose a folder that you can write to."),
     )
 
 
@@ -79,7 +79,7 @@ def explain_disk(error: BaseException) -> UserError | None:
             return UserError(
                 "not_writable",
                 say("No permission: {path}.", path=str(cause.filename)),
-                say("Choose a folder that you may write to."),
+                say("Choose a folder that you can write to."),
             )
         if isinstance(cause, OSError) and cause.errno == errno.EROFS:
             return read_only(cause.filename or "")
@@ -91,7 +91,7 @@ GPU_WORDS: tuple[tuple[str, str, Message, Message], ...] = (
         "driver_mismatch",
         "driver version is insufficient|driver on your system is too old|no kernel image is available|"
         "forward compatibility was attempted|driver/library version mismatch",
-        say("The GPU's driver and PyTorch do not fit together."),
+        say("The GPU's driver does not match the installed PyTorch."),
         say("Install a PyTorch made for the CUDA version that nvidia-smi shows, or update the driver."),
     ),
     (
@@ -99,7 +99,7 @@ GPU_WORDS: tuple[tuple[str, str, Message, Message], ...] = (
         "no cuda gpus are available|torch not compiled with cuda|cannot find any torch accelerator|"
         "no nvidia driver on your system|cuda unknown error|cuda-capable device",
         say("PyTorch finds no GPU on this machine."),
-        say("Look at nvidia-smi; start a container with --gpus all. On a CPU, switch 4-bit off."),
+        say("Check nvidia-smi; start a container with --gpus all. On a CPU, turn 4-bit off."),
     ),
 )  # fmt: skip
 

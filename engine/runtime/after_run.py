@@ -31,7 +31,7 @@ def after_success(folder: RunFolder, spec: RunSpec, record: EventWriter) -> None
     if not command:
         return
     if not has_consent(folder, command):
-        message = say("The command after the run was not confirmed for this run, and is not carried out.")
+        message = say("The command after the run was not confirmed for this run, and does not run.")
         record.emit(ev.Notice(code="after_unconfirmed", message=message, level="warning"))
         return
     code, message = _run_command(folder, command)

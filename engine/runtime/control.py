@@ -98,7 +98,7 @@ class Control:
         name = type(command).__name__
         stages = ACCEPTED_IN.get(name)
         if self.ending:
-            return Refused(id=command.id, code="ending", message=say("The engine is ending."))
+            return Refused(id=command.id, code="ending", message=say("The engine is shutting down."))
         if stages is None or self.stage in stages:
             return None
         code, message = _refusal_reason(name, self.stage)
@@ -153,7 +153,7 @@ class Control:
         with self._lock:
             refused, self._unfinished = self._unfinished, []
         for job in refused:
-            job.reply(Refused(id=job.command.id, code="ending", message=say("The engine is ending.")))
+            job.reply(Refused(id=job.command.id, code="ending", message=say("The engine is shutting down.")))
 
     def count_client(self, change: int) -> None:
         """A client connected (+1) or disconnected (-1)."""
@@ -180,9 +180,9 @@ def _refusal_reason(name: str, stage: Stage) -> tuple[str, Message]:
     if stage in ("starting", "loading"):
         return "not_ready", say("The model is still loading.")
     if name in ("Export", "Push") and stage == "ready":
-        return "not_trained", say("There is nothing to save yet: train first.")
+        return "not_trained", say("There is nothing to export yet: train first.")
     if stage in ("preparing", "training"):
         return "busy", say("The model is being trained. Wait until it is done, or stop the training.")
     if stage in ("saving", "exporting"):
-        return "busy", say("The model is being saved. Try again when that is done.")
-    return "ending", say("The engine is ending.")
+        return "busy", say("The model is being saved or exported. Try again when that is done.")
+    return "ending", say("The engine is shutting down.")

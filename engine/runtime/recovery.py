@@ -75,7 +75,7 @@ def save_oom_fallback(folder: RunFolder, spec: RunSpec, changes: tuple[Change, .
     """Write a spec that uses less memory for the next engine. Raises `SpecError` (spec.yaml unchanged), OSError."""
     write_run_spec(folder, apply_changes(spec, changes))
     settings = ", ".join(f"{change.field} = {change.value}" for change in changes)
-    message = say("The memory ran out: going on with {settings}.", settings=settings)
+    message = say("The memory ran out: resuming with {settings}.", settings=settings)
     record.emit(ev.Notice(code="retry_smaller", message=message, level="warning"))
 
 

@@ -139,7 +139,7 @@ class _Client:
         """Skip the rest of a line that is too long, and refuse it."""
         while line and not line.endswith(b"\n"):
             line = lines.readline(MAX_REQUEST_BYTES)
-        message = say("A request may have {bytes} bytes at most.", bytes=MAX_REQUEST_BYTES)
+        message = say("A request can have at most {bytes} bytes.", bytes=MAX_REQUEST_BYTES)
         self.reply(Refused(id=0, code="too_long", message=message))
 
     def _handle(self, line: bytes) -> None:
@@ -171,12 +171,12 @@ class _Client:
                 control.cancel_all()
                 control.wake()
             case CancelExport() if not control.cancel_exports():
-                return Refused(id=command.id, code="no_such_request", message=say("Nothing is being saved."))
+                return Refused(id=command.id, code="no_such_request", message=say("Nothing is being exported."))
             case CancelPush() if not control.on_cancel_push():
                 return Refused(id=command.id, code="no_such_request", message=say("Nothing is being pushed."))
             case Cancel() if not control.cancel(command, self):
                 return Refused(
-                    id=command.id, code="no_such_request", message=say("That request has ended already.")
+                    id=command.id, code="no_such_request", message=say("That request has already ended.")
                 )
         return Done(id=command.id)
 

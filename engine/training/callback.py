@@ -143,7 +143,7 @@ class EventCallback(TrainerCallback):
             return
         self._diverged = True
         message = say(
-            "At step {step} the loss is no longer of use: training ends. Lower the learning rate.",
+            "The loss diverged at step {step}: training stops. Lower the learning rate.",
             step=step,
         )
         self._control.record.emit(ev.Notice(code="diverged", message=message, level="warning"))

@@ -191,6 +191,6 @@ def no_rows(source: Source, field: str) -> UserError:
     return UserError(
         "dataset_empty",
         say("The dataset has no rows: {path}, split {split}.", path=source.path, split=source.split),
-        say("Check the file, or take a larger slice."),
+        say("Check the file, or use a larger slice."),
         field,
     )

@@ -67,7 +67,7 @@ def _load_source(spec: RunSpec, place: SpecSource) -> SourceData:
     columns = tuple(dict.fromkeys(key for row in first for key in row))
     if found.problem:
         code = "column_missing" if "_column" in found.problem.field else "format_unknown"
-        hint = say("Say which column holds what in the dataset settings.")
+        hint = say("Map the columns in the dataset settings.")
         field = found.problem.field if place.field == "dataset.path" else place.field
         raise UserError(code, found.problem.message, hint, field)
     return SourceData(rows, found.mapping, columns)
@@ -80,7 +80,7 @@ def hold_out(rows: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     except ValueError as error:
         raise UserError(
             "dataset_too_small",
-            say("Of {rows} rows, a share of {share} cannot be held out.", rows=len(rows), share=share),
+            say("A share of {share} cannot be held out of {rows} rows.", rows=len(rows), share=share),
             say("Set it to 0, or add data."),
             "dataset.test_size",
         ) from error

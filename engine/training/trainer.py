@@ -41,9 +41,9 @@ def diverged(step: int, kept: list[manifest.Checkpoint]) -> UserError:
     hint = say("Lower the learning rate and train again.")
     if kept:
         hint = say(
-            "Lower the learning rate and train again. The checkpoint of step {step} is sound.", step=kept[0].step
+            "Lower the learning rate and train again. The checkpoint of step {step} is good.", step=kept[0].step
         )
-    return UserError("diverged", say("At step {step} the loss is no longer of use.", step=step), hint)
+    return UserError("diverged", say("The loss diverged at step {step}.", step=step), hint)
 
 
 def with_atomic_checkpoints(trainer_class: Any) -> Any:
@@ -114,7 +114,7 @@ class AtomicCheckpoints(Trainer):
             raise error
         traceback.print_exc()
         message = say(
-            "The checkpoint of step {step} was not saved: {reason} Training goes on.",
+            "The checkpoint of step {step} was not saved: {reason} Training continues.",
             step=step, reason=str(failure.message),
         )  # fmt: skip
         self.run_control.record.emit(ev.Notice(code="checkpoint_not_saved", message=message, level="warning"))

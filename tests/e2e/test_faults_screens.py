@@ -94,7 +94,7 @@ async def test_stop_ladder_by_keys(engines: Engines, demo: RunSpec) -> None:
         await say_yes(pilot, "Stop training and keep the model?")
         await shows(pilot, "Stopping …")
         await pilot.press("x")
-        await say_yes(pilot, "End it at once?")
+        await say_yes(pilot, "Stop at once?")
         await until(pilot, lambda: not is_alive(engine.folder), 20)
         found = check_status(engine, "stopped")
         assert (found["checkpoint"], found["trained"], found["stop_mode"]) == (4, False, "now")
@@ -116,7 +116,7 @@ async def test_frozen_engine_is_ended_by_keys_and_resumed_from_home(engines: Eng
         await pilot.press("x")
         await shows(pilot, "It has 10 s to save a checkpoint")
         began = time.monotonic()
-        await say_yes(pilot, "End the engine by force?")
+        await say_yes(pilot, "Terminate the engine?")
         await until(pilot, lambda: not is_alive(engine.folder), 12)
         assert time.monotonic() - began < 12
         kept = summarise(engine.folder).checkpoint

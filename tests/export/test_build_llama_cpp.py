@@ -195,7 +195,7 @@ def test_the_command_fetches_it_only_on_request(
     machine.has("cmake", BUILDS)
     assert main([*export, "--fetch-llama-cpp"]) == 2
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == "fetching llama.cpp"
+    assert said[0] == "downloading llama.cpp"
     assert "building llama.cpp, 3/3 (100%)" in said
     assert said[-1].startswith("--to: "), "it went on with the llama.cpp that it built"
     fetched = machine.seen.read_text()

@@ -67,8 +67,8 @@ STOPPED = DataReport(
         ),
         DataProblem(
             code="rows_cut", level="warning", count=15, fixes=(LONGER,), field="model.max_seq_length",
-            message=say("Rows cut at {length} tokens: {count} of {rows} ({share}). What is cut is not learned, nor "
-                        "the end.", length=1024, count=15, rows=REPORT.rows, share="0%"),
+            message=say("Rows cut at {length} tokens: {count} of {rows} ({share}). The cut part and the end token "
+                        "are not learned.", length=1024, count=15, rows=REPORT.rows, share="0%"),
         ),
     ),
 )  # fmt: skip

@@ -145,7 +145,7 @@ def test_a_token_with_write_access(pushes: Pushes) -> None:
 def test_without_a_login_or_with_an_invalid_token(pushes: Pushes, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pushes.refused(token="").code == "hub_no_login"
     dead = pushes.refused(token="hf_dead_and_gone_token")
-    assert (dead.code, str(dead.message)) == ("hub_bad_token", "The Hub does not know the token that was given.")
+    assert (dead.code, str(dead.message)) == ("hub_bad_token", "The given token is not valid.")
     for token in ("two words", "line\nline", "令牌", "a\x00b"):
         assert pushes.refused(token=token).event_fields() == dead.event_fields()
     assert pushes.push(token=f" {TOKEN}\n").repo_id == "ann/mine"

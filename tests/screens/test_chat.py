@@ -212,7 +212,7 @@ async def test_a_refusal_and_a_dead_engine_are_lines_and_the_input_still_works()
 
     async def dies(command: Command) -> AsyncGenerator[AnyReply, None]:
         yield Token(id=1, text="half an ans")
-        raise EngineGone("engine_gone", say("The engine went away before it answered."))
+        raise EngineGone("engine_gone", say("The engine ended before it answered."))
 
     backend = FakeBackend(answer=refuses)
     app = app_on("chat", backend, fake_run.finished())

@@ -39,7 +39,7 @@ async def test_each_kind_shows_its_use_and_size(size: tuple[int, int], backend: 
         assert "GGUF  about 1.8 GB" in text
         assert "vLLM" in text
         assert "Free there:" in " ".join(text.split())  # the path may be long enough to break the line
-        assert "Saved so far" in text
+        assert "Exported so far" in text
         assert "/runs/demo/adapter" in text
         app.screen.query_one("#choice-adapter").focus()
         await until(pilot, lambda: "peft" in screen_text(app))
@@ -55,7 +55,7 @@ async def test_merged_model_is_exported_into_the_run_by_default(backend: FakeBac
         target = backend.folder.exports / "merged_16bit"
         assert backend.asked == [Export(id=0, kind="merged_16bit", path=str(target))]
         backend.feed([ev.Exported(kind="merged_16bit", path=str(target), total_bytes=6 * fake_run.GB, seconds=9)])
-        await until(pilot, lambda: "6.0 GB" in screen_text(app).split("Saved so far")[1])
+        await until(pilot, lambda: "6.0 GB" in screen_text(app).split("Exported so far")[1])
 
 
 async def test_adapter_is_copied_to_a_folder_of_the_users(backend: FakeBackend, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ async def test_progress_is_shown_and_an_export_can_be_cancelled(backend: FakeBac
             return
         yield ExportProgress(id=1, step="merging", done=12, total=40, unit="layers")
         await given_up.wait()
-        yield Refused(id=1, code="cancelled", message=say("Saving was given up, and nothing is left of it."))
+        yield Refused(id=1, code="cancelled", message=say("The export was cancelled, and nothing is left of it."))
 
     backend.answer = slow
     app = app_on("save", backend, fake_run.finished())

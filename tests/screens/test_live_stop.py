@@ -53,8 +53,8 @@ async def test_stop_climbs_the_ladder_and_names_what_survived() -> None:
         await shown(pilot, "Training")
         for question, answer in (
             ("Stop training and keep the model?", "Stopping …"),
-            ("End it at once?", "Ending it at once …"),
-            ("End the engine by force?", "Ending it by force …"),
+            ("Stop at once?", "Stopping at once …"),
+            ("Terminate the engine?", "Terminating it …"),
         ):
             await pilot.press("x")
             await shown(pilot, question)
@@ -70,7 +70,7 @@ async def test_frozen_engine_is_reported_and_ended_by_force(monkeypatch: pytest.
     backend = FakeBackend(frozen=True)
     app = app_on("live", backend, fake_run.training())
     async with app.run_test(size=(80, 24)) as pilot:
-        await shown(pilot, "Frozen: its process is held up by a signal")
+        await shown(pilot, "Frozen: its process was stopped by a signal")
         await pilot.press("x")
         await shown(pilot, "kill -STOP", "It has 10 s to save a checkpoint")
         await pilot.press("right", "enter")

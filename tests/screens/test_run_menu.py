@@ -74,7 +74,7 @@ async def test_rename_and_note(two_runs: tuple[RunFolder, RunFolder], size: tupl
     async with app.run_test(size=size) as pilot:
         await at_run(pilot, "slow")
         await pilot.press("m")
-        await shown(pilot, "go on from the last complete checkpoint")
+        await shown(pilot, "resume from the last complete checkpoint")
         await pilot.press("n")
         await asked(pilot)
         await pilot.press("end", "2", "enter")

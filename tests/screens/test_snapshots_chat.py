@@ -141,7 +141,7 @@ def test_pushed(snap_compare: Compare, size: Size, language: str, backend: FakeB
 def test_push_failed(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
     failed = ev.PushFailed(
         kind="gguf", repo_id="lin/demo", code="hub_no_write",
-        message=say("The token of {user} may not write to {repo}.", user="lin", repo="lin/demo"),
+        message=say("The token of {user} has no write access to {repo}.", user="lin", repo="lin/demo"),
         hint=say(WRITE_HINT),
     )  # fmt: skip
     app = app_on("push", backend, [*fake_run.finished(), GGUF, failed], language=language)

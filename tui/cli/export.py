@@ -82,7 +82,7 @@ def run_export(options: argparse.Namespace) -> int:
             return code
         exports = requested_exports(options)
     if not exports:
-        print_error(_("Say what to save: --adapter, --merged-16bit, --merged-4bit or --gguf q4_k_m."))
+        print_error(_("Say what to export: --adapter, --merged-16bit, --merged-4bit or --gguf q4_k_m."))
         return BAD_INPUT
     if not is_alive(folder):
         try:
@@ -120,7 +120,7 @@ def _find_problem(exports: list[co.Export], folder: RunFolder, state: RunState) 
             target = target_of(command.kind, command.path, folder, command.quantizations)
             print_error(visible(_("Checking what is at {path} already").format(path=target)))
             if names := damaged_files(target):
-                words = _("What was saved at {path} is not whole any more ({file}): with this it is made anew.")
+                words = _("The export at {path} is damaged ({file}): this makes it again.")
                 return "--overwrite", words.format(path=target, file=", ".join(names[:3]))
             continue
         found = plan(
@@ -177,7 +177,7 @@ class ExportCommand:
                         return code
             return COMPLETED
         except asyncio.CancelledError:
-            print_error(_("Given up."))
+            print_error(_("Cancelled."))
             return INTERRUPTED
         except UserError as error:
             print_error(visible(render(error.message)))
@@ -192,7 +192,7 @@ class ExportCommand:
         """The first Ctrl-C cancels the current export and waits for its clean-up."""
         self._interrupts += 1
         if self._request is not None and self._interrupts == 1:
-            self._print(_("Giving up; press Ctrl-C again not to wait for the engine to tidy up."))
+            self._print(_("Cancelling; press Ctrl-C again to leave without waiting for the engine to clean up."))
             self._request.cancel()
         else:
             task.cancel()
@@ -218,7 +218,7 @@ class ExportCommand:
         if self._options.json:
             self._print_json(ev.encode(exported).rstrip())
         else:
-            print(visible(_("Saved before at {path}").format(path=target)), flush=True)  # noqa: T201
+            print(visible(_("Exported before to {path}").format(path=target)), flush=True)  # noqa: T201
 
     def _print_progress(self, progress: co.ExportProgress) -> None:
         if self._options.json:
@@ -242,7 +242,7 @@ class ExportCommand:
             self._print_json(co.encode(done))
             return
         bytes_ = f" ({size(exported.total_bytes)})" if exported else ""
-        print(visible(_("Saved {path}").format(path=done.path)) + bytes_, flush=True)  # noqa: T201
+        print(visible(_("Exported {path}").format(path=done.path)) + bytes_, flush=True)  # noqa: T201
         for message in (exported.verified if exported else None, done.note):
             if message:
                 print("  " + visible(render(message)), flush=True)  # noqa: T201
@@ -288,7 +288,7 @@ class ExportCommand:
         if self._options.json:
             self._print_json(co.encode(reply))
         else:
-            print(visible(_("Sent to {url}").format(url=reply.path)), flush=True)  # noqa: T201
+            print(visible(_("Pushed to {url}").format(url=reply.path)), flush=True)  # noqa: T201
         return COMPLETED
 
     def _model_card(self, kind: ExportKind, repo_id: str) -> str:
@@ -307,7 +307,7 @@ class ExportCommand:
                 self._print_json(ev.encode(event).rstrip())
             elif isinstance(event, ev.Pushing) and event.total_bytes:
                 share = event.done_bytes / event.total_bytes
-                self._print(visible(_("Sending to {repo}").format(repo=event.repo_id)) + f" {share:.0%}")
+                self._print(visible(_("Pushing to {repo}").format(repo=event.repo_id)) + f" {share:.0%}")
 
     def _print_stage(self, stage: ev.Stage, _doing: str) -> None:
         self._print(_(STAGE_LINES[stage]) if stage in STAGE_LINES else "")

@@ -19,19 +19,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gguf", metavar="NAME,NAME", default="",
         help=_("GGUF files for llama.cpp and Ollama: {names}").format(names=", ".join((*QUANTIZATIONS, *ALIASES))),
     )  # fmt: skip
-    add("--to", metavar="DIR", default="", help=_("the folder to save into; without it, the run's own exports"))
+    add("--to", metavar="DIR", default="", help=_("the folder to export to; without it, the run's own exports"))
     add("--overwrite", action="store_true", help=_("replace what an earlier export left there"))
     add("--llama-cpp", metavar="DIR", default="", help=_("where llama.cpp is, if not where Unsloth looks for it"))
     add(
         "--fetch-llama-cpp", action="store_true",
-        help=_("fetch llama.cpp's sources and build it, if there is none: 37 MB or a little more, 3-15 minutes"),
+        help=_("download llama.cpp's sources and build it, if there is none: 37 MB or a little more, 3-15 "
+               "minutes"),
     )  # fmt: skip
-    add("--ollama", metavar="NAME", default="", help=_("hand the GGUF file to Ollama under this name"))
+    add("--ollama", metavar="NAME", default="", help=_("add the GGUF file to Ollama under this name"))
     add(
         "--push",
         metavar="USER/NAME",
         default="",
-        help=_("send what was saved to the Hub; of several kinds, each into a repository of its own"),
+        help=_("push what was exported to the Hub; of several kinds, each into a repository of its own"),
     )
     seen = parser.add_mutually_exclusive_group()
     seen.add_argument("--private", action="store_true", help=_("only you see the repository, which is the default"))

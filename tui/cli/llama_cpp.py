@@ -29,7 +29,7 @@ def find_or_fetch(options: argparse.Namespace) -> int:
             return code
         found = inspect_llama_cpp(folder)
     if found.error:
-        more = _("To have it fetched and built (37 MB or a little more, 3-15 minutes): --fetch-llama-cpp")
+        more = _("To download and build it (37 MB or a little more, 3-15 minutes): --fetch-llama-cpp")
         words = render(found.error) + ("" if options.fetch_llama_cpp else f" {more}")
         print_error(visible(f"--llama-cpp: {words}"))
         return BAD_INPUT
@@ -54,7 +54,7 @@ def _fetch(quiet: bool) -> tuple[int, Path | None]:
     try:
         return COMPLETED, fetch_and_build(report, cancelled.is_set)
     except Cancelled:
-        print_error(_("Given up."))
+        print_error(_("Cancelled."))
         return INTERRUPTED, None
     except UserError as failure:
         return fail(failure), None

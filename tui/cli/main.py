@@ -43,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         reason = error.strerror or str(error)
         with suppress(OSError):
-            words = _("Nothing more can be written here: {reason}. A run goes on.").format(reason=reason)
+            words = _("Nothing more can be written here: {reason}. The run continues.").format(reason=reason)
             print(words, file=sys.stderr)  # noqa: T201
         return FAILED
 
@@ -195,11 +195,11 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
     run.add_argument("spec", type=Path, metavar="SPEC.yaml", help=_("the run spec: a preset, or a run's spec.yaml"))
     run.add_argument("--json", action="store_true", help=_("print the engine's events as JSON lines instead"))
     run.add_argument(
-        "--allow-command", action="store_true", help=_("carry out the spec's export.after_command after success")
+        "--allow-command", action="store_true", help=_("run the spec's export.after_command after success")
     )
     data = command(
         "data",
-        _("show what a spec's dataset would teach: rows, lengths, mask, and what is wrong with it"),
+        _("show what a spec's dataset teaches: rows, lengths, mask, and what is wrong with it"),
         _exit_codes("data"),
     )
     data.add_argument(
@@ -209,7 +209,7 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
     rows = data.add_mutually_exclusive_group()
     rows.add_argument("--all", action="store_true", help=_("read every row, however long that takes"))
     rows.add_argument(
-        "--rows", type=int, default=100_000, metavar="N", help=_("read so many rows at most (100000 unless told)")
+        "--rows", type=int, default=100_000, metavar="N", help=_("read at most this many rows (default 100000)")
     )
     chat = command(
         "chat",
@@ -221,7 +221,7 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
 
         add_arguments(chat)
     export_options.add_arguments(
-        command("export", _("save a trained run: adapter, merged model, GGUF"), _exit_codes("export"))
+        command("export", _("export a trained run: adapter, merged model, GGUF"), _exit_codes("export"))
     )
     command("presets", _("list the presets that come with Loris, and your own"))
     _add_run_commands(command)
@@ -233,32 +233,32 @@ def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     def of_run(name: str, summary: str, more: str = "") -> argparse.ArgumentParser:
         added = command(name, summary, more)
-        which = _("a run's name, its start, or its title; without one the newest that is live")
+        which = _("a run's name, its start, or its title; without one the newest active run")
         added.add_argument("run", nargs="?", default="", metavar="RUN", help=which)
         return added
 
     of_run("attach", _("open the screen of a run, wherever it was started"))
-    listed = command("ls", _("list all runs, the live ones first"))
+    listed = command("ls", _("list all runs, the active ones first"))
     listed.add_argument("--json", action="store_true", help=_("print JSON instead"))
-    status = of_run("status", _("tell how a run stands: step, loss, time, cost, and what went wrong"))
+    status = of_run("status", _("show the status of a run: step, loss, time, cost, and what went wrong"))
     status.add_argument("--json", action="store_true", help=_("print JSON instead"))
     logs = of_run("logs", _("print the end of a run's log"))
-    logs.add_argument("-f", "--follow", action="store_true", help=_("go on until the run has ended"))
+    logs.add_argument("-f", "--follow", action="store_true", help=_("follow until the run has ended"))
     stop = of_run(
         "stop",
-        _("stop a run, wait until its engine is gone, and say what survived"),
+        _("stop a run, wait until its engine has ended, and print what survived"),
         _exit_codes("stop"),
     )
     how = stop.add_mutually_exclusive_group()
     for flag, mode, words in (
-        ("--save", "save", _("end after the step in progress and save the adapter (the default)")),
-        ("--now", "now", _("end at once, keeping what is complete on disk")),
-        ("--discard", "discard", _("end at once, without an adapter")),
+        ("--save", "save", _("stop after the step in progress and save the adapter (the default)")),
+        ("--now", "now", _("stop at once, keeping what is complete on disk")),
+        ("--discard", "discard", _("stop at once, without an adapter")),
     ):
         how.add_argument(flag, dest="mode", action="store_const", const=mode, default="save", help=words)
-    patience = _("seconds without a sign of life after which it is ended by force")
+    patience = _("seconds without a response after which it is terminated")
     stop.add_argument("--grace", type=float, metavar=_("SECONDS"), help=patience)
-    resume = of_run("resume", _("go on with a run that was interrupted, from its newest complete checkpoint"))
+    resume = of_run("resume", _("resume a run that was interrupted, from its newest complete checkpoint"))
     change = _("change a setting, such as training.max_steps=200; may be given several times")
     resume.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
 

@@ -28,7 +28,7 @@ STAGE_LINES = {
     "loading": N_("Loading the model (the first time, it is downloaded)"),
     "preparing": N_("Adding the adapter and preparing the data"),
     "saving": N_("Saving the adapter"),
-    "exporting": N_("Saving the model"),
+    "exporting": N_("Exporting the model"),
 }
 
 
@@ -201,11 +201,11 @@ def line_of(event: ev.AnyEvent) -> str:
                 else _("Note: {text}").format(text=text)
             )
         case ev.Exported(path=path, total_bytes=total):
-            return _("Saved {path} ({size})").format(path=visible(path), size=size(total))
+            return _("Exported {path} ({size})").format(path=visible(path), size=size(total))
         case ev.Pushed(url=url):
-            return _("Sent to {url}").format(url=visible(url))
+            return _("Pushed to {url}").format(url=visible(url))
         case ev.PushFailed(repo_id=repo_id, message=message):
-            why = _("Not sent to {repo}: {why}").format(repo=visible(repo_id), why=visible(render(message)))
+            why = _("Not pushed to {repo}: {why}").format(repo=visible(repo_id), why=visible(render(message)))
             return _("Warning: {text}").format(text=why)
     return ""
 

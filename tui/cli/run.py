@@ -141,18 +141,18 @@ class Watch:
             self._stop()
         if signals.terminates and not self._terminated:
             self._terminated = True
-            self._printer.write(_("Told to end: the engine saves a checkpoint first."))
+            self._printer.write(_("Asked to end: the engine saves a checkpoint first."))
             self._process.terminate()
         if self._command:
             self._send(self._command)
 
     def _stop(self) -> None:
-        again = _("Press Ctrl-C again to leave the engine running on its own.")
+        again = _("Press Ctrl-C again to leave the engine running by itself.")
         match self._state.stage:
             case "starting" | "loading":
                 self._command = Shutdown(id=0)
                 self._cancelled_early = True
-                self._printer.write(_("Ending the engine: nothing was trained yet."))
+                self._printer.write(_("Stopping the engine: nothing was trained yet."))
             case "preparing" | "training":
                 self._command = Stop(id=0)
                 self._printer.write(_("Stopping after this step; the model is kept.") + " " + again)
@@ -178,9 +178,9 @@ class Watch:
 
     def _detach(self) -> int:
         self._printer.close()
-        self._printer.write(_("The engine goes on without this terminal. Look at it again with: loris"))
+        self._printer.write(_("The engine continues without this terminal. To see it again: loris"))
         self._printer.write(
-            _("To end it, with a checkpoint saved: kill {pid}. Its log: {path}").format(
+            _("To stop it, with a checkpoint saved: kill {pid}. Its log: {path}").format(
                 pid=self._process.pid, path=visible(str(self._folder.log))
             )
         )
@@ -194,7 +194,7 @@ class Watch:
         if state.ended is None:
             return self._report_death()
         if self._terminated or state.ended.exit_code == TERMINATED:
-            self._printer.write(_("The engine was told to end."))
+            self._printer.write(_("The engine was asked to end."))
             return TERMINATED
         if state.finished is None or not state.trained:
             if self._cancelled_early:
@@ -224,11 +224,11 @@ class Watch:
         if code is not None and code < 0:
             with suppress(ValueError):
                 name = signal.Signals(-code).name
-                print_error(_("The engine was killed ({signal}) without a last word.").format(signal=name))
+                print_error(_("The engine was killed ({signal}) without a message.").format(signal=name))
                 if -code == signal.SIGKILL:
-                    print_error(_("Most often the system does this when the memory runs out."))
+                    print_error(_("The system usually does this when the memory runs out."))
         else:
-            print_error(_("The engine died without a last word (exit code {code}).").format(code=code))
+            print_error(_("The engine died without a message (exit code {code}).").format(code=code))
         self._log_tail()
         return FAILED
 

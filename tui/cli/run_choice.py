@@ -29,7 +29,7 @@ def find_run(name: str, live_only: bool = False) -> RunSummary:
             if run.alive and not run.draft:
                 return run
         if live_only:
-            raise _no_run(say("No run is live. See: loris ls"))
+            raise _no_run(say("No run is active. See: loris ls"))
         if not runs:
             raise _no_run(say("There are no runs yet. Start one with: loris, or loris run SPEC.yaml"))
         return runs[0]

@@ -137,9 +137,11 @@ def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
 
     survived = asyncio.run(stop(run.folder, mode, report, grace))
     if is_alive(run.folder):
-        print_error(_("{run} could not be ended: its process takes no signal.").format(run=visible(run.name)))
+        print_error(
+            _("{run} could not be stopped: its process ignores every signal.").format(run=visible(run.name))
+        )
         return FAILED
-    ended = _("{run} was ended by force.") if forced else _("{run} has stopped.")
+    ended = _("{run} was terminated.") if forced else _("{run} has stopped.")
     print(ended.format(run=visible(run.name)))
     print("\n".join(survived_lines(survived)))
     return FAILED if forced else COMPLETED
@@ -162,7 +164,7 @@ def resume_run(name: str, changes: list[str]) -> int:
         print_error(_("{run} is running: look at it with loris attach.").format(run=visible(run.name)))
         return BAD_INPUT
     if run.state == "completed" and not any(change.startswith(LONGER) for change in changes):
-        print_error(_("{run} is complete: there is nothing to go on with.").format(run=visible(run.name)))
+        print_error(_("{run} is complete: there is nothing to resume.").format(run=visible(run.name)))
         return BAD_INPUT
     try:
         wanted = tuple(map(parse_change, changes))

@@ -71,7 +71,7 @@ class NumberDialog(Modal[int]):
             yield Static(self._title_text, markup=False, classes="title")
             yield self._editor
             yield Static("", markup=False, classes="error")
-            yield Static(_("Enter takes it, Esc closes."), markup=False, classes="note")
+            yield Static(_("Enter selects, Esc closes."), markup=False, classes="note")
 
     def on_mount(self) -> None:
         self._editor.focus()
@@ -148,7 +148,7 @@ class ChooseDialog(ListDialog):
         names = tuple(suggestions)
         lines = [Content(visible(one) or _("empty")) for one in names]
         at = names.index(current) if current in names else 0
-        super().__init__(title, names, lines, at, _("Enter takes it, Esc goes back to typing."))
+        super().__init__(title, names, lines, at, _("Enter selects, Esc goes back to typing."))
 
 
 @dataclass(frozen=True)
@@ -234,7 +234,7 @@ class FilePicker(Modal[str]):
             yield Static("", markup=False, id="where", classes="note")
             yield ListBox()
             yield Static("", markup=False, id="picker-error", classes="error")
-            yield Static(_("Enter opens or takes, ← goes up, Esc closes."), markup=False, classes="note")
+            yield Static(_("Enter opens or selects, ← goes up, Esc closes."), markup=False, classes="note")
 
     def on_mount(self) -> None:
         self.query_one(ListBox).focus()

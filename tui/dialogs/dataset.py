@@ -48,7 +48,7 @@ class HubDialog(Modal[str]):
             yield ListBox()
             yield Static("", markup=False, id="hub-state", classes="note")
             yield Static(
-                _("Enter searches and takes, ↓ goes to the list, Esc closes."), markup=False, classes="note"
+                _("Enter searches and selects, ↓ goes to the list, Esc closes."), markup=False, classes="note"
             )
 
     def on_mount(self) -> None:
@@ -82,7 +82,7 @@ class HubDialog(Modal[str]):
             state.update("✗ " + visible(with_hint(error.message, error.hint)))
             return
         self._show(found)
-        state.update(_("{count} found").format(count=len(found)) if found else _("Nothing has such a name."))
+        state.update(_("{count} found").format(count=len(found)) if found else _("Nothing matches this name."))
 
     def _show(self, found: Sequence[SearchResult]) -> None:
         self._found = found
@@ -144,7 +144,7 @@ class MappingDialog(Modal[str]):
             yield Static("", markup=False, classes="error")
             with VerticalScroll(id="example", can_focus=False):
                 yield Static("", markup=False, id="example-text")
-            yield Static(_("Enter takes it, Esc closes."), markup=False, classes="note")
+            yield Static(_("Enter selects, Esc closes."), markup=False, classes="note")
 
     def on_mount(self) -> None:
         box = self.query_one(ListBox)

@@ -74,7 +74,7 @@ class FailureModal(Modal[FailureChoice]):
             yield Static(_("The end of the log"), markup=False, classes="label")
             with VerticalScroll(id="failure-log"):
                 yield Static("\n".join(shown.log) or _("The log is empty."), markup=False)
-            yield Static(_("All of it: {path}").format(path=shown.log_path), markup=False, classes="muted")
+            yield Static(_("Full log: {path}").format(path=shown.log_path), markup=False, classes="muted")
             with Horizontal(classes="buttons"):
                 yield Button(_("Close"), id="close", variant="primary", compact=True)
                 if shown.checkpoint is not None and shown.changes:

@@ -41,7 +41,7 @@ def resume_point(step: int, last_step: int, total: int) -> str:
     """Where training resumes. `step`: of the newest complete checkpoint, or 0; `last_step`: the last that ran."""
     if not step:
         return _("There is no complete checkpoint: it starts again from the first step.")
-    words = _("It goes on from the complete checkpoint of step {step} of {total}.").format(step=step, total=total)
+    words = _("It resumes from the complete checkpoint of step {step} of {total}.").format(step=step, total=total)
     if last_step > step:
         words += " " + _("The {count} steps after that are done again.").format(count=last_step - step)
     return words
@@ -80,7 +80,7 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
         box.clear_options()
         go = _("Resume with these settings") if self._changes else _("Resume")
         box.add_option(Option(Content.styled("▶ " + go, "bold"), id=GO))
-        box.add_option(Option(Content.styled(_("May be changed"), "bold $text-primary"), disabled=True))
+        box.add_option(Option(Content.styled(_("Can be changed"), "bold $text-primary"), disabled=True))
         values = to_values(self._spec)
         for path in (path for path in changeable_fields(SECTIONS) if path not in HIDDEN):
             section, _dot, key = path.partition(".")

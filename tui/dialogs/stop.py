@@ -19,9 +19,9 @@ from tui.text.translation import N_, _
 
 Leave = Literal["keep", "save", "discard"]
 CHOICES: dict[Leave, tuple[str, str]] = {
-    "keep": (N_("Keep running"), N_("The run goes on without this terminal. Look at it again with: loris")),
-    "save": (N_("Stop and save"), N_("It ends after the step in progress, and what was learned is saved.")),
-    "discard": (N_("Stop and discard"), N_("It ends at once, without an adapter. Complete checkpoints stay.")),
+    "keep": (N_("Keep running"), N_("The run continues without this terminal. To see it again: loris")),
+    "save": (N_("Stop and save"), N_("It stops after the step in progress, and what was learned is saved.")),
+    "discard": (N_("Stop and discard"), N_("It stops at once, without an adapter. Complete checkpoints stay.")),
 }
 
 
@@ -29,40 +29,38 @@ def stop_question(rung: int, state: RunState, frozen: bool = False) -> ConfirmMo
     """`rung`: 0 stop and save, 1 at once, 2 by force."""
     if rung == 2:
         why = (
-            _("Its process is held up by a signal (kill -STOP) and cannot save anything.")
+            _("Its process was stopped by a signal (kill -STOP) and cannot save anything.")
             if frozen
-            else _("It was asked twice and is still there.")
+            else _("It was asked twice and is still running.")
         )
         cost = _(
             "It has {seconds} s to save a checkpoint, then it is killed. Complete checkpoints stay; steps after "
             "the last one are lost."
         ).format(seconds=f"{TERMINATE_SECONDS:g}")
-        return ConfirmModal(
-            _("End the engine by force?"), f"{why} {cost}", yes=_("End it by force"), no=_("Leave it")
-        )
+        return ConfirmModal(_("Terminate the engine?"), f"{why} {cost}", yes=_("Terminate it"), no=_("Leave it"))
     if rung == 1:
         words = _(
-            "It was asked to stop and has not yet: it may be saving. Ended at once it keeps complete checkpoints, "
-            "but what it is saving now is lost."
+            "It was asked to stop and has not yet: it may be saving. Stopped at once, it keeps complete "
+            "checkpoints, but what it is saving now is lost."
         )
-        return ConfirmModal(_("End it at once?"), words, yes=_("End it at once"), no=_("Wait"))
+        return ConfirmModal(_("Stop at once?"), words, yes=_("Stop at once"), no=_("Wait"))
     if state.stage in ("starting", "loading", "preparing"):
-        words = _("Training has not begun: the engine ends at once. What was downloaded is kept.")
-        return ConfirmModal(_("Stop the run?"), words, yes=_("Stop"), no=_("Go on"))
+        words = _("Training has not started: the engine ends at once. What was downloaded is kept.")
+        return ConfirmModal(_("Stop the run?"), words, yes=_("Stop"), no=_("Continue"))
     if state.stage in ("saving", "exporting"):
-        words = _("What it is saving now is given up; what was saved before stays.")
-        return ConfirmModal(_("Stop saving?"), words, yes=_("Stop"), no=_("Go on saving"))
+        words = _("The export in progress is cancelled; earlier exports stay.")
+        return ConfirmModal(_("Cancel the export?"), words, yes=_("Stop"), no=_("Continue the export"))
     done = (
         _("{step} of {total} steps are done. ").format(step=state.step.step, total=state.training.total_steps)
         if state.step and state.training
         else ""
     )
     words = _(
-        "Training ends after the step in progress, and what was learned so far is saved as an adapter. You can "
-        "then chat with it and save it."
+        "Training stops after the step in progress, and what was learned so far is saved as an "
+        "adapter. You can then chat with it and export it."
     )
     return ConfirmModal(
-        _("Stop training and keep the model?"), done + words, yes=_("Stop and keep"), no=_("Go on training")
+        _("Stop training and keep the model?"), done + words, yes=_("Stop and keep"), no=_("Continue training")
     )
 
 
@@ -82,7 +80,7 @@ class QuitModal(Modal[Leave]):
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield Static(_("Leave Loris? A run goes on."), markup=False, classes="title")
+            yield Static(_("Leave Loris? A run is in progress."), markup=False, classes="title")
             yield Static(Content(" · ".join(filter(None, (self._run, self._where)))), classes="what")
             for name, (title, what) in CHOICES.items():
                 variant: Literal["primary", "default"] = "primary" if name == "keep" else "default"

@@ -53,7 +53,7 @@ class LengthPlot(Widget, can_focus=True):
         Binding("pageup,shift+left", f"move(-{FAR})", N_("Much shorter"), show=False),
         Binding("home", "hold(0.99)", N_("Holds 99%"), show=False),
         Binding("end", "hold(1.0)", N_("Holds all"), show=False),
-        Binding("enter", "take", N_("Take this length"), show=False),
+        Binding("enter", "take", N_("Use this length"), show=False),
     ]
     at: reactive[int] = reactive(2048, init=False)
 

@@ -57,7 +57,9 @@ class ChatScreen(LorisScreen):
         Binding("ctrl+o", "more", N_("More"), id="chat.more", tooltip=N_("Everything else that the chat can do")),
         Binding("ctrl+l", "clear", N_("Clear"), id="chat.clear", tooltip=MORE["clear"], show=False),
         Binding("up", "edit", N_("Edit"), id="chat.edit", tooltip=MORE["edit"], show=False),
-        Binding("ctrl+s", "save", N_("Save"), id="chat.save", tooltip=N_("Save, merge or copy the model")),
+        Binding(
+            "ctrl+s", "save", N_("Save"), id="chat.save", tooltip=N_("Export the model: adapter, merged or GGUF")
+        ),
         Binding("pageup", "scroll(-1)", show=False),
         Binding("pagedown", "scroll(1)", show=False),
     ]
@@ -309,14 +311,14 @@ class ChatScreen(LorisScreen):
             append_turn(session.transcript, turn, self.generation)
         except OSError as error:
             self._show_status(
-                _("This conversation is not kept: {reason}").format(reason=error.strerror or str(error))
+                _("This conversation is not saved: {reason}").format(reason=error.strerror or str(error))
             )
 
     def action_save(self) -> None:
         if self.loris.session.state.trained:
             self.loris.go("save")
         else:
-            self.notify(_("There is nothing to save yet: train first."))
+            self.notify(_("There is nothing to export yet: train first."))
 
     def action_scroll(self, pages: int) -> None:
         transcript = self.query_one(Transcript)

@@ -103,7 +103,7 @@ def difference_parts(compared: Sequence[ComparedRun]) -> list[Content]:
         parts.append(
             Content.assemble(_(field_info(field).title), (f" ({field})", "$foreground-muted"), "\n", *values)
         )
-    return parts or [Content(_("All settings are the same: only chance tells them apart."))]
+    return parts or [Content(_("All settings are the same: the runs differ only by chance."))]
 
 
 class CompareScreen(LorisScreen):

@@ -73,7 +73,7 @@ class DatasetScreen(WizardScreen):
         "dataset.test_size",
     )
     FOLDS = (
-        (N_("Instruction data: columns and prompt text"), (*COLUMNS, "dataset.written_with", PROMPT)),
+        (N_("Instruction data: columns and prompt template"), (*COLUMNS, "dataset.written_with", PROMPT)),
         (
             N_("Chat data: template and markers"),
             (
@@ -114,9 +114,9 @@ class DatasetScreen(WizardScreen):
             N_("Format"),
             show=False,  # the preview names the key when there are other mappings
             id="dataset.others",
-            tooltip=N_("Other ways to take these rows"),
+            tooltip=N_("Other ways to read these rows"),
         ),
-        Binding("f7", "proof", N_("Proof"), id="dataset.proof", tooltip=N_("What the data would teach")),
+        Binding("f7", "proof", N_("Proof"), id="dataset.proof", tooltip=N_("What the data teaches")),
     ]
     search = staticmethod(search_datasets)  # a fake in tests
     _seen: Peek | None = None
@@ -212,7 +212,7 @@ class DatasetScreen(WizardScreen):
             changed = msgspec.structs.replace(data, **{key: filler})
             parts = learned_parts(row, changed, detect(rows, changed))
             if not parts:
-                return Content(_("Nothing can be made of that."))
+                return Content(_("No example can be made this way."))
             return Content.assemble((parts[0][0].lstrip("\n"), parts[0][1]), *parts[1:])
 
         def apply(filler: str | None) -> None:
@@ -246,7 +246,7 @@ class DatasetScreen(WizardScreen):
         """Offer the other mappings that fit the same rows."""
         found = self._seen.detected if self._seen else None
         if not found or not found.alternatives:
-            self.notify(_("There is no other way to take these rows: set the format and the columns by hand."))
+            self.notify(_("There is no other way to read these rows: set the format and the columns by hand."))
             return
         labels = {render(one.label): one for one in found.alternatives}
 
@@ -255,10 +255,10 @@ class DatasetScreen(WizardScreen):
                 for key, value in labels[label].settings.items():
                     self.field_at(f"dataset.{key}").put(value)
 
-        self.app.push_screen(ChooseDialog(_("Take these rows another way"), list(labels), ""), apply)
+        self.app.push_screen(ChooseDialog(_("Read these rows another way"), list(labels), ""), apply)
 
     def commands(self) -> Iterable[PaletteEntry]:
         yield from super().commands()
         yield _("dataset: choose a file"), _("A file on this machine"), self.action_browse
         yield _("dataset: search the Hub"), _("Find a dataset by its name"), self.action_hub
-        yield _("dataset: proof"), _("What the data would teach, token by token"), self.action_proof
+        yield _("dataset: proof"), _("What the data teaches, token by token"), self.action_proof

@@ -69,10 +69,10 @@ class ExportScreen(LorisScreen):
     ExportScreen #saved { color: $foreground-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "save", N_("Save"), id="save.save", tooltip=N_("Save as chosen")),
-        Binding("ctrl+o", "push", N_("Push"), id="save.push", tooltip=N_("Send something saved to the Hub")),
-        Binding("ctrl+g", "cancel", N_("Cancel"), id="save.cancel", tooltip=N_("Give up what is being saved")),
-        Binding("escape", "back", N_("Back"), id="save.back", tooltip=N_("Back to the run; saving goes on")),
+        Binding("ctrl+s", "save", N_("Save"), id="save.save", tooltip=N_("Export as chosen")),
+        Binding("ctrl+o", "push", N_("Push"), id="save.push", tooltip=N_("Push an export to the Hub")),
+        Binding("ctrl+g", "cancel", N_("Cancel"), id="save.cancel", tooltip=N_("Cancel the export")),
+        Binding("escape", "back", N_("Back"), id="save.back", tooltip=N_("Back to the run; the export continues")),
         Binding("ctrl+t", "chat", N_("Chat"), id="save.chat", tooltip=N_("Talk to the model")),
         Binding("shift+tab", "to_field(-1)", show=False),
         Binding("tab", "to_field(1)", show=False),
@@ -100,7 +100,7 @@ class ExportScreen(LorisScreen):
                 yield LlamaPane()
                 with Horizontal(classes="row"):
                     yield Static(_("Ollama"), markup=False)
-                    yield LineEditor("", placeholder=_("a name, to have it in Ollama at once"), id="ollama")
+                    yield LineEditor("", placeholder=_("a name, to add it to Ollama at once"), id="ollama")
             with Horizontal(classes="row"):
                 yield Static(_("Folder"), markup=False)
                 yield LineEditor("", placeholder=_("empty: the run's own folder"), id="folder")
@@ -143,7 +143,7 @@ class ExportScreen(LorisScreen):
         name = several.choices[several.at]
         self.query_one("#quantization-use", Static).update(f"{name}: {_(QUANTIZATIONS[name].use)}")
         lines = [describe_export(export) for export in session.state.exports]
-        saved = "\n".join([_("Saved so far"), *lines]) if lines else _("Nothing is saved yet.")
+        saved = "\n".join([_("Exported so far"), *lines]) if lines else _("Nothing is saved yet.")
         self.query_one("#saved", Static).update(saved)
 
     # The plan
@@ -218,7 +218,7 @@ class ExportScreen(LorisScreen):
 
     def action_save(self) -> None:
         if self._exporting is not None:
-            self.notify(_("Something is being saved already: wait until it is done."))
+            self.notify(_("An export is already running: wait until it is done."))
             return
         self._exporting = self._export()
 
@@ -235,7 +235,7 @@ class ExportScreen(LorisScreen):
             self._show_progress(_("Looking for the engine…"))
             await wait_for_engine(self.loris.session, lambda *waits: self._show_progress(describe_waiting(*waits)))
             self._sent = True
-            self._show_progress(_("Saving: {what}").format(what=format_name(kind)))
+            self._show_progress(_("Exporting: {what}").format(what=format_name(kind)))
             command = Export(
                 id=0,
                 kind=kind,
@@ -303,7 +303,7 @@ class ExportScreen(LorisScreen):
         if self._exporting is None and build().running:
             build().cancel()
         elif self._exporting is None:
-            self.notify(_("Nothing is being saved."))
+            self.notify(_("Nothing is being exported."))
         elif not self._sent:
             self._exporting.cancel()
         else:
@@ -326,7 +326,7 @@ class ExportScreen(LorisScreen):
             self._exporting.cancel()
             return
         if self._exporting is not None:
-            self.notify(_("The engine goes on saving; the run's screen tells when it is done."))
+            self.notify(_("The export continues; the run's screen tells when it is done."))
         self.loris.go("live")
 
     def action_chat(self) -> None:

@@ -68,11 +68,11 @@ class HomeScreen(LorisScreen):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "scratch", N_("From scratch"), id="home.new", tooltip=N_("Start with the usual values")),
-        Binding("r", "resume", N_("Resume"), id="home.resume", tooltip=N_("Go on from the last checkpoint")),
+        Binding("r", "resume", N_("Resume"), id="home.resume", tooltip=N_("Resume from the last checkpoint")),
         Binding("R", "resume_with", N_("Resume with …"), show=False, id="home.resume_with"),
         Binding("m", "manage", N_("Manage"), id="home.manage", tooltip=N_("Rename, note, duplicate, delete …")),
         Binding("space", "mark", N_("Mark"), id="home.mark", tooltip=N_("Choose it for a comparison")),
-        Binding("c", "compare", N_("Compare"), id="home.compare", tooltip=N_("Lay the curves over each other")),
+        Binding("c", "compare", N_("Compare"), id="home.compare", tooltip=N_("Overlay the curves")),
         Binding("p", "settings", N_("Price"), show=False, id="home.settings"),
         Binding("l", "language", "中文 / English", id="home.language", tooltip="中文 / English"),
         Binding("q", "app.quit", N_("Quit"), show=False, id="home.quit"),
@@ -124,7 +124,7 @@ class HomeScreen(LorisScreen):
             (
                 _("Earlier runs"),
                 over,
-                _("No runs yet: they are listed here, to chat with and to save.") if not listed else "",
+                _("No runs yet: they are listed here, to chat with and to export.") if not listed else "",
             ),
         ):
             if entries or empty:
@@ -138,7 +138,7 @@ class HomeScreen(LorisScreen):
     def _welcome(self, running: bool) -> None:
         """A sentence on Loris, and what Enter does for a newcomer."""
         what = (
-            _("A run is going on. Press Enter to watch it.")
+            _("A run is in progress. Press Enter to watch it.")
             if running
             else _("New here? Press Enter for the demo: a few minutes, no GPU needed.")
         )
@@ -198,7 +198,7 @@ class HomeScreen(LorisScreen):
 
     def _unfinished(self) -> HomeRow:
         name = self.loris.draft.preset.name
-        label = _("go on with {name}").format(name=visible(name)) if name else _("go on where you were")
+        label = _("continue with {name}").format(name=visible(name)) if name else _("continue where you were")
         about = _("What you have filled in so far is kept until you leave Loris.")
         return HomeRow(
             "unfinished", label, _("not started yet"), about,

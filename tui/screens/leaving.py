@@ -46,5 +46,5 @@ async def confirm_leave(app: App[None], session: RunSession) -> str | None:
         shown.set_text(describe_stop_phase(phase, GRACE_SECONDS[mode]))
 
     survived = await session.backend.stop(folder, mode, report)
-    ended = _("{run} was ended by force.") if "force" in phases else _("{run} has stopped.")
+    ended = _("{run} was terminated.") if "force" in phases else _("{run} has stopped.")
     return "\n".join((ended.format(run=title), *survived_lines(survived)))

@@ -62,17 +62,17 @@ class LiveScreen(LorisScreen):
     LiveScreen ContentSwitcher { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "stop", N_("Stop"), id="live.stop", tooltip=N_("End training, keep the model")),
-        Binding("r", "resume", N_("Resume"), id="live.resume", tooltip=N_("Go on from the last checkpoint")),
+        Binding("x", "stop", N_("Stop"), id="live.stop", tooltip=N_("Stop training, keep the model")),
+        Binding("r", "resume", N_("Resume"), id="live.resume", tooltip=N_("Resume from the last checkpoint")),
         Binding(
             "R", "resume_with", N_("Resume with …"), id="live.resume_with", key_display="R",
-            tooltip=N_("See what may be changed, and go on"),
+            tooltip=N_("See what can be changed, and resume"),
         ),
         Binding("c", "chat", N_("Chat"), id="live.chat", tooltip=N_("Talk to the model")),
-        Binding("s", "save", N_("Save"), id="live.save", tooltip=N_("Save, merge or copy the model")),
+        Binding("s", "save", N_("Save"), id="live.save", tooltip=N_("Export the model: adapter, merged or GGUF")),
         Binding("p", "samples", N_("Prompts"), id="live.samples", tooltip=N_("Answers at each checkpoint")),
         Binding("e", "why", N_("Error"), id="live.why", tooltip=N_("Show again what went wrong")),
-        Binding("h,escape", "home", N_("Home"), id="live.home", tooltip=N_("Leave; the engine goes on")),
+        Binding("h,escape", "home", N_("Home"), id="live.home", tooltip=N_("Leave; the engine continues")),
         *(
             Binding(str(number), f"pane('{name}')", title, id=f"live.pane.{name}", show=False)
             for number, (name, title) in enumerate(PANES.items(), start=1)
@@ -261,19 +261,19 @@ class LiveScreen(LorisScreen):
 
     def action_home(self) -> None:
         if self.loris.session.alive:
-            self.notify(_("The engine goes on. Come back to it from the list of runs."))
+            self.notify(_("The engine continues. Come back to it from the list of runs."))
         self.loris.go("home")
 
     def commands(self) -> Iterable[PaletteEntry]:
         yield from super().commands()
         stop: Callable[[], object] = self.action_stop
         if self.check_action("stop", ()):
-            yield _("run: stop"), _("End training, keep the model"), stop
+            yield _("run: stop"), _("Stop training, keep the model"), stop
         if self.check_action("resume", ()):
             resume_with: Callable[[], object] = self.action_resume_with
-            yield _("run: resume"), _("Go on from the last checkpoint"), self.action_resume
-            yield _("run: resume with"), _("See what may be changed, and go on"), resume_with
+            yield _("run: resume"), _("Resume from the last checkpoint"), self.action_resume
+            yield _("run: resume with"), _("See what can be changed, and resume"), resume_with
         if self.check_action("chat", ()):
             yield _("run: chat"), _("Talk to the model"), self.action_chat
         if self.check_action("save", ()):
-            yield _("run: save"), _("Save, merge or copy the model"), self.action_save
+            yield _("run: export"), _("Export the model: adapter, merged or GGUF"), self.action_save

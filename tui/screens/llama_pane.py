@@ -74,7 +74,7 @@ class LlamaPane(Vertical, GuardedWorkers):
             self._found = typed, await asyncio.to_thread(find_llama_cpp, typed)
             if self._found[1].error:
                 wanted = await asyncio.to_thread(requirements)
-                label = _("Fetch and build it: {size}, {minutes} minutes")
+                label = _("Download and build it: {size}, {minutes} minutes")
                 self.query_one("#fetch", Button).label = Content(
                     label.format(size=size(wanted.download_bytes), minutes=wanted.minutes)
                 )
@@ -100,7 +100,7 @@ class LlamaPane(Vertical, GuardedWorkers):
             self._show_status("✗ " + visible(render(wanted.error)), wrong=True)
             return
         asked = ConfirmModal(
-            _("Fetch and build llama.cpp?"), consent_question(wanted), _("Fetch and build"), _("Not now")
+            _("Download and build llama.cpp?"), consent_question(wanted), _("Download and build"), _("Not now")
         )
         if await self.app.push_screen_wait(asked):
             build().start()

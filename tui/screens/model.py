@@ -81,7 +81,7 @@ class ModelScreen(WizardScreen):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         quantised = self.loris.draft["model.load_in_4bit"] is True
         self.field_at(NAME).put(self._models[event.option_index].hub_id(quantised))
-        self.notify(_("Taken. Ctrl+N goes on to the dataset."), timeout=3)
+        self.notify(_("Selected. Ctrl+N goes to the dataset."), timeout=3)
 
     def edited(self, path: str) -> None:
         if path == "model.load_in_4bit" and self._models:

@@ -197,7 +197,7 @@ class PromptTableScreen(LorisScreen):
         if path is None:
             self.notify(self._describe_column(column))
         elif not session.state.trained:
-            self.notify(_("Wait until training is over: then the checkpoints can be asked."))
+            self.notify(_("Wait until training is over: then you can chat with the checkpoints."))
         else:
             session.other = str(path)
             self.loris.go("chat", "other")

@@ -65,9 +65,9 @@ class ProofScreen(LorisScreen):
             N_("Rows"),
             key_display="n/p",
             id="proof.next",
-            tooltip=N_("The next row, or p: the one before"),
+            tooltip=N_("The next row, or p: the previous one"),
         ),
-        Binding("p", "turn(-1)", N_("Row before"), show=False, id="proof.previous"),
+        Binding("p", "turn(-1)", N_("Previous row"), show=False, id="proof.previous"),
         Binding("g", "go_to", N_("Go to"), id="proof.goto", tooltip=N_("A row by its number")),
         Binding("l", "lengths", N_("Lengths"), id="proof.lengths", tooltip=N_("Try other context lengths")),
         Binding("b", "edges", N_("Edges"), show=False, id="proof.edges", tooltip=N_("Where tokens meet")),
@@ -136,7 +136,7 @@ class ProofScreen(LorisScreen):
         elif report:
             self.query_one("#headline", LiteralText).set_text(_headline(report))
             problems.show(items_of(report.problems))
-            self.query_one("#title", LiteralText).set_text(_("Lengths in tokens; ← → try another, Enter takes it"))
+            self.query_one("#title", LiteralText).set_text(_("Lengths in tokens; ← → try another, Enter sets it"))
             self.query_one(LengthPlot).show(report.lengths, report.max_seq_length)
             self._show_numbers(report.max_seq_length)
             self._show_row()
@@ -303,7 +303,7 @@ def _headline(report: DataReport) -> Content:
     """What was measured, and the result."""
     stops = len(report.stops)
     if stops:
-        verdict = ("✗ " + _("{count} in the way of training").format(count=stops), "bold $text-error")
+        verdict = ("✗ " + _("{count} that stop training").format(count=stops), "bold $text-error")
     elif report.problems:
         verdict = ("! " + _("good to train, with warnings"), "bold $text-warning")
     else:

@@ -37,7 +37,7 @@ from tui.widgets.top_bar import TopBar
 
 DEBOUNCE_SECONDS = 0.6  # without a keystroke, before the Hub is queried
 STEPS = {
-    "checking": N_("looking at the repository"),
+    "checking": N_("checking the repository"),
     "uploading": N_("uploading"),
     "verifying": N_("comparing the Hub's files with those here"),
 }
@@ -60,9 +60,9 @@ class PushScreen(LorisScreen):
     PushScreen #progress.-done { color: $text-success; text-style: bold; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "push", N_("Push"), id="push.push", tooltip=N_("Send it to the Hub")),
-        Binding("ctrl+g", "cancel", N_("Cancel"), id="push.cancel", tooltip=N_("Give the push up")),
-        Binding("escape", "back", N_("Back"), id="push.back", tooltip=N_("Back; a push goes on")),
+        Binding("ctrl+s", "push", N_("Push"), id="push.push", tooltip=N_("Push it to the Hub")),
+        Binding("ctrl+g", "cancel", N_("Cancel"), id="push.cancel", tooltip=N_("Cancel the push")),
+        Binding("escape", "back", N_("Back"), id="push.back", tooltip=N_("Back; a push continues")),
         Binding("up", "app.focus_previous", show=False),
         Binding("down", "app.focus_next", show=False),
     ]
@@ -206,7 +206,7 @@ class PushScreen(LorisScreen):
             look.update(_("Give the repository a name."))
             return
         if not token and not token_source():
-            look.update(_("No login is known here: type a token that can write (it is not stored)."))
+            look.update(_("Nobody is logged in: type a token with write access (it is not stored)."))
             return
         look.update(_("Looking…"))
         try:
@@ -230,7 +230,7 @@ class PushScreen(LorisScreen):
 
     def action_push(self) -> None:
         if self._pushing is not None or self.loris.session.state.pushing:
-            self.notify(_("A push goes on already."))
+            self.notify(_("A push is already running."))
             return
         self._pushing = self._push()
 
@@ -285,7 +285,7 @@ class PushScreen(LorisScreen):
 
     def action_back(self) -> None:
         if self.loris.session.state.pushing:
-            self.notify(_("The push goes on; this screen tells when it is done."))
+            self.notify(_("The push continues; this screen tells when it is done."))
         self.loris.go("save")
 
 

@@ -34,7 +34,7 @@ class ReviewScreen(WizardScreen):
     """Start runs the preflight again and refuses when it finds errors."""
 
     STEP = "review"
-    INTRO = N_("Look it over, then start. It goes on if the connection drops.")
+    INTRO = N_("Check everything, then start. Training continues if the connection drops.")
     FIELDS = ("name",)
     FOLDS = (
         (
@@ -144,7 +144,7 @@ class ReviewScreen(WizardScreen):
         if report is None:
             return _("Data: not proven yet. F7 shows which tokens will be learned.")
         if self._stops:
-            return _("✗ Data: {count} in the way of training.").format(count=len(self._stops))
+            return _("✗ Data: {count} that stop training.").format(count=len(self._stops))
         share = report.learned_tokens / report.tokens if report.tokens else 0.0
         return _("Data: proven; {share:.0%} of the tokens are learned.").format(share=share)
 
@@ -204,7 +204,7 @@ class ReviewScreen(WizardScreen):
             self._refuse()
         elif command := spec.export.after_command.strip():
             words = _("It comes with these settings, and has your rights on this machine:\n\n{command}")
-            title, yes, no = _("Carry out this command after success?"), _("Allow it and start"), _("Do not start")
+            title, yes, no = _("Run this command after success?"), _("Allow it and start"), _("Do not start")
             asked = ConfirmModal(title, words.format(command=visible(command)), yes, no)
             self.app.push_screen(asked, lambda agreed: self.loris.start_training(spec) if agreed else None)
         else:

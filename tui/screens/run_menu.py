@@ -26,8 +26,8 @@ from tui.text.translation import N_, _, render
 
 ACTIONS = (
     ("open", "o", N_("Open"), N_("its curve, log and answers")),
-    ("resume", "r", N_("Resume"), N_("go on from the last complete checkpoint")),
-    ("resume_with", "w", N_("Resume with …"), N_("see what may be changed first, and what not")),
+    ("resume", "r", N_("Resume"), N_("resume from the last complete checkpoint")),
+    ("resume_with", "w", N_("Resume with …"), N_("see first what can be changed, and what cannot")),
     ("rename", "n", N_("Rename"), N_("what the list calls it")),
     ("note", "t", N_("Note"), N_("a line of your own")),
     ("duplicate", "d", N_("Duplicate"), N_("the same settings in the wizard, to change some")),
@@ -118,7 +118,7 @@ class RunMenu:
             self._screen.loris.go("review")
 
     async def _rename(self, run: RunSummary) -> None:
-        ask = LineDialog(_("What shall this run be called?"), run.title, _("Its folder keeps its name."))
+        ask = LineDialog(_("What should this run be called?"), run.title, _("Its folder keeps its name."))
         title = await self._screen.app.push_screen_wait(ask)
         if title is not None:
             label = msgspec.structs.replace(read_label(run.folder), title=title.strip())

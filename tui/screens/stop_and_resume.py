@@ -141,7 +141,7 @@ class StopAndResume:
         if not await self._screen.app.push_screen_wait(stop_question(rung, state, self._watch.frozen)):
             return
         self._stop_level = max(self._stop_level, rung + 1)
-        self._screen.notify((_("Stopping …"), _("Ending it at once …"), _("Ending it by force …"))[rung])
+        self._screen.notify((_("Stopping …"), _("Stopping at once …"), _("Terminating it …"))[rung])
         if session.folder is None:
             return
         if rung == 2:

@@ -89,8 +89,8 @@ class WizardScreen(LorisScreen):
     WizardScreen.-wide #form { padding: 1 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+n", "next", N_("Next"), id="wizard.next", tooltip=N_("Go on to the next step")),
-        Binding("escape", "back", N_("Back"), id="wizard.back", tooltip=N_("The step before; nothing is lost")),
+        Binding("ctrl+n", "next", N_("Next"), id="wizard.next", tooltip=N_("Go to the next step")),
+        Binding("escape", "back", N_("Back"), id="wizard.back", tooltip=N_("The previous step; nothing is lost")),
         Binding("f1", "help", N_("Help"), id="wizard.help", tooltip=N_("All about the field in focus")),
         Binding(
             "f2",
@@ -101,9 +101,9 @@ class WizardScreen(LorisScreen):
             tooltip=N_("Go to any step"),
         ),
         *STEP_KEYS[1:],
-        Binding("f7", "proof", N_("Proof"), show=False, id="wizard.proof", tooltip=N_("What the data would teach")),
+        Binding("f7", "proof", N_("Proof"), show=False, id="wizard.proof", tooltip=N_("What the data teaches")),
         Binding("ctrl+s", "save_preset", N_("Save preset"), show=False, id="preset.save"),
-        Binding("up", "app.focus_previous", N_("Field before"), show=False),
+        Binding("up", "app.focus_previous", N_("Previous field"), show=False),
         Binding("down", "app.focus_next", N_("Next field"), show=False),
     ]
 

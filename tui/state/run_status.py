@@ -164,7 +164,7 @@ def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureRepo
         )  # fmt: skip
     if run.broken and not run.alive:
         return FailureReport(
-            code="adapter_broken", message=_("The adapter is not what was saved: the disk may have a fault."),
+            code="adapter_broken", message=_("The adapter differs from what was saved: the disk may be faulty."),
             hint=render(resume_hint(run.checkpoint)), stage=state.stage, log=log_tail(folder),
         )  # fmt: skip
     if run.state == "interrupted" and (why := exit_cause_of(state, run.checkpoint)):
@@ -178,7 +178,7 @@ def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureRepo
         and state.stage == "exporting"
         and (why := exit_cause_of(state, run.checkpoint))
     ):
-        hint = _("The adapter is saved and whole; what was being saved beside it is not. Save it again: {command}")
+        hint = _("The adapter is saved and complete; the export in progress is not. Export again: {command}")
         return FailureReport(
             code=why.code, message=render(why.message), hint=hint.format(command=f"loris export {run.name}"),
             stage=state.stage, exit_code=why.exit_code, log=log_tail(folder),
@@ -197,7 +197,7 @@ def status_lines(status: Status) -> list[str]:
     """The status for people, one fact per line."""
     word = _(STATES[status.state])
     if status.frozen:
-        word += " · " + _("frozen: its process is held up by a signal")
+        word += " · " + _("frozen: its process was stopped by a signal")
     lines = [f"{visible(status.title)}  {word}", "  " + visible(status.path)]
     lines.append("  " + visible(" · ".join(filter(None, (status.model, status.dataset)))))
     if status.total_steps:

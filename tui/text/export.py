@@ -30,7 +30,7 @@ STEPS: dict[ExportStep, str] = {
     "copying": N_("copying"),
     "verifying": N_("loading it back to check it"),
     "hashing": N_("computing the checksums"),
-    "ollama": N_("handing it to Ollama"),
+    "ollama": N_("adding it to Ollama"),
 }
 UNITS = {"tensors": N_("tensors"), "layers": N_("layers")}
 
@@ -46,7 +46,7 @@ def describe_plan(found: Plan) -> str:
         return "✗ " + visible(render(found.error))
     words = _("It will be at {path}. Free there: {free}.").format(path=found.target, free=size(found.free_bytes))
     if found.temporary_bytes:
-        words += " " + _("While it is made it takes {size} more.").format(size=size(found.temporary_bytes))
+        words += " " + _("It needs {size} more while it is made.").format(size=size(found.temporary_bytes))
     return visible(words)
 
 

@@ -35,9 +35,7 @@ def describe_rows(report: DataReport) -> str:
 def _rows_there(report: DataReport) -> str:
     if report.sampled:
         words = (
-            _("{total} rows, {rows} of them looked at")
-            if report.exact
-            else _("about {total} rows, {rows} of them looked at")
+            _("{total} rows, {rows} of them read") if report.exact else _("about {total} rows, {rows} of them read")
         )
         return words.format(total=count(report.rows_total), rows=count(report.rows))
     return _("{rows} rows").format(rows=count(report.rows_total))
@@ -73,7 +71,7 @@ def numbers(report: DataReport, now: AtLength) -> list[str]:
             )
         )
     lines.append(
-        _("Measured in {seconds:.1f} s, with {memory} of memory at most.").format(
+        _("Measured in {seconds:.1f} s, peak memory {memory}.").format(
             seconds=report.seconds, memory=size(report.peak_bytes)
         )
     )

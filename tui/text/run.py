@@ -39,7 +39,9 @@ def describe_run(spec: RunSpec, rows: int) -> list[str]:
         then.append(_("GGUF files are made: {names}.").format(names=", ".join(spec.export.gguf)))
     if spec.export.push_to:
         shut = _("private") if spec.export.push_private else _("public")
-        then.append(_("All of it is sent to the Hub: {repo} ({shut}).").format(repo=spec.export.push_to, shut=shut))
+        then.append(
+            _("Everything is pushed to the Hub: {repo} ({shut}).").format(repo=spec.export.push_to, shut=shut)
+        )
     if spec.export.copy_to:
         then.append(_("The results are copied to {folder}.").format(folder=spec.export.copy_to))
     if spec.generation.prompts:

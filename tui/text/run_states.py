@@ -28,15 +28,15 @@ LOST: dict[ExitCauseCode, str] = {
     "killed": N_("killed"),
     "rebooted": N_("machine restarted"),
     "other_machine": N_("on another machine"),
-    "terminated": N_("told to end"),
+    "terminated": N_("terminated"),
 }
 
 PHASES: dict[Phase, str] = {
-    "asked": N_("Asked to stop. If it shows no sign of life for {grace} s, it is ended."),
-    "frozen": N_("Its process is held up by a signal and cannot answer."),
-    "silent": N_("No sign of life for {grace} s."),
-    "now": N_("Telling it to end at once, with what is on disk."),
-    "force": N_("Ending it by force."),
+    "asked": N_("Asked to stop. If it does not respond for {grace} s, it is terminated."),
+    "frozen": N_("Its process was stopped by a signal and cannot answer."),
+    "silent": N_("No response for {grace} s."),
+    "now": N_("Stopping it at once, with what is on disk."),
+    "force": N_("Terminating it."),
 }
 
 
@@ -48,9 +48,9 @@ def survived_lines(survived: SavedWork) -> list[str]:
     """What the run can continue with, one per line."""
     lines = []
     if survived.adapter:
-        lines.append(_("The trained adapter is saved and whole: chat with it or save it from loris."))
+        lines.append(_("The trained adapter is saved and complete: chat with it or export it from loris."))
     if survived.checkpoint is not None:
-        checkpoint = _("The checkpoint of step {step} is whole: resuming goes on from it.")
+        checkpoint = _("The checkpoint of step {step} is complete: resuming starts there.")
         lines.append(checkpoint.format(step=survived.checkpoint))
     return lines or [_("Nothing was saved yet: neither an adapter nor a checkpoint.")]
 
@@ -58,7 +58,7 @@ def survived_lines(survived: SavedWork) -> list[str]:
 def describe_resume(step: int | None) -> str:
     """Shown when a run resumes from the checkpoint of this step."""
     if step:
-        return _("Going on from step {step} …").format(step=step)
+        return _("Resuming from step {step} …").format(step=step)
     return _("Starting again from the first step …")
 
 

@@ -67,7 +67,7 @@ def report_parts(state: RunState) -> list[Part]:
         ("\n", ""),
     ]
     if state.trained:
-        parts += [(_("Next: c to chat with it and compare, s to save or merge it.") + "\n", "bold")]
+        parts += [(_("Next: c to chat with it and compare, s to export it.") + "\n", "bold")]
     parts += _row(_("Card") if not cpu else _("Processor"), visible(done.device.name))
     if done.device.count > 1:
         parts += _row(_("Cards"), str(done.device.count))
@@ -123,7 +123,7 @@ def run_parts(state: RunState, folder: RunFolder | None) -> list[Part]:
 def notice_parts(state: RunState) -> list[Part]:
     """Settings that the engine replaced, and its warnings."""
     if not state.notices:
-        return [(_("No notices. Should the engine replace a setting, it says so here."), MUTED)]
+        return [(_("No notices. If the engine replaces a setting, it says so here."), MUTED)]
     parts: list[Part] = []
     for notice in state.notices:
         mark = ("! ", "bold $warning") if notice.level == "warning" else ("· ", "")

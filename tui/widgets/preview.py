@@ -36,7 +36,7 @@ class Preview(VerticalScroll, can_focus=True):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right", "turn(1)", N_("Next row"), show=False),
-        Binding("left", "turn(-1)", N_("Row before"), show=False),
+        Binding("left", "turn(-1)", N_("Previous row"), show=False),
         Binding("up", "up", show=False),
         Binding("down", "down", show=False),
     ]
@@ -69,7 +69,7 @@ class Preview(VerticalScroll, can_focus=True):
         self.set_class(seen is None or not seen.rows, "-empty")
         self.can_focus = bool(seen and seen.rows)
         if seen is None:
-            self._head.update(_("The first rows are shown once the Hub has sent them."))
+            self._head.update(_("The first rows appear once the Hub has sent them."))
             self._body.update("")
             return
         if not seen.rows:

@@ -19,12 +19,12 @@ from tui.text.translation import N_, _
 STAGE_WORDS = {
     "starting": N_("Starting the engine: importing Unsloth takes 10 to 30 seconds"),
     "loading": N_("Loading the model (the first time, it is downloaded)"),
-    "ready": N_("The model is loaded and answers; training has not begun"),
+    "ready": N_("The model is loaded and answers; training has not started"),
     "preparing": N_("Adding the adapter and preparing the data"),
     "training": N_("Training"),
     "saving": N_("Saving the adapter"),
     "serving": N_("Trained and ready to chat"),
-    "exporting": N_("Saving the model"),
+    "exporting": N_("Exporting the model"),
     "ended": N_("The engine has ended"),
 }
 
@@ -50,7 +50,7 @@ def progress_of(state: RunState, alive: bool, now: float, doing: str = "", froze
     step = state.step.step if state.step and state.training else 0
     tone, words = _headline(state, alive)
     if frozen:
-        tone, words = "error", _("Frozen: its process is held up by a signal")
+        tone, words = "error", _("Frozen: its process was stopped by a signal")
     left = state.seconds_left if alive and not frozen and state.stage == "training" else None
     facts = _facts(state, alive, now)
     if doing and alive and state.stage in ("starting", "loading", "preparing"):

@@ -35,7 +35,7 @@ class TemplateChoice(Horizontal):
         self._editor = ChoiceEditor((*PROMPT_TEMPLATES, OWN), _name_of(text))
 
     def compose(self) -> ComposeResult:
-        yield Static(_("Take a prompt text"), markup=False)
+        yield Static(_("Use a prompt template"), markup=False)
         yield self._editor
 
     def show(self, text: str) -> None:

@@ -80,7 +80,7 @@ class TokenPane(VerticalScroll, can_focus=True):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right", "turn(1)", N_("Next row"), show=False),
-        Binding("left", "turn(-1)", N_("Row before"), show=False),
+        Binding("left", "turn(-1)", N_("Previous row"), show=False),
     ]
 
     class Turned(Message):

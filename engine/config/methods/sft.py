@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
     if spec.training.packing and spec.dataset.train_on_responses_only:
-        message = say("Packing and training on responses only do not go together: switch one off.")
+        message = say("Packing and training on responses only cannot be combined: turn one off.")
         yield "training.packing", message
 
 

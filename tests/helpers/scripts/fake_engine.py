@@ -77,7 +77,7 @@ class FakeEngine:
 
     async def train(self) -> int:
         if PLAY == "fail":
-            self.emit(ev.Failed(code="x", message=say("The memory ran out."), hint=say("Lower the batch size.")))
+            self.emit(ev.Failed(code="x", message=say("Out of memory."), hint=say("Lower the batch size.")))
             print("the last words of a library")
             return 1
         if PLAY == "fail_field":
