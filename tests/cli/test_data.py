@@ -132,7 +132,7 @@ def test_a_person_sees_it_all(width: int) -> None:
 def test_the_number_of_rows_is_approximate_only_when_not_counted() -> None:
     translation.set_language("en")
     counted = msgspec.structs.replace(REPORT, sampled=True, exact=True, rows_total=5_000_000, rows=100_000)
-    assert "5 M rows, 100 k of them looked at" in data.facts(counted)[0]
+    assert "5 M rows, 100 k of them read" in data.facts(counted)[0]
     assert "about" not in data.facts(counted)[0]
     assert "about 5 M" in data.facts(msgspec.structs.replace(counted, exact=False))[0]
 

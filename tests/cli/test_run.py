@@ -125,7 +125,7 @@ def test_json_lines_are_the_events(file: Path, fake_engine: object, capfd: pytes
 @pytest.mark.parametrize(
     ("play", "code", "words"),
     [
-        ("fail", 1, ["The run failed: The memory ran out.", "Lower the batch size.", "last words of a library"]),
+        ("fail", 1, ["The run failed: Out of memory.", "Lower the batch size.", "last words of a library"]),
         ("fail_field", 2, ["spec.yaml:4: model.model_name: No such repository."]),
         ("die", 1, ["The engine was killed (SIGKILL)", "memory runs out", "  | about to vanish", "The whole log:"]),
         ("crash", 1, ["died without a last word (exit code 1)", "No module named 'unsloth'"]),
@@ -238,7 +238,7 @@ def test_a_reader_that_leaves_early(file: Path):
     assert process.wait(20) == 141
     assert process.stderr.read() == b""
     process.stderr.close()
-    wait_for(lambda: list_runs()[0].state == "completed", what="the engine goes on")
+    wait_for(lambda: list_runs()[0].state == "completed", what="the engine continues")
 
 
 TRAINING = ev.TrainingStarted(total_steps=100, num_train_epochs=1, effective_batch_size=8, optim="o", dtype="d",

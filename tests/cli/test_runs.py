@@ -188,7 +188,7 @@ def test_the_run_that_is_meant(spec: RunSpec):
     write_run(old, *timed(*TRAINED, start=1000.0))
     write_run(new, *timed(*TRAINED, start=2000.0))
     assert find_run("").folder.path.name == new.name
-    with pytest.raises(UserError, match="No run is live"):
+    with pytest.raises(UserError, match="No run is active"):
         find_run("", live_only=True)
     lock = lock_run(old)
     try:
@@ -299,7 +299,7 @@ def test_stop_of_a_frozen_engine_ends_it_by_force(
     assert main.main(["stop", folder.name]) == 1
     assert time.monotonic() - start < 30
     out, err = capsys.readouterr()
-    assert "held up by a signal" in err
+    assert "stopped by a signal" in err
     assert "ended by force" in out
     assert "Nothing was saved yet" in out
     assert not is_alive(folder)

@@ -51,7 +51,7 @@ def test_a_name_cannot_leave_the_folder(name: str, home: Path):
 
 def test_overwriting_must_be_requested():
     save_preset("a", MINE)
-    with pytest.raises(SpecError, match="already there"):
+    with pytest.raises(SpecError, match="already exists"):
         save_preset("a", RunSpec())
     save_preset("a", RunSpec(), overwrite=True)
     found = find_preset("a")

@@ -52,4 +52,4 @@ async def test_a_model_folder_is_picked_and_another_folder_rejected(tmp_path: Pa
         await settle(pilot)
         assert wizard(pilot).STEP == "model"
         assert app.draft["model.model_name"] == str(tmp_path)
-        await shown(pilot, "This folder is no model")
+        await shown(pilot, "This folder is not a model")

@@ -44,6 +44,6 @@ def test_host_memory_limit_says_whose_memory_it_was(demo: RunSpec, tmp_path: Pat
     )
     failure = seen["failure"]
     assert "machine's memory" in failure["message"]
-    assert "End what else takes memory" in failure["hint"]
+    assert "Stop other programs that use memory" in failure["hint"]
     assert {change["field"]: change["value"] for change in failure["changes"]} == SMALLER
     assert any("MemoryError" in line or "memory" in line for line in failure["log"])

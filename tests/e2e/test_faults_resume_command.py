@@ -76,7 +76,7 @@ def test_killed_and_resumed_with_more_steps(killed: Engine, capsys: pytest.Captu
     assert load_spec(killed.folder.spec).training.max_steps == 10
     check_after_fault(killed, state="completed", alive=False, trained=True, checkpoint=10, step=10)
     assert resume(killed) == 2
-    assert "nothing to go on with" in capsys.readouterr().err
+    assert "nothing to resume" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -86,7 +86,7 @@ async def test_two_tuis_attached(engines: Engines, demo: RunSpec) -> None:
 
 
 async def test_stop_ladder_by_keys(engines: Engines, demo: RunSpec) -> None:
-    """Asked twice, a hung engine ends at once; what is whole is told, and gone on with by one key."""
+    """Asked twice, a hung engine ends at once; what is complete is told, and gone on with by one key."""
     engine = engines.start("hung", small(demo), LORIS_FAULT="hang@5")
     async with attached(engine) as pilot:
         await until(pilot, lambda: engine.events_of(ev.CheckpointSaved)[1:])
@@ -120,7 +120,7 @@ async def test_frozen_engine_is_ended_by_keys_and_resumed_from_home(engines: Eng
         await until(pilot, lambda: not is_alive(engine.folder), 12)
         assert time.monotonic() - began < 12
         kept = summarise(engine.folder).checkpoint
-        await shows(pilot, f"The checkpoint of step {kept} is whole", seconds=TRUTH_SECONDS)
+        await shows(pilot, f"The checkpoint of step {kept} is complete", seconds=TRUTH_SECONDS)
         found = check_status(engine, "interrupted")
         assert (found["checkpoint"], found["alive"]) == (kept, False)
         check_folder(engine.folder)

@@ -206,7 +206,7 @@ def test_its_adapter_is_exported_and_checked(
     assert style.format == "messages"
     if run.name == "exported":
         assert main(["--lang", "en", "export", run.name, "--adapter"]) == 0
-        assert f"Saved before at {run.exports / 'adapter'}" in capsys.readouterr().out
+        assert f"Exported before to {run.exports / 'adapter'}" in capsys.readouterr().out
     dismissed(engine)
     assert status(capsys, run)["state"] == "completed"
 
@@ -216,4 +216,4 @@ def test_it_knows_what_it_exported(run: RunFolder, capsys: pytest.CaptureFixture
     """The weights of the merged model were left out of the fixture: that is seen, and said."""
     assert main(["--lang", "en", "export", run.name, "--merged-16bit"]) == 2
     told = capsys.readouterr().err
-    assert f"What was saved at {run.exports / 'merged_16bit'} is not whole any more (model.safetensors)" in told
+    assert f"The export at {run.exports / 'merged_16bit'} is not whole any more (model.safetensors)" in told

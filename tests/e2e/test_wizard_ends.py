@@ -52,7 +52,7 @@ def test_nothing_is_left_behind(tmp_path: Path, how: str, monkeypatch: pytest.Mo
             terminal.close()
         else:
             os.kill(wizard, signal.SIGTERM)
-        wait_for(lambda: not processes(f"fake_engine.py {home}"), what="the engine goes on")
+        wait_for(lambda: not processes(f"fake_engine.py {home}"), what="the engine continues")
         wait_for(lambda: not processes(f"{sys.executable} {script}"), what="the wizard goes on")
         assert list((home / "runs").iterdir()) == []
     finally:

@@ -120,7 +120,7 @@ def test_what_is_missing_is_reported_before_anything_is_fetched(
     assert "Neither pip nor uv" in str(requirements().error)
     machine.has("uv", "exit 0")
     monkeypatch.setattr(build_llama_cpp, "DISK_BYTES", 1 << 60)
-    assert "MB are free" in str(requirements().error)
+    assert "MB free" in str(requirements().error)
     (machine.bin / "cmake").unlink()
     assert requirements().download_bytes > build_llama_cpp.SOURCES_BYTES, "cmake is fetched as well"
 
@@ -210,5 +210,5 @@ def test_ctrl_c_cancels_the_fetching(
     machine.has("cmake", f"[ $1 = -S ] && exit 0\necho $$ > {pid}\nexec sleep 300")
     threading.Thread(target=lambda: (wait_for(pid.exists), os.kill(os.getpid(), signal.SIGINT))).start()
     assert main([*export, "--fetch-llama-cpp"]) == 130
-    assert capsys.readouterr().err.endswith("Given up.\n")
+    assert capsys.readouterr().err.endswith("Cancelled.\n")
     assert left() == ["llama.cpp.log"]

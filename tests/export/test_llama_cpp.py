@@ -86,7 +86,7 @@ def test_one_that_is_missing_broken_or_too_old_is_refused_before_anything_starts
 
 def test_a_converter_that_lacks_the_architecture_or_asks_something(stand_in: StandIn) -> None:
     stand_in.is_made_of(converter=UNKNOWN)
-    stand_in.refuses("architecture_unknown", "does not know the model's architecture")
+    stand_in.refuses("architecture_unknown", "does not support the model's architecture")
     stand_in.is_made_of(converter=ASKS)
     stand_in.refuses("tool_failed", "convert_hf_to_gguf.py failed: EOFError")
 

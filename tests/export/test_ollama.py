@@ -130,7 +130,7 @@ def test_ollama_is_handed_the_model_when_it_is_there(
     folder.mkdir()
     note = create_in_ollama(work, folder, "loris")
     assert said.read_text().splitlines() == [str(folder), "create", "loris", "-f", str(folder / "Modelfile")]
-    assert str(note) == "Ollama has it: ollama run loris"
+    assert str(note) == "It is in Ollama: ollama run loris"
     assert steps == ["ollama"]
 
 

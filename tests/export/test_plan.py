@@ -53,7 +53,7 @@ def test_an_earlier_export_is_the_target_and_not_a_folder_for_another(tmp_path: 
             (target / CHECKSUMS).write_text("")
         again = plan("merged_16bit", str(target), folder, state, replace=True)
         assert (again.target, again.exists, again.error) == (target, True, None)
-        assert "nothing is overwritten" in str(plan("merged_16bit", str(target), folder, state).error)
+        assert "is not overwritten" in str(plan("merged_16bit", str(target), folder, state).error)
 
 
 def test_a_merged_model_is_reused_while_the_adapter_is_the_same(tmp_path: Path) -> None:
@@ -91,6 +91,6 @@ def test_the_plan_refuses_with_a_message_before_anything_starts(
     there.write_text("mine")
     taken = plan("adapter", str(there), folder, state_of())
     assert taken.exists
-    assert "nothing is overwritten" in str(taken.error)
+    assert "is not overwritten" in str(taken.error)
     below = plan("adapter", str(there / "x"), folder, state_of())
     assert "is a file" in str(below.error)

@@ -74,5 +74,5 @@ def test_what_was_not_exported_is_not_pushed(side: Side) -> None:
     reply = side.push()
     assert isinstance(reply, Refused)
     assert (reply.code, reply.field) == ("push_missing", "path")
-    assert "save it first" in str(reply.message)
+    assert "export it first" in str(reply.message)
     assert not side.hub.requests

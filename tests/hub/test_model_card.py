@@ -56,7 +56,7 @@ def test_text(run: RunFolder) -> None:
     card = draft_card(run, "adapter", "ann/mine")
     for line in ("# mine", "| Training loss | 1.8750 |", "| Last loss | 1.2500 |", "| Steps | 2 |",
                  "| Loss on held-out examples | 1.5000 |", "| Learning rate | 0.0002 |",
-                 "| License | not known: look at the base model's |"):  # fmt: skip
+                 "| License | unknown: see the base model's |"):  # fmt: skip
         assert line in card.splitlines()
     assert 'AutoPeftModelForCausalLM.from_pretrained("ann/mine"' in card
     assert 'AutoModelForCausalLM.from_pretrained("ann/mine"' in draft_card(run, "merged_16bit", "ann/mine")

@@ -76,9 +76,9 @@ def test_a_login_finds_its_private_datasets(hub: HubStub, monkeypatch: pytest.Mo
     [
         ("", False, "hub_not_found", "private, and nobody is logged in here"),
         ("hf_other", False, "hub_not_found", "the token from HF_TOKEN may not read it"),
-        ("hf_gone", False, "hub_bad_token", "does not know the token from HF_TOKEN"),
+        ("hf_gone", False, "hub_bad_token", "The token from HF_TOKEN is not valid"),
         ("", True, "hub_no_access", "ann/shut is gated, and nobody is logged in"),
-        ("hf_other", True, "hub_no_access", "the account of the token from HF_TOKEN has not been let in"),
+        ("hf_other", True, "hub_no_access", "the account of the token from HF_TOKEN has no access"),
     ],
 )
 def test_no_access_explains_why_and_never_shows_the_token(
@@ -212,7 +212,7 @@ def test_the_name_to_push_to_is_looked_at(hub: HubStub, monkeypatch: pytest.Monk
     hub.add("model", "ann/empty", {".gitattributes": ""})
     free = check_target("mine", "hf_write")
     assert (free.repo_id, free.user, free.exists, free.source) == ("ann/mine", "ann", False, "")
-    assert str(free.message) == "ann/mine is free: it will be made."
+    assert str(free.message) == "ann/mine is free: it will be created."
     full = check_target("ann/full", "hf_write")
     assert (full.exists, full.private, full.files) == (True, True, 1)
     assert "empty" in str(check_target("ann/empty", "hf_write").message)

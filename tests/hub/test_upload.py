@@ -111,7 +111,7 @@ def test_a_push_is_private_complete_and_verified(pushes: Pushes) -> None:
 @pytest.mark.parametrize(
     ("account", "repo_id", "code", "field", "words"),
     [
-        ({"role": "read"}, "ann/mine", "hub_no_write", "token", "The token of ann may not write to ann/mine"),
+        ({"role": "read"}, "ann/mine", "hub_no_write", "token", "The token of ann has no write access to ann/mine"),
         (
             {"role": "fineGrained", "scopes": {"ann": ("repo.content.read",)}},
             "mine",
@@ -121,8 +121,8 @@ def test_a_push_is_private_complete_and_verified(pushes: Pushes) -> None:
         ),
         ({"role": "fineGrained", "scopes": {"team": ("repo.write",)}}, "mine", "hub_no_write", "token", "ann"),
         ({}, "bob/mine", "hub_not_owner", "repo_id", "does not belong to bob"),
-        ({}, "ann/not a name", "push_bad_name", "repo_id", "no name for a repository"),
-        ({}, "ann/a/b", "push_bad_name", "repo_id", "no name for a repository"),
+        ({}, "ann/not a name", "push_bad_name", "repo_id", "not a valid repository name"),
+        ({}, "ann/a/b", "push_bad_name", "repo_id", "not a valid repository name"),
     ],
 )
 def test_the_token_is_checked_before_anything_is_sent(
@@ -158,16 +158,16 @@ def test_without_a_login_or_with_an_invalid_token(pushes: Pushes, monkeypatch: p
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
-        ({"pattern": "GET /api/whoami", "status": 401}, "hub_bad_token", "does not know the token"),
-        ({"pattern": "POST /api/repos/create", "status": 403}, "hub_no_write", "may not write to ann/mine"),
-        ({"pattern": "POST .*/preupload/", "status": 403}, "hub_no_write", "may not write to ann/mine"),
-        ({"pattern": "POST .*/commit/", "status": 409}, "hub_conflict", "Someone changed ann/mine"),
-        ({"pattern": "PUT /lfs/", "status": 413}, "hub_too_large", "does not take a file of this size"),
-        ({"pattern": "POST .*/commit/", "status": 413}, "hub_too_large", "does not take a file of this size"),
+        ({"pattern": "GET /api/whoami", "status": 401}, "hub_bad_token", "is not valid"),
+        ({"pattern": "POST /api/repos/create", "status": 403}, "hub_no_write", "has no write access to ann/mine"),
+        ({"pattern": "POST .*/preupload/", "status": 403}, "hub_no_write", "has no write access to ann/mine"),
+        ({"pattern": "POST .*/commit/", "status": 409}, "hub_conflict", "ann/mine was changed"),
+        ({"pattern": "PUT /lfs/", "status": 413}, "hub_too_large", "rejects a file of this size"),
+        ({"pattern": "POST .*/commit/", "status": 413}, "hub_too_large", "rejects a file of this size"),
         ({"pattern": "GET /api/whoami", "status": 429}, "hub_busy", "no more requests"),
-        ({"pattern": "POST .*/commit/", "status": 500}, "hub_down", "trouble of its own (error 500)"),
-        ({"pattern": "POST .*/commit/", "drop": 500}, "hub_broke_off", "broke off"),
-        ({"pattern": "POST /lfs-verify/", "status": 422}, "hub_mismatch", "not what was sent"),
+        ({"pattern": "POST .*/commit/", "status": 500}, "hub_down", "server error (500)"),
+        ({"pattern": "POST .*/commit/", "drop": 500}, "hub_broke_off", "was lost"),
+        ({"pattern": "POST /lfs-verify/", "status": 422}, "hub_mismatch", "differs from what was sent"),
     ],
     ids=lambda value: value["pattern"] + str(value.get("status", "drop")) if isinstance(value, dict) else None,
 )
@@ -348,10 +348,10 @@ def test_gguf_files(tmp_path: Path) -> None:
     write_checksums(tmp_path, lambda *_: None)
     assert len(list_files("gguf", tmp_path, "# card")) == 4
     (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"GGUF" + bytes(99))
-    with pytest.raises(HubError, match="is cut short"):
+    with pytest.raises(HubError, match="is truncated"):
         list_files("gguf", tmp_path, "# card")
     (tmp_path / "model.Q4_K_M.gguf").write_bytes(b"<html>not found</html>" + bytes(100))
-    with pytest.raises(HubError, match="no file of weights"):
+    with pytest.raises(HubError, match="not a file of weights"):
         list_files("gguf", tmp_path, "")
 
 

@@ -147,7 +147,7 @@ def test_a_repetitive_answer_is_reported_with_its_cause(
     assert isinstance(done, co.Done), done
     assert (done.finish_reason, done.tokens) == ("length", 128), text
     assert done.note is not None, text
-    assert "repetition_penalty" in str(done.note) or "turn of its own" in str(done.note)
+    assert "repetition_penalty" in str(done.note) or "another turn by itself" in str(done.note)
     assert client.chat("Who are you?", adapter=True)[1].note is None  # type: ignore[union-attr]
 
 

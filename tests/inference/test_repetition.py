@@ -22,8 +22,8 @@ def test_plain_text_and_short_answers_are_no_repetition() -> None:
 
 
 def test_the_likely_cause_is_named() -> None:
-    assert "turn of its own" in cause_of([5, 6, 0, 7])
-    assert "turn of its own" in cause_of([5, 6], "Yes.\n\n### Instruction:\nNext", "### Instruction:")
+    assert "another turn by itself" in cause_of([5, 6, 0, 7])
+    assert "another turn by itself" in cause_of([5, 6], "Yes.\n\n### Instruction:\nNext", "### Instruction:")
     assert "trained too long" in cause_of([5] * 60)
     assert "instruct model" in cause_of([5] * 60, adapter=False)
     assert f"No end after {LONG_ANSWER} tokens" in cause_of(list(range(2, LONG_ANSWER + 2)))

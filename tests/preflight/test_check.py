@@ -60,8 +60,8 @@ BAD_FILES = {
     "header.csv": ("instruction,output\n", "no rows"),
     "data.docx": ("x", "must end in one of these: .json, .jsonl"),
     "twice.csv": ("instruction,output,output\na,b,c\n", 'Two columns are named "output"'),
-    "fake.jsonl.gz": ("x" * 100, "cannot be unpacked"),
-    "fake.jsonl.zst": ("x" * 100, "cannot be unpacked"),
+    "fake.jsonl.gz": ("x" * 100, "cannot be decompressed"),
+    "fake.jsonl.zst": ("x" * 100, "cannot be decompressed"),
     "fake.arrow": ("x" * 100, "not an Arrow file"),
     "fake.parquet": ("x" * 100, "not a Parquet file"),
 }
@@ -213,7 +213,7 @@ def test_models(spec: RunSpec, good_model: Path, tmp_path: Path):
     assert rejected("./gone", "no such folder")
     assert rejected("one/two/three", "neither a folder on this machine nor a Hub id")
     assert rejected(good_model / "config.json", "This is a file")
-    assert rejected(tmp_path, "is no model")
+    assert rejected(tmp_path, "is not a model")
     (good_model / "model.safetensors").unlink()
     assert rejected(good_model, "no weights")
     (good_model / "config.json").write_text("{")
@@ -296,7 +296,7 @@ def test_a_push_needs_a_name_and_a_login(spec: RunSpec, tmp_path: Path, monkeypa
     monkeypatch.setenv("HF_TOKEN", "hf_something")
     assert found(wanted) == []
     [(field, message)] = found(msgspec.structs.replace(spec, export=ExportSpec(push_to="no name")))
-    assert (field, "no name for a repository" in message) == ("export.push_to", True)
+    assert (field, "not a valid repository name" in message) == ("export.push_to", True)
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def changed(**fields: object) -> ev.EngineStarted:
         (after(HERE, ev.EngineEnded(exit_code=143)), "terminated", 143, "SIGTERM"),
         (after(changed(boot_id="another"), ev.EngineEnded(exit_code=143)), "terminated", 143, "SIGTERM"),
         (after(changed(boot_id="", hostname="gpu-7")), "killed", 137, "kill -9"),  # of an older Loris
-        (RunState(), "killed", None, "never said"),
+        (RunState(), "killed", None, "never reported"),
     ],
 )
 def test_exit_cause(state: RunState, code: str, exit_code: int | None, words: str) -> None:

@@ -51,7 +51,7 @@ async def test_merged_model_is_exported_into_the_run_by_default(backend: FakeBac
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        await until(pilot, lambda: "✓ Exported to" in screen_text(app))
         target = backend.folder.exports / "merged_16bit"
         assert backend.asked == [Export(id=0, kind="merged_16bit", path=str(target))]
         backend.feed([ev.Exported(kind="merged_16bit", path=str(target), total_bytes=6 * fake_run.GB, seconds=9)])
@@ -70,7 +70,7 @@ async def test_adapter_is_copied_to_a_folder_of_the_users(backend: FakeBackend, 
         await pilot.press(*str(drive))
         await until(pilot, lambda: str(drive / "run" / "adapter") in screen_text(app).replace("\n", ""))
         await pilot.press("enter")
-        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        await until(pilot, lambda: "✓ Exported to" in screen_text(app))
         assert backend.asked == [Export(id=0, kind="adapter", path=str(drive / "run" / "adapter"))]
 
 
@@ -125,16 +125,16 @@ async def test_progress_counts_and_a_refusal_is_shown(backend: FakeBackend) -> N
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "Saving: Merged 16-bit model" in screen_text(app))
+        await until(pilot, lambda: "Exporting: Merged 16-bit model" in screen_text(app))
         await until(pilot, lambda: re.search(r"… Saving.* 0:0[1-9]", screen_text(app)) is not None)
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "Something is being saved already" in screen_text(app))
+        await until(pilot, lambda: "An export is already running" in screen_text(app))
         assert len(backend.asked) == 1
         go_on.set()
         await until(pilot, lambda: "✗ The disk is full." in screen_text(app))
         backend.answer = saves
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        await until(pilot, lambda: "✓ Exported to" in screen_text(app))
 
 
 async def test_earlier_run_is_loaded_first_and_loading_can_be_cancelled(backend: FakeBackend) -> None:
@@ -150,7 +150,7 @@ async def test_earlier_run_is_loaded_first_and_loading_can_be_cancelled(backend:
         assert isinstance(app.screen, ExportScreen)
         backend.feed([ev.StageChanged(stage="serving")])
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        await until(pilot, lambda: "✓ Exported to" in screen_text(app))
         await pilot.press("escape")
         await on_screen(pilot, LiveScreen)
 
@@ -166,9 +166,7 @@ def test_plan_has_size_and_free_space(tmp_path: Path, monkeypatch: pytest.Monkey
     assert plan.needed_bytes == 2 * 3_212_749_824
     monkeypatch.setattr(planner.shutil, "disk_usage", lambda _path: type("Usage", (), {"free": 10**9}))
     short = export.plan("merged_16bit", "", backend.folder, session.state)
-    assert "It takes about 6.1 GB, with what is needed meanwhile, and this disk has 0.9 GB free." in str(
-        short.error
-    )
+    assert "It needs about 6.1 GB, temporary files included, and this disk has 0.9 GB free." in str(short.error)
     assert export.plan("merged_16bit", "~/x", backend.folder, session.state).target == Path.home() / "x"
 
 
@@ -196,7 +194,7 @@ async def test_gguf_is_exported_in_several_quantizations_at_once(
         await until(pilot, lambda: "GGUF  about 5.0 GB" in screen_text(app))
         app.screen.query_one("#ollama").focus()
         await pilot.press(*"loris", "ctrl+s")
-        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        await until(pilot, lambda: "✓ Exported to" in screen_text(app))
         target = backend.folder.exports / "gguf-q4_k_m-q8_0"
         assert backend.asked == [
             Export(
@@ -230,7 +228,7 @@ async def test_progress_is_shown_and_an_export_can_be_cancelled(backend: FakeBac
             pilot, lambda: "merging the adapter into the base model, 12/40 layers (30%)" in screen_text(app)
         )
         await pilot.press("ctrl+g")
-        await until(pilot, lambda: "✗ Saving was given up, and nothing is left of it." in screen_text(app))
+        await until(pilot, lambda: "✗ The export was cancelled, and nothing is left of it." in screen_text(app))
         assert [type(command) for command in backend.asked] == [Export, CancelExport]
 
 
@@ -238,7 +236,7 @@ async def test_an_existing_export_is_replaced_only_on_request(backend: FakeBacke
     (backend.folder.exports / "merged_16bit").mkdir(parents=True)
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: "nothing is overwritten" in screen_text(app))
+        await until(pilot, lambda: "is not overwritten" in screen_text(app))
         await pilot.press("ctrl+s")
         await pilot.pause(0.3)
         assert backend.asked == []
@@ -246,7 +244,7 @@ async def test_an_existing_export_is_replaced_only_on_request(backend: FakeBacke
         await pilot.press("space")
         await until(pilot, lambda: "It will be at" in screen_text(app))
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        await until(pilot, lambda: "✓ Exported to" in screen_text(app))
         assert isinstance(backend.asked[0], Export)
         assert backend.asked[0].replace
 

@@ -52,7 +52,7 @@ async def test_home_continues_an_unfinished_draft() -> None:
         await type_into(pilot, "lora.r", "8")
         app.go("home")
         await settle(pilot)
-        assert "go on with demo" in screen_text(app)
+        assert "continue with demo" in screen_text(app)
         await pilot.press("enter")
         await settle(pilot)
         assert app.draft["lora.r"] == 8

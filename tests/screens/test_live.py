@@ -166,7 +166,7 @@ async def test_going_home_says_that_the_engine_keeps_running() -> None:
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await on_screen(pilot, LiveScreen)
         await pilot.press("h")
-        await shown(pilot, "The engine goes on")
+        await shown(pilot, "The engine continues")
         assert not isinstance(app.screen, LiveScreen)
         assert backend.asked == []
 

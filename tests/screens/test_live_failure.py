@@ -177,7 +177,7 @@ async def test_engine_that_died_silently_is_noticed(monkeypatch: pytest.MonkeyPa
         await shown(pilot, "Training", "the last words")
         assert isinstance(app.screen, LiveScreen)
         backend.alive = False
-        await shown(pilot, "killed without a last word", "Start it again", "the last words")
+        await shown(pilot, "killed without a message", "Start it again", "the last words")
         assert isinstance(app.screen, FailureModal)
 
 

@@ -112,7 +112,7 @@ async def test_a_digit_applies_a_fix_and_measures_again() -> None:
     app = app_with(prover)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_proof(pilot, app)
-        await until(pilot, lambda: "in the way of training" in shown(pilot))
+        await until(pilot, lambda: "that stop training" in shown(pilot))
         text = shown(pilot)
         assert "[red]answer[/] is empty" in text  # shown, not obeyed
         assert '{"question": null}' in text
@@ -223,7 +223,7 @@ async def test_the_review_lists_the_stops_and_does_not_start() -> None:
         await settle(pilot)
         assert "not proven yet" in shown(pilot)
         await pilot.press("f7")
-        await until(pilot, lambda: "in the way of training" in shown(pilot))
+        await until(pilot, lambda: "that stop training" in shown(pilot))
         await pilot.press("escape")
         await until(pilot, at_step(pilot, "review"))
         await settle(pilot)

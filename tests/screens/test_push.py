@@ -51,10 +51,10 @@ async def test_a_push_by_keys(size: tuple[int, int], backend: FakeBackend) -> No
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=size) as pilot:
         await pilot.press("ctrl+o")
-        await until(pilot, lambda: "No login is known here" in screen_text(app))
+        await until(pilot, lambda: "Nobody is logged in" in screen_text(app))
         assert "[x] on" in screen_text(app), "private unless told otherwise"
         await pilot.press(*["backspace"] * 3, *"mine", "down", "down", *SECRET)
-        await until(pilot, lambda: "lin/mine is free: it will be made. Token of lin." in screen_text(app))
+        await until(pilot, lambda: "lin/mine is free: it will be created. Token of lin." in screen_text(app))
         assert SECRET not in screen_text(app)
         card = app.screen.query_one("#card", TextBlock).text
         assert "license: llama3.2" in card

@@ -234,7 +234,7 @@ def cut_off(**started: object) -> list[ev.AnyEvent]:
 ENDS: dict[str, tuple[str, list[ev.AnyEvent]]] = {
     "killed": ("interrupted (killed)", cut_off()),
     "restarted": ("interrupted (machine restarted)", cut_off(boot_id="another", hostname=os.uname().nodename)),
-    "terminated": ("interrupted (told to end)", [*fake_run.training(45), ev.EngineEnded(exit_code=143)]),
+    "terminated": ("interrupted (terminated)", [*fake_run.training(45), ev.EngineEnded(exit_code=143)]),
     "failed": ("failed", fake_run.failed()),
     "early": ("stopped early", [*fake_run.finished("stopped", 34), ev.EngineEnded(exit_code=0)]),
 }

@@ -36,7 +36,7 @@ def runs(home: object) -> Iterator[tuple[RunFolder, ...]]:
     second = made("rate 2e-5", slower(fake_run.training(45)), START + 9000, learning_rate=2e-5, max_steps=80)
     third = made("out of memory", fake_run.failed(), START + 18000, per_device_train_batch_size=8)
     fourth = made("short", [*fake_run.finished("stopped", 30), ev.EngineEnded(exit_code=0)], START + 27000)
-    live = made("going on", fake_run.training(20), START + 36000, max_steps=90)
+    live = made("in progress", fake_run.training(20), START + 36000, max_steps=90)
     lock = acquire_lock(live.lock)
     yield first, second, third, fourth, live
     os.close(lock)

@@ -188,7 +188,7 @@ async def test_prompt_texts_can_be_chosen_and_changed() -> None:
         assert app.draft["dataset.prompt_template"] == ALPACA_ZH
         wizard(pilot).field_at("dataset.prompt_template").put("{instruction}")
         await settle(pilot)
-        assert "The prompt text needs {output}." in error_of(wizard(pilot).field_at("dataset.prompt_template"))
+        assert "The prompt template needs {output}." in error_of(wizard(pilot).field_at("dataset.prompt_template"))
 
 
 async def test_markers_keep_their_newlines() -> None:
@@ -210,7 +210,7 @@ async def test_presets_are_saved_and_overwritten_only_on_request(home: Path) -> 
         await settle(pilot)
         await open_step(pilot, "f4")
         await type_into(pilot, "lora.r", "8")
-        for expected in ("", "is already there"):
+        for expected in ("", "already exists"):
             await pilot.press("ctrl+s")
             await pilot.pause()
             assert isinstance(app.screen, SavePresetDialog)

@@ -49,7 +49,7 @@ BAD_PLACES = {
         [("dataset.path", "good.jsonl"), ("dataset.output_column", "answer")],
         'There is no column "answer". The columns are: instruction, output.',
     ),
-    "no model": ("f2", [("model.model_name", "bare")], "This folder is no model"),
+    "no model": ("f2", [("model.model_name", "bare")], "This folder is not a model"),
     "unwritable output": ("f6", [("training.output_dir", "good.jsonl/runs")], "is a file, not a folder"),
 }
 

@@ -12,7 +12,7 @@ def test_the_review_describes_what_is_exported_and_where_to() -> None:
     )[-1]
     assert lines.startswith(
         "Then the adapter is saved. The merged 16-bit model is written as well. GGUF files are made: q4_k_m, q8_0. "
-        "All of it is sent to the Hub: lin/x (private)."
+        "Everything is pushed to the Hub: lin/x (private)."
     )
     public = describe_run(RunSpec(export=ExportSpec(push_to="lin/x", push_private=False)), 0)[-1]
     assert "sent to the Hub: lin/x (public)." in public

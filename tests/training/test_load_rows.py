@@ -97,9 +97,9 @@ def test_parquet(fetch: Fetcher) -> None:
         ("ann/nothing", "hf_other", "hub_not_found", "private"),
         ("ann/shut", "", "hub_not_found", "private"),
         ("ann/shut", "hf_other", "hub_not_found", "private"),
-        ("ann/shut", "hf_dead", "hub_bad_token", "does not know the token from HF_TOKEN"),
-        ("ann/gate", "", "hub_no_access", "does not let you have"),
-        ("ann/gate", "hf_other", "hub_no_access", "does not let you have"),
+        ("ann/shut", "hf_dead", "hub_bad_token", "The token from HF_TOKEN is not valid"),
+        ("ann/gate", "", "hub_no_access", "denies access"),
+        ("ann/gate", "hf_other", "hub_no_access", "denies access"),
     ],
 )
 def test_a_dataset_without_access_is_an_error(fetch: Fetcher, name: str, token: str, code: str, words: str) -> None:

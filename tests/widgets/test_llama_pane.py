@@ -40,8 +40,8 @@ async def test_missing_llama_cpp_is_reported_and_its_field_focused(backend: Fake
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
         app.screen.query_one("#choice-gguf").focus()
-        await until(pilot, lambda: "llama.cpp, which is not here" in screen_text(app))
-        await until(pilot, lambda: "Fetch and build it: 35.3 MB, 3-15 minutes" in screen_text(app))
+        await until(pilot, lambda: "llama.cpp, which was not found" in screen_text(app))
+        await until(pilot, lambda: "Download and build it: 35.3 MB, 3-15 minutes" in screen_text(app))
         await pilot.press("ctrl+s")
         await until(pilot, lambda: app.focused is not None and app.focused.id == "llama-folder")
         assert backend.asked == []
@@ -81,10 +81,10 @@ async def test_llama_cpp_is_fetched_after_a_yes_and_not_before(backend: FakeBack
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
         app.screen.query_one("#choice-gguf").focus()
-        await until(pilot, lambda: "Fetch and build it:" in screen_text(app))
+        await until(pilot, lambda: "Download and build it:" in screen_text(app))
         app.screen.query_one("#llama-folder").focus()
         await pilot.press("down", "enter")
-        await until(pilot, lambda: "nothing of the system is changed" in " ".join(screen_text(app).split()))
+        await until(pilot, lambda: "the system is not changed" in " ".join(screen_text(app).split()))
         assert "35.3 MB" in screen_text(app)
         await pilot.press("enter")  # the button in focus says: not now
         await until(pilot, lambda: isinstance(app.screen, ExportScreen))
@@ -109,10 +109,14 @@ async def test_fetching_is_cancelled_and_a_failure_shown(backend: FakeBackend, f
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(80, 24)) as pilot:
         app.screen.query_one("#choice-gguf").focus()
-        await until(pilot, lambda: "Fetch and build it:" in screen_text(app))
+        await until(pilot, lambda: "Download and build it:" in screen_text(app))
         for error, key, words in (
-            (None, "ctrl+g", "Building llama.cpp was given up"),
-            (UserError("llama_fetch", say("The package index did not give it: no route")), "", "no route"),
+            (None, "ctrl+g", "The build of llama.cpp was cancelled"),
+            (
+                UserError("llama_fetch", say("It could not be downloaded from the package index: no route")),
+                "",
+                "no route",
+            ),
         ):
             fetching.error = error
             app.screen.query_one("#fetch").focus()
@@ -125,7 +129,7 @@ async def test_fetching_is_cancelled_and_a_failure_shown(backend: FakeBackend, f
             else:
                 fetching.may_end.set()
             await until(pilot, lambda words=words: words in " ".join(screen_text(app).split()))
-            await until(pilot, lambda: "Fetch and build it:" in screen_text(app))
+            await until(pilot, lambda: "Download and build it:" in screen_text(app))
 
 
 @pytest.mark.usefixtures("no_llama_cpp")
@@ -135,13 +139,13 @@ async def test_a_usable_folder_is_remembered(backend: FakeBackend, monkeypatch: 
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
         app.screen.query_one("#choice-gguf").focus()
-        await until(pilot, lambda: "which is not here" in screen_text(app))
+        await until(pilot, lambda: "which was not found" in screen_text(app))
         app.screen.query_one("#llama-folder").focus()
         await pilot.press(*"/opt/llama.cpp")
         await until(pilot, lambda: "llama.cpp is there" in screen_text(app))
         assert load_settings().llama_cpp == ""
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: "✓ Saved at" in screen_text(app))
+        await until(pilot, lambda: "✓ Exported to" in screen_text(app))
         assert load_settings().llama_cpp == "/opt/llama.cpp"
     assert llama_cpp_folder() == "/opt/llama.cpp"
     monkeypatch.setenv("UNSLOTH_LLAMA_CPP_PATH", "/elsewhere")

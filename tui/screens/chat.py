@@ -58,7 +58,7 @@ class ChatScreen(LorisScreen):
         Binding("ctrl+l", "clear", N_("Clear"), id="chat.clear", tooltip=MORE["clear"], show=False),
         Binding("up", "edit", N_("Edit"), id="chat.edit", tooltip=MORE["edit"], show=False),
         Binding(
-            "ctrl+s", "save", N_("Save"), id="chat.save", tooltip=N_("Export the model: adapter, merged or GGUF")
+            "ctrl+s", "save", N_("Export"), id="chat.save", tooltip=N_("Export the model: adapter, merged or GGUF")
         ),
         Binding("pageup", "scroll(-1)", show=False),
         Binding("pagedown", "scroll(1)", show=False),

@@ -69,7 +69,7 @@ class ExportScreen(LorisScreen):
     ExportScreen #saved { color: $foreground-muted; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s", "save", N_("Save"), id="save.save", tooltip=N_("Export as chosen")),
+        Binding("ctrl+s", "save", N_("Export"), id="save.save", tooltip=N_("Export as chosen")),
         Binding("ctrl+o", "push", N_("Push"), id="save.push", tooltip=N_("Push an export to the Hub")),
         Binding("ctrl+g", "cancel", N_("Cancel"), id="save.cancel", tooltip=N_("Cancel the export")),
         Binding("escape", "back", N_("Back"), id="save.back", tooltip=N_("Back to the run; the export continues")),
@@ -109,7 +109,7 @@ class ExportScreen(LorisScreen):
                 yield Static(_("Replace it"), markup=False)
                 yield SwitchEditor(False, id="replace")
             with Horizontal(classes="buttons"):
-                yield Button(_("Save"), id="go", variant="primary", compact=True)
+                yield Button(_("Export"), id="go", variant="primary", compact=True)
                 yield Button(_("Push to the Hub"), id="push", compact=True)
             yield Static(id="saved", markup=False)
         yield Static(id="progress", markup=False)  # below the form, so that it is visible on small terminals
@@ -133,7 +133,7 @@ class ExportScreen(LorisScreen):
             if session.folder
             else ""
         )
-        self.query_one(TopBar).show(" · ".join(filter(None, (_("Save"), session.title))))
+        self.query_one(TopBar).show(" · ".join(filter(None, (_("Export"), session.title))))
         for choice in self.query(ExportChoice):
             choice.chosen = choice.kind == self._kind
             count = export_bytes(choice.kind, session.state, self._quantizations)
@@ -143,7 +143,7 @@ class ExportScreen(LorisScreen):
         name = several.choices[several.at]
         self.query_one("#quantization-use", Static).update(f"{name}: {_(QUANTIZATIONS[name].use)}")
         lines = [describe_export(export) for export in session.state.exports]
-        saved = "\n".join([_("Exported so far"), *lines]) if lines else _("Nothing is saved yet.")
+        saved = "\n".join([_("Exported so far"), *lines]) if lines else _("Nothing is exported yet.")
         self.query_one("#saved", Static).update(saved)
 
     # The plan
@@ -252,14 +252,14 @@ class ExportScreen(LorisScreen):
                             self._show_progress(describe_export_progress(reply))
                         case Done(path=path):
                             await self.loris.session.catch_up()  # so that the push screen offers this export
-                            words = [_("Saved at {path}").format(path=path)]
+                            words = [_("Exported to {path}").format(path=path)]
                             words += [render(reply.note)] if reply.note else []
                             self._show_result("\n".join(words), "-done")
                         case Refused(message=message):
                             self._show_result(render(message), "-wrong")
         except asyncio.CancelledError:
             if self.is_here:
-                self._show_result(_("Stopped before anything was saved."), "-wrong")
+                self._show_result(_("Stopped before anything was exported."), "-wrong")
             raise
         except UserError as error:
             self._show_result(visible(render(error.message)), "-wrong")

@@ -69,7 +69,7 @@ class LiveScreen(LorisScreen):
             tooltip=N_("See what can be changed, and resume"),
         ),
         Binding("c", "chat", N_("Chat"), id="live.chat", tooltip=N_("Talk to the model")),
-        Binding("s", "save", N_("Save"), id="live.save", tooltip=N_("Export the model: adapter, merged or GGUF")),
+        Binding("s", "save", N_("Export"), id="live.save", tooltip=N_("Export the model: adapter, merged or GGUF")),
         Binding("p", "samples", N_("Prompts"), id="live.samples", tooltip=N_("Answers at each checkpoint")),
         Binding("e", "why", N_("Error"), id="live.why", tooltip=N_("Show again what went wrong")),
         Binding("h,escape", "home", N_("Home"), id="live.home", tooltip=N_("Leave; the engine continues")),
