@@ -58,7 +58,7 @@ BAD = {
     ),
     "no model": (
         "model:\n  model_name: ./bare\ndataset:\n  path: ./good.jsonl\n",
-        r":2: model.model_name: .*no model",
+        r":2: model.model_name: .*not a model.*",
     ),
     "unwritable": (
         "dataset:\n  path: ./good.jsonl\ntraining:\n  output_dir: ./good.jsonl/runs\n",
@@ -128,7 +128,7 @@ def test_json_lines_are_the_events(file: Path, fake_engine: object, capfd: pytes
         ("fail", 1, ["The run failed: Out of memory.", "Lower the batch size.", "last words of a library"]),
         ("fail_field", 2, ["spec.yaml:4: model.model_name: No such repository."]),
         ("die", 1, ["The engine was killed (SIGKILL)", "memory runs out", "  | about to vanish", "The whole log:"]),
-        ("crash", 1, ["died without a last word (exit code 1)", "No module named 'unsloth'"]),
+        ("crash", 1, ["died without a message (exit code 1)", "No module named 'unsloth'"]),
     ],
 )
 def test_runs_that_end_badly(

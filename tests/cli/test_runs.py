@@ -280,7 +280,7 @@ def test_stop_waits_and_prints_what_survived(
     assert main.main(["stop"]) == 0
     out = capsys.readouterr().out
     assert "has stopped" in out
-    assert "checkpoint of step 5 is whole" in out
+    assert "checkpoint of step 5 is complete" in out
     assert not is_alive(folder)
     assert main.main(["stop", folder.name]) == 0
     assert "is not running" in capsys.readouterr().out
@@ -300,7 +300,7 @@ def test_stop_of_a_frozen_engine_ends_it_by_force(
     assert time.monotonic() - start < 30
     out, err = capsys.readouterr()
     assert "stopped by a signal" in err
-    assert "ended by force" in out
+    assert "was terminated" in out
     assert "Nothing was saved yet" in out
     assert not is_alive(folder)
 
@@ -327,8 +327,8 @@ def test_resume_starts_an_engine_in_resume_mode(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("lora.r=8", "lora.r: The adapter has its shape already"),
-        ("training.max_steps=15", "at step 20 already"),
+        ("lora.r=8", "lora.r: The adapter's shape is fixed"),
+        ("training.max_steps=15", "already at step 20"),
         ("training.max_stepz=3", "Did you mean max_steps?"),
         ("training.max_steps", "Write a change as"),
         ("nosuch.thing=1", "nosuch"),

@@ -38,10 +38,10 @@ def killed(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("training.learning_rate=1e-5", "training.learning_rate: The optimizer goes on as it was"),
-        ("training.max_steps=4", "training.max_steps: The run is at step 4 already"),
+        ("training.learning_rate=1e-5", "training.learning_rate: The optimizer state is resumed as it was"),
+        ("training.max_steps=4", "training.max_steps: The run is already at step 4"),
         ("training.per_device_train_batch_size=4", "must stay 2"),
-        ("lora.r=8", "lora.r: The adapter has its shape already"),
+        ("lora.r=8", "lora.r: The adapter's shape is fixed"),
         ("training.max_stepz=9", "training.max_stepz"),
         ("training.max_steps=many", "training.max_steps"),
         ("max_steps", "Write a change as"),

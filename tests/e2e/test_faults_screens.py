@@ -101,7 +101,7 @@ async def test_stop_ladder_by_keys(engines: Engines, demo: RunSpec) -> None:
         check_folder(engine.folder)
         await until(pilot, lambda: app_of(pilot).screen.check_action("resume", ()), TRUTH_SECONDS)
         await pilot.press("r")
-        await shows(pilot, "Going on from step 4")
+        await shows(pilot, "Resuming from step 4")
         await shows(pilot, "8/8", "Trained", seconds=60)
     assert [one.step for one in engines.started[-1].events_of(ev.Resumed)] == [4]
 

@@ -290,7 +290,7 @@ BAD = [
     Case("no such split in a folder", "saved", saved_to_disk([PAIR], ("train", "test")), settings={"split": "dev"},
          error=("dataset.split", "train")),
     Case("a text that is no text", "d.jsonl", file("d.jsonl", lines([{"text": 5}, {"text": 6}])),
-         error=("dataset.format", '"text" holds no text but int')),
+         error=("dataset.format", '"text" contains int, not text')),
     Case("nothing to learn from", "d.csv", file("d.csv", "a,b,c\n1,2,3\n"), error=("dataset.format", "a, b, c")),
     Case("preference data", "d.jsonl", file("d.jsonl", lines([PREFERENCE])),
          error=("dataset.format", "output_column: chosen")),

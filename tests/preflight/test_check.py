@@ -317,7 +317,7 @@ def test_local_paths_and_hub_ids(name: str, local: bool, hub: bool):
 def test_large_files_are_not_read_completely(
     spec: RunSpec, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(json_files, "WHOLE_BYTES", 1 << 20)
+    monkeypatch.setattr(json_files, "MAX_DOCUMENT_BYTES", 1 << 20)
     monkeypatch.setattr(json_files, "HEAD_BYTES", (1 << 18) + 1)  # cuts a character in two
     monkeypatch.setattr(data_module, "CHECKED_BYTES", 1 << 20)
     row = json.dumps({"instruction": "你", "output": "好" * 300}, ensure_ascii=False)

@@ -223,7 +223,7 @@ async def test_a_refusal_and_a_dead_engine_are_lines_and_the_input_still_works()
         backend.answer = dies
         await pilot.press("b", "enter")
         await until(pilot, idle(pilot))
-        assert "✗ The engine went away" in screen_text(app)
+        assert "✗ The engine ended before" in screen_text(app)
         assert "half an ans" in screen_text(app)
         backend.answer = speaks
         await pilot.press("c", "enter")

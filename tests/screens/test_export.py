@@ -106,7 +106,7 @@ async def test_an_error_is_shown_next_to_the_field(backend: FakeBackend, tmp_pat
     async with app.run_test(size=(120, 36)) as pilot:
         app.screen.query_one("#folder").focus()
         await pilot.press(*str(tmp_path / "file"))
-        await until(pilot, lambda: "and nothing is" in screen_text(app))
+        await until(pilot, lambda: "not overwritten" in screen_text(app))
         await pilot.press("enter")
         await pilot.pause(0.3)
         assert backend.asked == []
@@ -126,7 +126,7 @@ async def test_progress_counts_and_a_refusal_is_shown(backend: FakeBackend) -> N
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "Exporting: Merged 16-bit model" in screen_text(app))
-        await until(pilot, lambda: re.search(r"… Saving.* 0:0[1-9]", screen_text(app)) is not None)
+        await until(pilot, lambda: re.search(r"… Exporting.* 0:0[1-9]", screen_text(app)) is not None)
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "An export is already running" in screen_text(app))
         assert len(backend.asked) == 1
@@ -146,7 +146,7 @@ async def test_earlier_run_is_loaded_first_and_loading_can_be_cancelled(backend:
         backend.feed(fake_run.loading())
         await until(pilot, lambda: "the model is loading" in screen_text(app))
         await pilot.press("escape")
-        await until(pilot, lambda: "Stopped before anything was saved" in screen_text(app))
+        await until(pilot, lambda: "Stopped before anything was exported" in screen_text(app))
         assert isinstance(app.screen, ExportScreen)
         backend.feed([ev.StageChanged(stage="serving")])
         await pilot.press("ctrl+s")

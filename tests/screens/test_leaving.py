@@ -60,7 +60,7 @@ async def test_a_slow_stop_is_shown_and_can_be_left() -> None:
         await on_screen(pilot, QuitModal)
         await pilot.press("down", "enter")
         await shown(pilot, "Stopping Who are you")
-        assert "no sign of life for 120 s" in screen_text(app)
+        assert "does not respond for 120 s" in screen_text(app)
         assert not app._exit
         await pilot.press("ctrl+q")
         await until(pilot, lambda: app._exit)

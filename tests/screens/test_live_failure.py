@@ -27,7 +27,7 @@ async def test_interrupted_run_is_resumed_with_one_key() -> None:
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await shown(pilot, "The engine is gone", "terminated", "SIGTERM, 143", "Resume from step 20")
         await pilot.press("r")
-        await shown(pilot, "Going on from step 20")
+        await shown(pilot, "Resuming from step 20")
         assert backend.launched == ["resume"]
         assert app.screen.check_action("resume", ()) is False
         backend.feed([*fake_run.training(0)[:1], ev.Resumed(step=20, path="p")])
@@ -50,7 +50,7 @@ async def test_run_that_was_stopped_early_goes_on_with_one_key(serving: bool) ->
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await shown(pilot, "Stopped early", "r Resume")
         await pilot.press("r")
-        await shown(pilot, "Going on from step 30")
+        await shown(pilot, "Resuming from step 30")
         assert [type(command) for command in backend.asked] == ([Shutdown] if serving else [])
         assert backend.launched == ["resume"]
 
@@ -83,10 +83,10 @@ async def test_what_may_be_changed_is_shown_and_checked_before_it_goes_on() -> N
         assert "training.max_steps" in text
         box.highlighted = box.option_count - 1
         await shown(
-            pilot, "Dataset: The order of the rows would not be the same", "LoRA: The adapter has its shape"
+            pilot, "Dataset: The order of the rows would change", "LoRA: The adapter's shape is fixed"
         )
         await put("training.max_steps", "15")
-        await shown(pilot, "The run is at step 20 already")
+        await shown(pilot, "The run is already at step 20")
         await pilot.press("r")
         assert isinstance(app.screen, ResumeDialog), "what cannot be is not started"
         await put("training.max_steps", "200")
@@ -133,7 +133,7 @@ async def test_resuming_waits_for_an_engine_that_is_on_its_way_out() -> None:
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await shown(pilot, "The run failed", "Resume with these")
         await pilot.press("r")
-        await shown(pilot, "Going on from step 5")
+        await shown(pilot, "Resuming from step 5")
         assert [type(command) for command in backend.asked] == [Shutdown]
         assert backend.launched == ["resume"]
 

@@ -102,7 +102,7 @@ async def test_an_existing_repository_is_shown_first(backend: FakeBackend) -> No
         app.screen.query_one("#repo", Input).value = "other/x"
         await until(pilot, lambda: "✗ This token may not write to other. Take lin/x." in screen_text(app))
         app.screen.query_one("#repo", Input).value = "taken"
-        await until(pilot, lambda: "is there already and holds 3 files" in screen_text(app))
+        await until(pilot, lambda: "already exists and holds 3 files" in screen_text(app))
         assert app.screen.query_one("#replace-row").display
 
 

@@ -258,7 +258,7 @@ async def test_runs_of_every_end_are_resumed_from_the_list(name: str, keys: str)
         for key in keys.split():
             await pilot.press(key)
             await pilot.pause()
-        await shown(pilot, "Going on from step 20")
+        await shown(pilot, "Resuming from step 20")
         await until(pilot, lambda: app._screen_name == "live")
         assert app.session.folder == run
         assert backend.launched == ["resume"]

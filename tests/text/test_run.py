@@ -15,4 +15,4 @@ def test_the_review_describes_what_is_exported_and_where_to() -> None:
         "Everything is pushed to the Hub: lin/x (private)."
     )
     public = describe_run(RunSpec(export=ExportSpec(push_to="lin/x", push_private=False)), 0)[-1]
-    assert "sent to the Hub: lin/x (public)." in public
+    assert "pushed to the Hub: lin/x (public)." in public
