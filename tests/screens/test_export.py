@@ -106,7 +106,7 @@ async def test_an_error_is_shown_next_to_the_field(backend: FakeBackend, tmp_pat
     async with app.run_test(size=(120, 36)) as pilot:
         app.screen.query_one("#folder").focus()
         await pilot.press(*str(tmp_path / "file"))
-        await until(pilot, lambda: "not overwritten" in screen_text(app))
+        await until(pilot, lambda: "already exists" in screen_text(app))
         await pilot.press("enter")
         await pilot.pause(0.3)
         assert backend.asked == []
@@ -236,7 +236,7 @@ async def test_an_existing_export_is_replaced_only_on_request(backend: FakeBacke
     (backend.folder.exports / "merged_16bit").mkdir(parents=True)
     app = app_on("save", backend, fake_run.finished())
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: "is not overwritten" in screen_text(app))
+        await until(pilot, lambda: "already exists" in screen_text(app))
         await pilot.press("ctrl+s")
         await pilot.pause(0.3)
         assert backend.asked == []
