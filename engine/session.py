@@ -1,7 +1,5 @@
 """The engine's main thread: load, train, save, then answer and export until nobody needs it."""
 
-from __future__ import annotations
-
 import gc
 import os
 import time

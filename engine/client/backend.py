@@ -1,7 +1,5 @@
 """Access to the processes, files and sockets of engines. Tests of the screens pass a fake."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import time

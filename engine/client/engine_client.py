@@ -1,7 +1,5 @@
 """A run and its engine, for terminal and command line: start it, follow it, send it commands, end it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress

@@ -1,7 +1,5 @@
 """Follows the events and the log of an engine while it writes them. Poll it from an event loop."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

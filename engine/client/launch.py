@@ -1,7 +1,5 @@
 """Creates run folders and starts engines in them, detached: they outlive the terminal."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Starts the worker that checks datasets, sends it requests, and ends it at any time."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """Resumes a run whose engine has exited, with changed settings where that is allowed."""
 
-from __future__ import annotations
-
 import subprocess
 
 from engine.client.launch import launch

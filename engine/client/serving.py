@@ -1,7 +1,5 @@
 """Starts the engine of a run if none is running, waits until it is ready, and ends it again."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,5 @@
 """Stops a run: asks its engine, waits while it shows signs of life, and kills it when it shows none."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable

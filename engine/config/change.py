@@ -1,7 +1,5 @@
 """One setting of a spec and its new value."""
 
-from __future__ import annotations
-
 import msgspec
 
 from engine.config.check import build_spec

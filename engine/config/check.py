@@ -1,7 +1,5 @@
 """Builds a run spec from plain values and checks it. All errors are reported at once, each at its field."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The section `export` of a run spec."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from engine.config.quantizations import QuantizationName

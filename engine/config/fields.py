@@ -4,8 +4,6 @@ msgspec stops at the first bad value and its errors are for programmers. A form 
 and next to its field, so values are converted one at a time and the messages are ours.
 """
 
-from __future__ import annotations
-
 import difflib
 import math
 from functools import cache

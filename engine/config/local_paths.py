@@ -1,7 +1,5 @@
 """Tells local files and folders from Hub ids, and makes local paths absolute."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

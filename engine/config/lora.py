@@ -1,7 +1,5 @@
 """The section `lora` of a run spec."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from engine.config.section import Section, about

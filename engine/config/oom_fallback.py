@@ -1,7 +1,5 @@
 """Smaller settings for a run that ran out of memory, first those that keep the training result the same."""
 
-from __future__ import annotations
-
 from engine.config.change import Change
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError

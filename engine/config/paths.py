@@ -1,7 +1,5 @@
 """Loris's own folders: runs, presets, cache."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Presets: run specs with a name, shipped with Loris or saved by the user. Sharing one is copying a file."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from importlib import resources

@@ -1,7 +1,5 @@
 """Prompt templates for instruction data. The English one is the Alpaca format, as published."""
 
-from __future__ import annotations
-
 import re
 
 ALPACA = """\

@@ -1,7 +1,5 @@
 """The GGUF quantisations, by Unsloth's names. A test compares the names with Unsloth's own table."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal

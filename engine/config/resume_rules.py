@@ -1,7 +1,5 @@
 """Which settings may change when a run is resumed from a checkpoint, and why the others may not."""
 
-from __future__ import annotations
-
 import msgspec
 
 from engine.config.fields import FieldError

@@ -4,8 +4,6 @@ Each field has its label and a paragraph of help for beginners; the wizard, the 
 all use them. Defaults are those of the Unsloth notebooks. Long sections are in their own modules.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, get_type_hints
 
 from engine.config.dataset import DatasetSpec

@@ -1,7 +1,5 @@
 """Presets of sampling settings, for those who do not want to learn five numbers first."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

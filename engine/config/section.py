@@ -1,7 +1,5 @@
 """The building blocks of the sections of a run spec."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

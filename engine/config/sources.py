@@ -1,7 +1,5 @@
 """The data sources in the section `dataset`: the main one, the mix, and the evaluation data."""
 
-from __future__ import annotations
-
 import re
 
 import msgspec

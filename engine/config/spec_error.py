@@ -1,7 +1,5 @@
 """The exception for an invalid spec."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from engine.config.fields import FieldError

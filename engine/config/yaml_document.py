@@ -1,7 +1,5 @@
 """A spec file as a YAML document, with comments and line numbers. Import it late: ruamel takes 100 ms."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Detects the format of rows, and why: the first rule that fits wins, the most certain rule first."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Literal
 

@@ -3,8 +3,6 @@
 Memory is bounded: JSONL is read line by line; a JSON document is parsed at once if it is small, else streamed.
 """
 
-from __future__ import annotations
-
 import codecs
 import json
 import re

@@ -1,7 +1,5 @@
 """Maps a row to a training example: which column, template or constant fills which role."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping as AnyMapping
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Opens a local dataset: a file, a folder, a glob pattern or a save_to_disk folder."""
 
-from __future__ import annotations
-
 import glob
 import json
 import os

@@ -1,7 +1,5 @@
 """Previews and checks a local dataset without the engine: its format, its columns, its first rows."""
 
-from __future__ import annotations
-
 from itertools import islice
 
 import msgspec

@@ -1,7 +1,5 @@
 """Streams the rows of a data file: the base class of all readers."""
 
-from __future__ import annotations
-
 import codecs
 import gzip
 import io

@@ -1,7 +1,5 @@
 """Selects the rows to train on: by the weights of a mix and the number of rows to sample."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 

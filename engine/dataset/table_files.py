@@ -1,7 +1,5 @@
 """Reads tables (CSV, TSV, Parquet, Arrow) and plain text."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterator

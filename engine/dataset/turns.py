@@ -1,7 +1,5 @@
 """Normalizes the turns of a conversation to the names that chat templates expect."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Exports the LoRA adapter with its tokenizer."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from engine.model.loading import Loaded

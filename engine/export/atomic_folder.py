@@ -1,7 +1,5 @@
 """A folder that appears complete or not at all: written under a temporary name, checked, then renamed."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -4,8 +4,6 @@ Everything stays in Loris's cache folder: the system is not changed, and a missi
 installed. The folder gets its final name once the build has run. Imports nothing heavy.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Cancels long work midway: a library call in this thread, or a program in its own process."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

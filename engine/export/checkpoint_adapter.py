@@ -1,7 +1,5 @@
 """Exports the adapter of one checkpoint of a run. Needs no engine."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What every export receives: the model, a cancel check, and a progress callback."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field

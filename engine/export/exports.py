@@ -1,7 +1,5 @@
 """Exports the trained model: after training as the spec says, and later as clients request."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Unsloth's save_pretrained_gguf runs the same two programs, but cannot be cancell
 input, and fetches and installs without asking: so they are run from here, in the same way.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

@@ -3,8 +3,6 @@
 Needs the prebuilt binding xllamacpp. ANSWER.json then contains {"text": ...}.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -3,8 +3,6 @@
 # Not with gguf's GGUFReader: it makes an array of every token (for 128,000: 25 times the time, 600 MB), and loops
 # up to 2**62 times on a broken header.
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path

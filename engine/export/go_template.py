@@ -4,8 +4,6 @@ The renderer (the tokenizer's Jinja template, or the Alpaca prompt) renders a co
 it puts around the marks is the template. It is used only if it renders other conversations to the same text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

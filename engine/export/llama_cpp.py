@@ -1,7 +1,5 @@
 """Finds llama.cpp, which makes GGUF files, and checks that it can be used. Runs only `--help`."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -3,8 +3,6 @@
 JOB.json: {"folder", "ids": lists of tokens, "out": the file for the logits of each list, "device"}.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Merges adapter and base model, in 16 or 4 bits, into a temporary folder."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The Modelfile for GGUF files, and creating the model in Ollama."""
 
-from __future__ import annotations
-
 import shlex
 import shutil
 from pathlib import Path

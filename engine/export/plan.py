@@ -1,7 +1,5 @@
 """Where an export goes, its size, the temporary space it needs, and whether that fits. Reads the disks."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Runs the `Push` command in a thread of its own, so that chatting works during an upload."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`python -m engine.export.quantize_4bit MERGED TARGET DTYPE`: 16-bit weights to bitsandbytes 4-bit, on the GPU."""
 
-from __future__ import annotations
-
 import sys
 
 import torch

@@ -1,7 +1,5 @@
 """Explains why a llama.cpp program, or a check in its own process, failed."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re

@@ -1,7 +1,5 @@
 """Loads an export back and compares it with the model in memory, before it gets its final name."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Explains errors of the Hugging Face Hub. Recognises exceptions by type name: imports no Hub library."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Lists the files to upload and checks that they are complete."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import struct

@@ -3,8 +3,6 @@
 Drafting imports `huggingface_hub`, which takes 0.3 s the first time: not at the terminal's start.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable

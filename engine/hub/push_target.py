@@ -3,8 +3,6 @@
 Waits for the network, for 15 seconds at most: call it in a thread.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

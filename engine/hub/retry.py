@@ -1,7 +1,5 @@
 """Retries downloads from the Hub. An interrupted download is resumed."""
 
-from __future__ import annotations
-
 import os
 import time
 import traceback

@@ -1,7 +1,5 @@
 """Reads the first rows of a file on the Hub from its first bytes."""
 
-from __future__ import annotations
-
 import codecs
 import io
 import zlib

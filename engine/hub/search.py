@@ -4,8 +4,6 @@ All functions wait for the network: call them in a thread. The first call import
 takes 0.3 s. Nothing is written to disk, and no function downloads more than about `MAX_BYTES` of a file.
 """
 
-from __future__ import annotations
-
 import queue
 import re
 import threading

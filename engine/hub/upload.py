@@ -4,8 +4,6 @@ All files are one commit, so an interrupted push leaves an empty repository and 
 that were already transferred are not sent again: the Hub identifies a large file by its hash.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress

@@ -1,7 +1,5 @@
 """Explains why a push failed. Does not import `huggingface_hub`."""
 
-from __future__ import annotations
-
 from engine.hub.errors import HubError, explain_hub_error
 from engine.messages.errors import causes
 from engine.messages.message import N_, say

@@ -1,7 +1,5 @@
 """Messages of the upload process, as JSON lines: the job on its stdin, progress and result on its stdout."""
 
-from __future__ import annotations
-
 import msgspec
 
 from engine.hub.errors import HubError

@@ -1,7 +1,5 @@
 """Starts the upload process, passes it the job through a pipe and forwards its progress."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """`python -m engine.hub.upload_worker`: uploads the job from stdin, reports progress on stdout."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -1,7 +1,5 @@
 """The base model without its adapter, exact to the last bit: run by the same code as before."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any

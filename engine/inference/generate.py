@@ -1,7 +1,5 @@
 """Generates answers, with the adapter or from the base model, streamed in complete characters."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext

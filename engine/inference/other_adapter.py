@@ -1,7 +1,5 @@
 """A second adapter next to the run's own, to compare two runs: both share one copy of the base weights."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Detects an answer that repeats itself or does not end, and explains the likely cause."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 from engine.messages.message import Message, say

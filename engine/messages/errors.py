@@ -1,7 +1,5 @@
 """The base class of errors shown to the user, and helpers for exceptions of libraries."""
 
-from __future__ import annotations
-
 import copyreg
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """The exit codes of the engine and of every command."""
 
-from __future__ import annotations
-
 from engine.messages.message import Message, say
 
 COMPLETED = 0  # trained and saved, exported, or answered

@@ -4,8 +4,6 @@ The engine does not know the user's language. It sends the English template and 
 the translation in a catalogue and fills in the values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import msgspec

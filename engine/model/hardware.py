@@ -1,7 +1,5 @@
 """The hardware used for training: the device, its memory, and what it supports."""
 
-from __future__ import annotations
-
 import resource
 from functools import cache
 from typing import Literal

@@ -1,7 +1,5 @@
 """Loads the base model through Unsloth and adds the adapter, as the hardware allows."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from pathlib import Path

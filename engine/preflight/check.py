@@ -1,7 +1,5 @@
 """All checks of a run that are possible before an engine is started, in well under a second."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Checks a local model folder before an engine loads it."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

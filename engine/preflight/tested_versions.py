@@ -1,7 +1,5 @@
 """The library versions that this Loris was tested with, compared with the installed ones."""
 
-from __future__ import annotations
-
 from importlib import metadata
 from pathlib import Path
 

@@ -4,8 +4,6 @@ A chat template is stored in the tokenizer, but the prompt text of instruction d
 would be prompted in a format that it was not trained on.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import msgspec

@@ -4,8 +4,6 @@ Tokenizers merge tokens where texts meet, each in its own way. So each candidate
 examples correctly, short and long, with one turn and several, with and without a system text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

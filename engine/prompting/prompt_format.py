@@ -1,7 +1,5 @@
 """Formats questions and answers as text, for training and inference alike."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -3,8 +3,6 @@
 A new request cancels the previous one; the end of stdin ends the process. Output of libraries goes to stderr.
 """
 
-from __future__ import annotations
-
 import os
 import queue
 import sys

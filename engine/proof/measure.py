@@ -1,7 +1,5 @@
 """Counts, batch by batch, what training would make of the rows."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """Turns counts into problems: what each one means, its first row, and its fixes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One proof: from a spec to its report, with the engine's functions for template, tokens and mask."""
 
-from __future__ import annotations
-
 import resource
 import time
 from collections import Counter

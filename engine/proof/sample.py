@@ -1,7 +1,5 @@
 """The rows to measure: all of them if that is quick, else a random sample, which is reported."""
 
-from __future__ import annotations
-
 import random
 import sys
 from collections.abc import Iterator

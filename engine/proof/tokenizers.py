@@ -1,7 +1,5 @@
 """What the proof needs of a model, without its weights: the tokenizer, and the tokens that end an answer."""
 
-from __future__ import annotations
-
 import json
 from contextlib import suppress
 from pathlib import Path

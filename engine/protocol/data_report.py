@@ -4,8 +4,6 @@ Counts are of the measured rows: all rows, unless `sampled`. Lengths are in toke
 `max_seq_length`, so that other lengths can be tried without tokenising again (`at_length`).
 """
 
-from __future__ import annotations
-
 import random
 from functools import lru_cache
 from typing import Any, Literal

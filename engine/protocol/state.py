@@ -1,7 +1,5 @@
 """The state of a run: a fold over its events, the same for a live run, a replay and a test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path

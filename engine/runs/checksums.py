@@ -1,7 +1,5 @@
 """The SHA256SUMS file of an export: written by Loris, checked by it or by `sha256sum --check`."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress

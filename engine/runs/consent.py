@@ -3,8 +3,6 @@
 A preset from someone else may contain a command: opening the preset must not run it.
 """
 
-from __future__ import annotations
-
 import hashlib
 from contextlib import suppress
 

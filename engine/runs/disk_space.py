@@ -1,7 +1,5 @@
 """Whether a folder is writable and has enough free disk space. It need not exist yet."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

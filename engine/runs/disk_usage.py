@@ -1,7 +1,5 @@
 """How much disk a run uses, and which of its checkpoints can be deleted."""
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Why an engine died: by what it wrote, and by what the kernel reports."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from typing import Literal

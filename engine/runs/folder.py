@@ -1,7 +1,5 @@
 """The files of a run folder: the only module that names them."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import tempfile

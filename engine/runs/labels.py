@@ -1,7 +1,5 @@
 """The user's title and note for a run: a small file in its folder. The spec stays as it was trained."""
 
-from __future__ import annotations
-
 import msgspec
 
 from engine.config.spec_files import write_atomically

@@ -1,7 +1,5 @@
 """The lock of a run folder: the process that holds it is its only engine. The kernel releases it on any exit."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import time

@@ -1,7 +1,5 @@
 """Which process holds a run's lock, by the kernel's list of locks: a recorded pid may have been reused."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

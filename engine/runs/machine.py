@@ -1,7 +1,5 @@
 """The machine's boot id, and how many processes its kernel has killed for lack of memory."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Explains errors of this machine: its memory, its disk, its GPU. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import errno
 
 from engine.config.oom_fallback import OutOfMemory

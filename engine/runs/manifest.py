@@ -4,8 +4,6 @@ What a killed engine or a full disk left incomplete is never used: it has anothe
 complete folder lists its files in the manifest.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """The process that was started on a run folder, before it holds the lock: pid, start time and boot id."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from pathlib import Path
 

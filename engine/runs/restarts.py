@@ -4,8 +4,6 @@ The files only grow, so each is read once, in chunks: mapping a 240 MB file woul
 the list of runs reads all of them every few seconds.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field
 from io import BufferedReader

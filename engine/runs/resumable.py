@@ -1,7 +1,5 @@
 """Whether a run can be resumed: one answer for the list, the live screen and the command line."""
 
-from __future__ import annotations
-
 from engine.protocol.state import RunState
 from engine.runs import manifest
 from engine.runs.folder import RunFolder

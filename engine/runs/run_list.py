@@ -1,7 +1,5 @@
 """Lists the runs of this user and which of them are alive; deletes those that are not."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import shutil

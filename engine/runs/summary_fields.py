@@ -1,7 +1,5 @@
 """A run's name, model and dataset, in `summary.json` next to the spec: fast to read for a list of hundreds."""
 
-from __future__ import annotations
-
 import hashlib
 from contextlib import suppress
 from typing import Any

@@ -3,8 +3,6 @@
 The webhook's URL comes from the environment, not from the spec: such URLs are secrets, and specs are shared.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

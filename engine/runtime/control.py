@@ -1,7 +1,5 @@
 """Requests and flags shared by the socket's threads, signal handlers and main thread. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import os
 import queue
 import threading

@@ -1,7 +1,5 @@
 """Environment variables to set before the libraries are imported: for the engine and the dataset check worker."""
 
-from __future__ import annotations
-
 import os
 import socket
 import threading

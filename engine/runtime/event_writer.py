@@ -1,7 +1,5 @@
 """Writes the events of a run: the only writer of `events.jsonl`."""
 
-from __future__ import annotations
-
 import os
 import threading
 import time

@@ -1,7 +1,5 @@
 """Turns any exception into an error message for the user. Imports nothing heavy."""
 
-from __future__ import annotations
-
 from engine.hub.errors import explain_hub_error
 from engine.messages.errors import UserError
 from engine.runs.machine_errors import explain_crash, explain_disk, explain_gpu, explain_memory

@@ -1,7 +1,5 @@
 """The rank of this process: torchrun starts one per GPU, and only rank 0 writes events and answers requests."""
 
-from __future__ import annotations
-
 import os
 
 

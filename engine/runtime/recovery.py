@@ -1,7 +1,5 @@
 """Cleans up the folder of an engine that was killed, and restarts the engine to resume training."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

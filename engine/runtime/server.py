@@ -1,7 +1,5 @@
 """The control socket: serves up to MAX_CLIENTS clients, on threads that the main thread never waits for."""
 
-from __future__ import annotations
-
 import os
 import queue
 import socket

@@ -1,7 +1,5 @@
 """Reports training progress as events, and applies stop, checkpoint and terminate requests."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

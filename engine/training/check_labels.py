@@ -1,7 +1,5 @@
 """Checks what the trainer will learn: its own tokens and labels, after template, mask and truncation."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from engine.config.run_spec import RunSpec

@@ -1,7 +1,5 @@
 """Loads the rows of the spec's sources through `datasets`, in their original order."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

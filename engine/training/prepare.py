@@ -1,7 +1,5 @@
 """Turns a file or a Hub dataset into the rows that the trainer reads."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass

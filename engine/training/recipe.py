@@ -3,8 +3,6 @@
 What differs between training methods is in `engine.training.method`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

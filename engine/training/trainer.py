@@ -1,7 +1,5 @@
 """TRL's trainers with atomic checkpoints, and with an evaluation that can be stopped."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import sys

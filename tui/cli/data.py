@@ -1,7 +1,5 @@
 """`loris data SPEC.yaml`: proves a dataset without the wizard. Prints a table on a terminal, else JSON."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from contextlib import aclosing

@@ -1,7 +1,5 @@
 """`loris export`: exports a trained run without the wizard, and pushes it to the Hub."""
 
-from __future__ import annotations
-
 import argparse
 import asyncio
 import os

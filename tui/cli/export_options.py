@@ -1,7 +1,5 @@
 """The options of `loris export`: light, because every start of Loris builds them."""
 
-from __future__ import annotations
-
 import argparse
 
 from engine.config.quantizations import ALIASES, QUANTIZATIONS

@@ -1,7 +1,5 @@
 """Finds llama.cpp for `loris export`, and fetches and builds it on request."""
 
-from __future__ import annotations
-
 import argparse
 import signal
 import sys

@@ -1,7 +1,5 @@
 """The command `loris`. Starts quickly: the wizard and the training client are imported when needed."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import os

@@ -1,7 +1,5 @@
 """Prints a run's progress without the wizard: as JSON, as lines, or live on a terminal."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Finds the run for a command: by its name, the start of its name, its title, or the newest live one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from engine.config.fields import did_you_mean

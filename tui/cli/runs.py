@@ -1,8 +1,6 @@
 # ruff: noqa: T201
 """The commands for runs that continue without a terminal: ls, status, logs, stop, resume."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from contextlib import suppress

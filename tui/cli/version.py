@@ -1,7 +1,5 @@
 """The text of `loris --version`: the version, the tested library versions, and those that differ here."""
 
-from __future__ import annotations
-
 from importlib.metadata import version
 
 from engine.preflight.tested_versions import tested_versions, untested_versions

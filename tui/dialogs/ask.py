@@ -1,7 +1,5 @@
 """Dialogs that ask for one value: a line, a number, yes or no, an item of a list, a file."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

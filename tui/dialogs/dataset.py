@@ -1,7 +1,5 @@
 """Dialogs of the Dataset step: search the Hub, and map a role of the examples to columns."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any

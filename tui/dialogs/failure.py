@@ -1,7 +1,5 @@
 """The dialog for a failed run: the cause, what to try, the end of the log, buttons to resume."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 

@@ -1,7 +1,5 @@
 """The sampling settings, as a small form over the chat."""
 
-from __future__ import annotations
-
 from typing import Any, ClassVar
 
 import msgspec

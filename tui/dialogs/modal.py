@@ -1,7 +1,5 @@
 """What all dialogs share: a box in the middle, Escape to cancel, keys named in the user's language."""
 
-from __future__ import annotations
-
 from typing import ClassVar, TypeVar
 
 from textual.binding import ActiveBinding, Binding, BindingType

@@ -1,7 +1,5 @@
 """The resume dialog: the checkpoint, the settings that can be changed, and why the others cannot."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from textual import work

@@ -1,7 +1,5 @@
 """Dialogs that show a text: the help on a field, a raw prompt, a full answer."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from textual.app import ComposeResult

@@ -1,7 +1,5 @@
 """Dialogs for stopping a run, each with what it costs, and for leaving Loris while it runs."""
 
-from __future__ import annotations
-
 from typing import ClassVar, Literal
 
 from textual.app import ComposeResult

@@ -4,8 +4,6 @@ Not textual-plot, which repaints its whole area at each refresh (measured 17 KB/
 this one sends only changed cells, under 1 KB/s), imports numpy, and has no ASCII mode.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_left
 from collections.abc import Sequence

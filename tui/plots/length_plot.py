@@ -1,7 +1,5 @@
 """A histogram of the rows' lengths, with the context length as a line that the arrow keys move."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

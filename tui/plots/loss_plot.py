@@ -1,7 +1,5 @@
 """The loss plot: logged values, smoothed curve and evaluations, with axes."""
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The loss curves of several runs in one plot. Each has a letter, to be recognised without colour."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

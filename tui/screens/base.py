@@ -1,7 +1,5 @@
 """What all screens share: the app's interface, its messages, keys named in the user's language."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 

@@ -1,7 +1,5 @@
 """The chat screen: asks the adapter, the base model, or both the same question."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """The chat's menu: copy, collect as training data, show the raw prompt, compare with another run."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 

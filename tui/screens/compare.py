@@ -1,7 +1,5 @@
 """Compares two to six runs: their loss curves in one plot, and the settings in which they differ."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar

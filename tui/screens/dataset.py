@@ -1,7 +1,5 @@
 """The Dataset step: where the examples are, how each becomes text, and a preview of the first rows."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The export screen: adapter, merged model or GGUF files. Pushing to the Hub has a screen of its own."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from contextlib import aclosing

@@ -1,7 +1,5 @@
 """Home: active runs, presets to start from, earlier runs."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

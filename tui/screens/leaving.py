@@ -1,7 +1,5 @@
 """Leaving Loris while a run is active: asks whether to keep or stop it, and does that."""
 
-from __future__ import annotations
-
 from textual.app import App
 
 from engine.client.stop import GRACE_SECONDS, Phase

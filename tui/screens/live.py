@@ -1,7 +1,5 @@
 """The run screen: progress, loss, hardware and log; stop it, or continue to chat and export."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """The llama.cpp pane of the export form: its folder, whether it can be used, a button to fetch and build it."""
 
-from __future__ import annotations
-
 import asyncio
 
 from textual import work

@@ -1,7 +1,5 @@
 """The LoRA step: the adapter that is trained."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

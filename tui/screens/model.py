@@ -1,7 +1,5 @@
 """The Model step: which base model to train, and a first chat with it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar

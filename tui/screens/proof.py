@@ -1,7 +1,5 @@
 """The data proof: which tokens will be learned, what prevents training, what other lengths would change."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from time import monotonic as now
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """The push screen: uploads an export to the Hub through the engine, and verifies it afterwards."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing

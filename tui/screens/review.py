@@ -1,7 +1,5 @@
 """The Review step: a summary, remaining errors, differences from the preset, and the start."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 

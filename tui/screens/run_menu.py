@@ -1,7 +1,5 @@
 """The menu of a run in the list: open, resume, rename, note, duplicate, compare, prune, delete."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Stops the run on the screen in escalating steps, shows why it failed, resumes it."""
 
-from __future__ import annotations
-
 from engine.config.change import Change
 from engine.config.spec_error import SpecError
 from engine.messages.errors import UserError

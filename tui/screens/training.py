@@ -1,7 +1,5 @@
 """The Training step: length, learning rate, batch size."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from textual import work

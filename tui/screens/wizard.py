@@ -1,7 +1,5 @@
 """The base of the wizard's screens: the steps, a form made from the spec's fields, help, keys."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """The chat without its screen: who can answer, which messages each receives, notes on answers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

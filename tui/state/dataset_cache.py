@@ -1,7 +1,5 @@
 """Previews of datasets, cached until a file or setting changes. Call it in a thread: it reads and waits."""
 
-from __future__ import annotations
-
 import os
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """What the user has filled in so far: every field as typed, valid or not, so that nothing is lost."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from engine.config.check import build_spec

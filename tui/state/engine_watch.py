@@ -1,7 +1,5 @@
 """Watches the engine of the run that is shown: whether it is gone, suspended by a signal, or done."""
 
-from __future__ import annotations
-
 from engine.runs.resumable import stopped_early
 from tui.state.run_session import RunSession
 

@@ -3,8 +3,6 @@
 Reading takes milliseconds, and much longer when a driver hangs: call `Monitor.read` in a thread.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fetches and builds llama.cpp in the background of the wizard, on any screen. One build at a time."""
 
-from __future__ import annotations
-
 import atexit
 import threading
 import time

@@ -1,7 +1,5 @@
 """The models that Loris suggests, from `presets/catalogue/models.yaml`."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import msgspec

@@ -1,7 +1,5 @@
 """The proofs of datasets: the one that is running, and the last report. Tests inject the prover."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from time import monotonic as now

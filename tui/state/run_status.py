@@ -1,7 +1,5 @@
 """The status of one run, for people and for scripts: `loris status`."""
 
-from __future__ import annotations
-
 import time
 
 import msgspec

@@ -1,7 +1,5 @@
 """The user's settings, kept between logins. Not part of any run."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

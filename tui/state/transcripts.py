@@ -1,7 +1,5 @@
 """Conversations on disk: each turn in the run's folder, and good answers as new training data."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -1,7 +1,5 @@
 """Numbers as people read them: bytes, durations, rates. In the current language."""
 
-from __future__ import annotations
-
 from tui.text.translation import _
 
 GB = 1024**3

@@ -1,7 +1,5 @@
 """Texts of errors: on the command line, one line each with place and message."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Texts of exports: names of the formats, plan, progress, and the state of llama.cpp."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from engine.export.llama_cpp import LlamaCpp

@@ -1,7 +1,5 @@
 """Names of keys in the current language. Bindings are made at import, with texts marked by `N_`."""
 
-from __future__ import annotations
-
 import dataclasses
 
 from textual.binding import ActiveBinding

@@ -1,7 +1,5 @@
 """A training method's own metrics, each with its title."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from engine.config.methods import metric_title

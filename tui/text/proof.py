@@ -1,7 +1,5 @@
 """The report of a dataset's proof in sentences, for the screen and for `loris data`."""
 
-from __future__ import annotations
-
 from engine.protocol.data_report import AtLength, DataReport, ProofProgress, at_length
 from tui.text.amounts import count, size
 from tui.text.translation import N_, _, render

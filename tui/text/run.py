@@ -1,7 +1,5 @@
 """Describes in sentences what a run will do, and in which settings two specs differ."""
 
-from __future__ import annotations
-
 from operator import attrgetter
 
 from engine.config.change import Change

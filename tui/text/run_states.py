@@ -1,7 +1,5 @@
 """Texts for the state of a run, and for waiting, stopping and resuming."""
 
-from __future__ import annotations
-
 from engine.client.stop import Phase
 from engine.protocol.events import Stage
 from engine.runs.exit_cause import ExitCauseCode

@@ -4,8 +4,6 @@ Two layers: `visible` is called where foreign text enters; `VisibleFilter` check
 about to draw, in case some text was missed.
 """
 
-from __future__ import annotations
-
 import re
 
 from rich.segment import Segment

@@ -1,7 +1,5 @@
 """Computes and describes what batch size, steps and epochs amount to."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable

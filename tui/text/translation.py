@@ -6,8 +6,6 @@ shown. After changing a text: `uv run python -m tests.tools.catalogue` updates t
 that are read are made by hatch_build.py when Loris is built or installed; `uv run` does so after every change.
 """
 
-from __future__ import annotations
-
 import gettext
 import os
 from functools import cache

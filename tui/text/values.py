@@ -1,7 +1,5 @@
 """Values of settings, as shown and as typed."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

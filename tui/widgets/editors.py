@@ -1,7 +1,5 @@
 """One-line editors for the fields of a form. Each posts `Edited` with the value as typed, unchecked."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

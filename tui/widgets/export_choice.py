@@ -1,7 +1,5 @@
 """One kind of export: its use and size. The kind that was focused last is the chosen one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import ClassVar
 

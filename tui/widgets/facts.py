@@ -3,8 +3,6 @@
 Each function builds a pane's complete content from the state, so that panes keep nothing.
 """
 
-from __future__ import annotations
-
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static

@@ -1,7 +1,5 @@
 """A collapsible part of a form."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from textual.app import ComposeResult

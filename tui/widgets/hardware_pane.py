@@ -1,7 +1,5 @@
 """The hardware's state: a few lines per GPU, or for the processor without one."""
 
-from __future__ import annotations
-
 from rich.cells import cell_len
 from textual.content import Content
 from textual.reactive import reactive

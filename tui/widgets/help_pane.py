@@ -1,7 +1,5 @@
 """Explains the focused field: next to the form if there is room, else in a few lines below it."""
 
-from __future__ import annotations
-
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content

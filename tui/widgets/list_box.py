@@ -1,7 +1,5 @@
 """A list that shows foreign text literally and whose ends the arrow keys can leave."""
 
-from __future__ import annotations
-
 from textual.widgets import OptionList
 
 

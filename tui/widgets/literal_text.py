@@ -1,7 +1,5 @@
 """A text that lays out the screen again only when it changes, however often it is set."""
 
-from __future__ import annotations
-
 from textual.content import Content
 from textual.widgets import Static
 

@@ -1,7 +1,5 @@
 """The end of a log. Draws only the visible lines, so that its length costs nothing."""
 
-from __future__ import annotations
-
 from collections import deque
 from itertools import islice
 from typing import ClassVar

@@ -1,7 +1,5 @@
 """Shows the rows of a data file, as found and as they will be learned: foreign text, shown literally."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, ClassVar
 

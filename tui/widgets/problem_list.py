@@ -1,7 +1,5 @@
 """The stops and warnings of a data proof, each with its fixes, applied by a digit key."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 

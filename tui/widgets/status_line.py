@@ -1,7 +1,5 @@
 """A run's status in two lines: stage, progress and time left; loss, speed, time and memory."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from rich.cells import cell_len

@@ -1,7 +1,5 @@
 """The steps of the wizard and their states: a column if there is room, else a line."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from textual.app import ComposeResult

@@ -1,7 +1,5 @@
 """Chooses one of Loris's prompt templates."""
 
-from __future__ import annotations
-
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message

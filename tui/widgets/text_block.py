@@ -1,7 +1,5 @@
 """A multi-line editor; the arrow keys leave it at its first and last line."""
 
-from __future__ import annotations
-
 from textual.widgets import TextArea
 
 from tui.widgets.editors import Edited

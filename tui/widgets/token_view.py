@@ -1,7 +1,5 @@
 """Shows an example token by token: what is learned and what is masked, in colour and without."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import ClassVar, Literal

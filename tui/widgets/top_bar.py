@@ -1,7 +1,5 @@
 """The line at the top: the current screen, and the state of the engine."""
 
-from __future__ import annotations
-
 from textual.app import ComposeResult
 from textual.widget import Widget
 

@@ -1,7 +1,5 @@
 """A conversation: questions, and below each one answer, or two side by side."""
 
-from __future__ import annotations
-
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from textual.app import ComposeResult

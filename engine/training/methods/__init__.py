@@ -1,7 +1,5 @@
 """One module for each training method, with its class `METHOD`; `engine.config.methods` lists them."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Supervised fine-tuning: learns the answers of the dataset, or complete texts."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any
 
