@@ -82,9 +82,7 @@ async def test_what_may_be_changed_is_shown_and_checked_before_it_goes_on() -> N
 
         assert "training.max_steps" in text
         box.highlighted = box.option_count - 1
-        await shown(
-            pilot, "Dataset: The order of the rows would change", "LoRA: The adapter's shape is fixed"
-        )
+        await shown(pilot, "Dataset: The order of the rows would change", "LoRA: The adapter's shape is fixed")
         await put("training.max_steps", "15")
         await shown(pilot, "The run is already at step 20")
         await pilot.press("r")
