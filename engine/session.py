@@ -330,7 +330,7 @@ class Session:
             tokens=answer.tokens,
             seconds=answer.seconds,
             finish_reason=answer.finish_reason,
-            note=answer.runaway,
+            note=answer.likely_cause,
             prompt_tokens=answer.prompt_tokens,
             context_tokens=answer.context_tokens,
         )

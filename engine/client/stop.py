@@ -30,16 +30,16 @@ async def stop(
 
     `grace`: seconds without a sign of life (an event, a line of log) before the next, stronger step.
     """
-    patience = GRACE_SECONDS[mode] if grace is None else grace
+    seconds = GRACE_SECONDS[mode] if grace is None else grace
     on_phase("asked")
     if not await _ask(folder, mode):
-        await _wait(folder, patience, on_phase)
-    elif await _wait(folder, patience, on_phase):
+        await _wait(folder, seconds, on_phase)
+    elif await _wait(folder, seconds, on_phase):
         pass
     elif mode == "save":
         on_phase("now")
         await _ask(folder, "now")
-        await _wait(folder, min(patience, GRACE_SECONDS["now"]), on_phase)
+        await _wait(folder, min(seconds, GRACE_SECONDS["now"]), on_phase)
     if is_alive(folder):
         on_phase("force")
         return await asyncio.to_thread(lock_owner.terminate, folder)

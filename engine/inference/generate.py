@@ -31,7 +31,7 @@ INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # what a decoder writes for the first 
 class GeneratedText:
     """A finished answer. `tokens`: generated, with the stop token. `seconds`: in total, with the prompt.
 
-    `runaway`: the likely cause if it did not end by itself. `context_tokens`: those available to prompt and answer.
+    `likely_cause`: the likely cause if it did not end by itself. `context_tokens`: those available to prompt and answer.
     """
 
     text: str
@@ -40,7 +40,7 @@ class GeneratedText:
     finish_reason: FinishReason
     prompt_tokens: int = 0
     context_tokens: int = 0
-    runaway: Message | None = None
+    likely_cause: Message | None = None
 
 
 class AnswerStreamer(BaseStreamer):

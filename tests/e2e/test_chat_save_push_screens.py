@@ -149,7 +149,7 @@ async def test_chat_save_carry_away_and_push(app: LorisApp, trained: Engine, hub
         await go_to(pilot, "folder", "tab")
         await fill(pilot, str(tmp_path / "drive/adapter"))
         await pilot.press("enter")
-        await until(pilot, lambda: "✓Savedat" + str(tmp_path / "drive/adapter") in words(pilot))
+        await until(pilot, lambda: "✓Exportedto" + str(tmp_path / "drive/adapter") in words(pilot))
         carried = tmp_path / "drive/adapter"
         check_sums(carried)
         weights = "adapter_model.safetensors"
@@ -164,7 +164,7 @@ async def test_chat_save_carry_away_and_push(app: LorisApp, trained: Engine, hub
         await fill(pilot, str(tmp_path / "drive"))
         await pilot.press("enter")
         merged = tmp_path / "drive/identity/merged_16bit"
-        await until(pilot, lambda: f"✓Savedat{merged}" in words(pilot))
+        await until(pilot, lambda: f"✓Exportedto{merged}" in words(pilot))
         check_sums(merged)
         assert "quantization_config" not in json.loads((merged / "config.json").read_text())
         # Once more is refused: what is there is not replaced without a yes.
@@ -231,7 +231,7 @@ async def test_gguf_in_four_quantisations(app: LorisApp, trained: Engine, tmp_pa
         await fill(pilot, str(target))
         await until(pilot, lambda: "llama.cppisthere" in words(pilot))
         await pilot.press("enter")
-        await until(pilot, lambda: f"✓Savedat{target}" in words(pilot), 300)
+        await until(pilot, lambda: f"✓Exportedto{target}" in words(pilot), 300)
         assert f"ollamacreateNAME-f{target}/Modelfile" in words(pilot)
     files = sorted(target.glob("*.gguf"))
     assert sorted(path.name.split(".")[-2].lower() for path in files) == sorted(names)

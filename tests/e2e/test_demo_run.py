@@ -24,7 +24,7 @@ def client(waiting: Engine) -> Client:
 
 @pytest.fixture(scope="module")
 def base_answers(client: Client, held_out: dict[str, Any]) -> dict[str, str]:
-    """The untouched model's answers, asked before training: which must not change the training."""
+    """The base model's answers, asked before training: which must not change the training."""
     return {q: client.chat(q, adapter=False)[0] for lang in ("en", "zh") for q in held_out[lang]}
 
 

@@ -58,7 +58,7 @@ def test_disk_full_at_saving_the_adapter(cramped: Engine) -> None:
 
 
 def test_an_adapter_that_the_disk_lost_a_part_of(cramped: Engine, demo: RunSpec) -> None:
-    """It is not offered, nor served, and the run is gone on with: from the newest checkpoint it is saved again."""
+    """It is not offered, nor served, and the run is resumed: from the newest checkpoint it is saved again."""
     weights = cramped.folder.adapter / "adapter_model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])

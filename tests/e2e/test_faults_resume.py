@@ -1,4 +1,4 @@
-"""Killed, and gone on with: the same losses and the same adapter as without, to the last digits."""
+"""Killed and resumed: the same losses and the same adapter as without, to the last digits."""
 
 from __future__ import annotations
 

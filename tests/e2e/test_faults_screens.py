@@ -86,7 +86,7 @@ async def test_two_tuis_attached(engines: Engines, demo: RunSpec) -> None:
 
 
 async def test_stop_ladder_by_keys(engines: Engines, demo: RunSpec) -> None:
-    """Asked twice, a hung engine ends at once; what is complete is told, and gone on with by one key."""
+    """Asked twice, a hung engine ends at once; what is complete is reported, and resumed by one key."""
     engine = engines.start("hung", small(demo), LORIS_FAULT="hang@5")
     async with attached(engine) as pilot:
         await until(pilot, lambda: engine.events_of(ev.CheckpointSaved)[1:])

@@ -1,4 +1,4 @@
-"""Killed at random moments of every stage and gone on with, over and over: nothing is ever broken or lost."""
+"""Killed at random moments of every stage and resumed, over and over: nothing is ever broken or lost."""
 
 from __future__ import annotations
 

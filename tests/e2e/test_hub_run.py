@@ -334,7 +334,7 @@ def test_a_run_whose_engine_has_ended_is_loaded_for_the_command(
     command = Command(engine, hub, "export", str(engine.folder.path), "--adapter", "--to", str(tmp_path / "a"))
     out, errors = command.process.communicate(timeout=TIMEOUT_SECONDS)
     assert command.process.returncode == 0, errors
-    assert out.startswith(f"Saved {tmp_path / 'a'} ")
+    assert out.startswith(f"Exported {tmp_path / 'a'} ")
     assert "its logits are equal" in out
     assert (tmp_path / "a" / "adapter_model.safetensors").is_file()
     assert not is_alive(engine.folder), "whoever started the engine ends it"

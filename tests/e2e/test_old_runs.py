@@ -216,4 +216,4 @@ def test_it_knows_what_it_exported(run: RunFolder, capsys: pytest.CaptureFixture
     """The weights of the merged model were left out of the fixture: that is seen, and said."""
     assert main(["--lang", "en", "export", run.name, "--merged-16bit"]) == 2
     told = capsys.readouterr().err
-    assert f"The export at {run.exports / 'merged_16bit'} is not whole any more (model.safetensors)" in told
+    assert f"The export at {run.exports / 'merged_16bit'} is damaged (model.safetensors)" in told

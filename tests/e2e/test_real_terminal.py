@@ -124,7 +124,7 @@ def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(login: Callable[[]
     tmux.keys("C-s")
     tmux.wait_for("Merged 16-bit model", "It will be at")
     tmux.keys("C-s")
-    screen = tmux.wait_for("Saved at", seconds=60)
+    screen = tmux.wait_for("Exported to", seconds=60)
     assert "✗" not in screen
     assert (run.folder.exports / "merged_16bit" / "model.safetensors").is_file()
 

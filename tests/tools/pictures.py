@@ -47,7 +47,7 @@ async def live_picture(spec: RunSpec) -> str:
         while not (app.session.state.step and app.session.state.step.step >= STEPS_SHOWN):
             assert not app.session.state.failed, app.session.state.failed
             await pilot.pause(0.2)
-        await pilot.press("5")  # the answers of the untouched model
+        await pilot.press("5")  # the answers of the base model
         await pilot.pause(2.5)
         picture = portable(app.export_screenshot(title="loris demo"))
         while app.session.state.stage != "serving":

@@ -254,8 +254,8 @@ def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
         ("--discard", "discard", _("stop at once, without an adapter")),
     ):
         how.add_argument(flag, dest="mode", action="store_const", const=mode, default="save", help=words)
-    patience = _("seconds without a response after which it is terminated")
-    stop.add_argument("--grace", type=float, metavar=_("SECONDS"), help=patience)
+    grace_help = _("seconds without a response after which it is terminated")
+    stop.add_argument("--grace", type=float, metavar=_("SECONDS"), help=grace_help)
     resume = of_run("resume", _("resume a run that was interrupted, from its newest complete checkpoint"))
     change = _("change a setting, such as training.max_steps=200; may be given several times")
     resume.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
