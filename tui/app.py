@@ -292,8 +292,8 @@ class LorisApp(App[None]):
     async def _ask_and_leave(self) -> None:
         from tui.screens.leaving import confirm_leave
 
-        if (last_words := await confirm_leave(self, self.session)) is not None:
-            self._last_words = last_words
+        if (exit_message := await confirm_leave(self, self.session)) is not None:
+            self._exit_message = exit_message
             self._leave_now()
         self._asking_to_leave = False
 

@@ -170,7 +170,7 @@ async def test_chat_save_carry_away_and_push(app: LorisApp, trained: Engine, hub
         # Once more is refused: what is there is not replaced without a yes.
         before = (merged / "model.safetensors").stat().st_mtime_ns
         await pilot.press("enter")
-        await until(pilot, lambda: "Thereissomethingat" in words(pilot))
+        await until(pilot, lambda: "alreadyexists" in words(pilot))
         assert (merged / "model.safetensors").stat().st_mtime_ns == before
 
         # 18: to the Hub, private, with a token that is typed; the last saved comes first.

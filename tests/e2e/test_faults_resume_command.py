@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,10 +85,11 @@ def quick_start(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Engine]]:
     """The command's engines are forked rather than started anew."""
     started: list[Engine] = []
 
-    def launch(folder: RunFolder, mode: str) -> None:
+    def launch(folder: RunFolder, mode: str) -> Any:
         started.append(Engine(folder.path, None, f"--{mode}", "--exit", LORIS_FAULT="slow@0.05"))
+        return started[-1].process
 
-    monkeypatch.setattr(resume, "launch", launch)
+    monkeypatch.setattr("engine.client.resume.launch", launch)
     yield started
     for engine in started:
         engine.kill()

@@ -237,13 +237,13 @@ def hold(_at: float) -> None:
 
 def sloweval(seconds: float) -> None:
     """Delay every evaluation row."""
-    usual = trainer.Trainer.prediction_step
+    usual = trainer.AtomicCheckpoints.prediction_step
 
     def prediction_step(self: Any, *args: Any, **named: Any) -> Any:
         time.sleep(seconds)
         return usual(self, *args, **named)
 
-    trainer.Trainer.prediction_step = prediction_step  # type: ignore[method-assign]
+    trainer.AtomicCheckpoints.prediction_step = prediction_step  # type: ignore[method-assign]
 
 
 def token(_at: float) -> None:
