@@ -31,7 +31,7 @@ INCOMPLETE = "\N{REPLACEMENT CHARACTER}"  # what a decoder writes for the first 
 class GeneratedText:
     """A finished answer. `tokens`: generated, with the stop token. `seconds`: in total, with the prompt.
 
-    `likely_cause`: the likely cause if it did not end by itself. `context_tokens`: those available to prompt and answer.
+    `likely_cause`: why it did not end by itself, if so. `context_tokens`: those available to prompt and answer.
     """
 
     text: str

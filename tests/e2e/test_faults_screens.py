@@ -120,7 +120,7 @@ async def test_frozen_engine_is_ended_by_keys_and_resumed_from_home(engines: Eng
         await until(pilot, lambda: not is_alive(engine.folder), 12)
         assert time.monotonic() - began < 12
         kept = summarise(engine.folder).checkpoint
-        await shows(pilot, f"The checkpoint of step {kept} is complete", seconds=TRUTH_SECONDS)
+        await shows(pilot, f"The checkpoint of step {kept}", "resuming starts there", seconds=TRUTH_SECONDS)
         found = check_status(engine, "interrupted")
         assert (found["checkpoint"], found["alive"]) == (kept, False)
         check_folder(engine.folder)
