@@ -60,7 +60,7 @@ async def test_stop_climbs_the_ladder_and_names_what_survived() -> None:
             await shown(pilot, question)
             await pilot.press("right", "enter")
             await shown(pilot, answer)
-        await shown(pilot, "The checkpoint of step 30 is complete")
+        await shown(pilot, "The checkpoint of step 30")
         assert [command.mode for command in backend.asked if isinstance(command, Stop)] == ["save", "now"]
         assert backend.stopped == ["force"]
 
