@@ -265,7 +265,7 @@ def test_wrong_options_end_the_command_before_anything_is_begun(
     (tmp_path / "taken").write_text("mine")
     run = str(engine.folder.path)
     for options, words in (
-        (("--adapter", "--to", str(tmp_path / "taken")), "--to: There is something at"),
+        (("--adapter", "--to", str(tmp_path / "taken")), f"--to: {tmp_path / 'taken'} already exists"),
         (("--gguf", "q9"), "--gguf: "),
         (("--merged-4bit",), "--merged-4bit: A 4-bit model is made by bitsandbytes, which needs a GPU"),
     ):

@@ -322,7 +322,7 @@ BAD = [
     Case("the template refuses a row", "d.jsonl",
          file("d.jsonl", lines([MESSAGES, {"messages": [USER, TOOL, BOT]}])),
          settings={"chat_template": "mistral"}, late=True,
-         error=("dataset.chat_template", "Row 2: The chat template refuses")),
+         error=("dataset.chat_template", "Row 2: The chat template rejects")),
 ]  # fmt: skip
 
 CASES = GOOD + BAD
