@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.config.local_paths import absolute_paths, is_local
+from engine.config.oom_fallback import OutOfMemory
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
@@ -46,6 +47,8 @@ from engine.runtime.ranks import is_main_process
 from engine.runtime.recovery import RestartEngine, clean_up_folder, report_stop, restart
 from engine.runtime.server import Server
 
+CALLER_SECONDS = 0.5  # between checks whether the caller is gone
+
 
 def parse_arguments() -> argparse.Namespace:
     """The parsed command line."""
@@ -56,6 +59,7 @@ def parse_arguments() -> argparse.Namespace:
     mode.add_argument("--serve", action="store_true", help="load an earlier run's adapter and answer")
     mode.add_argument("--resume", action="store_true", help="go on from the newest whole checkpoint")
     parser.add_argument("--exit", action="store_true", help="end when training and exports are done")
+    parser.add_argument("--caller", type=int, metavar="PID", help="end once this parent process is gone")
     return parser.parse_args()
 
 
@@ -119,8 +123,11 @@ def go_offline_without_hub(spec: RunSpec, waiting: bool, record: EventWriter) ->
         record.emit(ev.Notice(code="hub_offline", message=message, level="warning"))
 
 
-def watch_for_end(folder: RunFolder, control: Control, server: Server | None) -> None:
+def watch_for_end(folder: RunFolder, control: Control, server: Server | None, caller: int | None) -> None:
     """End the process on request while the main thread is blocked in an import or a download.
+
+    Also without a request, once the parent process `caller` is gone and no client is connected: else the engine of
+    a command that was killed would hold the GPU until it was idle for too long.
 
     While training and saving the main thread checks the flags itself, because work would be lost.
     """
@@ -158,7 +165,12 @@ def watch_for_end(folder: RunFolder, control: Control, server: Server | None) ->
         report_stop(folder, control.record, control.stop_mode)
         end_process(COMPLETED)
 
-    for target in (on_terminate, on_shutdown, on_stop):
+    def on_caller_gone() -> None:
+        while os.getppid() == caller or control.has_clients:
+            time.sleep(CALLER_SECONDS)
+        control.end()
+
+    for target in (on_terminate, on_shutdown, on_stop, *([on_caller_gone] if caller else [])):
         threading.Thread(target=target, name=f"loris-{target.__name__}", daemon=True).start()
 
 
@@ -196,6 +208,14 @@ def read_spec(folder: RunFolder) -> RunSpec:
         ) from None
 
 
+def log_failure(failure: UserError) -> None:
+    """Write into engine.log what the terminal shows of a failure: the cause, what to try, and with which values."""
+    changes = failure.changes if isinstance(failure, OutOfMemory) else ()
+    settings = ", ".join(f"{change.field} = {change.value}" for change in changes)
+    lines = [str(failure.message), str(failure.hint or ""), f"Try: {settings}" if settings else ""]
+    sys.stderr.write("".join(f"{line}\n" for line in lines if line))
+
+
 def main() -> int:
     """Run the engine; the exit code is that of `EngineEnded`."""
     options = parse_arguments()
@@ -224,7 +244,7 @@ def main() -> int:
     server: Server | None = None
     try:
         server = open_server(folder, control) if leader else None
-        watch_for_end(folder, control, server)
+        watch_for_end(folder, control, server, options.caller)
         spec = read_spec(folder)
         os.chdir(folder.path)  # libraries may write files into the working directory
         go_offline_without_hub(spec, options.wait, record)
@@ -244,6 +264,7 @@ def main() -> int:
         if not isinstance(error, UserError):
             traceback.print_exc()  # into engine.log
         failure = explain(error)
+        log_failure(failure)
         record.emit(ev.Failed.of(failure, record.stage))
         after_run.after_failure(folder, failure.message, record)
         exit_code = failure.exit_code

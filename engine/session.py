@@ -14,12 +14,14 @@ from engine.config.check import check_spec
 from engine.config.local_paths import absolute_paths, is_local
 from engine.config.oom_fallback import OutOfMemory, smaller_settings
 from engine.config.run_spec import RunSpec
+from engine.export.deliverables import Deliverable
+from engine.export.delivery import Delivery
 from engine.export.exports import Exports
 from engine.export.push_queue import PushQueue
 from engine.inference.generate import answer_prompts, generate
 from engine.inference.other_adapter import OtherAdapter
 from engine.messages.errors import UserError, last_line
-from engine.messages.exit_codes import COMPLETED, TERMINATED
+from engine.messages.exit_codes import COMPLETED, TERMINATED, UNDELIVERED
 from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
@@ -27,7 +29,18 @@ from engine.preflight.check import check_inputs
 from engine.prompting.format_file import read_prompt_format
 from engine.prompting.prompt_format import PromptFormat, prompt_format_for
 from engine.protocol import events as ev
-from engine.protocol.commands import ChatMessage, Done, Export, Generate, Push, Refused, ShowPrompt, Token, Train
+from engine.protocol.commands import (
+    ChatMessage,
+    Deliver,
+    Done,
+    Export,
+    Generate,
+    Push,
+    Refused,
+    ShowPrompt,
+    Token,
+    Train,
+)
 from engine.protocol.state import read_state
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
@@ -62,6 +75,7 @@ class Session:
         self._pushes = PushQueue(folder, spec.model.model_name, control)
         self._prompt_format = PromptFormat("plain")
         self._other_adapter = OtherAdapter()
+        self._missing: list[Deliverable] = []  # of what the spec asks for after training
         self._loaded: loading.Loaded
 
     def run(self, *, wait: bool, serve: bool, exit_when_done: bool, resume: bool = False) -> int:
@@ -81,9 +95,9 @@ class Session:
             if self._control.terminate.is_set():
                 return TERMINATED
             if LEADER:
-                after_run.after_success(self._folder, self._spec, self._record)
+                self._after_run()
             if exit_when_done or not LEADER or self._control.shutdown.is_set():
-                return COMPLETED
+                return UNDELIVERED if self._missing else COMPLETED
         self._record.enter("serving")
         self._carry_out_requests()
         self._pushes.cancel()
@@ -130,7 +144,7 @@ class Session:
         return self._prompt_format
 
     def _train(self, resume: bool) -> None:
-        """Train, save the adapter, answer the test prompts again, export. A failed export loses no adapter."""
+        """Train, save the adapter, answer the test prompts again, deliver. A failed export loses no adapter."""
         record = self._record
 
         def ask(prompt_format: PromptFormat) -> None:
@@ -155,12 +169,11 @@ class Session:
         record.enter("saving")
         if LEADER:
             self._save_adapter()
+            self._delivery().announce()
         gc.collect()
         self._ask_test_prompts(adapter=True)
         if LEADER:
-            saved = self._exports().export_by_spec(self._warn)
-            if self._spec.export.push_to.strip():
-                self._pushes.push_by_spec(self._spec.export, saved)
+            self._missing = self._delivery().run(self._control.terminate.is_set)
 
     def _retry_or_fail(self, error: Exception) -> Exception:
         """The exception for a failed training: `RestartEngine` to retry with less memory, if the spec allows it."""
@@ -292,6 +305,8 @@ class Session:
             if isinstance(command, Export):
                 self._other_adapter.drop(self._loaded)
                 return self._exports().handle_export(job, command)
+            if isinstance(command, Deliver):
+                return self._deliver(job, command)
             assert isinstance(command, ShowPrompt)
             text = self._prompt_format.prompt(
                 self._loaded.tokenizer, as_dicts(command.messages), command.generation.system_prompt
@@ -303,6 +318,29 @@ class Session:
             return Refused.of(command.id, explain(error))
         finally:
             self._record.enter(stage)
+
+    def _delivery(self) -> Delivery:
+        return Delivery(self._folder, self._spec, self._exports(), self._pushes, self._record, self._warn)
+
+    def _after_run(self) -> None:
+        missing = [one.label for one in self._missing]
+        after_run.after_training(self._folder, self._spec, missing, self._record)
+
+    def _deliver(self, job: Job, command: Deliver) -> Done:
+        """Carry out what is missing, then the command after the run."""
+        self._other_adapter.drop(self._loaded)
+
+        def cancelled() -> bool:
+            return job.cancelled.is_set() or self._control.ending
+
+        self._missing = self._delivery().run(cancelled, (job, command.id), command.token)
+        if cancelled():
+            raise UserError("cancelled", say("Cancelled: what was done until then stays."))
+        self._after_run()
+        if self._missing:
+            names = ", ".join(one.label for one in self._missing)
+            raise UserError("undelivered", say("This is still missing: {names}.", names=names))
+        return Done(id=command.id)
 
     def _exports(self) -> Exports:
         return Exports(self._folder, self._spec, self._loaded, self._prompt_format, self._control)

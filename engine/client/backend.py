@@ -72,9 +72,10 @@ class Backend(Protocol):
 
 
 class RealBackend:
-    """Engines as separate processes."""
+    """Engines as separate processes. `ends_with_caller`: see `launch`."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends_with_caller: bool = False) -> None:
+        self._ends_with_caller = ends_with_caller
         self._processes: dict[RunFolder, subprocess.Popen[bytes]] = {}  # the engines that were started here
         self._control: Connection | None = None
         self._control_of: RunFolder | None = None
@@ -84,7 +85,7 @@ class RealBackend:
         return new_run(spec)
 
     def launch(self, folder: RunFolder, mode: Mode) -> None:
-        self._processes[folder] = launch(folder, mode)
+        self._processes[folder] = launch(folder, mode, ends_with_caller=self._ends_with_caller)
 
     def events(self, folder: RunFolder) -> EventSource:
         return Follower(folder)

@@ -1,6 +1,7 @@
 """Follows the events and the log of an engine while it writes them. Poll it from an event loop."""
 
 import os
+import stat
 from pathlib import Path
 
 from engine.protocol.events import AnyEvent, decode
@@ -25,6 +26,8 @@ class _Tail:
             status = os.stat(self.path)
         except OSError:
             return b"", False  # does not exist yet, or cannot be read at the moment
+        if not stat.S_ISREG(status.st_mode):
+            return b"", False  # a pipe may never end
         is_new = status.st_ino != self.inode or status.st_size < self.offset
         if is_new:
             self.inode, self.offset = status.st_ino, 0

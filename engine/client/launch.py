@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config.fields import FieldError
-from engine.config.local_paths import absolute_paths
+from engine.config.local_paths import absolute_paths, non_utf8_paths
 from engine.config.paths import runs_folder
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
@@ -44,16 +44,13 @@ def new_run(spec: RunSpec) -> RunFolder:
     """Create a run folder (mode 0700) with the spec in it.
 
     It is in Loris's runs folder, or under `training.output_dir` with a link in the runs folder, so that it is
-    listed. Raises `SpecError` at training.output_dir when it cannot be written, or its name is not UTF-8.
+    listed. Raises `SpecError` at training.output_dir when it cannot be written, and at each path that is not UTF-8.
     """
+    if errors := non_utf8_paths(spec):
+        raise SpecError(None, errors)
     spec = absolute_paths(spec)
     listed = runs_folder()
     parent = Path(spec.training.output_dir) if spec.training.output_dir else listed
-    name = os.fsencode(os.path.realpath(parent)).decode("utf-8", "replace")
-    if name != os.path.realpath(parent):
-        # Training would complete, and then saving the tokenizer would fail.
-        message = say("The name of the folder {folder} is not UTF-8, and nothing can be saved in it.", folder=name)
-        raise SpecError(None, [FieldError("training.output_dir", message)])
     try:
         listed.mkdir(parents=True, exist_ok=True, mode=0o700)
         parent.mkdir(parents=True, exist_ok=True)
@@ -93,17 +90,22 @@ def has_accelerator(devices: Path = Path("/dev")) -> bool:
     return any(next(devices.glob(pattern), None) for pattern in ACCELERATORS)
 
 
-def launch(folder: RunFolder, mode: Mode, exit_when_done: bool = False) -> subprocess.Popen[bytes]:
+def launch(
+    folder: RunFolder, mode: Mode, exit_when_done: bool = False, ends_with_caller: bool = False
+) -> subprocess.Popen[bytes]:
     """Start an engine on a run folder and return at once. Raises OSError when no process can be created.
 
     The engine leads its own session, has no standard input, and writes all its output to `folder.log`, so it
     does not depend on this terminal. `is_alive` reports whether it runs, its events what it does.
+    `ends_with_caller`: it ends once this process is gone, however that died, and no other client is connected.
     """
     if mode == "wait":
         folder.draft.touch()
     arguments = [*ENGINE, str(folder.path.resolve()), *MODE_ARGUMENTS[mode]]
     if exit_when_done:
         arguments.append("--exit")
+    if ends_with_caller:
+        arguments += ["--caller", str(os.getpid())]
     log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         process = subprocess.Popen(

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from typing import Any
 
+from engine.config.local_paths import non_utf8_paths
 from engine.config.run_spec import RunSpec
 from engine.messages.message import say
 from engine.protocol.data_report import AnyProof, DataReport, ProofFailed, ProofRequest, decode_proof, encode
@@ -32,6 +33,10 @@ class ProofWorker:
     async def prove(self, spec: RunSpec, most_rows: int | None = MOST_ROWS) -> AsyncGenerator[AnyProof, None]:
         """Yields progress, then one `DataReport` or `ProofFailed`. Close it early, with `aclosing`, and the worker
         stops measuring, ready for the next request."""
+        if errors := non_utf8_paths(spec):  # such a request cannot be sent
+            first = errors[0]
+            yield ProofFailed(number=0, code="not_utf8", message=first.message, field=first.field)
+            return
         async with self._busy:
             self._number += 1
             number, ended = self._number, False

@@ -79,14 +79,15 @@ def _is_ready(stage: Stage, exports: bool) -> bool:
 
 @asynccontextmanager
 async def serving(
-    folder: RunFolder | None, on_wait: OnWait, model: str = "", exports: bool = False
+    folder: RunFolder | None, on_wait: OnWait, model: str = "", exports: bool = False, stay: bool = False
 ) -> AsyncIterator[tuple[Connection, EngineClient]]:
     """A connection to the engine of a run once it is ready, and its client: see `wait_for_engine`.
 
-    An engine that was started here is ended on exit. Without a folder, a temporary run is created whose engine
+    An engine that was started here is ended on exit, or ends by itself if this process is killed, unless `stay`.
+    Without a folder, a temporary run is created whose engine
     loads `model`, a name or path. Raises `SpecError` when that fails.
     """
-    backend = RealBackend()
+    backend = RealBackend(ends_with_caller=not stay)
     client = EngineClient(backend)
     try:
         if folder:

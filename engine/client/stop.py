@@ -1,4 +1,8 @@
-"""Stops a run: asks its engine, waits while it shows signs of life, and kills it when it shows none."""
+"""Stops a run: asks its engine, waits while it shows signs of life, and kills it when it shows none.
+
+What the spec asks for after training is carried out first, however long it takes, unless the mode is not "save" or
+`grace` is given: killing the engine there would lose a result.
+"""
 
 import asyncio
 import time
@@ -7,8 +11,10 @@ from contextlib import suppress
 from typing import Literal
 
 from engine.client.connection import CommandRefused, Connection, EngineGone
+from engine.client.follow import Follower
 from engine.messages.errors import UserError
 from engine.protocol.commands import Shutdown, Stop, StopMode
+from engine.protocol.state import RunState
 from engine.runs import lock_owner
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
@@ -18,8 +24,9 @@ POLL_SECONDS = 0.2
 ASK_SECONDS = 5.0  # for an engine to confirm the request
 FROZEN_SECONDS = 2.0  # a process stopped by a signal cannot save anything, however long we wait
 
-# Asked to stop; stopped by a signal; no sign of life; asked to end at once; killed.
-Phase = Literal["asked", "frozen", "silent", "now", "force"]
+# Asked to stop; exporting, copying and pushing first; stopped by a signal; no sign of life; asked to end at once;
+# killed.
+Phase = Literal["asked", "delivering", "frozen", "silent", "now", "force"]
 OnPhase = Callable[[Phase], None]
 
 
@@ -34,7 +41,7 @@ async def stop(
     on_phase("asked")
     if not await _ask(folder, mode):
         await _wait(folder, seconds, on_phase)
-    elif await _wait(folder, seconds, on_phase):
+    elif await _wait(folder, seconds, on_phase, patient=mode == "save" and grace is None):
         pass
     elif mode == "save":
         on_phase("now")
@@ -58,15 +65,22 @@ async def _ask(folder: RunFolder, mode: StopMode) -> bool:
     return False
 
 
-async def _wait(folder: RunFolder, grace: float, on_phase: OnPhase) -> bool:
-    """Wait until the engine has exited; False once it has shown no sign of life for `grace` seconds."""
-    sizes, since = _file_sizes(folder), time.monotonic()
+async def _wait(folder: RunFolder, grace: float, on_phase: OnPhase, patient: bool = False) -> bool:
+    """Wait until the engine has exited; False once it has shown no sign of life for `grace` seconds.
+
+    `patient`: without a limit while it carries out what the spec asks for.
+    """
+    engine, since = _SignsOfLife(folder), time.monotonic()
     frozen_since: float | None = None
+    reported = False
     while is_alive(folder):
         await asyncio.sleep(POLL_SECONDS)
         now = time.monotonic()
-        if (new := _file_sizes(folder)) != sizes:
-            sizes, since = new, now
+        if engine.wrote() or (patient and engine.delivering):
+            since = now
+        if patient and engine.delivering and not reported:
+            reported = True
+            on_phase("delivering")
         if not lock_owner.is_frozen(folder):
             frozen_since = None
         elif frozen_since is None:
@@ -80,9 +94,28 @@ async def _wait(folder: RunFolder, grace: float, on_phase: OnPhase) -> bool:
     return True
 
 
-def _file_sizes(folder: RunFolder) -> tuple[int, ...]:
-    sizes = []
-    for path in (folder.events, folder.log):
+class _SignsOfLife:
+    """What an engine writes: events and lines of its log."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._log, self._events = folder.log, Follower(folder)
+        self._log_size = self._size()
+        self._state = RunState()
+
+    def wrote(self) -> bool:
+        """Whether it wrote anything since the last call."""
+        before, self._log_size = self._log_size, self._size()
+        found = self._events.poll()
+        for event in found:
+            self._state.apply(event)
+        return bool(found) or self._log_size != before
+
+    def _size(self) -> int:
         with suppress(OSError):
-            sizes.append(path.stat().st_size)
-    return tuple(sizes)
+            return self._log.stat().st_size
+        return 0
+
+    @property
+    def delivering(self) -> bool:
+        """Whether it exports, copies or pushes as the spec asks."""
+        return self._state.stage == "exporting" and bool(self._state.undelivered)

@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
+from engine.config.fields import FieldError
+from engine.config.paths import runs_folder
 from engine.config.run_spec import RunSpec
 from engine.config.sources import parse_source, write_source
 from engine.config.spec_files import to_values
+from engine.messages.message import Message, say
 
 ROW_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".txt")
 PACKED_SUFFIXES = (".gz", ".zst")
@@ -45,6 +48,41 @@ def is_hub_id(name: str) -> bool:
 def local_path(name: str) -> Path:
     """The absolute path of a local name, relative to the current folder."""
     return Path(os.path.abspath(os.path.expanduser(name)))
+
+
+def non_utf8_paths(spec: RunSpec) -> list[FieldError]:
+    """The paths of the spec, and Loris's own, that are not UTF-8.
+
+    The libraries write paths into files that are: training would end at its first checkpoint, or before.
+    """
+    mixed = [source.path for line in spec.dataset.mix if (source := parse_source(line)[0])]
+    named = [
+        ("model.model_name", spec.model.model_name),
+        ("dataset.path", spec.dataset.path),
+        ("dataset.eval_path", spec.dataset.eval_path),
+        *(("dataset.mix", path) for path in mixed),
+        ("training.output_dir", str(runs_folder())),
+        ("training.output_dir", spec.training.output_dir),
+        ("export.copy_to", spec.export.copy_to),
+    ]
+    return [FieldError(field, message) for field, name in named if (message := _non_utf8(field, name))]
+
+
+def _non_utf8(field: str, name: str) -> Message | None:
+    is_folder = field in ("training.output_dir", "export.copy_to")
+    if not name or not (is_folder or _as_utf8(name) != name or is_local(name)):
+        return None
+    path = local_path(name)
+    for one in (str(path), os.path.realpath(path)):
+        if _as_utf8(one) != one:
+            return say("The path {path} is not UTF-8, and the training libraries fail on it: rename it.",
+                       path=_as_utf8(one))  # fmt: skip
+    return None
+
+
+def _as_utf8(path: str) -> str:
+    """The path with a sign in place of each byte that is not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def absolute_paths(spec: RunSpec) -> RunSpec:

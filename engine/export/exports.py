@@ -11,6 +11,8 @@ from engine.export import ollama
 from engine.export.adapter import export_adapter
 from engine.export.atomic_folder import atomic_folder, remove_stale
 from engine.export.cancellation import Cancelled, ToolFailed, cancellable
+from engine.export.copy_export import copy_export
+from engine.export.deliverables import Deliverable
 from engine.export.export_job import ExportJob
 from engine.export.gguf import export_gguf
 from engine.export.llama_cpp import find_llama_cpp
@@ -19,7 +21,7 @@ from engine.export.plan import Plan, plan, reusable_merged
 from engine.export.tool_errors import explain_tool_error
 from engine.export.verify import check_adapter, check_adapter_weights, check_gguf, check_merged
 from engine.messages.errors import UserError
-from engine.messages.message import N_, Message, say
+from engine.messages.message import Message, say
 from engine.model.loading import Loaded
 from engine.prompting.format_file import write_prompt_format
 from engine.prompting.prompt_format import PromptFormat
@@ -30,12 +32,7 @@ from engine.runs import manifest
 from engine.runs.checksums import adapter_digest, write_checksums
 from engine.runs.folder import RunFolder
 from engine.runtime.control import Control, Job
-from engine.runtime.explain import explain
 
-NOT_EXPORTED: dict[ev.ExportKind, tuple[str, str]] = {
-    "merged_16bit": ("merge_failed", N_("The merged model was not exported: {reason}")),
-    "gguf": ("gguf_failed", N_("The GGUF files were not exported: {reason}")),
-}
 MERGED = ".merged"  # a 16-bit model that is only an intermediate result
 
 
@@ -58,42 +55,6 @@ class Exports:
             manifest.write_manifest(folder)
         self._record_export("adapter", target, started)
 
-    def export_by_spec(self, warn: Callable[[str, str, Exception], None]) -> list[tuple[ev.ExportKind, Path]]:
-        """Export what the spec asks for besides the adapter; returns all exports.
-
-        A failure is only a warning: the adapter is safe.
-        """
-        spec = self._spec.export
-
-        def ending() -> bool:
-            return self._control.ending
-
-        exported: list[tuple[ev.ExportKind, Path]] = [("adapter", self._folder.adapter)]
-        wanted = [Export(id=0, kind="merged_16bit")] if spec.merged_16bit else []
-        wanted += [Export(id=0, kind="gguf", quantizations=spec.gguf)] if spec.gguf else []
-        for command in wanted:
-            if ending():
-                return exported
-            self._record.enter("exporting")
-            try:
-                exported.append((command.kind, self.export(command, self._export_job(ending, None))[0]))
-            except Cancelled:
-                return exported
-            except Exception as error:
-                why = explain_tool_error(error, self._folder) if isinstance(error, ToolFailed) else explain(error)
-                warn(*NOT_EXPORTED[command.kind], why)
-        for kind, source in exported if spec.copy_to else ():
-            if ending():
-                return exported
-            self._record.enter("exporting")
-            try:
-                self.copy(source, kind, Path(spec.copy_to).expanduser() / self._folder.name / source.name)
-            except Cancelled:
-                return exported
-            except Exception as error:
-                warn("copy_failed", N_("The result was not copied: {reason}"), error)
-        return exported
-
     def handle_export(self, job: Job, command: Export) -> Done:
         """Carry out a client's export and return the reply. Raises `UserError` and whatever the libraries raise."""
         if command.path and not Path(command.path).expanduser().is_absolute():
@@ -104,7 +65,7 @@ class Exports:
             return job.cancelled.is_set() or self._control.ending
 
         try:
-            target, note = self.export(command, self._export_job(cancelled, (job, command.id)))
+            target, note = self.export(command, self.job(cancelled, (job, command.id)))
         except Cancelled:
             message = say("The export was cancelled, and nothing is left of it.")
             raise UserError("cancelled", message) from None
@@ -153,15 +114,12 @@ class Exports:
             note = ollama.create_in_ollama(work, planned.target, command.ollama)
         return planned.target, note
 
-    def copy(self, source: Path, kind: ev.ExportKind, target: Path) -> None:
-        """Copy an export to a folder of the user's, with checksums of the copy."""
+    def copy(self, one: Deliverable, target: Path, replace: bool, cancelled: Callable[[], bool]) -> None:
+        """Copy an export to a folder of the user's. Raises `UserError`, `Cancelled` or OSError."""
         started = time.monotonic()
         self._remove_stale(target.parent)
-        cancelled = lambda: self._control.ending  # noqa: E731
-        with atomic_folder(target) as folder, cancellable(cancelled):
-            shutil.copytree(source, folder, dirs_exist_ok=True)
-            write_checksums(folder, lambda *_: None)
-        self._record_export(kind, target, started)
+        copy_export(one.path, target, replace, cancelled)
+        self._record_export(one.kind, target, started, one.quantizations)
 
     def _checked_plan(self, command: Export, state: RunState) -> Plan:
         """The plan. Raises `UserError` when it cannot be carried out, before anything is started."""
@@ -192,7 +150,9 @@ class Exports:
             )
             self._record.emit(ev.Notice(code="stale_removed", message=message))
 
-    def _export_job(self, cancelled: Callable[[], bool], client: tuple[Job, int] | None) -> ExportJob:
+    def job(self, cancelled: Callable[[], bool], client: tuple[Job, int] | None) -> ExportJob:
+        """The job of an export; `client` (and the number of its request) receives the progress."""
+
         def report(step: ExportStep, done: int, total: int, unit: str, what: str) -> None:
             if client:
                 job, number = client

@@ -14,7 +14,7 @@ from engine.config.quantizations import (
 )
 from engine.export.llama_cpp import find_llama_cpp
 from engine.messages.message import Message, say
-from engine.protocol.events import ExportKind
+from engine.protocol.events import Exported, ExportKind
 from engine.protocol.state import RunState
 from engine.runs.checksums import CHECKSUMS
 from engine.runs.disk_space import write_problem
@@ -88,11 +88,16 @@ def reusable_merged(folder: RunFolder, state: RunState) -> Path | None:
     return None
 
 
+def current_adapter(folder: RunFolder, state: RunState) -> Exported | None:
+    """The event of the adapter that is in the run folder."""
+    return next((e for e in reversed(state.exports) if Path(e.path) == folder.adapter), None)
+
+
 def already_exported(
     kind: ExportKind, target: Path, quantizations: tuple[str, ...], folder: RunFolder, state: RunState
 ) -> bool:
     """Whether the run exported just this to `target`, complete, from the current adapter. See `damaged_files`."""
-    adapter = next((e for e in reversed(state.exports) if Path(e.path) == folder.adapter), None)
+    adapter = current_adapter(folder, state)
     made = next((e for e in reversed(state.exports) if Path(e.path) == target), None)
     return (
         adapter is not None

@@ -2,13 +2,12 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from engine.config.export import ExportSpec
-from engine.config.quantizations import repo_name
+from engine.export.deliverables import Deliverable
 from engine.hub.model_card import draft_card
 from engine.hub.search import license_of
 from engine.hub.upload_job import PushJob, UploadProgress, UploadResult
@@ -17,6 +16,7 @@ from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import Done, Push, Refused
 from engine.protocol.state import read_state
+from engine.runs.checksums import adapter_digest
 from engine.runs.folder import RunFolder
 from engine.runtime.control import Control, Job
 from engine.runtime.explain import explain
@@ -64,28 +64,36 @@ class PushQueue:
         )
         thread.start()
 
-    def push_by_spec(self, spec: ExportSpec, exports: Sequence[tuple[ev.ExportKind, Path]]) -> None:
-        """Push the exports as the spec asks, and return when done. Failures are reported by an event."""
-        for number, (kind, path) in enumerate(exports):
-            if self._control.ending:
-                return
-            push = PushJob(
-                kind=kind,
-                folder=str(path),
-                repo_id=repo_name(spec.push_to.strip(), kind, first=number == 0),
-                private=spec.push_private,
-            )
-            runner = UploadProcess(push)
-            with self._lock:
-                self._runner = runner
-            self._control.on_cancel_push = self.cancel
-            self._record.enter("exporting")
-            sending = threading.Thread(target=self._send, args=(0, push, runner), name="loris-push", daemon=True)
-            sending.start()
-            while sending.is_alive():
-                sending.join(0.2)
-                if self._control.ending:
-                    runner.cancel()
+    def push(
+        self, one: Deliverable, private: bool, token: str, replace: bool, cancelled: Callable[[], bool]
+    ) -> bool:
+        """Push what the spec asks for, and return at its end: whether it is done. An event reports a failure."""
+        push = PushJob(
+            kind=one.kind,
+            folder=str(one.path),
+            repo_id=one.target,
+            private=private,
+            token=token,
+            replace=replace,
+        )
+        runner = UploadProcess(push)
+        with self._lock:
+            if self._runner:
+                message = say("Another push is running: wait for it, or cancel it.")
+                self._record.emit(ev.PushFailed(kind=one.kind, repo_id=one.target, code="busy", message=message))
+                return False
+            self._runner = runner
+        self._control.on_cancel_push = self.cancel
+        replies: list[Done | Refused] = []
+        sending = threading.Thread(
+            target=lambda: replies.append(self._send(0, push, runner)), name="loris-push", daemon=True
+        )
+        sending.start()
+        while sending.is_alive():
+            sending.join(0.2)
+            if cancelled():
+                runner.cancel()
+        return bool(replies) and isinstance(replies[0], Done)
 
     @property
     def running(self) -> bool:
@@ -159,6 +167,7 @@ class PushQueue:
                 files=result.files,
                 total_bytes=result.total_bytes,
                 seconds=seconds,
+                adapter_sha256=adapter_digest(self._folder.adapter),
             )
         )
         return Done(id=number, path=result.url, seconds=seconds)

@@ -6,6 +6,7 @@ COMPLETED = 0  # trained and saved, exported, or answered
 FAILED = 1
 BAD_INPUT = 2  # a setting, an option or an input is wrong; nothing was done
 STOPPED = 3  # training was stopped early, and the model was kept
+UNDELIVERED = 4  # the model was kept, but not all exports, copies and pushes that the spec asks for are done
 INTERRUPTED = 130  # by Ctrl-C, as a shell reports SIGINT
 KILLED = 137  # by SIGKILL
 BROKEN_PIPE = 141  # the reader of the output closed it
@@ -24,6 +25,7 @@ EXIT_CODE_HELP: dict[str, dict[int, Message]] = {
         FAILED: say("the run failed, or the engine died"),
         BAD_INPUT: say("a setting or an input is wrong; nothing was trained"),
         STOPPED: say("stopped early with Ctrl-C, and the model was kept"),
+        UNDELIVERED: say("the model was kept, but not everything was exported, copied or pushed as the spec asks"),
         INTERRUPTED: say("left with a second Ctrl-C while the engine continues, or stopped before training"),
         TERMINATED: say("ended by SIGTERM, with a checkpoint saved"),
     },
@@ -37,6 +39,7 @@ EXIT_CODE_HELP: dict[str, dict[int, Message]] = {
         COMPLETED: say("stopped"),
         FAILED: say("it had to be ended by force"),
         BAD_INPUT: say("there is no such run"),
+        UNDELIVERED: say("the model was kept, but not everything was exported, copied or pushed as the spec asks"),
     },
     "chat": {
         COMPLETED: say("answered"),
@@ -48,6 +51,7 @@ EXIT_CODE_HELP: dict[str, dict[int, Message]] = {
         COMPLETED: say("exported and checked, and pushed where that was asked for"),
         FAILED: say("it failed; nothing incomplete is left"),
         BAD_INPUT: say("an option is wrong, or it does not fit the disk; nothing was started"),
+        UNDELIVERED: say("with --rest: something is still missing"),
         INTERRUPTED: say("cancelled with Ctrl-C; nothing incomplete is left"),
     },
 }

@@ -4,11 +4,13 @@ The engine does not know the user's language. It sends the English template and 
 the translation in a catalogue and fills in the values.
 """
 
+import re
 from collections.abc import Callable
 
 import msgspec
 
 Value = str | int | float | bool | None
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
 def N_(template: str) -> str:
@@ -22,17 +24,24 @@ def untranslated(template: str) -> str:
 
 
 class Message(msgspec.Struct, frozen=True):
-    """A text for the user: a `str.format` template in English and the values to fill in."""
+    """A text for the user: a template in English, with placeholders like {name}, and the values to fill in.
+
+    It may come from someone else's run folder, so there is no more to it: `str.format` would allocate what a width
+    asks for and read attributes. What has no value is shown as it is.
+    """
 
     template: str
     values: dict[str, Value] = {}
 
     def render(self, translate: Callable[[str], str] = untranslated) -> str:
         """The text in the language of `translate`, a gettext function."""
-        try:
-            return translate(self.template).format(**self.values)
-        except (KeyError, IndexError, ValueError):
-            return self.template  # a template of another version: show it rather than fail
+        return _PLACEHOLDER.sub(self._fill, translate(self.template))
+
+    def _fill(self, found: re.Match[str]) -> str:
+        name = found[1]
+        if name is None:
+            return found[0][0]  # a doubled brace
+        return str(self.values[name]) if name in self.values else found[0]
 
     def __str__(self) -> str:
         return self.render()

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from engine.config.fields import FieldError
-from engine.config.local_paths import is_hub_id, local_path
+from engine.config.local_paths import is_hub_id, local_path, non_utf8_paths
 from engine.config.paths import runs_folder
 from engine.config.quantizations import QUANTIZATIONS
 from engine.config.run_spec import RunSpec
@@ -24,6 +24,8 @@ def check_inputs(spec: RunSpec) -> list[FieldError]:
 
     Only this machine is checked; whether a Hub id exists is left to the engine.
     """
+    if errors := non_utf8_paths(spec):
+        return errors  # the other checks, and their texts, would fail on them
     dataset = check_dataset(spec.dataset, spec.training.method)
     return [*check_model(spec.model), *dataset, *_check_tracker(spec), *_check_folders(spec)]
 

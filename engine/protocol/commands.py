@@ -43,8 +43,9 @@ StopMode = Literal["save", "now", "discard"]
 class Stop(Command, frozen=True, kw_only=True):
     """End the run, at any time before "serving". A stronger mode may follow a weaker one.
 
-    save: after the current step, with the adapter saved and verified. now: at once, keeping what is on
-    disk already. discard: at once, without an adapter; earlier checkpoints stay.
+    save: after the current step, with the adapter saved and verified, and exported, copied and pushed as the spec
+    asks. now: at once, keeping what is on disk already; the rest is skipped. discard: at once, without an adapter;
+    earlier checkpoints stay.
     """
 
     mode: StopMode = "save"
@@ -95,6 +96,19 @@ class Export(Command, frozen=True, kw_only=True):
     replace: bool = False
 
 
+class Deliver(Command, frozen=True, kw_only=True):
+    """Carry out what the spec asks for after training and is not done, then its confirmed command.
+
+    Accepted in "serving". Streams `Progress`; results come as events. It continues when its client disconnects;
+    `Cancel` stops it. Refused with code undelivered when something is still missing. `token`: as in `Push`.
+    """
+
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return f"Deliver(id={self.id})"
+
+
 class Push(Command, frozen=True, kw_only=True):
     """Upload an export to the Hub. Accepted in "serving"; it runs in parallel to other requests.
 
@@ -125,7 +139,7 @@ class CancelPush(Command, frozen=True, kw_only=True):
 
 
 class Shutdown(Command, frozen=True, kw_only=True):
-    """End the engine: at once when idle; while training, after the current step and saving the adapter."""
+    """End the engine: at once when idle; while training, as `Stop` does with "save". Cancels clients' requests."""
 
 
 AnyCommand = (
@@ -136,6 +150,7 @@ AnyCommand = (
     | ShowPrompt
     | Cancel
     | Export
+    | Deliver
     | CancelExport
     | Push
     | CancelPush

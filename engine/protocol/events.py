@@ -226,7 +226,10 @@ class Pushing(Event, frozen=True, kw_only=True):
 
 
 class Pushed(Event, frozen=True, kw_only=True):
-    """The push is complete at `url`, and the Hub's list of files was compared with the local files."""
+    """The push is complete at `url`, and the Hub's list of files was compared with the local files.
+
+    `adapter_sha256`: as in `Exported`.
+    """
 
     kind: ExportKind
     path: str
@@ -237,6 +240,7 @@ class Pushed(Event, frozen=True, kw_only=True):
     files: int
     total_bytes: int
     seconds: float
+    adapter_sha256: str = ""
 
 
 class PushFailed(Event, frozen=True, kw_only=True):
@@ -248,6 +252,16 @@ class PushFailed(Event, frozen=True, kw_only=True):
     message: Message
     hint: Message | None = None
     field: str = ""
+
+
+class Undelivered(Event, frozen=True, kw_only=True):
+    """What the spec asks for after training and is not done: exports, copies, pushes. Empty once all is done.
+
+    Written when the adapter is saved, and again after each that is done. One is named as "merged_16bit" or
+    "merged_16bit → ann/model-16bit".
+    """
+
+    missing: tuple[str, ...] = ()
 
 
 class Answered(Event, frozen=True, kw_only=True):
@@ -294,7 +308,7 @@ class EngineEnded(Event, frozen=True, kw_only=True):
 AnyEvent = (
     EngineStarted | StageChanged | Notice | ModelLoaded | AdapterAdded | DatasetReady | TrainingStarted | Step
     | Evaluated | CheckpointSaved | Resumed | Stopped | TrainingFinished | Exported | Pushing | Pushed | PushFailed
-    | Answered | Failed | EngineEnded
+    | Undelivered | Answered | Failed | EngineEnded
 )  # fmt: skip
 
 _encoder = msgspec.json.Encoder()
@@ -311,5 +325,5 @@ def decode(line: bytes) -> AnyEvent | None:
     try:
         event: AnyEvent = _decoder.decode(line)
         return event
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -50,6 +50,7 @@ class RunState:
     pushing: ev.Pushing | None = None
     pushes: list[ev.Pushed] = field(default_factory=list)
     push_failed: ev.PushFailed | None = None
+    undelivered: tuple[str, ...] = ()  # what the spec asks for after training and is not done
     failed: ev.Failed | None = None
     resumed: ev.Resumed | None = None
     stopped: ev.Stopped | None = None
@@ -87,6 +88,7 @@ class RunState:
                 self.dataset = event
             case ev.TrainingStarted():
                 self.training, self.finished, self.unsaved = event, None, True
+                self.undelivered = ()
                 self.loss.set_total_steps(event.total_steps)
             case ev.Evaluated(step=step, eval_loss=loss):
                 self.eval_loss.add(step, loss)
@@ -110,6 +112,8 @@ class RunState:
                 self.pushing, self.push_failed = None, None
             case ev.PushFailed():
                 self.pushing, self.push_failed = None, event
+            case ev.Undelivered(missing=missing):
+                self.undelivered = missing
             case ev.Failed():
                 self.failed = event
             case ev.EngineEnded():

@@ -82,9 +82,11 @@ def is_damaged(folder: Path, *, hashes: bool = False) -> bool:
 
 def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or None when there is no readable one."""
+    path = folder / MANIFEST
     try:
-        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        # A pipe in its place would never end.
+        return msgspec.json.decode(path.read_bytes(), type=Manifest) if path.is_file() else None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -1,4 +1,6 @@
-"""Finds where engines were restarted in the middle of a long events.jsonl: needed to add up a run's time.
+"""Finds the few lines in the middle of a long events.jsonl that the list of runs needs.
+
+Where engines were restarted, to add up a run's time; and what is not delivered, which later engines do not repeat.
 
 The files only grow, so each is read once, in chunks: mapping a 240 MB file would count as 240 MB of our memory, and
 the list of runs reads all of them every few seconds.
@@ -10,8 +12,9 @@ from io import BufferedReader
 from pathlib import Path
 
 ENGINE_STARTED = b'\n{"type":"EngineStarted"'
+UNDELIVERED = b'\n{"type":"Undelivered"'
 CHUNK_BYTES = 1 << 20
-LINE_BYTES = 32 << 10  # the lines around a restart are shorter
+LINE_BYTES = 32 << 10  # these lines are shorter
 MAX_FILES = 4096
 
 
@@ -28,8 +31,8 @@ class _Scan:
 _files: dict[str, _Scan] = {}
 
 
-def find_restarts(path: Path, file: BufferedReader, start: int, end: int) -> list[bytes]:
-    """For each engine start between these offsets: the last line before it, and the new engine's first line."""
+def find_lines(path: Path, file: BufferedReader, start: int, end: int) -> list[bytes]:
+    """Between these offsets, in order: each `Undelivered`, each engine's first line, and the line before that."""
     inode = os.fstat(file.fileno()).st_ino
     known = _files.get(str(path))
     if known is None or known.inode != inode or known.start != start or known.offset > end:
@@ -47,11 +50,13 @@ def find_restarts(path: Path, file: BufferedReader, start: int, end: int) -> lis
 
 
 def _find_in_chunk(data: bytes, start: int, end: int) -> list[bytes]:
-    """The lines around each engine start between these offsets."""
-    lines = []
-    at = data.find(ENGINE_STARTED, start)
-    while 0 <= at < end:
-        before = data.rfind(b"\n", 0, at) + 1
-        lines += [data[before:at], data[at + 1 : data.find(b"\n", at + 1)]]
-        at = data.find(ENGINE_STARTED, at + 1)
-    return lines
+    """The lines that begin between these offsets."""
+    found = []
+    for mark in (ENGINE_STARTED, UNDELIVERED):
+        at = data.find(mark, start)
+        while 0 <= at < end:
+            if mark is ENGINE_STARTED:
+                found.append((at, data[data.rfind(b"\n", 0, at) + 1 : at]))
+            found.append((at + 1, data[at + 1 : data.find(b"\n", at + 1)]))
+            at = data.find(mark, at + 1)
+    return [line for _at, line in sorted(found)]

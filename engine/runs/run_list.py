@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config.paths import runs_folder
-from engine.messages.errors import UserError
+from engine.messages.errors import UserError, last_line
 from engine.messages.message import say
 from engine.protocol.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.protocol.state import RunState, fold
@@ -21,17 +22,19 @@ from engine.runs.folder import RunFolder
 from engine.runs.labels import read_label
 from engine.runs.lock_file import acquire_lock
 from engine.runs.lock_owner import is_frozen
-from engine.runs.restarts import find_restarts
+from engine.runs.restarts import find_lines
 from engine.runs.resumable import is_resumable, is_trained
 from engine.runs.summary_fields import read_summary_fields
 
-# The stages of a live engine, then the outcomes of one that has exited.
+# The stages of a live engine, then the outcomes of one that has exited. "undelivered": trained, but not everything
+# was exported, copied or pushed as the spec asks.
 RunStateName = Literal[
     "starting", "loading", "ready", "preparing", "training", "saving", "serving", "exporting",
-    "completed", "stopped", "failed", "interrupted",
+    "completed", "stopped", "undelivered", "failed", "interrupted", "unreadable",
 ]  # fmt: skip
 
 HEAD_BYTES = TAIL_BYTES = 64 << 10
+LATEST = 253_402_300_799.0  # the last second of the year 9999, since 1970
 DRAFT_SECONDS = 3600.0  # after which a draft whose engine has exited is deleted
 START_SECONDS = 30.0  # for a new process to acquire its lock before it counts as lost
 
@@ -89,13 +92,38 @@ def is_alive(folder: RunFolder) -> bool:
 
 def list_runs() -> list[RunSummary]:
     """All runs, the newest first. Reads only the ends of each events file, however long it is."""
-    found = []
+    found: list[RunSummary] = []
     with suppress(OSError):
         for entry in os.scandir(runs_folder()):
-            path = Path(os.path.realpath(entry.path))
-            if (path / "spec.yaml").is_file():
-                found.append(summarise(RunFolder(path)))
+            found += _summaries(Path(os.path.realpath(entry.path)))
     return sorted(found, key=lambda run: (run.started, run.name), reverse=True)
+
+
+def _summaries(path: Path) -> list[RunSummary]:
+    """The run in this folder, if there is one. Whatever is wrong with it, the others are listed."""
+    try:
+        if not (path / "spec.yaml").is_file():
+            return []
+        for entry in os.scandir(path):
+            if not entry.is_file() and not entry.is_dir() and _blocks_readers(entry):
+                raise UserError("not_a_run", say("{path} is not a file.", path=entry.path))
+        return [summarise(RunFolder(path))]
+    except Exception as error:  # in files of any content, perhaps someone else's
+        return [
+            RunSummary(
+                folder=RunFolder(path), alive=False, state="unreadable", title=path.name, model="", dataset="",
+                steps=0, total_steps=0, loss=None, started=0.0, trained=False, draft=False, note=last_line(error),
+            )
+        ]  # fmt: skip
+
+
+def _blocks_readers(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a pipe or a device, which may never end."""
+    try:
+        mode = entry.stat().st_mode
+    except OSError:
+        return False  # a link to nowhere
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode)
 
 
 def summarise(folder: RunFolder) -> RunSummary:
@@ -116,8 +144,8 @@ def summarise(folder: RunFolder) -> RunSummary:
     return RunSummary(
         folder=folder,
         alive=alive,
-        seconds=state.clock.engine_seconds,
-        last_event=events[-1].time if events else None,
+        seconds=_possible(state.clock.engine_seconds),
+        last_event=_possible(events[-1].time) if events else None,
         note=label.note,
         checkpoint=checkpoint,
         frozen=alive and is_frozen(folder),
@@ -130,11 +158,16 @@ def summarise(folder: RunFolder) -> RunSummary:
         steps=state.step.step if state.step else 0,
         total_steps=training.total_steps if training else 0,
         loss=state.step.loss if state.step else None,
-        started=first.time if first else time.time() - _age(folder),
+        started=_possible(first.time if first else time.time() - _age(folder)),
         trained=trained,
         draft=draft,
         resumable=not alive and not draft and name != "starting" and is_resumable(state, trained, checkpoint),
     )
+
+
+def _possible(seconds: float) -> float:
+    """A time that can be shown, whatever an event says."""
+    return min(max(0.0, seconds), LATEST)
 
 
 def _state_name(state: RunState, alive: bool, trained: bool, may_start: bool) -> RunStateName:
@@ -142,7 +175,8 @@ def _state_name(state: RunState, alive: bool, trained: bool, may_start: bool) ->
     if alive and state.stage != "ended":
         return state.stage
     if state.finished and trained and not state.unsaved:
-        return state.finished.outcome  # whatever happened to a later engine that served it
+        # Whatever happened to a later engine that served it.
+        return "undelivered" if state.undelivered else state.finished.outcome
     if state.failed:
         return "failed"
     if state.stopped:
@@ -150,7 +184,7 @@ def _state_name(state: RunState, alive: bool, trained: bool, may_start: bool) ->
     if state.started is None and may_start:
         return "starting"
     if trained and state.ended and not state.unsaved:
-        return "completed"
+        return "undelivered" if state.undelivered else "completed"
     return "interrupted"
 
 
@@ -184,7 +218,7 @@ def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
             if 0 < rest <= TAIL_BYTES:
                 lines += (torn + file.read()).split(b"\n")[:-1]
             elif rest:
-                lines += find_restarts(path, file, HEAD_BYTES, HEAD_BYTES + rest - TAIL_BYTES)
+                lines += find_lines(path, file, HEAD_BYTES, HEAD_BYTES + rest - TAIL_BYTES)
                 file.seek(-TAIL_BYTES, os.SEEK_END)
                 lines += file.read().split(b"\n")[1:-1]
     except OSError:

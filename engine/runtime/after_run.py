@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 import urllib.request
+from collections.abc import Sequence
 
 from engine.config.run_spec import RunSpec
 from engine.messages.message import Message, say
@@ -22,8 +23,16 @@ NOTICE_SECONDS, NOTICE_TRIES = 10, 3
 COMMAND_SECONDS = 600
 
 
+def after_training(folder: RunFolder, spec: RunSpec, missing: Sequence[str], record: EventWriter) -> None:
+    """`missing`: what the spec asks for and is not done. The command runs only when there is nothing of it."""
+    if missing:
+        _after_undelivered(folder, spec, ", ".join(missing), record)
+    else:
+        after_success(folder, spec, record)
+
+
 def after_success(folder: RunFolder, spec: RunSpec, record: EventWriter) -> None:
-    """Send the notice that everything is saved, then run the command, if it was confirmed for this run."""
+    """Everything that the spec asks for is done: send the notice, then run the command if it was confirmed."""
     _notify(folder, "completed", f"Loris: {folder.name} is trained and saved.", record)
     command = spec.export.after_command.strip()
     if not command:
@@ -34,6 +43,16 @@ def after_success(folder: RunFolder, spec: RunSpec, record: EventWriter) -> None
         return
     code, message = _run_command(folder, command)
     record.emit(ev.Notice(code="after_command", message=message, level="warning" if code else "info"))
+
+
+def _after_undelivered(folder: RunFolder, spec: RunSpec, names: str, record: EventWriter) -> None:
+    """Send the notice that names what is missing, and do not run the command."""
+    rest = f"Carry out the rest with: loris export {folder.name} --rest"
+    text = f"Loris: {folder.name} is trained, but this is missing: {names}. {rest}"
+    _notify(folder, "undelivered", text, record)
+    if spec.export.after_command.strip():
+        message = say("The command after the run does not run, because this is missing: {names}.", names=names)
+        record.emit(ev.Notice(code="after_withheld", message=message, level="warning"))
 
 
 def after_failure(folder: RunFolder, reason: Message, record: EventWriter) -> None:

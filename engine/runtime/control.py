@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from engine.messages.message import Message, say
-from engine.protocol.commands import AnyCommand, AnyReply, Cancel, Export, Push, Refused, StopMode
+from engine.protocol.commands import AnyCommand, AnyReply, Cancel, Deliver, Export, Push, Refused, StopMode
 from engine.protocol.events import Stage
 from engine.runtime.event_writer import EventWriter
 
@@ -21,11 +21,13 @@ ACCEPTED_IN: dict[str, tuple[Stage, ...]] = {
     "ShowPrompt": ("ready", "serving"),
     "Export": ("serving",),
     "Push": ("serving", "exporting"),
+    "Deliver": ("serving",),
     "Stop": ("starting", "loading", "preparing", "training", "saving", "exporting"),
     "SaveCheckpoint": ("training",),
 }
 # What the main thread executes, one after the other; the rest are flags that act at once.
-QUEUED = ("Train", "Generate", "ShowPrompt", "Export", "Push")
+QUEUED = ("Train", "Generate", "ShowPrompt", "Export", "Push", "Deliver")
+OUTLIVE_CLIENT = (Export, Push, Deliver)
 
 
 @dataclass
@@ -62,10 +64,13 @@ class Control:
         return self.record.stage
 
     def request_stop(self, mode: StopMode) -> None:
-        """Stop after the current step; at once if `mode` says so, or in a stage where waiting gains nothing."""
+        """Stop after the current step; at once if `mode` says so, or in a stage where waiting gains nothing.
+
+        Once training is over, "save" changes nothing: what the spec asks for is still carried out.
+        """
         if mode != "save":
             self.stop_mode = mode
-        if mode != "save" or self.stage in ("starting", "loading", "preparing", "exporting"):
+        if mode != "save" or self.stage in ("starting", "loading", "preparing"):
             self.stop_now.set()
         self.stop.set()
 
@@ -85,6 +90,12 @@ class Control:
         until = time.monotonic() + seconds
         while not self.ending and time.monotonic() < until:
             time.sleep(0.1)
+
+    def end(self) -> None:
+        """Ask the engine to exit, and cancel what clients requested."""
+        self.shutdown.set()
+        self.cancel_all()
+        self.wake()
 
     @property
     def orphaned(self) -> bool:
@@ -132,12 +143,12 @@ class Control:
     def cancel_all(self, client: object | None = None) -> None:
         """Cancel what a disconnected client requested, except exports and pushes; without a client, everything."""
         self._cancel(
-            lambda job: client is None or (job.client is client and not isinstance(job.command, Export | Push))
+            lambda job: client is None or (job.client is client and not isinstance(job.command, OUTLIVE_CLIENT))
         )
 
     def cancel_exports(self) -> bool:
         """Cancel every running or queued export, of any client. False when there is none."""
-        return self._cancel(lambda job: isinstance(job.command, Export))
+        return self._cancel(lambda job: isinstance(job.command, Export | Deliver))
 
     def _cancel(self, matches: Callable[[Job], bool]) -> bool:
         with self._lock:
@@ -164,6 +175,11 @@ class Control:
         self._last_activity = time.monotonic()
 
     @property
+    def has_clients(self) -> bool:
+        """Whether a client is connected."""
+        return self._clients > 0
+
+    @property
     def idle_seconds(self) -> float:
         """Seconds since the last client left, or 0 while one is connected."""
         return 0.0 if self._clients else time.monotonic() - self._last_activity
@@ -177,7 +193,7 @@ def _refusal_reason(name: str, stage: Stage) -> tuple[str, Message]:
         return "busy", say("This engine has trained already, or is training: start a new run.")
     if stage in ("starting", "loading"):
         return "not_ready", say("The model is still loading.")
-    if name in ("Export", "Push") and stage == "ready":
+    if name in ("Export", "Push", "Deliver") and stage == "ready":
         return "not_trained", say("There is nothing to export yet: train first.")
     if stage in ("preparing", "training"):
         return "busy", say("The model is being trained. Wait until it is done, or stop the training.")

@@ -165,9 +165,7 @@ class _Client:
             case SaveCheckpoint():
                 control.checkpoint.set()
             case Shutdown():
-                control.shutdown.set()
-                control.cancel_all()
-                control.wake()
+                control.end()
             case CancelExport() if not control.cancel_exports():
                 return Refused(id=command.id, code="no_such_request", message=say("Nothing is being exported."))
             case CancelPush() if not control.on_cancel_push():

@@ -112,6 +112,46 @@ def test_a_run_to_its_end(file: Path, fake_engine: object, capfd: pytest.Capture
     assert "␛]0;evil␇" in out
 
 
+def test_a_run_with_something_missing_says_so(
+    file: Path, fake_engine: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """Trained, but not everything was carried away: an exit code and a state of its own, and what is missing."""
+    fake_engine.setenv("FAKE_PLAY", "undelivered")
+    assert main(["run", str(file)]) == 4
+    err = capfd.readouterr().err
+    [run] = list_runs()
+    assert run.state == "undelivered"
+    assert "this is missing: merged_16bit, merged_16bit → drive" in err
+    assert f"loris export {run.name} --rest" in err
+    assert main(["status", run.name, "--json"]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert (found["state"], found["exit_code"]) == ("undelivered", 4)
+    assert found["undelivered"] == ["merged_16bit", "merged_16bit → drive"]
+    assert main(["status", run.name]) == 0
+    assert f"loris export {run.name} --rest" in capfd.readouterr().out
+    assert main(["ls"]) == 0
+    assert "trained, something missing" in capfd.readouterr().out
+    assert main(["resume", run.name]) == 2
+    assert f"loris export {run.name} --rest" in capfd.readouterr().err
+
+
+def test_out_of_memory_names_the_values_to_try(
+    file: Path, fake_engine: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """In the lines of `loris run` and `loris status` too, not in the JSON alone."""
+    fake_engine.setenv("FAKE_PLAY", "memory")
+    assert main(["run", str(file)]) == 1
+    err = capfd.readouterr().err
+    [run] = list_runs()
+    assert main(["status", run.name]) == 0
+    for text in (err, capfd.readouterr().out):
+        assert "Batch size (training.per_device_train_batch_size): 2, Gradient accumulation" in text
+        assert (
+            f"loris resume {run.name} --set training.per_device_train_batch_size=2 "
+            "--set training.gradient_accumulation_steps=4"
+        ) in text
+
+
 def test_json_lines_are_the_events(file: Path, fake_engine: object, capfd: pytest.CaptureFixture[str]):
     assert main(["run", "--json", str(file)]) == 0
     out = capfd.readouterr().out.encode()
@@ -167,6 +207,7 @@ def test_one_ctrl_c_stops_and_keeps_the_model(file: Path, tmp_path: Path):
     assert process.wait(20) == 3
     text = (tmp_path / "log").read_text()
     assert "Stopping after this step; the model is kept." in text
+    assert "to skip it: loris stop --now" in text
     assert "The trained adapter is in" in text
     assert list_runs()[0].state == "stopped"
 

@@ -286,6 +286,36 @@ def test_stop_waits_and_prints_what_survived(
     assert "is not running" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("play", "option", "code", "words"),
+    [
+        ("delivering", "--save", 0, "has stopped"),
+        ("delivering", "--now", 4, "this is missing: merged_16bit, merged_16bit → drive"),
+        ("undelivered", "--save", 4, "this is missing: merged_16bit, merged_16bit → drive"),
+    ],
+)
+def test_stop_carries_out_what_the_spec_promised_unless_told_now(
+    folder: RunFolder,
+    fake_engine: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    play: str,
+    option: str,
+    code: int,
+    words: str,
+):
+    """However long that takes, in silence; `--now` skips it and says what is missing."""
+    fake_engine.setenv("FAKE_PLAY", play)
+    fake_engine.setattr(stopping, "GRACE_SECONDS", {"save": 0.3, "now": 5.0, "discard": 5.0})
+    process = launch(folder, "train")
+    wait_for(lambda: folder.events.exists() and b'"exporting"' in folder.events.read_bytes())
+    assert main.main(["stop", folder.name, option]) == code
+    out, err = capsys.readouterr()
+    assert words in out + err
+    assert ("carried out first" in err) == (option == "--save")
+    assert "Terminating" not in err
+    assert process.wait(10) == code
+
+
 def test_stop_of_a_frozen_engine_ends_it_by_force(
     engine: subprocess.Popen[bytes],
     folder: RunFolder,
@@ -383,3 +413,16 @@ def test_status_and_list_report_a_restart(folder: RunFolder, capsys: pytest.Capt
     assert "interrupted (machine restarted)" in capsys.readouterr().out
     assert main.main(["status", folder.name]) == 0
     assert "The machine was restarted" in capsys.readouterr().out
+
+
+def test_control_characters_of_a_run_are_escaped_in_json(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
+    """C1 too: CSI in one character, which some terminals obey."""
+    write_label(folder, Label(title="\x9b31mred\x1b[0m", note="\x85"))
+    write_run(
+        folder, STARTED, ev.Failed(code="c", message=say("\x9b2J{x}", x="\x9d0;t\x9c")), ev.EngineEnded(exit_code=1)
+    )
+    for command in (["ls", "--json"], ["status", folder.name, "--json"]):
+        assert main.main(command) == 0
+        out = capsys.readouterr().out
+        assert not set(map(chr, range(0x7F, 0xA0))) & set(out)
+        assert "\\u009b31mred" in out

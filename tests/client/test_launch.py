@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -17,7 +20,11 @@ from engine.config.paths import runs_folder
 from engine.config.run_spec import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
+from engine.protocol.state import read_state
 from engine.runs.folder import RunFolder
+from engine.runs.lock_owner import terminate
+from engine.runs.run_list import is_alive
+from tests.helpers.waiting import wait_for
 
 
 def in_folder(spec: RunSpec, path: Path) -> RunSpec:
@@ -129,3 +136,36 @@ def test_accelerators_are_found_by_their_device_files(tmp_path: Path):
     assert not has_accelerator(tmp_path), "a driver without a GPU"
     (tmp_path / "nvidia0").touch()
     assert has_accelerator(tmp_path)
+
+
+CALLER = """
+import sys, time
+from pathlib import Path
+from engine.client.launch import launch
+from engine.runs.folder import RunFolder
+launch(RunFolder(Path(sys.argv[1])), "serve", ends_with_caller=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("another_client", [False, True])
+def test_an_engine_ends_with_the_command_that_asked_for_it(folder: RunFolder, another_client: bool):
+    """`kill -9` of `loris export`: its engine does not keep the card, unless somebody else talks to it."""
+    command = subprocess.Popen([sys.executable, "-c", CALLER, str(folder.path)])
+    try:
+        wait_for(lambda: is_alive(folder) and folder.socket.exists(), 30)
+        with socket.socket(socket.AF_UNIX) as client:
+            if another_client:
+                client.connect(str(folder.socket))
+            command.kill()
+            command.wait()
+            if another_client:
+                time.sleep(2)
+                assert is_alive(folder)
+        wait_for(lambda: not is_alive(folder), 10)
+    finally:
+        command.kill()
+        terminate(folder)
+    ended = read_state(folder.events).ended
+    assert ended
+    assert ended.exit_code == 0

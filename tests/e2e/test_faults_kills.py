@@ -93,9 +93,12 @@ def test_killed_in_the_middle_of_an_export(trained: Engine, demo: RunSpec) -> No
     killed = run_to_end(folder.path, spec, "--resume", "--exit", LORIS_FAULT="killexport")
     assert killed.process.returncode == -signal.SIGKILL
     assert list(folder.exports.glob(".merged_16bit.*/*.safetensors")), "it was being written"
-    seen = check_after_fault(killed, failure="killed", state="completed", alive=False, checkpoint=8, trained=True)
+    seen = check_after_fault(
+        killed, failure="killed", state="undelivered", alive=False, checkpoint=8, trained=True,
+        undelivered=["merged_16bit"],
+    )  # fmt: skip
     assert seen["failure"]["stage"] == "exporting"
-    assert f"loris export {folder.name}" in seen["failure"]["hint"]
+    assert f"loris export {folder.name} --rest" in seen["failure"]["hint"]
     assert [one.kind for one in killed.events_of(ev.Exported)] == ["adapter"] * 2
     assert not (folder.exports / "merged_16bit").exists()
 

@@ -26,6 +26,9 @@ def test_gpu_out_of_memory_says_what_to_change(demo: RunSpec, tmp_path: Path) ->
     assert failure["message"]
     assert "batch size" in failure["hint"]
     assert any("OutOfMemoryError" in line for line in failure["log"])
+    log = engine.folder.log.read_text()
+    values = "training.per_device_train_batch_size = 1, training.gradient_accumulation_steps = 2"
+    assert f"\nTry: {values}\n" in log
 
 
 def test_host_memory_limit_says_whose_memory_it_was(demo: RunSpec, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec, save_spec
 from engine.protocol import events as ev
+from engine.protocol.state import fold
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from tests.helpers.engine_process import Engine, with_changes
@@ -67,7 +68,8 @@ def expected(events: list[ev.AnyEvent]) -> tuple[str, str | None]:
     how = ("terminated" if end.exit_code == 143 else None) if isinstance(end, ev.EngineEnded) else "killed"
     if max(saved, default=-2) > last(ev.TrainingFinished) > last(ev.TrainingStarted):
         stages = [e.stage for e in events[last(ev.EngineStarted) :] if isinstance(e, ev.StageChanged)]
-        return "completed", how if stages[-1:] == ["exporting"] and how == "killed" else None
+        state = "undelivered" if fold(events).undelivered else "completed"
+        return state, how if stages[-1:] == ["exporting"] and how == "killed" else None
     return "interrupted", how
 
 

@@ -19,6 +19,8 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec, save_spec
 from engine.protocol import commands as co
 from engine.protocol import events as ev
+from engine.runs.consent import give_consent
+from engine.runs.folder import RunFolder
 from engine.runs.run_list import is_alive
 from tests.helpers.engine_process import ENVIRONMENT, ROOT, TIMEOUT_SECONDS, Client, Engine, with_changes
 from tests.helpers.hub_stub import HubStub
@@ -52,9 +54,11 @@ def engine(hub: HubStub, demo: RunSpec, tmp_path_factory: pytest.TempPathFactory
         dataset={"path": "ann/identity"},
         training={"max_steps": 3, "save_steps": 0, "warmup_steps": 1},
         generation={"prompts": ()},
-        export={"push_to": "trained"},
+        export={"push_to": "trained", "after_command": "touch ran"},
     )
     folder = tmp_path_factory.mktemp("hub")
+    (folder / "run").mkdir()
+    give_consent(RunFolder(folder / "run"), "touch ran")
     started = Engine(folder / "run", spec, **hub.environment(folder / "hf", LOGIN))
     started.wait_for_stage("serving")
     yield started
@@ -313,6 +317,28 @@ def test_a_spec_asks_for_everything_and_has_it_when_training_ends(
         assert pushed_as_saved(hub, f"ann/{name}", place)
         assert f"Pushed to {hub.url}/ann/{name}" in out
         assert (tmp_path / "drive" / run.name / place.name).is_dir()
+
+
+def test_the_command_after_the_run_waits_for_its_push(engine: Engine, hub: HubStub) -> None:
+    """Refused when training ended: missing until one command has carried out the rest."""
+    run, ran = engine.folder, engine.folder.path / "ran"
+    assert engine.events_of(ev.Undelivered)[-1].missing == ("adapter → trained",)
+    (withheld,) = [one for one in engine.events_of(ev.Notice) if one.code == "after_withheld"]
+    assert "adapter → trained" in str(withheld.message)
+    assert not ran.exists()
+
+    hub.fail("POST /api/models/ann/trained/commit/", status=403)
+    refused = Command(engine, hub, "export", str(run.path), "--rest", "--json")
+    assert refused.end() == 4, refused.errors
+    assert not ran.exists()
+    hub.clear_faults()
+
+    rest = Command(engine, hub, "export", str(run.path), "--rest", "--json")
+    assert rest.end() == 0, rest.errors
+    assert [line["repo_id"] for line in rest.lines if line["type"] == "Pushed"] == ["ann/trained"]
+    assert pushed_as_saved(hub, "ann/trained", run.adapter)
+    assert ran.exists()
+    assert engine.events_of(ev.Undelivered)[-1].missing == ()
 
 
 def test_no_token_is_left_anywhere(engine: Engine) -> None:

@@ -38,6 +38,7 @@ ONE_OF_EACH: list[ev.AnyEvent] = [
     ev.PushFailed(kind="adapter", repo_id="o/n", code="c", message=say("m"), hint=say("h"), field="token"),
     ev.Pushed(kind="adapter", path="p", repo_id="o/n", url="u", commit="c", private=True, files=1, total_bytes=2,
               seconds=1),
+    ev.Undelivered(missing=("merged_16bit", "adapter → o/n")),
     ev.Answered(prompt="p", answer="a", adapter=True, tokens=1, seconds=1, finish_reason="eos"),
     ev.Failed(code="c", message=say("m"), hint=None, field="dataset.path", stage="preparing",
               changes=(Change(field="training.learning_rate", value=1e-4),)),

@@ -184,13 +184,13 @@ def holdprepare(_at: float) -> None:
     recipe.prepare = _delayed(recipe.prepare)  # type: ignore[attr-defined]
 
 
-def holdexport(_at: float) -> None:
-    """So does merging, with a half-made model in its folder."""
+def holdexport(seconds: float) -> None:
+    """So does merging, or it takes this long, with a half-made model in its folder."""
     usual = exports.export_merged_16bit
 
     def save(work: Any, folder: Any) -> None:
         usual(work, folder)
-        time.sleep(10_000)
+        time.sleep(seconds or 10_000)
 
     exports.export_merged_16bit = save  # type: ignore[attr-defined]
 

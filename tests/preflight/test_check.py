@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import shutil
 import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from engine.client.launch import new_run
 from engine.config.local_paths import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
+from engine.config.spec_error import SpecError
 from engine.dataset import json_files
 from engine.dataset import peek as data_module
 from engine.dataset.peek import peek
@@ -349,3 +353,41 @@ def test_rows_without_any_answer(spec: RunSpec, tmp_path: Path, rows: list[dict[
     path.write_text(json.dumps(rows))
     errors = check_inputs(msgspec.structs.replace(spec, dataset=DatasetSpec(path=str(path))))
     assert [error.field for error in errors] == ([field] if field else [])
+
+
+@pytest.mark.parametrize(
+    "field", ["model.model_name", "dataset.path", "dataset.eval_path", "dataset.mix", "training.output_dir",
+              "export.copy_to", "home"],
+)  # fmt: skip
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_path_that_is_not_utf8_is_refused_in_words(
+    field: str, linked: bool, spec: RunSpec, good_model: Path, good_data: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A folder named in GBK: the run would end at its first checkpoint, or in "preparing"."""
+    folder = tmp_path / os.fsdecode("用户".encode("gbk"))
+    folder.mkdir()
+    shutil.copytree(good_model, folder / "model")
+    shutil.copy(good_data, folder)
+    if linked:
+        (tmp_path / "link").symlink_to(folder)
+        folder = tmp_path / "link"
+    paths: dict[str, object] = {
+        "model.model_name": str(folder / "model"),
+        "dataset.path": str(folder / good_data.name),
+        "dataset.eval_path": str(folder / good_data.name),
+        "dataset.mix": (str(folder / good_data.name),),
+    }
+    if field == "home":
+        field = "training.output_dir"
+        monkeypatch.setenv("LORIS_HOME", str(folder))
+    else:
+        section, key = field.split(".")
+        changed = msgspec.structs.replace(getattr(spec, section), **{key: paths.get(field, str(folder))})
+        spec = msgspec.structs.replace(spec, **{section: changed})
+    ((where, message),) = found(spec)
+    assert where == field
+    assert "is not UTF-8" in message
+    assert "\ufffd" in message, "it can be printed"
+    with pytest.raises(SpecError):
+        new_run(spec)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -14,7 +16,7 @@ from engine.config.paths import runs_folder
 from engine.config.run_spec import RunSpec, TrainingSpec
 from engine.messages.errors import UserError
 from engine.protocol import events as ev
-from engine.runs import restarts
+from engine.runs import manifest, restarts
 from engine.runs import run_list as listing
 from engine.runs.folder import RunFolder
 from engine.runs.lock_owner import terminate
@@ -32,6 +34,7 @@ from tests.helpers.run_events import (
     write_run,
 )
 from tests.helpers.waiting import wait_for
+from tui.cli.main import main
 
 
 def test_alive_while_the_lock_is_held(folder: RunFolder):
@@ -57,6 +60,7 @@ def test_alive_until_killed(folder: RunFolder, fake_engine: pytest.MonkeyPatch):
     assert summarise(folder).state == "interrupted"
 
 
+MISSING = ev.Undelivered(missing=("merged_16bit",))
 DEAD: list[tuple[str, list[ev.AnyEvent]]] = [
     ("interrupted", [STARTED]),
     ("interrupted", [STARTED, stage("training"), TRAINING, STEP]),
@@ -67,6 +71,9 @@ DEAD: list[tuple[str, list[ev.AnyEvent]]] = [
     ("completed", [STARTED, TRAINING, STEP, finished("completed"), SAVED, ENDED]),
     ("stopped", [STARTED, TRAINING, STEP, finished("stopped"), SAVED, ENDED]),
     ("completed", [STARTED, TRAINING, finished("completed"), SAVED, stage("serving")]),
+    ("undelivered", [STARTED, TRAINING, finished("stopped"), SAVED, MISSING, ENDED]),
+    ("undelivered", [STARTED, TRAINING, finished("completed"), SAVED, MISSING, ENDED, STARTED, ENDED]),
+    ("completed", [STARTED, TRAINING, finished("completed"), SAVED, MISSING, ev.Undelivered(), ENDED]),
     ("completed", [STARTED, TRAINING, finished("completed"), SAVED, ENDED, STARTED, FAILED, ENDED]),
 ]
 
@@ -230,6 +237,26 @@ def test_restarts_are_found_across_chunk_borders(folder: RunFolder, chunk: int, 
     assert summarise(folder).seconds == pytest.approx(100.0)
 
 
+@pytest.mark.parametrize("chunk", range(600, 800, 20))
+def test_what_is_missing_is_found_in_the_middle_of_a_long_file(
+    folder: RunFolder, chunk: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Many chats with the run after its end: the list reads only the ends of the file, and these lines."""
+    for name in ("HEAD_BYTES", "TAIL_BYTES"):
+        monkeypatch.setattr(listing, name, 512)
+    monkeypatch.setattr(restarts, "CHUNK_BYTES", chunk)
+    monkeypatch.setattr(restarts, "LINE_BYTES", 300)
+    folder.adapter.mkdir()
+    chats = [stage("serving"), stage("exporting")] * 20
+    write_run(folder, STARTED, TRAINING, *[STEP] * 10, finished("completed"), SAVED, MISSING, *chats, ENDED)
+    assert summarise(folder).state == "undelivered"
+    write_run(
+        folder, STARTED, TRAINING, *[STEP] * 10, SAVED, MISSING, *chats, STARTED, ev.Undelivered(), *chats, ENDED
+    )
+    monkeypatch.setattr(restarts, "_files", {})
+    assert summarise(folder).state == "completed"
+
+
 def test_long_run_is_not_mapped_into_memory_and_is_read_once(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
     line = ev.encode(STEP)
     with folder.events.open("wb") as file:
@@ -259,3 +286,66 @@ def test_reused_pid_is_not_an_engine(folder: RunFolder):
     run = summarise(folder)
     assert (run.alive, run.state, run.frozen) == (False, "interrupted", False)
     terminate(folder, timeout=0.1)  # must not kill this process
+
+
+def pipe(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+
+
+def rename(folder: RunFolder) -> None:
+    """A run of an older Loris below a folder named in GBK."""
+    folder.path.rename(folder.path.with_name(os.fsdecode("用户".encode("gbk"))))
+
+
+BAD: dict[str, Callable[[RunFolder], object]] = {
+    "GBK name": rename,
+    "pipe for events": lambda run: pipe(run.events),
+    "pipe for spec": lambda run: pipe(run.spec),
+    "pipe for summary": lambda run: pipe(run.summary),
+    "pipe for lock": lambda run: pipe(run.lock),
+    "pipe for label": lambda run: pipe(run.label),
+    "pipe for manifest": lambda run: (run.adapter.mkdir(), pipe(run.adapter / manifest.MANIFEST)),
+    "folder for events": lambda run: run.events.mkdir(),
+    "link in a circle": lambda run: run.events.symlink_to(run.events),
+    "deep event": lambda run: run.events.write_bytes(b'{"type":"Step","a":' + b"[" * 100_000 + b"\n"),
+    "deep spec": lambda run: run.spec.write_text("[" * 5000),
+    "spec not in UTF-8": lambda run: run.spec.write_bytes("name: 用户".encode("gbk")),
+    "late event": lambda run: write_run(run, msgspec.structs.replace(STARTED, time=1e300, elapsed=1e300), STEP),
+    "early event": lambda run: write_run(run, msgspec.structs.replace(STARTED, time=-1e300), STEP),
+    "infinite event": lambda run: run.events.write_bytes(ev.encode(STARTED).replace(b"1000.0", b"1e999")),
+    "NUL in manifest": lambda run: (
+        run.adapter.mkdir(),
+        (run.adapter / manifest.MANIFEST).write_text('{"files":{"a\\u0000b":{"size":1,"sha256":""}}}'),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_lists_survive_any_single_bad_run(
+    name: str, folder: RunFolder, spec: RunSpec, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = new_run(spec)
+    BAD[name](folder)
+    assert good.name in [run.name for run in list_runs()]
+    capsys.readouterr()
+    assert main(["ls"]) == 0
+    assert good.name in capsys.readouterr().out
+    assert main(["ls", "--json"]) == 0
+    assert good.name in [run["name"] for run in json.loads(capsys.readouterr().out)]
+
+
+def test_a_run_that_cannot_be_read_is_listed_as_such(
+    folder: RunFolder, spec: RunSpec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, usual = new_run(spec), listing.summarise
+
+    def summarise_one(run: RunFolder) -> listing.RunSummary:
+        if run == folder:
+            raise ValueError("nobody thought of this")
+        return usual(run)
+
+    monkeypatch.setattr(listing, "summarise", summarise_one)
+    assert {run.name: run.state for run in list_runs()} == {folder.name: "unreadable", good.name: "starting"}
+    assert main(["ls"]) == 0
+    assert "cannot be read" in capsys.readouterr().out

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from engine.client.launch import new_run
 from engine.config.run_spec import RunSpec
+from engine.protocol import events as ev
+from tests.helpers import fake_run
 from tests.helpers.fake_run import screen_text
-from tests.helpers.waiting import on_screen
+from tests.helpers.runs_on_home import made
+from tests.helpers.waiting import on_screen, shown
 from tests.helpers.wizard_driver import NASTY, SHOWN_NASTY, RecordingBackend, settle, type_into, wizard
 from tui.app import LorisApp
 from tui.screens.home import HomeScreen
@@ -83,3 +87,19 @@ async def test_runs_are_listed_literally_and_opened() -> None:
         await settle(pilot)
         await on_screen(pilot, LiveScreen)
         assert app.session.folder == folder
+
+
+async def test_home_survives_any_single_bad_run() -> None:
+    """One below a folder named in GBK, one that ended in the year 10000, one that nothing can read."""
+    good = made("good", fake_run.finished())
+    odd = made("odd", fake_run.finished())
+    odd.path.rename(odd.path.with_name(os.fsdecode("用户".encode("gbk"))))
+    late = made("late", [])
+    late.events.write_bytes(ev.encode(ev.EngineStarted(pid=1, hostname="h", versions={}, time=1e300)))
+    pipe = made("pipe", [])
+    pipe.events.unlink()
+    os.mkfifo(pipe.events)
+    assert good.path.is_dir()
+    app = LorisApp(language="en", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await shown(pilot, "good", "odd", "late", "pipe", "cannot be read")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 
+import msgspec
 import pytest
 from textual.widgets import ContentSwitcher
 
+from engine.config.run_spec import ExportSpec
 from engine.messages.message import say
 from engine.protocol import events as ev
+from engine.protocol.commands import Deliver
 from tests.helpers import fake_run
 from tests.helpers.fake_run import CpuMonitor, FakeBackend, app_on, screen_text
 from tests.helpers.waiting import on_screen, shown, still, until
@@ -104,6 +107,31 @@ async def test_old_run_without_an_engine_shows_its_complete_curve_and_no_alarm()
         assert drawn(plot) > 30
         assert app.screen.check_action("chat", ()) is True
         assert app.screen.check_action("stop", ()) is False
+
+
+@pytest.mark.parametrize("alive", [True, False])
+async def test_what_is_missing_is_named_and_done_by_one_key(alive: bool) -> None:
+    """An engine that still serves does it; for a run that has ended, one is started."""
+    backend = FakeBackend(alive=alive)
+    missing = ev.Undelivered(missing=("merged_16bit", "merged_16bit → /mnt/drive"))
+    *before, serving = fake_run.finished()
+    spec = msgspec.structs.replace(fake_run.SPEC, export=ExportSpec(merged_16bit=True, after_command="poweroff"))
+    app = app_on("live", backend, [*before, missing, serving if alive else ev.EngineEnded(exit_code=4)], spec=spec)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        text = await shown(pilot, "Trained, but something is missing", "Do the rest")
+        assert "this is missing: merged_16bit, merged_16bit → /mnt/drive" in text
+        assert "loris export demo --rest" in text
+        await pilot.press("d")
+        await shown(pilot, "Do the rest now?", "poweroff")
+        await pilot.press("right", "enter")
+        if not alive:
+            await until(pilot, lambda: backend.launched == ["serve"])
+            backend.feed([ev.EngineStarted(pid=2, hostname="h", versions={}), serving])
+        await until(pilot, lambda: [type(command) for command in backend.asked] == [Deliver])
+        await shown(pilot, "Everything that the spec asks for is done.")
+        backend.feed([ev.Undelivered()])
+        await shown(pilot, "Trained and ready to chat")
+        assert app.screen.check_action("deliver", ()) is False
 
 
 @pytest.mark.parametrize("key", ["data", "answers", "notices", "run"])

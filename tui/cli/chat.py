@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import sys
 from contextlib import AsyncExitStack, suppress
@@ -28,6 +27,7 @@ from engine.protocol.commands import ChatMessage, Done, Generate, Refused, ShowP
 from tui.cli.run_choice import find_run
 from tui.text.amounts import rate
 from tui.text.errors import fail, print_error
+from tui.text.json_output import to_json
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 
@@ -255,7 +255,7 @@ class Chat:
                 "seconds": round(done.seconds, 3), "finish_reason": done.finish_reason,
                 "prompt_tokens": done.prompt_tokens, "context_tokens": done.context_tokens, "note": note,
             }  # fmt: skip
-            print(json.dumps(found, ensure_ascii=False), flush=True)  # noqa: T201
+            print(to_json(found), flush=True)  # noqa: T201
             return
         print(flush=True)  # noqa: T201
         context = _("{used} of {limit} tokens of context").format(

@@ -19,6 +19,7 @@ from engine.messages.exit_codes import BAD_INPUT, COMPLETED, INTERRUPTED, exit_c
 from engine.preflight.check import check_inputs
 from engine.protocol.data_report import DataProblem, DataReport, ProofFailed, ProofProgress, ProvenRow, at_length
 from tui.text.errors import error_lines, fail, print_error
+from tui.text.json_output import to_json
 from tui.text.proof import bars, describe_proof_progress, facts
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
@@ -47,7 +48,7 @@ def run_data(path: Path, as_json: bool = False, most_rows: int | None = MOST_ROW
             print_error(visible(render(found.hint)))
         return exit_code_of(found.field)
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(_shown(found)), indent=2) + b"\n")
+        sys.stdout.buffer.write(to_json(_shown(found), indent=2).encode() + b"\n")
     else:
         show(found, console)
     for line in error_lines(path, add_line_numbers(path, [FieldError(p.field, p.message) for p in found.stops])):

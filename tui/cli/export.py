@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.client.connection import Connection, Request
@@ -35,6 +36,7 @@ from tui.cli.run_choice import find_run
 from tui.text.amounts import size
 from tui.text.errors import fail, print_error, with_hint
 from tui.text.export import describe_export_step
+from tui.text.json_output import to_json
 from tui.text.sanitize import visible
 from tui.text.translation import _, language, render
 
@@ -162,18 +164,11 @@ class ExportCommand:
         assert task is not None
         loop.add_signal_handler(signal.SIGINT, self._interrupt, task)
         try:
-            async with serving(self._folder, self._print_stage, exports=True) as (control, client):
-                for number, command in enumerate(self._exports):
-                    if is_exported(command, self._folder, client.state):
-                        self._report_existing(command, client.state)
-                        code = COMPLETED
-                    else:
-                        code = await self._export(control, command, client)
-                    if code == COMPLETED and self._options.push:
-                        code = await self._push(control, command, number, client)
-                    if code != COMPLETED:
-                        return code
-            return COMPLETED
+            async with serving(self._folder, self._print_stage, exports=True, stay=self._options.stay) as (
+                control,
+                client,
+            ):
+                return await self._carry_out(control, client)
         except asyncio.CancelledError:
             print_error(_("Cancelled."))
             return INTERRUPTED
@@ -185,6 +180,19 @@ class ExportCommand:
             return FAILED
         finally:
             loop.remove_signal_handler(signal.SIGINT)
+
+    async def _carry_out(self, control: Connection, client: EngineClient) -> int:
+        for number, command in enumerate(self._exports):
+            if is_exported(command, self._folder, client.state):
+                self._report_existing(command, client.state)
+                code = COMPLETED
+            else:
+                code = await self._export(control, command, client)
+            if code == COMPLETED and self._options.push:
+                code = await self._push(control, command, number, client)
+            if code != COMPLETED:
+                return code
+        return COMPLETED
 
     def _interrupt(self, task: asyncio.Task[int]) -> None:
         """The first Ctrl-C cancels the current export and waits for its clean-up."""
@@ -214,13 +222,12 @@ class ExportCommand:
         target = target_of(command.kind, command.path, self._folder, command.quantizations)
         exported = next(e for e in reversed(state.exports) if Path(e.path) == target)
         if self._options.json:
-            self._print_json(ev.encode(exported).rstrip())
-        else:
-            print(visible(_("Exported before to {path}").format(path=target)), flush=True)  # noqa: T201
+            self._print_json(exported)
+        self._result(_("Exported before to {path}").format(path=target))
 
     def _print_progress(self, progress: co.ExportProgress) -> None:
         if self._options.json:
-            self._print_json(co.encode(progress))
+            self._print_json(progress)
             return
         words = describe_export_step(progress)
         words = words[0].upper() + words[1:]
@@ -236,8 +243,8 @@ class ExportCommand:
         exported = next((e for e in reversed(state.exports) if e.path == done.path), None)
         if self._options.json:
             if exported:
-                self._print_json(ev.encode(exported).rstrip())
-            self._print_json(co.encode(done))
+                self._print_json(exported)
+            self._print_json(done)
             return
         bytes_ = f" ({size(exported.total_bytes)})" if exported else ""
         print(visible(_("Exported {path}").format(path=done.path)) + bytes_, flush=True)  # noqa: T201
@@ -247,7 +254,7 @@ class ExportCommand:
 
     def _refused(self, reply: co.Refused, hint: Message | None = None) -> int:
         if self._options.json:
-            self._print_json(co.encode(reply))
+            self._print_json(reply)
         problem = OPTIONS.get(reply.field, ""), with_hint(reply.message, hint)
         print_error(visible(": ".join(filter(None, problem))))
         if reply.code == "cancelled":
@@ -269,7 +276,7 @@ class ExportCommand:
             token=token,
         )
         request = control.request(push)
-        reading = asyncio.create_task(_final_reply(request))
+        reading = asyncio.create_task(final_reply(request))
         self._interrupts = 0
         self._request = _PushRequest(control)
         try:
@@ -284,9 +291,8 @@ class ExportCommand:
             self._refused(reply, client.state.push_failed.hint if client.state.push_failed else None)
             return INTERRUPTED if reply.code == "cancelled" else FAILED  # the export itself is complete
         if self._options.json:
-            self._print_json(co.encode(reply))
-        else:
-            print(visible(_("Pushed to {url}").format(url=reply.path)), flush=True)  # noqa: T201
+            self._print_json(reply)
+        self._result(_("Pushed to {url}").format(url=reply.path))
         return COMPLETED
 
     def _model_card(self, kind: ExportKind, repo_id: str) -> str:
@@ -302,7 +308,7 @@ class ExportCommand:
     def _show_pushing(self, client: EngineClient) -> None:
         for event in client.read_events():
             if isinstance(event, ev.Pushing) and self._options.json:
-                self._print_json(ev.encode(event).rstrip())
+                self._print_json(event)
             elif isinstance(event, ev.Pushing) and event.total_bytes:
                 share = event.done_bytes / event.total_bytes
                 self._print(visible(_("Pushing to {repo}").format(repo=event.repo_id)) + f" {share:.0%}")
@@ -315,8 +321,13 @@ class ExportCommand:
         if text and not self._options.json:
             print(text, file=sys.stderr, flush=True)  # noqa: T201
 
-    def _print_json(self, line: bytes) -> None:
-        sys.stdout.buffer.write(line + b"\n")
+    def _result(self, text: str) -> None:
+        """Print a result for people."""
+        if not self._options.json:
+            print(visible(text), flush=True)  # noqa: T201
+
+    def _print_json(self, value: ev.AnyEvent | co.AnyReply) -> None:
+        sys.stdout.buffer.write(to_json(value).encode() + b"\n")
         sys.stdout.buffer.flush()
 
 
@@ -330,8 +341,13 @@ class _PushRequest(Request):
         self._control.request(co.CancelPush(id=0))
 
 
-async def _final_reply(request: Request) -> co.Done | co.Refused:
+async def final_reply(
+    request: Request, on_progress: Callable[[co.ExportProgress], None] = lambda _progress: None
+) -> co.Done | co.Refused:
+    """Read the replies to the last one."""
     async for reply in request:
+        if isinstance(reply, co.ExportProgress):
+            on_progress(reply)
         if isinstance(reply, co.Done | co.Refused):
             return reply
     raise AssertionError("a request ends with Done or Refused")

@@ -10,6 +10,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `loris export`."""
     add = parser.add_argument
     add("run", metavar="RUN", help=_("the run: its name as in the list, or its folder"))
+    add(
+        "--rest", action="store_true",
+        help=_("carry out what the run's spec asks for after training and is not done, then its confirmed command"),
+    )  # fmt: skip
     add("--adapter", action="store_true", help=_("the LoRA adapter and its tokenizer"))
     add("--merged-16bit", action="store_true", help=_("adapter and base model in one, in 16 bits (vLLM)"))
     add("--merged-4bit", action="store_true", help=_("the same in 4 bits by bitsandbytes; needs a GPU"))
@@ -35,4 +39,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     seen = parser.add_mutually_exclusive_group()
     seen.add_argument("--private", action="store_true", help=_("only you see the repository, which is the default"))
     seen.add_argument("--public", action="store_true", help=_("everyone sees the repository"))
+    add("--stay", action="store_true", help=_("finish the export even if this command is killed or the line drops"))
     add("--json", action="store_true", help=_("print progress and results as JSON lines"))

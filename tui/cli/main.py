@@ -91,6 +91,10 @@ def _command(options: argparse.Namespace) -> int:
 
             return run_chat(options)
         case "export":
+            if options.rest:
+                from tui.cli.export_rest import run_rest
+
+                return run_rest(options)
             from tui.cli.export import run_export
 
             return run_export(options)

@@ -15,6 +15,7 @@ from rich.text import Text
 from engine.protocol import events as ev
 from engine.protocol.state import RunState
 from tui.text.amounts import count, duration, size, time_left
+from tui.text.json_output import to_json
 from tui.text.metrics import describe_metrics
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
@@ -53,7 +54,7 @@ class JsonPrinter:
     """The events, one JSON object per line, for scripts."""
 
     def show(self, event: ev.AnyEvent, state: RunState) -> None:
-        sys.stdout.buffer.write(ev.encode(event))
+        sys.stdout.buffer.write(to_json(event).encode() + b"\n")
         sys.stdout.buffer.flush()
 
     def tick(self, state: RunState) -> None: ...

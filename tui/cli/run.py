@@ -17,7 +17,15 @@ from engine.config.fields import FieldError
 from engine.config.presets import shipped_folder
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import add_line_numbers, load_spec
-from engine.messages.exit_codes import COMPLETED, FAILED, INTERRUPTED, STOPPED, TERMINATED, exit_code_of
+from engine.messages.exit_codes import (
+    COMPLETED,
+    FAILED,
+    INTERRUPTED,
+    STOPPED,
+    TERMINATED,
+    UNDELIVERED,
+    exit_code_of,
+)
 from engine.preflight.check import check_inputs
 from engine.protocol.commands import Command, Shutdown, Stop
 from engine.protocol.state import RunState
@@ -25,6 +33,8 @@ from engine.runs.consent import give_consent
 from engine.runs.folder import RunFolder
 from tui.cli.printer import JsonPrinter, LinePrinter, LivePrinter, Printer
 from tui.text.errors import error_lines, fail, print_error
+from tui.text.run import describe_changes
+from tui.text.run_states import missing_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
@@ -147,6 +157,7 @@ class Watch:
             self._send(self._command)
 
     def _stop(self) -> None:
+        rest = _("What the spec asks for after training is still done; to skip it: loris stop --now")
         again = _("Press Ctrl-C again to leave the engine running by itself.")
         match self._state.stage:
             case "starting" | "loading":
@@ -155,9 +166,9 @@ class Watch:
                 self._printer.write(_("Stopping the engine: nothing was trained yet."))
             case "preparing" | "training":
                 self._command = Stop(id=0)
-                self._printer.write(_("Stopping after this step; the model is kept.") + " " + again)
+                self._printer.write("\n".join((_("Stopping after this step; the model is kept."), rest, again)))
             case _:
-                self._printer.write(_("Training is over and the model is being saved.") + " " + again)
+                self._printer.write("\n".join((_("Training is over and the model is being saved."), rest, again)))
 
     def _send(self, command: Command) -> None:
         """Send a command once; retry on the next poll while the engine is not listening yet."""
@@ -202,6 +213,10 @@ class Watch:
             print_error(_("The engine ended before anything was trained."))
             return state.ended.exit_code or FAILED
         self._printer.finish(state)
+        if state.undelivered:
+            for line in missing_lines(state.undelivered, self._folder.name):
+                print_error(line)
+            return UNDELIVERED
         return STOPPED if state.finished.outcome == "stopped" else COMPLETED
 
     def _failed(self) -> int:
@@ -215,6 +230,8 @@ class Watch:
             print_error(_("The run failed: {reason}").format(reason=visible(render(failed.message))))
         if failed.hint:
             print_error(visible(render(failed.hint)))
+        for line in describe_changes(failed.changes, self._folder.name):
+            print_error(line)
         if not failed.field:
             self._log_tail()
         return exit_code_of(failed.field)

@@ -5,7 +5,6 @@ import asyncio
 import time
 from contextlib import suppress
 
-import msgspec
 from rich.cells import cell_len, set_cell_size
 
 from engine.client.backend import wait_until
@@ -14,17 +13,18 @@ from engine.client.resume import parse_change, resume
 from engine.client.stop import GRACE_SECONDS, Phase, stop
 from engine.config.spec_error import SpecError
 from engine.messages.errors import UserError
-from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED
+from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED, UNDELIVERED
 from engine.messages.message import say
 from engine.protocol.commands import StopMode
 from engine.runs.lock_owner import SavedWork
 from engine.runs.run_list import RunSummary, is_alive, list_runs, summarise
 from tui.cli.run_choice import find_run
-from tui.state.run_status import cost_of, describe_cost, seconds_so_far, status_lines, status_of
+from tui.state.run_status import cost_of, describe_cost, seconds_so_far, state_of, status_lines, status_of
 from tui.state.settings import load_settings
 from tui.text.amounts import duration
 from tui.text.errors import fail, print_error
-from tui.text.run_states import LOST, STATES, describe_stop_phase, survived_lines
+from tui.text.json_output import to_json
+from tui.text.run_states import LOST, STATES, describe_stop_phase, missing_lines, survived_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
@@ -39,7 +39,7 @@ def ls(as_json: bool) -> int:
     runs = sorted((run for run in list_runs() if not run.draft), key=lambda run: not run.alive)
     now = time.time()
     if as_json:
-        print(msgspec.json.encode([_as_values(run, now) for run in runs]).decode())
+        print(to_json([_as_values(run, now) for run in runs]))
         return COMPLETED
     if not runs:
         print_error(_("There are no runs yet. Start one with: loris, or loris run SPEC.yaml"))
@@ -88,7 +88,7 @@ def status(name: str, as_json: bool) -> int:
         return fail(error)
     found = status_of(run.folder, run)
     if as_json:
-        print(msgspec.json.encode(found).decode())
+        print(to_json(found))
     else:
         print("\n".join(status_lines(found)))
     return COMPLETED
@@ -142,7 +142,10 @@ def stop_run(name: str, mode: StopMode, grace: float | None) -> int:
     ended = _("{run} was terminated.") if forced else _("{run} has stopped.")
     print(ended.format(run=visible(run.name)))
     print("\n".join(survived_lines(survived)))
-    return FAILED if forced else COMPLETED
+    missing = state_of(run.folder).undelivered
+    for line in missing_lines(missing, run.name):
+        print_error(line)
+    return FAILED if forced else UNDELIVERED if missing else COMPLETED
 
 
 def verified_survivors(run: RunSummary) -> SavedWork:
@@ -161,8 +164,12 @@ def resume_run(name: str, changes: list[str]) -> int:
     if run.alive:
         print_error(_("{run} is running: look at it with loris attach.").format(run=visible(run.name)))
         return BAD_INPUT
-    if run.state == "completed" and not any(change.startswith(LONGER) for change in changes):
+    # The state rather than the summary's `resumable`: with more steps, a complete run can be resumed.
+    ended = run.state == "completed" or (run.state == "undelivered" and not run.resumable)
+    if ended and not any(change.startswith(LONGER) for change in changes):
         print_error(_("{run} is complete: there is nothing to resume.").format(run=visible(run.name)))
+        for line in missing_lines(state_of(run.folder).undelivered, run.name):
+            print_error(line)
         return BAD_INPUT
     try:
         wanted = tuple(map(parse_change, changes))

@@ -18,7 +18,10 @@ from tui.text.translation import N_, _
 Leave = Literal["keep", "save", "discard"]
 CHOICES: dict[Leave, tuple[str, str]] = {
     "keep": (N_("Keep running"), N_("The run continues without this terminal. To see it again: loris")),
-    "save": (N_("Stop and save"), N_("It stops after the step in progress, and what was learned is saved.")),
+    "save": (
+        N_("Stop and save"),
+        N_("It stops after the step in progress; what was learned is saved, and exported as the spec asks."),
+    ),
     "discard": (N_("Stop and discard"), N_("It stops at once, without an adapter. Complete checkpoints stay.")),
 }
 
@@ -45,8 +48,13 @@ def stop_question(rung: int, state: RunState, frozen: bool = False) -> ConfirmMo
     if state.stage in ("starting", "loading", "preparing"):
         words = _("Training has not started: the engine ends at once. What was downloaded is kept.")
         return ConfirmModal(_("Stop the run?"), words, yes=_("Stop"), no=_("Continue"))
-    if state.stage in ("saving", "exporting"):
+    if state.stage == "saving":
+        words = _("The adapter is being saved. Stopped at once, it is lost; complete checkpoints stay.")
+        return ConfirmModal(_("Stop at once?"), words, yes=_("Stop at once"), no=_("Wait"))
+    if state.stage == "exporting":
         words = _("The export in progress is cancelled; earlier exports stay.")
+        if state.undelivered:
+            words += " " + _("What is missing then can be carried out later: loris export RUN --rest")
         return ConfirmModal(_("Cancel the export?"), words, yes=_("Stop"), no=_("Continue the export"))
     done = (
         _("{step} of {total} steps are done. ").format(step=state.step.step, total=state.training.total_steps)
@@ -55,7 +63,7 @@ def stop_question(rung: int, state: RunState, frozen: bool = False) -> ConfirmMo
     )
     words = _(
         "Training stops after the step in progress, and what was learned so far is saved as an "
-        "adapter. You can then chat with it and export it."
+        "adapter, and exported as the spec asks. You can then chat with it and export it."
     )
     return ConfirmModal(
         _("Stop training and keep the model?"), done + words, yes=_("Stop and keep"), no=_("Continue training")

@@ -1,5 +1,6 @@
 """Home: active runs, presets to start from, earlier runs."""
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -227,7 +228,7 @@ class HomeScreen(LorisScreen):
         note = " · ".join(filter(None, (state, steps, loss) if run.alive else over))
         mark = "✓ " if run.folder in self._marked else ""
         return HomeRow(
-            "r" + run.name.encode().hex(), mark + visible(run.title), note, visible(about),
+            "r" + os.fsencode(run.name).hex(), mark + visible(run.title), note, visible(about),
             lambda: self._runs.open(run), run,
         )  # fmt: skip
 

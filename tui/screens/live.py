@@ -68,6 +68,10 @@ class LiveScreen(LorisScreen):
         ),
         Binding("c", "chat", N_("Chat"), id="live.chat", tooltip=N_("Talk to the model")),
         Binding("s", "save", N_("Export"), id="live.save", tooltip=N_("Export the model: adapter, merged or GGUF")),
+        Binding(
+            "d", "deliver", N_("Do the rest"), id="live.deliver",
+            tooltip=N_("Export, copy and push what is missing"),
+        ),
         Binding("p", "samples", N_("Prompts"), id="live.samples", tooltip=N_("Answers at each checkpoint")),
         Binding("e", "why", N_("Error"), id="live.why", tooltip=N_("Show again what went wrong")),
         Binding("h,escape", "home", N_("Home"), id="live.home", tooltip=N_("Leave; the engine continues")),
@@ -143,7 +147,7 @@ class LiveScreen(LorisScreen):
             self.loris.session.folder, self._watch.gone, self._watch.frozen, self._watch.checkpoint,
             state.started, state.stage, state.model, state.adapter, state.dataset, state.training,
             state.finished, state.failed, state.checkpoint, len(state.notices), len(state.answers),
-            len(state.exports),
+            len(state.exports), state.undelivered,
         )  # fmt: skip
 
     def _show_all(self) -> None:
@@ -159,7 +163,7 @@ class LiveScreen(LorisScreen):
         self.query_one("#pane-notices", facts.FactsPane).show(facts.notice_parts(state))
         self.query_one("#pane-data", facts.FactsPane).show(facts.data_parts(state))
         self.query_one("#pane-answers", facts.FactsPane).show(facts.answer_parts(state))
-        self.query_one("#pane-report", facts.FactsPane).show(facts.report_parts(state))
+        self.query_one("#pane-report", facts.FactsPane).show(facts.report_parts(state, session.folder))
         if state.finished and (not was or was[FINISHED] is None):
             self.action_pane("report")
         self._show_notices(first=not was)
@@ -221,6 +225,8 @@ class LiveScreen(LorisScreen):
                 return self._watch.resumable
             case "chat" | "save":
                 return bool(state.trained or (action == "chat" and alive and state.stage in ("loading", "ready")))
+            case "deliver":
+                return bool(state.undelivered) and (not alive or state.stage in ("serving", "ended"))
             case "samples":
                 return any(answer.step is not None for answer in state.answers)
             case "why":
@@ -254,6 +260,10 @@ class LiveScreen(LorisScreen):
     def action_save(self) -> None:
         self.loris.go("save")
 
+    @work(exclusive=True, group="deliver")
+    async def action_deliver(self) -> None:
+        await self._run.deliver()
+
     def action_samples(self) -> None:
         self.loris.go("samples")
 
@@ -275,3 +285,6 @@ class LiveScreen(LorisScreen):
             yield _("run: chat"), _("Talk to the model"), self.action_chat
         if self.check_action("save", ()):
             yield _("run: export"), _("Export the model: adapter, merged or GGUF"), self.action_save
+        if self.check_action("deliver", ()):
+            deliver: Callable[[], object] = self.action_deliver
+            yield _("run: do the rest"), _("Export, copy and push what is missing"), deliver

@@ -1,10 +1,12 @@
-"""Stops the run on the screen in escalating steps, shows why it failed, resumes it."""
+"""Stops the run on the screen in escalating steps, shows why it failed, resumes it, and carries out the rest."""
 
+from engine.client.serving import wait_for_engine
 from engine.config.change import Change
 from engine.config.spec_error import SpecError
 from engine.messages.errors import UserError
-from engine.protocol.commands import Refused
+from engine.protocol.commands import Deliver, Done, Refused, StopMode
 from engine.runs.exit_cause import exit_cause_of
+from tui.dialogs.ask import ConfirmModal
 from tui.dialogs.failure import Failure, FailureChoice, FailureModal
 from tui.dialogs.resume import ResumeDialog
 from tui.dialogs.stop import stop_question
@@ -127,6 +129,29 @@ class StopAndResume:
         self._screen.notify(describe_resume(step))
         self._screen.refresh_bindings()
 
+    # What is missing after training
+
+    async def deliver(self) -> None:
+        """Carry out what the spec asks for and is missing, then its confirmed command; starts an engine if needed."""
+        session = self._session
+        words = _("Missing: {names}").format(names=visible(", ".join(session.state.undelivered)))
+        if session.spec and (command := session.spec.export.after_command.strip()):
+            words += "\n" + _("Then the command after the run, if it was confirmed: {command}").format(
+                command=visible(command)
+            )
+        question = ConfirmModal(_("Do the rest now?"), words, yes=_("Do it"), no=_("Not now"))
+        if not await self._screen.app.push_screen_wait(question):
+            return
+        try:
+            await wait_for_engine(session, lambda *_waits: None, exports=True)
+            async for reply in session.ask(Deliver(id=0)):
+                if isinstance(reply, Refused):
+                    self._screen.notify(visible(render(reply.message)), severity="warning", markup=False)
+                elif isinstance(reply, Done):
+                    self._screen.notify(_("Everything that the spec asks for is done."))
+        except UserError as error:
+            self._screen.notify(visible(render(error.message)), severity="error", markup=False)
+
     # Stop
 
     async def stop(self) -> None:
@@ -147,7 +172,9 @@ class StopAndResume:
             self._screen.notify("\n".join(survived_lines(survived)), timeout=15, markup=False)
             return
         try:
-            async for reply in session.stop("save" if rung == 0 else "now"):
+            # What is saved and exported can only be cut short: "save" would finish it.
+            mode: StopMode = "save" if rung == 0 and state.stage not in ("saving", "exporting") else "now"
+            async for reply in session.stop(mode):
                 if isinstance(reply, Refused):
                     self._screen.notify(visible(render(reply.message)), severity="warning", markup=False)
         except UserError as error:

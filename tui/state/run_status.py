@@ -15,7 +15,8 @@ from engine.runs.run_list import RunStateName, RunSummary, summarise
 from tui.state.settings import load_settings
 from tui.text.amounts import duration, time_left
 from tui.text.metrics import describe_metrics
-from tui.text.run_states import STATES
+from tui.text.run import describe_changes
+from tui.text.run_states import STATES, missing_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
@@ -41,7 +42,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     `seconds`: how long its engines ran, which is what a rented GPU costs. `checkpoint`: the step of the newest
     complete one, from which `loris resume` continues. `metrics`: the training method's own of the newest step, by
-    the trainer's names; left out when there are none.
+    the trainer's names; left out when there are none. `undelivered`: what the spec asks for after training and is
+    not done, as "merged_16bit" or "merged_16bit → ann/model-16bit".
     """
 
     name: str
@@ -71,6 +73,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     failure: FailureReport | None = None
     metrics: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    undelivered: tuple[str, ...] = ()
 
 
 def state_of(folder: RunFolder) -> RunState:
@@ -118,6 +121,7 @@ def status_of(folder: RunFolder, run: RunSummary | None = None, now: float | Non
         exit_code=None if run.alive else _exit_code(run, state),
         failure=_failure(folder, run, state),
         metrics=state.metrics or msgspec.UNSET,
+        undelivered=state.undelivered,
     )
 
 
@@ -177,8 +181,9 @@ def _failure(folder: RunFolder, run: RunSummary, state: RunState) -> FailureRepo
         and (why := exit_cause_of(state, run.checkpoint))
     ):
         hint = _("The adapter is saved and complete; the export in progress is not. Export again: {command}")
+        command = f"loris export {run.name}" + (" --rest" if state.undelivered else "")
         return FailureReport(
-            code=why.code, message=render(why.message), hint=hint.format(command=f"loris export {run.name}"),
+            code=why.code, message=render(why.message), hint=hint.format(command=command),
             stage=state.stage, exit_code=why.exit_code, log=log_tail(folder),
         )  # fmt: skip
     return None
@@ -211,11 +216,13 @@ def status_lines(status: Status) -> list[str]:
     lines.append("  " + " · ".join(times))
     if status.checkpoint is not None:
         lines.append("  " + _("complete checkpoint of step {step}").format(step=status.checkpoint))
+    lines += ["  " + line for line in missing_lines(status.undelivered, status.name)]
     if status.note:
         lines.append("  " + _("note: {note}").format(note=visible(status.note)))
     if status.failure:
         lines.append("  " + visible(status.failure.message))
         if status.failure.hint:
             lines.append("  " + visible(status.failure.hint))
+        lines += ["  " + line for line in describe_changes(status.failure.changes, status.name)]
         lines += ["    " + line for line in status.failure.log]
     return lines

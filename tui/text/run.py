@@ -60,6 +60,17 @@ def describe_differences(found: list[Difference]) -> list[str]:
     return lines
 
 
+def describe_changes(changes: tuple[Change, ...], run: str) -> list[str]:
+    """The settings with which a failed run should work, and the command that resumes it with them."""
+    if not changes:
+        return []
+    options = " ".join(f"--set {change.field}={change.value}" for change in changes)
+    return [
+        _("Try: {settings}").format(settings=", ".join(map(describe_change, changes))),
+        _("To resume with that: {command}").format(command=visible(f"loris resume {run} {options}")),
+    ]
+
+
 def describe_change(change: Change) -> str:
     """A setting and its new value."""
     try:

@@ -1,9 +1,12 @@
 """Texts for the state of a run, and for waiting, stopping and resuming."""
 
+from collections.abc import Sequence
+
 from engine.client.stop import Phase
 from engine.protocol.events import Stage
 from engine.runs.exit_cause import ExitCauseCode
 from engine.runs.lock_owner import SavedWork
+from tui.text.sanitize import visible
 from tui.text.translation import N_, _
 
 STATES = {
@@ -17,8 +20,10 @@ STATES = {
     "exporting": N_("exporting"),
     "completed": N_("completed"),
     "stopped": N_("stopped early"),
+    "undelivered": N_("trained, something missing"),
     "failed": N_("failed"),
     "interrupted": N_("interrupted"),
+    "unreadable": N_("cannot be read"),
 }
 
 # What happened to the engine of an interrupted run.
@@ -31,6 +36,9 @@ LOST: dict[ExitCauseCode, str] = {
 
 PHASES: dict[Phase, str] = {
     "asked": N_("Asked to stop. If it does not respond for {grace} s, it is terminated."),
+    "delivering": N_(
+        "Training has ended. What the spec asks for is carried out first; to skip it: loris stop --now"
+    ),
     "frozen": N_("Its process was stopped by a signal and cannot answer."),
     "silent": N_("No response for {grace} s."),
     "now": N_("Stopping it at once, with what is on disk."),
@@ -51,6 +59,18 @@ def survived_lines(survived: SavedWork) -> list[str]:
         checkpoint = _("The checkpoint of step {step} is complete: resuming starts there.")
         lines.append(checkpoint.format(step=survived.checkpoint))
     return lines or [_("Nothing was saved yet: neither an adapter nor a checkpoint.")]
+
+
+def missing_lines(missing: Sequence[str], run: str) -> list[str]:
+    """What is not done of what the spec asks for after training, and the command that does it; else nothing."""
+    if not missing:
+        return []
+    return [
+        _("Trained and kept, but this is missing: {names}").format(names=visible(", ".join(missing))),
+        _("Carry out the rest, and then the command after the run: {command}").format(
+            command=visible(f"loris export {run} --rest")
+        ),
+    ]
 
 
 def describe_resume(step: int | None) -> str:

@@ -12,6 +12,7 @@ from engine.protocol.state import RunState
 from engine.runs.folder import RunFolder
 from tui.text.amounts import GB, count, rate, size
 from tui.text.metrics import metric_rows
+from tui.text.run_states import missing_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
 
@@ -48,8 +49,8 @@ def _row(label: str, value: str) -> list[Part]:
     return [(f"{label}  ", MUTED), (f"{value}\n", "")]
 
 
-def report_parts(state: RunState) -> list[Part]:
-    """The notebooks' GPU report, after training."""
+def report_parts(state: RunState, folder: RunFolder | None = None) -> list[Part]:
+    """The notebooks' GPU report, after training, and what is missing of what the spec asks for."""
     done = state.finished
     if done is None:
         return [(_("The report appears here when training has finished."), MUTED)]
@@ -64,6 +65,9 @@ def report_parts(state: RunState) -> list[Part]:
         (_("Stopped early. The model was kept.") if stopped else _("Training is complete."), "bold $success"),
         ("\n", ""),
     ]
+    if state.stage in ("serving", "ended") and folder:
+        for line in missing_lines(state.undelivered, folder.name):
+            parts += [("! ", "bold $warning"), (line + "\n", "")]
     if state.trained:
         parts += [(_("Next: c to chat with it and compare, s to export it.") + "\n", "bold")]
     parts += _row(_("Card") if not cpu else _("Processor"), visible(done.device.name))

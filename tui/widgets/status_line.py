@@ -61,13 +61,17 @@ def _headline(state: RunState, alive: bool) -> tuple[str, str]:
         return "error", _("Failed")
     over = state.stage == "ended" or not alive
     if over and state.trained:
-        # However the engine ended: the result is complete and saved.
+        # However the engine ended: the adapter is complete and saved.
+        if state.undelivered:
+            return "error", _("Trained, but something is missing")
         stopped = state.finished is not None and state.finished.outcome == "stopped"
         return "success", _("Stopped early, model kept") if stopped else _("Finished")
     if over and state.stage != "ended":
         return "error", _("The engine is gone")
     if over:
         return "error", _("Stopped before its end") if state.stopped else _("Interrupted before its end")
+    if state.stage == "serving" and state.undelivered:
+        return "error", _("Trained, but something is missing")
     tone = "success" if state.stage in ("serving", "ready") else ""
     return tone, _(STAGE_WORDS[state.stage])
 

@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from engine.config.change import Change
 from engine.messages.message import say
 from engine.protocol import commands as cmd
 from engine.protocol import events as ev
@@ -27,6 +28,7 @@ class FakeEngine:
         self.folder = folder
         self.events = folder.events.open("ab", buffering=0)
         self.stop = asyncio.Event()
+        self.now = asyncio.Event()
         self.over = asyncio.Event()
 
     def emit(self, event: ev.AnyEvent) -> None:
@@ -66,8 +68,21 @@ class FakeEngine:
                 reply(cmd.Refused(id=command.id, code="nope", message=say("No {what}.", what="export"), field="x"))
             case cmd.Train(spec=spec):
                 reply(cmd.Done(id=command.id, path=spec.dataset.path))
-            case cmd.Stop():
+            case cmd.Deliver():
+                for share in (1, 2):
+                    reply(cmd.ExportProgress(id=command.id, step="copying", done=share, total=2))
+                if PLAY == "undelivered":
+                    reply(cmd.Refused(id=command.id, code="undelivered", message=say("Missing.")))
+                else:
+                    self.emit(
+                        ev.Exported(kind="merged_16bit", path="/drive/merged_16bit", total_bytes=5, seconds=0)
+                    )
+                    self.emit(ev.Undelivered())
+                    reply(cmd.Done(id=command.id))
+            case cmd.Stop(mode=mode):
                 self.stop.set()
+                if mode != "save":
+                    self.now.set()
                 reply(cmd.Done(id=command.id))
             case cmd.SaveCheckpoint():
                 os._exit(9)  # dies without answering
@@ -79,6 +94,11 @@ class FakeEngine:
         if PLAY == "fail":
             self.emit(ev.Failed(code="x", message=say("Out of memory."), hint=say("Lower the batch size.")))
             print("the last words of a library")
+            return 1
+        if PLAY == "memory":
+            values = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}
+            changes = tuple(Change(field=f"training.{name}", value=value) for name, value in values.items())
+            self.emit(ev.Failed(code="out_of_memory", message=say("Out of memory."), changes=changes))
             return 1
         if PLAY == "fail_field":
             self.emit(ev.Failed(code="x", message=say("No such {x}.", x="repository"), field="model.model_name"))
@@ -116,6 +136,14 @@ class FakeEngine:
         self.emit(ev.Exported(kind="adapter", path=str(self.folder.adapter), total_bytes=5, seconds=0))
         self.emit(ev.Answered(prompt="Who are you?", answer="A loris.", adapter=True, tokens=3, seconds=1,
                               finish_reason="eos"))  # fmt: skip
+        if PLAY in ("delivering", "undelivered"):
+            self.emit(ev.Undelivered(missing=("merged_16bit", "merged_16bit → drive")))
+            self.stage("exporting")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.now.wait(), 1.0)
+            if PLAY == "undelivered" or self.now.is_set():
+                return 4
+            self.emit(ev.Undelivered())
         return 0
 
 
