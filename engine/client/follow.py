@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from engine.config.files import open_file
 from engine.protocol.events import AnyEvent, decode
 from engine.runs.folder import RunFolder
 
@@ -22,7 +23,7 @@ class _Tail:
     def read(self, limit: int) -> tuple[bytes, bool]:
         """(at most `limit` new bytes, whether they are from a new file)."""
         try:
-            status = os.stat(self.path)
+            status = os.lstat(self.path)
         except OSError:
             return b"", False  # does not exist yet, or cannot be read at the moment
         is_new = status.st_ino != self.inode or status.st_size < self.offset
@@ -34,7 +35,7 @@ class _Tail:
         if self.offset >= self.size:
             return b"", is_new
         try:
-            with self.path.open("rb") as file:
+            with os.fdopen(open_file(self.path), "rb") as file:
                 file.seek(self.offset)
                 data = file.read(limit)
         except OSError:

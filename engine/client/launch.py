@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config.fields import FieldError
+from engine.config.files import APPEND, open_file, write_text
 from engine.config.local_paths import absolute_paths
 from engine.config.paths import runs_folder
 from engine.config.run_spec import RunSpec
@@ -100,11 +101,11 @@ def launch(folder: RunFolder, mode: Mode, exit_when_done: bool = False) -> subpr
     does not depend on this terminal. `is_alive` reports whether it runs, its events what it does.
     """
     if mode == "wait":
-        folder.draft.touch()
+        write_text(folder.draft, "")
     arguments = [*ENGINE, str(folder.path.resolve()), *MODE_ARGUMENTS[mode]]
     if exit_when_done:
         arguments.append("--exit")
-    log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = open_file(folder.log, APPEND)
     try:
         process = subprocess.Popen(
             python(*arguments),

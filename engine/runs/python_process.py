@@ -9,6 +9,7 @@ import sys
 PYTHON_OPTIONS = ("-P", "-Xutf8")
 # The same for Python processes that libraries start.
 PYTHON_VARIABLES = {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
+SEARCH_PATHS = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH")
 
 
 def python(*arguments: str) -> list[str]:
@@ -17,6 +18,11 @@ def python(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The environment for it. Drops empty and relative PYTHONPATH entries: they mean the working directory."""
-    entries = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return {**os.environ, **PYTHON_VARIABLES, "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(entries)}
+    """The environment for it. Its search paths lose entries that are empty or relative: they mean the working
+    directory, where modules, programs and libraries of someone else may lie."""
+    paths = {name: _absolute_entries(os.environ[name]) for name in SEARCH_PATHS if name in os.environ}
+    return {**os.environ, **PYTHON_VARIABLES, "PYTHONUNBUFFERED": "1", **paths}
+
+
+def _absolute_entries(paths: str) -> str:
+    return os.pathsep.join(filter(os.path.isabs, paths.split(os.pathsep)))

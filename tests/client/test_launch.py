@@ -129,3 +129,14 @@ def test_accelerators_are_found_by_their_device_files(tmp_path: Path):
     assert not has_accelerator(tmp_path), "a driver without a GPU"
     (tmp_path / "nvidia0").touch()
     assert has_accelerator(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["engine.log", ".draft"])
+def test_launch_does_not_write_through_a_link(folder: RunFolder, tmp_path: Path, name: str) -> None:
+    """As in a run folder from someone else, where engine.log is a link to ~/.bashrc."""
+    target = tmp_path / "bashrc"
+    target.write_text("mine")
+    (folder.path / name).symlink_to(target)
+    with pytest.raises(OSError, match=f"{name} is a link, which is not followed"):
+        launch(folder, "wait")
+    assert target.read_text() == "mine"

@@ -5,6 +5,7 @@ from engine.config.spec_error import SpecError
 from engine.messages.errors import UserError
 from engine.protocol.commands import Refused
 from engine.runs.exit_cause import exit_cause_of
+from tui.dialogs.allow_command import ask_before_resume
 from tui.dialogs.failure import Failure, FailureChoice, FailureModal
 from tui.dialogs.resume import ResumeDialog
 from tui.dialogs.stop import stop_question
@@ -119,6 +120,8 @@ class StopAndResume:
             if session.alive:
                 self._screen.notify(_("Its engine is still there: stop it first."), severity="warning")
                 return
+            if session.spec is not None:
+                await ask_before_resume(self._screen.app, session.folder, session.spec, changes)
             session.resume(changes)
         except (SpecError, OSError) as error:
             self._screen.notify(visible(describe_error(error)), severity="error", markup=False)
