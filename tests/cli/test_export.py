@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine.protocol import events as ev
-from engine.runs.checksums import damaged_files, write_checksums
+from engine.runs.checksums import damaged_files
 from engine.runs.folder import RunFolder
+from engine.runs.manifest import seal_export
 from tui.cli.main import main
 
 
@@ -51,7 +52,7 @@ def test_a_damaged_earlier_export_is_not_reported_as_saved(
         for path in (run.adapter, target)
     ]
     run.events.write_bytes(b"".join(ev.encode(one) for one in saved))
-    write_checksums(target, lambda *_: None)
+    seal_export(target)
     assert damaged_files(target) == []
     (target / "adapter_model.safetensors").write_text("wei")
     (target / "adapter_config.json").unlink()

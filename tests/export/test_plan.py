@@ -9,7 +9,7 @@ import pytest
 from engine.export.plan import plan, reusable_merged
 from engine.protocol import events as ev
 from engine.protocol.state import RunState, fold
-from engine.runs.checksums import CHECKSUMS
+from engine.runs import manifest
 from engine.runs.folder import RunFolder
 
 CARD = ev.Device(kind="cuda", name="T4", total_bytes=16 << 30)
@@ -50,7 +50,7 @@ def test_an_earlier_export_is_the_target_and_not_a_folder_for_another(tmp_path: 
     for target in (own, elsewhere, named_so):
         target.mkdir(parents=True)
         if target == named_so:
-            (target / CHECKSUMS).write_text("")
+            manifest.seal_export(target)
         again = plan("merged_16bit", str(target), folder, state, replace=True)
         assert (again.target, again.exists, again.error) == (target, True, None)
         assert "is not overwritten" in str(plan("merged_16bit", str(target), folder, state).error)

@@ -111,7 +111,7 @@ async def test_duplicate_into_the_wizard(two_runs: tuple[RunFolder, RunFolder]) 
 
 
 async def test_delete_asks_and_says_how_much(two_runs: tuple[RunFolder, RunFolder]) -> None:
-    (two_runs[1].path / "big").write_bytes(b"0" * 3 * 1024**2)
+    two_runs[1].log.write_bytes(b"0" * 3 * 1024**2)
     app = opened()
     async with app.run_test(size=(80, 24)) as pilot:
         await at_run(pilot, "slow")
