@@ -6,6 +6,7 @@ logged would be run at the next login.
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -52,6 +53,11 @@ def write_text(path: Path, text: str, flags: int = OVERWRITE, mode: int = 0o600)
 def set_aside(path: Path) -> Path:
     """Rename what is not Loris's, because its name is needed; returns the new path. Raises OSError."""
     return path.rename(free_name(path))
+
+
+def is_set_aside(path: Path) -> bool:
+    """Whether the file's name is one of those that `set_aside` gives."""
+    return re.search(rf"{re.escape(ASIDE)}(-\d+)?$", path.name) is not None
 
 
 def free_name(path: Path) -> Path:

@@ -115,7 +115,7 @@ def target_of(kind: ExportKind, typed: str, folder: RunFolder, quantizations: tu
         return folder.exports / name
     target = Path(os.path.abspath(os.path.expanduser(typed)))
     earlier = target.name == name and (target.parent == folder.exports or target.parent.name == folder.name)
-    if not target.is_dir() or earlier or is_own_folder(target):
+    if not target.is_dir() or earlier or is_own_folder(target.resolve()):
         return target
     return target / folder.name / name
 

@@ -99,7 +99,11 @@ def test_unsloth_supports_every_model_that_loris_suggests():
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("text", ["packing: !!bool maybe\n", "training: &t\n  <<: *t\n", "k: 1\n" * 600_000])
+@pytest.mark.parametrize(
+    "text",
+    ["packing: !!bool maybe\n", "training: &t\n  <<: *t\n", "k: 1\n" * 600_000],
+    ids=["a value", "a merge key", "3 MB of keys"],
+)
 def test_one_bad_file_does_not_hide_the_other_presets(text: str):
     """The wizard opens with them, and `loris presets` lists them."""
     save_preset("good", MINE)

@@ -150,3 +150,26 @@ def test_only_folders_that_loris_was_filling_are_removed(tmp_path: Path) -> None
         (tmp_path / name / ".loris-lock").write_text(name if lock is None else lock)
     assert remove_stale(tmp_path) == [tmp_path / ".it.deadbeef"]
     assert names(tmp_path) == [".copy.deadbeef", ".mine.deadbeef"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "file"])
+def test_what_is_in_the_place_of_the_runs_adapter_is_renamed(tmp_path: Path, kind: str) -> None:
+    """Training is done and must be saved, whatever the user has put there."""
+    target, other = tmp_path / "adapter", tmp_path / "big-disk"
+    other.mkdir()
+    (other / "weights").write_text("mine")
+    match kind:
+        case "folder":
+            other.rename(target)
+        case "link":
+            target.symlink_to(other)
+        case "file":
+            target.write_text("mine")
+    kept: list[Path] = []
+    with atomic_folder(target, replace=True, aside=True, on_kept=kept.extend) as folder:
+        (folder / "weights").write_text("new")
+        write_manifest(folder)
+    assert kept == [tmp_path / "adapter.before"]
+    assert (target / "weights").read_text() == "new"
+    assert kept[0].is_symlink() == (kind == "link")
+    assert (kept[0] if kind == "file" else kept[0] / "weights").read_text() == "mine"

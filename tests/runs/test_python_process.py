@@ -39,6 +39,18 @@ def test_absolute_entries_of_search_paths_are_kept(
     assert environment()[name] == kept
 
 
+def test_folders_are_those_from_where_loris_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine runs in its run folder: there a relative LORIS_HOME would have the consents that came with it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LORIS_HOME", "mine")
+    monkeypatch.setenv("UNSLOTH_COMPILE_LOCATION", "unsloth_compiled_cache")
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    found = environment()
+    assert found["LORIS_HOME"] == str(tmp_path / "mine")
+    assert found["UNSLOTH_COMPILE_LOCATION"] == str(tmp_path / "unsloth_compiled_cache")
+    assert "TRITON_CACHE_DIR" not in found
+
+
 def test_nothing_else_starts_python() -> None:
     found = {
         path.relative_to(ROOT).as_posix()
