@@ -24,6 +24,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from engine.config.files import APPEND, open_file, write_text
 from engine.config.local_paths import absolute_paths, is_local
 from engine.config.oom_fallback import OutOfMemory
 from engine.config.run_spec import RunSpec
@@ -100,7 +101,7 @@ def detach(folder: RunFolder) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.stdout.flush()
     sys.stderr.flush()
-    log = os.open(folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = open_file(folder.log, APPEND)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
@@ -186,7 +187,7 @@ def open_server(folder: RunFolder, control: Control) -> Server:
     """Listen on the control socket. Raises `UserError` if that is not possible, or not safe."""
     try:
         path = folder.default_socket
-        folder.socket_path_file.write_text(str(path), "utf-8", "surrogateescape")
+        write_text(folder.socket_path_file, str(path))
         return Server(path, control)
     except OSError as error:
         raise UserError(

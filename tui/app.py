@@ -23,6 +23,7 @@ from engine.messages.message import Message, say
 from engine.protocol.commands import Refused
 from engine.runs.consent import give_consent
 from engine.runs.run_list import delete_drafts, list_runs
+from tui.dialogs.allow_command import ask_before_resume
 from tui.screens.base import ProofChanged, RunChanged
 from tui.state.draft import Draft
 from tui.state.engine_watch import EndBell
@@ -241,6 +242,7 @@ class LorisApp(App[None]):
         await self.session.catch_up()
         if resume is not None:
             try:
+                await ask_before_resume(self, folder, spec, resume)
                 self.session.resume(resume)
             except (SpecError, OSError) as error:
                 self.notify(visible(describe_error(error)), severity="error", markup=False)

@@ -166,9 +166,10 @@ class EngineClient:
 
     async def _drop(self) -> None:
         if self._warm_model is not None and self.folder is not None:
-            folder = self.folder
+            folder, failed = self.folder, self.state.failed or not (self.alive or self.is_launching)
             self.detach()
-            await self.backend.abandon(folder)
+            if not failed:  # else its log says why, until the draft is too old: see `delete_drafts`
+                await self.backend.abandon(folder)
 
     def _start_new(self, spec: RunSpec, mode: Mode) -> None:
         """Create a run, start its engine and attach to it; on an error the attached run stays."""

@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from engine.config.files import open_file
 from engine.protocol.events import AnyEvent, decode
 from engine.runs.folder import RunFolder
 
@@ -23,7 +24,7 @@ class _Tail:
     def read(self, limit: int) -> tuple[bytes, bool]:
         """(at most `limit` new bytes, whether they are from a new file)."""
         try:
-            status = os.stat(self.path)
+            status = os.lstat(self.path)
         except OSError:
             return b"", False  # does not exist yet, or cannot be read at the moment
         if not stat.S_ISREG(status.st_mode):
@@ -37,7 +38,7 @@ class _Tail:
         if self.offset >= self.size:
             return b"", is_new
         try:
-            with self.path.open("rb") as file:
+            with os.fdopen(open_file(self.path), "rb") as file:
                 file.seek(self.offset)
                 data = file.read(limit)
         except OSError:

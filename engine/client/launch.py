@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from engine.config.fields import FieldError
+from engine.config.files import APPEND, open_file, write_text
 from engine.config.local_paths import absolute_paths, non_utf8_paths
 from engine.config.paths import runs_folder
 from engine.config.run_spec import RunSpec
@@ -100,13 +101,13 @@ def launch(
     `ends_with_caller`: it ends once this process is gone, however that died, and no other client is connected.
     """
     if mode == "wait":
-        folder.draft.touch()
+        write_text(folder.draft, "")
     arguments = [*ENGINE, str(folder.path.resolve()), *MODE_ARGUMENTS[mode]]
     if exit_when_done:
         arguments.append("--exit")
     if ends_with_caller:
         arguments += ["--caller", str(os.getpid())]
-    log = os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = open_file(folder.log, APPEND)
     try:
         process = subprocess.Popen(
             python(*arguments),

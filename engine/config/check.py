@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from engine.config.fields import FieldError, did_you_mean, parse_field, section_fields
+from engine.config.fields import MOST_CHARACTERS, FieldError, did_you_mean, parse_field, section_fields
 from engine.config.methods import METHODS
 from engine.config.prompt_templates import placeholders
 from engine.config.run_spec import SECTIONS, RunSpec, sections_of
 from engine.config.sources import parse_source
 from engine.messages.message import say
+
+MOST_UNKNOWN = 20  # unknown settings of a section that are reported one by one: a file may have thousands
 
 
 def build_spec(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldError]]:
@@ -49,19 +51,25 @@ def _section(
 ) -> dict[str, Any]:
     """The valid values of one section; the others are added to `errors`."""
     fields = section_fields(section)
-    known = {}
+    known, unknown = {}, 0
     for key, value in values.items():
-        path = f"{section}.{key}" if section else str(key)
+        name = str(key)[:MOST_CHARACTERS]
+        path = f"{section}.{name}" if section else name
         if key in also:
             continue
         if key not in fields:
-            errors.append(_unknown(path, str(key), [*fields, *also]))
+            unknown += 1
+            if unknown <= MOST_UNKNOWN:
+                errors.append(_unknown(path, name, [*fields, *also]))
             continue
         if value is None and fields[key].kind != "none":
             continue  # an empty YAML value means the default
         known[key], message = parse_field(fields[key], value)
         if message:
             errors.append(FieldError(path, message))
+    if unknown > MOST_UNKNOWN:
+        count = unknown - MOST_UNKNOWN
+        errors.append(FieldError(section, say("{count} more settings are not known here.", count=count)))
     return known
 
 

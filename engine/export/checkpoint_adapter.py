@@ -8,8 +8,8 @@ from engine.export.plan import target_of
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.runs import manifest
-from engine.runs.checksums import write_checksums
 from engine.runs.folder import RunFolder
+from engine.runs.own_files import copy_own
 
 # What a checkpoint also contains, to resume training.
 STATE = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "trainer_state*", "training_args*", manifest.MANIFEST)
@@ -34,12 +34,12 @@ def export_checkpoint_adapter(folder: RunFolder, step: int, typed: str = "") -> 
         target = target.with_name(f"adapter-step-{step}")
     try:
         with atomic_folder(target) as temporary:
-            shutil.copytree(source, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*STATE))
+            copy_own(source, temporary, leave_out=STATE)
             for pattern in FROM_RUN_ADAPTER:
                 for path in folder.adapter.glob(pattern):
                     if not (temporary / path.name).exists():
                         shutil.copy2(path, temporary)
-            write_checksums(temporary, lambda *_: None)
+            manifest.seal_export(temporary)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError("not_written", say("It was not written: {reason}", reason=reason)) from error

@@ -9,7 +9,7 @@ from engine.config.quantizations import resolve_quantizations
 from engine.config.run_spec import RunSpec
 from engine.export import ollama
 from engine.export.adapter import export_adapter
-from engine.export.atomic_folder import atomic_folder, remove_stale
+from engine.export.atomic_folder import atomic_folder, refuse_existing
 from engine.export.cancellation import Cancelled, ToolFailed, cancellable
 from engine.export.copy_export import copy_export
 from engine.export.deliverables import Deliverable
@@ -29,8 +29,9 @@ from engine.protocol import events as ev
 from engine.protocol.commands import Done, Export, ExportProgress, ExportStep
 from engine.protocol.state import RunState, read_state
 from engine.runs import manifest
-from engine.runs.checksums import adapter_digest, write_checksums
+from engine.runs.checksums import adapter_digest
 from engine.runs.folder import RunFolder
+from engine.runs.own_files import remove_stale
 from engine.runtime.control import Control, Job
 
 MERGED = ".merged"  # a 16-bit model that is only an intermediate result
@@ -48,7 +49,7 @@ class Exports:
     def export_trained_adapter(self) -> None:
         """Export the adapter into the run folder, replacing an earlier one. Raises `UserError` or OSError."""
         started, target = time.monotonic(), self._folder.adapter
-        with atomic_folder(target, replace=True) as folder:
+        with atomic_folder(target, replace=True, aside=True, on_kept=self._report_kept) as folder:
             export_adapter(self._loaded, folder)
             write_prompt_format(folder, self._prompt_format)
             check_adapter_weights(self._loaded, folder)
@@ -83,7 +84,7 @@ class Exports:
         planned = self._checked_plan(command, state)
         self._remove_stale(planned.target.parent)
         note = None
-        with atomic_folder(planned.target, replace=command.replace) as folder:
+        with atomic_folder(planned.target, replace=command.replace, on_kept=self._report_kept) as folder:
             if kind == "adapter":
                 export_adapter(self._loaded, folder)
                 verified = check_adapter(work, folder)
@@ -108,7 +109,7 @@ class Exports:
             if kind != "gguf":  # its Modelfile has it
                 write_prompt_format(folder, self._prompt_format)
             with cancellable(work.cancelled):
-                write_checksums(folder, lambda name, done, all: work.step("hashing", done, all, "bytes", name))
+                manifest.seal_export(folder, lambda name, done, all: work.step("hashing", done, all, "bytes", name))
         self._record_export(kind, planned.target, started, quantizations, verified)
         if kind == "gguf":
             note = ollama.create_in_ollama(work, planned.target, command.ollama)
@@ -118,7 +119,7 @@ class Exports:
         """Copy an export to a folder of the user's. Raises `UserError`, `Cancelled` or OSError."""
         started = time.monotonic()
         self._remove_stale(target.parent)
-        copy_export(one.path, target, replace, cancelled)
+        copy_export(one.path, target, replace, cancelled, self._report_kept)
         self._record_export(one.kind, target, started, one.quantizations)
 
     def _checked_plan(self, command: Export, state: RunState) -> Plan:
@@ -133,12 +134,20 @@ class Exports:
             command.replace,
         )
         if found.error:
+            if found.field == "path":
+                refuse_existing(found.target, command.replace)
             code = {"llama_cpp": "llama_cpp", "kind": "needs_gpu", "quantizations": "quantizations"}.get(
                 found.field
             )
-            code = code or ("path_exists" if found.exists and not command.replace else "no_room")
-            raise UserError(code, found.error, None, found.field)
+            raise UserError(code or "no_room", found.error, None, found.field)
         return found
+
+    def _report_kept(self, paths: list[Path]) -> None:
+        """Report what the user had put into the folder that was replaced."""
+        message = say(
+            "Not made by Loris, or changed since, and therefore kept: {paths}.", paths=", ".join(map(str, paths))
+        )
+        self._record.emit(ev.Notice(code="kept_files", message=message, level="warning"))
 
     def _remove_stale(self, parent: Path) -> None:
         """Remove what a killed engine left incomplete, and report it."""

@@ -19,6 +19,7 @@ from engine.protocol.state import RunState
 from engine.runs.checksums import CHECKSUMS
 from engine.runs.disk_space import write_problem
 from engine.runs.folder import RunFolder
+from engine.runs.own_files import is_own_folder
 
 MERGED_BITS = 16.0
 FOUR_BITS = 5.2  # 4 bits, their scales, and the embeddings, which stay at 16
@@ -119,7 +120,7 @@ def target_of(kind: ExportKind, typed: str, folder: RunFolder, quantizations: tu
         return folder.exports / name
     target = Path(os.path.abspath(os.path.expanduser(typed)))
     earlier = target.name == name and (target.parent == folder.exports or target.parent.name == folder.name)
-    if not target.is_dir() or earlier or (target / CHECKSUMS).is_file():
+    if not target.is_dir() or earlier or is_own_folder(target.resolve()):
         return target
     return target / folder.name / name
 
@@ -171,8 +172,8 @@ def _problem(
             return "llama_cpp", found.error
         if message := found.lacks(resolve_quantizations(quantizations)):
             return "quantizations", message
-    if os.path.lexists(target) and not replace:
-        return "path", path_taken(target)
+    if message := target_problem(target, replace):
+        return "path", message
     if message := write_problem(target.parent):
         return "path", message
     if size > free:
@@ -188,8 +189,23 @@ def no_gpu() -> Message:
     return say("A 4-bit model is made by bitsandbytes, which needs a GPU: export it in 16 bits, or as GGUF q4_k_m.")
 
 
-def path_taken(target: Path) -> Message:
+def target_problem(target: Path, replace: bool) -> Message | None:
+    """Why nothing can be exported to `target`, which may exist; None when it can.
+
+    `replace` is the user's yes to replacing an earlier export, and to nothing else.
+    """
+    if not os.path.lexists(target):
+        return None
+    if not replace:
+        return say(
+            "{path} already exists and is not overwritten: give another folder, or allow it to be replaced.",
+            path=str(target),
+        )
+    if target.is_symlink() or not target.is_dir():
+        return say("{path} is a file or a link, not a folder.", path=str(target))
+    if is_own_folder(target) or not (theirs := sorted(os.listdir(target))):
+        return None
     return say(
-        "{path} already exists and is not overwritten: give another folder, or allow it to be replaced.",
-        path=str(target),
-    )
+        "{path} was not made by Loris and is left as it is (it has {file}): give another folder.",
+        path=str(target), file=theirs[0],
+    )  # fmt: skip

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.config.files import is_set_aside
 from engine.hub.errors import HubError
 from engine.messages.message import Message, say
 from engine.runs.checksums import damaged_files
@@ -49,7 +50,8 @@ def list_files(kind: str, folder: Path, card: str) -> list[LocalFile]:
     found = []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+        hidden = any(part.startswith(".") for part in name.parts) or is_set_aside(path)
+        if path.is_file() and not hidden:
             found.append(LocalFile(name.as_posix(), path.stat().st_size, path))
     if broken := _find_damage(kind, folder, found):
         hint = say("Export it again, then push it.")

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from engine.config.files import read_bytes
 from engine.protocol import events as ev
 from engine.protocol.curve import Curve
 
@@ -150,7 +151,7 @@ def fold(events: Iterable[ev.AnyEvent]) -> RunState:
 def read_state(events: Path) -> RunState:
     """The state after all events of a run's `events.jsonl`; without that file, the initial state."""
     try:
-        lines = events.read_bytes().splitlines()
+        lines = read_bytes(events).splitlines()
     except OSError:
         lines = []
     return fold(event for line in lines if (event := ev.decode(line)))

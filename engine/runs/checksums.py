@@ -5,17 +5,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from engine.config.files import read_bytes
+
 CHECKSUMS = "SHA256SUMS"  # in every exported folder
 FILLING_LOCK = ".loris-lock"  # held while a folder is written: one that nobody holds was left by a killed engine
 _CHUNK = 1 << 20
+MAX_BYTES = 16 << 20  # of the list
 
 
-def write_checksums(folder: Path, tick: Callable[[str, int, int], None]) -> None:
-    """Write the SHA-256 of every file. `tick` receives the file's name, the bytes done and the total."""
+def write_checksums(folder: Path, tick: Callable[[str, int, int], None]) -> dict[str, str]:
+    """Write the SHA-256 of every file, and return them. `tick` receives the file's name, the bytes done and the
+    total."""
     files = sorted(
         path for path in folder.rglob("*") if path.is_file() and path.name not in (FILLING_LOCK, CHECKSUMS)
     )
-    total, done, lines = sum(path.stat().st_size for path in files), 0, []
+    total, done, digests = sum(path.stat().st_size for path in files), 0, {}
     for path in files:
         digest = hashlib.sha256()
         name = path.relative_to(folder).as_posix()
@@ -24,8 +28,18 @@ def write_checksums(folder: Path, tick: Callable[[str, int, int], None]) -> None
                 digest.update(chunk)
                 done += len(chunk)
                 tick(name, done, total)
-        lines.append(f"{digest.hexdigest()}  {name}\n")
-    (folder / CHECKSUMS).write_text("".join(lines), "utf-8")
+        digests[name] = digest.hexdigest()
+    (folder / CHECKSUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in digests.items()), "utf-8")
+    return digests
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file that is listed; empty where there are no checksums."""
+    try:
+        lines = read_bytes(folder / CHECKSUMS, MAX_BYTES).decode().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return {}
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines if "  " in line)}
 
 
 def damaged_files(folder: Path, suffix: str = "") -> list[str]:
@@ -33,13 +47,9 @@ def damaged_files(folder: Path, suffix: str = "") -> list[str]:
 
     Reads every byte. Also empty where there are no checksums.
     """
-    try:
-        lines = (folder / CHECKSUMS).read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        return []
     return [
         name
-        for digest, name in (line.split("  ", 1) for line in lines if "  " in line)
+        for name, digest in read_checksums(folder).items()
         if name.endswith(suffix) and not _matches(folder / name, digest)
     ]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
+from engine.runs.own_files import remove_checkpoint
 from engine.runs.run_list import locked
 
 
@@ -32,5 +33,5 @@ def prune(folder: RunFolder) -> int:
     with locked(folder):
         old, freed = prunable(folder)
         for path in old:
-            manifest.remove_checkpoint(path)
+            remove_checkpoint(path)
     return freed

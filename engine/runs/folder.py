@@ -6,6 +6,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.config.files import read_text
+
 SOCKET_BYTES = 107  # maximum length of a Unix socket's path
 
 
@@ -63,9 +65,22 @@ class RunFolder:
         return self.path / "label.json"
 
     @property
-    def consent(self) -> Path:
-        """Contains the hash of the command that may run after this run."""
+    def old_consent(self) -> Path:
+        """Where older versions kept a consent. Not read: whoever made the folder could have put it there."""
         return self.path / ".confirmed"
+
+    @property
+    def chats(self) -> Path:
+        """The conversations with the run's model."""
+        return self.path / "chats"
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """The files that Loris writes directly into the folder."""
+        return (
+            self.events, self.log, self.dropped, self.draft, self.pid_file, self.label, self.old_consent,
+            self.socket_path_file, self.summary, self.spec, self.lock,
+        )  # fmt: skip
 
     @property
     def checkpoints(self) -> Path:
@@ -88,10 +103,8 @@ class RunFolder:
     @property
     def socket(self) -> Path:
         """The control socket, as the run's engine recorded it: TMPDIR may differ between logins."""
-        try:
-            return Path(self.socket_path_file.read_text("utf-8", "surrogateescape"))
-        except OSError:
-            return self.default_socket
+        recorded = read_text(self.socket_path_file)
+        return Path(recorded) if recorded else self.default_socket
 
     @property
     def socket_path_file(self) -> Path:

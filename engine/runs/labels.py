@@ -2,8 +2,11 @@
 
 import msgspec
 
+from engine.config.files import read_bytes
 from engine.config.spec_files import write_atomically
 from engine.runs.folder import RunFolder
+
+MAX_BYTES = 1 << 20
 
 
 class Label(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,7 +19,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
 def read_label(folder: RunFolder) -> Label:
     """The run's label; an empty one when there is no readable file."""
     try:
-        return msgspec.json.decode(folder.label.read_bytes(), type=Label)
+        return msgspec.json.decode(read_bytes(folder.label, MAX_BYTES), type=Label)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return Label()
 

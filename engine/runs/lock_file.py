@@ -5,12 +5,14 @@ import os
 import time
 from pathlib import Path
 
+from engine.config.files import open_file
+
 LOCK_SECONDS = 1.0  # retry for this long: `is_alive` holds the lock for a moment
 
 
 def acquire_lock(path: Path) -> int:
     """Acquire the lock and return its handle; closing that releases it. Raises BlockingIOError, or OSError."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = open_file(path, os.O_RDWR | os.O_CREAT)
     end = time.monotonic() + LOCK_SECONDS
     while True:
         try:

@@ -16,7 +16,7 @@ TERMINATE_SECONDS = 10.0  # to save a checkpoint, after the softer requests have
 def lock_owner(folder: RunFolder) -> int | None:
     """The pid of the engine on this folder; None when there is none, or it belongs to another user."""
     try:
-        wanted = folder.lock.stat().st_ino
+        wanted = folder.lock.lstat().st_ino
         lines = Path("/proc/locks").read_text().splitlines()
     except OSError:
         return None

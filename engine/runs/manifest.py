@@ -5,16 +5,18 @@ complete folder lists its files in the manifest.
 """
 
 import os
-import shutil
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from engine.runs.checksums import sha256
+from engine.config.files import read_bytes
+from engine.runs.checksums import sha256, write_checksums
 
 MANIFEST = "loris-manifest.json"
+MAX_BYTES = 16 << 20  # of a manifest
 PARTIAL = ".partial-"  # prefix of a folder's name until it is complete
 
 
@@ -44,12 +46,24 @@ class Checkpoint:
 
 def write_manifest(folder: Path, step: int = 0, eval_loss: float | None = None) -> int:
     """Sync every file below `folder` to disk, then write its manifest; returns the bytes. Raises OSError."""
+    return _write(folder, {}, step, eval_loss)
+
+
+def seal_export(folder: Path, tick: Callable[[str, int, int], None] = lambda *_: None) -> None:
+    """Write the checksums and the manifest of an export. `tick`: see `write_checksums`. Raises OSError."""
+    (folder / MANIFEST).unlink(missing_ok=True)  # of what it was copied from
+    _write(folder, write_checksums(folder, tick))
+
+
+def _write(folder: Path, hashes: Mapping[str, str], step: int = 0, eval_loss: float | None = None) -> int:
+    """`hashes`: those that are known already."""
     files, total = {}, 0
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != MANIFEST and not path.name.startswith("."):
             fsync(path)
             size = path.stat().st_size
-            files[str(path.relative_to(folder))] = FileEntry(size, sha256(path))
+            name = str(path.relative_to(folder))
+            files[name] = FileEntry(size, hashes.get(name) or sha256(path))
             total += size
     manifest = folder / MANIFEST
     manifest.write_bytes(msgspec.json.encode(Manifest(files=files, step=step, eval_loss=eval_loss)))
@@ -84,8 +98,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     """The manifest, or None when there is no readable one."""
     path = folder / MANIFEST
     try:
-        # A pipe in its place would never end.
-        return msgspec.json.decode(path.read_bytes(), type=Manifest) if path.is_file() else None
+        return msgspec.json.decode(read_bytes(path, MAX_BYTES), type=Manifest)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
@@ -123,21 +136,6 @@ def checkpoints_to_delete(found: list[Checkpoint], limit: int) -> list[Checkpoin
         if len(keep) < limit:
             keep.add(one.step)
     return [one for one in found if one.step not in keep]
-
-
-def remove_checkpoint(path: Path) -> None:
-    """Delete a checkpoint. Raises OSError. Renames it first: a kill half way leaves nothing that looks complete."""
-    doomed = path.with_name(PARTIAL + path.name)
-    shutil.rmtree(doomed, ignore_errors=True)
-    path.rename(doomed)
-    shutil.rmtree(doomed)
-
-
-def remove_leftovers(*folders: Path) -> None:
-    """Delete the incomplete checkpoints of killed engines. Only while holding the run's lock."""
-    for folder in folders:
-        for path in folder.glob(f"{PARTIAL}*"):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def fsync(path: Path) -> None:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from pathlib import Path
 
+from engine.config.files import read_text, write_text
 from engine.runs.folder import RunFolder
 from engine.runs.machine import boot_id
 
@@ -10,16 +11,16 @@ from engine.runs.machine import boot_id
 def write_pid(folder: RunFolder, pid: int) -> None:
     """Record that this process was started as the run's engine. Never raises: the file is optional."""
     with suppress(OSError):
-        folder.pid_file.write_text(f"{pid} {_start_time(pid)} {boot_id()}\n", "ascii")
+        write_text(folder.pid_file, f"{pid} {_start_time(pid)} {boot_id()}\n")
 
 
 def is_gone(folder: RunFolder) -> bool:
     """Whether the recorded process has exited. Without a record: whether an engine has already held the lock.
     Call it only for a folder whose lock is free."""
     try:
-        fields = folder.pid_file.read_text("ascii").split(" ")
+        fields = read_text(folder.pid_file).split(" ")
         pid, started, boot = int(fields[0]), fields[1], fields[2].strip()
-    except (OSError, ValueError, IndexError):
+    except (ValueError, IndexError):
         return folder.lock.exists()
     return boot != boot_id() or not started or _start_time(pid) != started
 

@@ -9,6 +9,12 @@ import sys
 PYTHON_OPTIONS = ("-P", "-Xutf8")
 # The same for Python processes that libraries start.
 PYTHON_VARIABLES = {"PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"}
+SEARCH_PATHS = ("PYTHONPATH", "PATH", "LD_LIBRARY_PATH")
+# Folders of the user's files and of code that is run from there: relative to where Loris was started.
+FOLDERS = (
+    "LORIS_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME",
+    "UNSLOTH_COMPILE_LOCATION", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR",
+)  # fmt: skip
 
 
 def python(*arguments: str) -> list[str]:
@@ -17,6 +23,14 @@ def python(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """The environment for it. Drops empty and relative PYTHONPATH entries: they mean the working directory."""
-    entries = filter(os.path.isabs, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    return {**os.environ, **PYTHON_VARIABLES, "PYTHONUNBUFFERED": "1", "PYTHONPATH": os.pathsep.join(entries)}
+    """The environment for it. Its search paths lose entries that are empty or relative: they mean the working
+    directory, where modules, programs and libraries of someone else may lie."""
+    paths = {name: _absolute_entries(os.environ[name]) for name in SEARCH_PATHS if name in os.environ}
+    folders = {
+        name: os.path.abspath(os.path.expanduser(os.environ[name])) for name in FOLDERS if os.environ.get(name)
+    }
+    return {**os.environ, **PYTHON_VARIABLES, "PYTHONUNBUFFERED": "1", **paths, **folders}
+
+
+def _absolute_entries(paths: str) -> str:
+    return os.pathsep.join(filter(os.path.isabs, paths.split(os.pathsep)))

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -11,17 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.config.files import open_file
 from engine.config.paths import runs_folder
 from engine.messages.errors import UserError, last_line
 from engine.messages.message import say
 from engine.protocol.events import AnyEvent, EngineStarted, StageChanged, Step, TrainingStarted, decode
 from engine.protocol.state import RunState, fold
 from engine.runs import manifest, pid_file
+from engine.runs.consent import withdraw_consent
 from engine.runs.exit_cause import ExitCauseCode, exit_cause_of
 from engine.runs.folder import RunFolder
 from engine.runs.labels import read_label
 from engine.runs.lock_file import acquire_lock
 from engine.runs.lock_owner import is_frozen
+from engine.runs.own_files import remove_run_files
 from engine.runs.restarts import find_lines
 from engine.runs.resumable import is_resumable, is_trained
 from engine.runs.summary_fields import read_summary_fields
@@ -36,6 +38,7 @@ RunStateName = Literal[
 HEAD_BYTES = TAIL_BYTES = 64 << 10
 LATEST = 253_402_300_799.0  # the last second of the year 9999, since 1970
 DRAFT_SECONDS = 3600.0  # after which a draft whose engine has exited is deleted
+FAILED_DRAFT_SECONDS = 7 * 86400.0  # its log says why
 START_SECONDS = 30.0  # for a new process to acquire its lock before it counts as lost
 
 
@@ -76,7 +79,7 @@ class RunSummary:
 def is_alive(folder: RunFolder) -> bool:
     """Whether an engine runs on this folder, that is, holds its lock. The kernel releases that on any exit."""
     try:
-        handle = os.open(folder.lock, os.O_RDONLY | os.O_CLOEXEC)
+        handle = open_file(folder.lock)
     except OSError:
         return False
     try:
@@ -211,7 +214,7 @@ def _age(folder: RunFolder) -> float:
 def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
     """The first and the last events of a run, and those in between that are needed to add up its time."""
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_file(path), "rb") as file:
             lines = file.read(HEAD_BYTES).split(b"\n")
             rest = os.fstat(file.fileno()).st_size - file.tell()
             torn = lines.pop()
@@ -228,26 +231,31 @@ def _head_and_tail(path: Path) -> Iterator[AnyEvent]:
             yield event
 
 
-def delete_run(folder: RunFolder) -> None:
-    """Delete a run's folder with its contents, and its link in the list.
+def delete_run(folder: RunFolder) -> list[Path]:
+    """Delete what Loris made in a run's folder, and its link in the list; returns what is left: the user's files.
 
     Raises `UserError` while its engine is alive or for a folder that is not a listed run, and OSError.
     """
     path = Path(os.path.realpath(folder.path))
     links = [Path(e.path) for e in os.scandir(runs_folder()) if os.path.realpath(e.path) == str(path)]
-    if not links or not (path / "spec.yaml").is_file():
+    run = RunFolder(path)
+    if not links or not run.spec.is_file() or not (run.summary.exists() or run.events.exists()):
         raise UserError("not_a_run", say("{folder} is not the folder of a run.", folder=str(path)))
-    with locked(RunFolder(path)):
-        shutil.rmtree(path)
-        for link in links:
-            link.unlink(missing_ok=True)
+    with locked(run):
+        remove_run_files(run)
+    withdraw_consent(run)
+    for link in links:
+        if link.is_symlink() and link.name == path.name:  # as it was made; another one is the user's
+            link.unlink()
+    return sorted(path.iterdir()) if path.exists() else []
 
 
 def delete_drafts(now: float | None = None) -> list[RunFolder]:
     """Delete old drafts: engines that were kept warm and then killed. Returns the deleted folders."""
     deleted = []
     for run in list_runs():
-        if run.draft and not run.alive and (now or time.time()) - run.started > DRAFT_SECONDS:
+        kept = FAILED_DRAFT_SECONDS if run.state == "failed" else DRAFT_SECONDS
+        if run.draft and not run.alive and (now or time.time()) - run.started > kept:
             with suppress(UserError, OSError):
                 delete_run(run.folder)
                 deleted.append(run.folder)

@@ -6,9 +6,12 @@ from typing import Any
 
 import msgspec
 
+from engine.config.files import read_bytes
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec, write_atomically
 from engine.runs.folder import RunFolder
+
+MAX_BYTES = 256 << 10  # of a spec whose values the list shows: parsing more would slow down every list
 
 
 class SummaryFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +39,12 @@ def write_run_spec(folder: RunFolder, spec: RunSpec) -> None:
 def read_summary_fields(folder: RunFolder) -> SummaryFields:
     """The values in the spec, even if it was edited by hand after the summary was written."""
     try:
-        spec = folder.spec.read_bytes()
+        spec = read_bytes(folder.spec, MAX_BYTES)
     except OSError:
         return SummaryFields(spec_sha256="")
     sha256 = hashlib.sha256(spec).hexdigest()
     with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-        summary = msgspec.json.decode(folder.summary.read_bytes(), type=SummaryFields)
+        summary = msgspec.json.decode(read_bytes(folder.summary, MAX_BYTES), type=SummaryFields)
         if summary.spec_sha256 == sha256:
             return summary
     return _from_yaml(spec, sha256)

@@ -38,7 +38,10 @@ def after_success(folder: RunFolder, spec: RunSpec, record: EventWriter) -> None
     if not command:
         return
     if not has_consent(folder, command):
-        message = say("The command after the run was not confirmed for this run, and does not run.")
+        message = say(
+            "The command after the run was not confirmed on this machine for this run, and does not run: {command}",
+            command=command,
+        )
         record.emit(ev.Notice(code="after_unconfirmed", message=message, level="warning"))
         return
     code, message = _run_command(folder, command)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.config.files import open_file
 from engine.protocol import events as ev
 from engine.runtime.ranks import is_main_process
 
@@ -27,7 +28,7 @@ class EventWriter:
         self.stage: ev.Stage = "starting"
         if not is_main_process():
             return
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._file = open_file(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         size = os.fstat(self._file).st_size
         if size and os.pread(self._file, 1, size - 1) != b"\n":
             os.write(self._file, b"\n")  # end the torn line of an engine that was killed

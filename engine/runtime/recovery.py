@@ -1,10 +1,7 @@
 """Cleans up the folder of an engine that was killed, and restarts the engine to resume training."""
 
 import os
-import re
-import shutil
 import sys
-from contextlib import suppress
 from typing import NoReturn
 
 from engine.config.change import Change, apply_changes
@@ -18,11 +15,10 @@ from engine.protocol import events as ev
 from engine.protocol.commands import StopMode
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
+from engine.runs.own_files import is_own_folder, remove_leftovers, remove_stale, restore_or_finish
 from engine.runs.python_process import environment, python
 from engine.runs.summary_fields import write_run_spec
 from engine.runtime.event_writer import EventWriter
-
-_TEMPORARY = re.compile(r"\.[\w.-]+\.[0-9a-f]{8}$")  # as engine.export names an incomplete folder
 
 
 class RestartEngine(Exception):
@@ -31,17 +27,12 @@ class RestartEngine(Exception):
 
 def clean_up_folder(folder: RunFolder) -> None:
     """Delete incomplete folders; restore an adapter that was being replaced. Needs the run's lock."""
-    manifest.remove_leftovers(folder.checkpoints)
-    old = folder.path / f".{folder.adapter.name}.old"
-    if old.is_dir() and not folder.adapter.exists():
-        with suppress(OSError):
-            old.rename(folder.adapter)
-    shutil.rmtree(old, ignore_errors=True)
-    for parent in (folder.path, folder.exports):
-        with suppress(OSError):
-            for path in parent.iterdir():
-                if path.is_dir() and _TEMPORARY.fullmatch(path.name):
-                    shutil.rmtree(path, ignore_errors=True)
+    remove_leftovers(folder.checkpoints)
+    old = folder.path / f".{folder.adapter.name}.old"  # as older versions named it
+    if is_own_folder(old):
+        restore_or_finish(old, folder.adapter)
+    for parent in (folder.path, folder.exports, folder.checkpoints):
+        remove_stale(parent)
 
 
 def check_resume_rules(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:

@@ -1,6 +1,7 @@
 """TRL's trainers with atomic checkpoints, and with an evaluation that can be stopped."""
 
 import math
+import os
 import shutil
 import sys
 import traceback
@@ -12,10 +13,12 @@ import torch
 import torch.distributed
 from transformers import Trainer
 
+from engine.config.files import set_aside
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import manifest
+from engine.runs.own_files import is_own_folder, remove_checkpoint, replace_folder
 from engine.runtime.control import Control
 from engine.runtime.explain import explain
 
@@ -87,9 +90,12 @@ class AtomicCheckpoints(Trainer):
         manifest.write_manifest(written, step, self._eval_loss_at(step))
         if broken := manifest.find_fault(written):
             raise OSError(broken)
-        if target.exists():  # saved before, by an engine that was resumed from an older one
-            manifest.remove_checkpoint(target)
-        written.rename(target)
+        if is_own_folder(target):  # saved before, by an engine that was resumed from an older one
+            replace_folder(written, target)
+        else:
+            if os.path.lexists(target):
+                set_aside(target)
+            written.rename(target)
         manifest.fsync(target.parent)
         found = manifest.list_checkpoints(target.parent)
         best = manifest.best_checkpoint(found)
@@ -103,7 +109,7 @@ class AtomicCheckpoints(Trainer):
         )
         for old in manifest.checkpoints_to_delete(found, self.args.save_total_limit or len(found)):
             with suppress(OSError):
-                manifest.remove_checkpoint(old.path)
+                remove_checkpoint(old.path)
 
     def _report_not_saved(self, error: Exception, step: int) -> None:
         """Training continues when the disk is full: the last checkpoint is still there, and the next may fit."""

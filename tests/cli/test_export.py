@@ -11,8 +11,9 @@ import pytest
 from engine.config.run_spec import ExportSpec, RunSpec
 from engine.config.spec_files import load_spec, save_spec
 from engine.protocol import events as ev
-from engine.runs.checksums import damaged_files, write_checksums
+from engine.runs.checksums import damaged_files
 from engine.runs.folder import RunFolder
+from engine.runs.manifest import seal_export
 from engine.runs.run_list import is_alive
 from tests.helpers.run_events import STARTED, finished, write_run
 from tui.cli.main import main
@@ -57,7 +58,7 @@ def test_a_damaged_earlier_export_is_not_reported_as_saved(
         for path in (run.adapter, target)
     ]
     run.events.write_bytes(b"".join(ev.encode(one) for one in saved))
-    write_checksums(target, lambda *_: None)
+    seal_export(target)
     assert damaged_files(target) == []
     (target / "adapter_model.safetensors").write_text("wei")
     (target / "adapter_config.json").unlink()

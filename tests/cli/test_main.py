@@ -245,3 +245,17 @@ def test_a_log_on_a_full_disk_is_no_traceback(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr(main._Version, "__call__", lambda *_: full())
     assert main.main(["--version"]) == 1
     assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_nothing_is_imported_from_the_folder_in_which_loris_is_typed(tmp_path: Path) -> None:
+    """A run folder from someone else, with modules in it, and a PYTHONPATH such as "$PYTHONPATH:/lib"."""
+    (tmp_path / "engine").mkdir()
+    for name in ("engine/__init__", "msgspec", "datasets", "argparse", "sqlite3"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write(__name__)")
+    for entries in ("", f":{tmp_path.parent}", ".", f"/nowhere:{os.curdir}"):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("loris"), "--lang", "en", "presets"], cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": entries}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert not (tmp_path / "imported").exists(), entries

@@ -169,3 +169,14 @@ def test_an_engine_ends_with_the_command_that_asked_for_it(folder: RunFolder, an
     ended = read_state(folder.events).ended
     assert ended
     assert ended.exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["engine.log", ".draft"])
+def test_launch_does_not_write_through_a_link(folder: RunFolder, tmp_path: Path, name: str) -> None:
+    """As in a run folder from someone else, where engine.log is a link to ~/.bashrc."""
+    target = tmp_path / "bashrc"
+    target.write_text("mine")
+    (folder.path / name).symlink_to(target)
+    with pytest.raises(OSError, match=f"{name} is a link, which is not followed"):
+        launch(folder, "wait")
+    assert target.read_text() == "mine"

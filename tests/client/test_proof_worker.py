@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from engine.client import proof_worker
 from engine.client.proof_worker import ProofWorker
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec
@@ -123,6 +124,31 @@ async def test_killed_worker_is_reported(worker: ProofWorker, spec_for: Any) -> 
     assert isinstance(last, ProofFailed)
     assert last.code == "worker_gone"
     assert not worker.running
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("import sys; print('Loading', file=sys.stderr); sys.exit('ImportError: no libfoo.so')",
+         "(exit code 1): Loading\nImportError: no libfoo.so"),
+        ("import os; os._exit(3)", "It ended with code 3 and printed nothing."),
+        ("import os; os.kill(os.getpid(), 9)", "memory runs out"),
+        ("import sys; sys.stderr.write('x' * 3_000_000 + '\\rlast\\n'); sys.exit(4)", "last"),
+    ],
+)  # fmt: skip
+async def test_a_workers_last_words_are_shown(
+    spec_for: Any, monkeypatch: pytest.MonkeyPatch, code: str, expected: str
+) -> None:
+    """Not "the memory most likely ran out"."""
+    monkeypatch.setattr(proof_worker, "python", lambda *_: [sys.executable, "-c", code])
+    worker = ProofWorker()
+    (failed,) = await answers(worker, spec_for())
+    worker.close()
+    assert isinstance(failed, ProofFailed)
+    assert failed.hint is not None
+    assert expected in str(failed.hint)
+    assert len(str(failed.hint)) < 5000
+    assert ("memory" in str(failed.hint)) == ("kill" in code)
 
 
 @pytest.mark.slow  # its own worker imports Unsloth; tests/cli/test_data.py uses a fake

@@ -22,7 +22,7 @@ from engine.protocol.commands import Stop
 from engine.protocol.events import Stage
 from engine.protocol.state import read_state
 from engine.runs.folder import RunFolder
-from engine.runs.run_list import is_alive
+from engine.runs.run_list import delete_drafts, is_alive
 from tui.cli.main import main
 
 pytestmark = pytest.mark.usefixtures("fake_engine")
@@ -225,6 +225,23 @@ async def test_model_folder_gets_a_temporary_run(good_model: Path) -> None:
         assert os.listdir(runs_folder()) == [made.name]
     assert not is_alive(made)
     assert os.listdir(runs_folder()) == [], "the run is deleted"
+
+
+@pytest.mark.parametrize("play", ["fail", "die", "crash"])
+async def test_log_of_a_model_folder_that_fails_to_load_stays_readable(
+    play: str, good_model: Path, fake_engine: pytest.MonkeyPatch
+) -> None:
+    """`loris chat MODEL_FOLDER` deleted its temporary run with the log that its message names."""
+    fake_engine.setenv("FAKE_PLAY", play)
+    with pytest.raises(UserError) as found:
+        async with asyncio.timeout(30), serving(None, RecordedStages(), str(good_model)):
+            pytest.fail("it does not answer")
+    (name,) = os.listdir(runs_folder())
+    made = RunFolder(runs_folder() / name)
+    assert made.log.is_file()
+    assert play == "fail" or str(made.log) in str(found.value)
+    assert not is_alive(made)
+    assert delete_drafts(time.time() + 7200) == ([] if play == "fail" else [made]), "a failure is kept for a week"
 
 
 def test_target_that_is_neither_is_refused(home: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -95,3 +96,27 @@ def test_unsloth_supports_every_model_that_loris_suggests():
     named = {name for file in shipped for name in re.findall(r"unsloth/[\w.-]+", file.read_text())}
     assert len(named) > 30
     assert [name for name in sorted(named) if f'"{name.lower()}"' not in known] == []
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    ["packing: !!bool maybe\n", "training: &t\n  <<: *t\n", "k: 1\n" * 600_000],
+    ids=["a value", "a merge key", "3 MB of keys"],
+)
+def test_one_bad_file_does_not_hide_the_other_presets(text: str):
+    """The wizard opens with them, and `loris presets` lists them."""
+    save_preset("good", MINE)
+    (user_presets_folder() / "bad.yaml").write_text(text)
+    os.mkfifo(user_presets_folder() / "pipe.yaml")
+    (user_presets_folder() / "folder.yaml").mkdir()
+    (user_presets_folder() / "loop.yaml").symlink_to("loop.yaml")
+    found = {p.path.stem: p.error for p in list_presets() if not p.shipped}
+    assert set(found) == {"bad", "folder", "good", "loop", "pipe"}
+    assert found["good"] is None
+
+
+def test_another_preset_with_the_same_file_is_named():
+    save_preset("my run", MINE)
+    with pytest.raises(SpecError, match='"my run" already exists'):
+        save_preset("my-run", MINE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import msgspec
@@ -190,3 +192,87 @@ def test_a_notice_names_the_field_or_the_file(file: Path):
     assert describe_error(missing.value) == f"{file}: There is no such file."
     assert describe_error(errors_of(file, "lora:\n  r: x\n")).startswith("lora.r: ")
     assert describe_error(SpecError(None, [FieldError("", say("No."))])) == "No."
+
+
+BAD = {
+    "packing": "training:\n  packing: !!bool maybe\n",
+    "merge": "training: &t\n  <<: *t\n  max_steps: 3\n",
+    "merge list": "training: &t\n  <<: [*t, *t]\n",
+    "merge text": "training:\n  <<: text\n",
+    "merged": "lora: &l\n  zzz: 1\ntraining:\n  <<: *l\n",
+    "int": "training:\n  max_steps: !!int x\n",
+    "long int": "training:\n  max_steps: " + "9" * 5000 + "\n",
+    "float": "training:\n  learning_rate: !!float x\n",
+    "date": "name: 2026-99-99\n",
+    "time": "name: !!timestamp x\n",
+    "binary": "name: !!binary 'a'\n",
+    "map": "name: !!map x\n",
+    "set": "lora: !!set {r}\n",
+    "omap": "lora: !!omap [r]\n",
+    "tag": "training: !x {max_steps: !y 3}\n",
+    "keys": "? [a, b]\n: 1\n? {c: d}\n: 2\n? !!binary aaa=\n: 3\n~: 4\n.nan: 5\n",
+    "control": "name: 1\ndescription: \x01\n",
+    "documents": "name: a\n---\nname: b\n",
+    "directive": "%YAML 9.9\n---\nname: a\n",
+    "version": "%YAML 1.1\n---\nname: a\n",
+    "alias": "name: *nobody\n",
+    "anchors": "name: &a x\ndescription: &a y\nlora: *a\n",
+    "deep alias": "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 300)),
+    "block": "".join(" " * n + "-\n" for n in range(500)),
+    "keys and more": "".join(f"key{n}: 1\n" for n in range(40_000)),
+    "wide": "name: [" + "x, " * 150_000 + "]\n",
+    "open": "{" * 300_000,
+    "comments": "# c\n" * 120_000 + "x: 1\n",
+    "choice": "training:\n  optim: " + "x" * 500_000 + "\n",
+    "unknown": "".join(f"max_step{n}: 1\n" for n in range(1900)),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", BAD.values(), ids=BAD)
+def test_every_parser_error_is_a_field_error(file: Path, text: str, capsys: pytest.CaptureFixture[str]):
+    """Also what the parser does not expect itself; soon, however large; and printed in a few words."""
+    file.write_text(text)
+    started = time.process_time()
+    errors: list[FieldError] = []
+    try:
+        load_spec(file)
+    except SpecError as error:
+        errors = error.errors
+    assert all(len(str(one.message)) < 1500 for one in errors)
+    assert len(errors) < 100
+    assert time.process_time() - started < 4
+    save_spec(file, RunSpec())
+    assert load_spec(file) == RunSpec()
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "expected"),
+    [
+        ("packing", 2, "'maybe' is not of the type bool"),
+        ("int", 2, "'x' is not of the type int"),
+        ("control", 2, "special characters"),
+        ("block", 31, "nested too deep"),
+        ("keys and more", 2000, "too many values"),
+        ("merged", 2, "zzz"),
+        ("alias", 1, "undefined alias"),
+    ],
+)
+def test_parser_errors_have_line_numbers(file: Path, name: str, line: int, expected: str):
+    (first, *_) = errors_of(file, BAD[name]).errors
+    assert expected in str(first.message)
+    assert first.line == line
+
+
+def test_a_file_that_cannot_be_read_is_kept_aside_when_a_preset_takes_its_name(file: Path):
+    file.write_text("a: [ # mine")
+    save_spec(file, RunSpec())
+    assert file.with_name("spec.yaml.before").read_text() == "a: [ # mine"
+
+
+@pytest.mark.timeout(10)
+def test_a_fifo_is_no_spec(file: Path):
+    os.mkfifo(file)
+    with pytest.raises(SpecError, match="This is not a file"):
+        load_spec(file)

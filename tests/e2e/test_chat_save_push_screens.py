@@ -20,6 +20,7 @@ from engine.config.run_spec import RunSpec
 from engine.export.gguf_header import read_header
 from engine.export.llama_cpp import find_llama_cpp
 from engine.runs.checksums import CHECKSUMS
+from engine.runs.manifest import MANIFEST
 from tests.helpers.app_on_engine import until
 from tests.helpers.engine_process import ENVIRONMENT, ROOT, Engine, with_changes
 from tests.helpers.fake_run import CpuMonitor, screen_text
@@ -95,9 +96,9 @@ def answers(app: LorisApp) -> list[Answer]:
 
 
 def check_sums(folder: Path) -> None:
-    """Every file but the list itself is in the list, with the digest that it has."""
+    """Every file but the two lists themselves is in the list, with the digest that it has."""
     listed = dict(reversed(line.split("  ", 1)) for line in (folder / CHECKSUMS).read_text().splitlines())
-    there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {CHECKSUMS}
+    there = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} - {CHECKSUMS, MANIFEST}
     assert set(listed) == there
     for name, digest in listed.items():
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest

@@ -136,7 +136,10 @@ def test_nothing_is_overwritten_without_a_yes(engine: Engine, client: Client, tm
     refused(export(client, kind="adapter", path=str(first)), "path_exists")
     assert (first / "note").exists()
     assert exported_folder(export(client, kind="adapter", path=str(first), replace=True)) == first
-    assert not (first / "note").exists()
+    assert (first / "note").read_text() == "a note on the first one", "what the user added stays"
+    kept = engine.events_of(ev.Notice)[-1]
+    assert kept.code == "kept_files"
+    assert str(first / "note") in str(kept.message)
     assert names(mine) == sorted(["notes.txt", engine.folder.name])
     assert names(first.parent) == ["adapter"]
 

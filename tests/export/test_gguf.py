@@ -161,4 +161,5 @@ def test_every_file_answers_in_llama_cpp_as_the_adapter_does(
     exported = engine.events_of(ev.Exported)[-1]
     assert exported.quantizations == QUANTIZATIONS
     assert "llama.cpp answers" in str(exported.verified)
-    assert sorted(names(folder)) == sorted(["Modelfile", "SHA256SUMS", *(file.name for file in files)])
+    others = ["Modelfile", "SHA256SUMS", "loris-manifest.json"]
+    assert names(folder) == sorted([*others, *(file.name for file in files)])

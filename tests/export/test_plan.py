@@ -9,6 +9,7 @@ import pytest
 from engine.export.plan import plan, reusable_merged
 from engine.protocol import events as ev
 from engine.protocol.state import RunState, fold
+from engine.runs import manifest
 from engine.runs.checksums import CHECKSUMS
 from engine.runs.folder import RunFolder
 
@@ -50,7 +51,7 @@ def test_an_earlier_export_is_the_target_and_not_a_folder_for_another(tmp_path: 
     for target in (own, elsewhere, named_so):
         target.mkdir(parents=True)
         if target == named_so:
-            (target / CHECKSUMS).write_text("")
+            manifest.seal_export(target)
         again = plan("merged_16bit", str(target), folder, state, replace=True)
         assert (again.target, again.exists, again.error) == (target, True, None)
         assert "is not overwritten" in str(plan("merged_16bit", str(target), folder, state).error)
@@ -94,3 +95,31 @@ def test_the_plan_refuses_with_a_message_before_anything_starts(
     assert "is not overwritten" in str(taken.error)
     below = plan("adapter", str(there / "x"), folder, state_of())
     assert "is a file" in str(below.error)
+
+
+def test_a_users_folder_is_not_taken_for_an_earlier_export(tmp_path: Path) -> None:
+    """With a SHA256SUMS of its own: exported into, as any folder. In the place of an export: refused by name."""
+    folder, state = RunFolder(tmp_path / "run"), state_of()
+    folder.path.mkdir()
+    mine = tmp_path / "work"
+    (mine / "run" / "merged_16bit").mkdir(parents=True)
+    (mine / CHECKSUMS).write_text("")
+    (mine / "run" / "merged_16bit" / "thesis.pdf").write_text("mine")
+    for typed in (mine, mine / "run" / "merged_16bit"):
+        found = plan("merged_16bit", f"{typed}/.", folder, state, replace=True)
+        assert found.target == mine / "run" / "merged_16bit"
+        assert found.field == "path"
+        assert "it has thesis.pdf" in str(found.error)
+    adapter = plan("adapter", str(mine), folder, state, replace=True)
+    assert (adapter.target, adapter.error) == (mine / "run" / "adapter", None)
+
+
+def test_a_link_to_an_earlier_export_is_refused(tmp_path: Path) -> None:
+    folder, state = RunFolder(tmp_path / "run"), state_of()
+    folder.path.mkdir()
+    (tmp_path / "real").mkdir()
+    manifest.seal_export(tmp_path / "real")
+    (tmp_path / "link").symlink_to("real")
+    found = plan("adapter", str(tmp_path / "link"), folder, state, replace=True)
+    assert (found.target, found.field) == (tmp_path / "link", "path")
+    assert "is a file or a link" in str(found.error)

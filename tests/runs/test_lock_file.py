@@ -15,6 +15,7 @@ import pytest
 
 from engine.runs import lock_file
 from engine.runs.folder import RunFolder
+from engine.runs.lock_owner import lock_owner
 from engine.runs.run_list import is_alive
 
 
@@ -71,3 +72,19 @@ def test_engine_detects_that_its_wizard_has_exited() -> None:
         [sys.executable, "-c", wizard, code], cwd=root, capture_output=True, text=True, timeout=20
     )
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_a_lock_that_is_a_link_is_nobodys(tmp_path: Path) -> None:
+    """Or `loris stop` on a run from someone else would end the engine of another run."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "foreign").mkdir()
+    mine, foreign = RunFolder(tmp_path / "mine"), RunFolder(tmp_path / "foreign")
+    handle = lock_file.acquire_lock(mine.lock)
+    foreign.lock.symlink_to(mine.lock)
+    assert is_alive(mine)
+    assert lock_owner(mine) == os.getpid()
+    assert not is_alive(foreign)
+    assert lock_owner(foreign) is None
+    with pytest.raises(OSError, match="is a link"):
+        lock_file.acquire_lock(foreign.lock)
+    os.close(handle)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.runs import manifest
+from engine.runs.own_files import remove_leftovers
 
 
 def sealed(folder: Path, step: int, eval_loss: float | None = None) -> Path:
@@ -30,7 +31,7 @@ def test_every_kind_of_damage_is_found(tmp_path: Path):
     found = manifest.newest_checkpoint(tmp_path)
     assert found
     assert found.step == 1
-    manifest.remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path)
     assert not (tmp_path / f"{manifest.PARTIAL}checkpoint-7").exists()
     assert (tmp_path / "checkpoint-6").exists()
 

@@ -30,9 +30,25 @@ def test_nothing_is_imported_from_the_working_directory(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("given", "kept"), [("", ""), ("/lib", "/lib"), (":/lib", "/lib"), ("/lib::.:src:/more", "/lib:/more")]
 )
-def test_absolute_pythonpath_entries_are_kept(given: str, kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", given)
-    assert environment()["PYTHONPATH"] == kept
+@pytest.mark.parametrize("name", ["PYTHONPATH", "PATH", "LD_LIBRARY_PATH"])
+def test_absolute_entries_of_search_paths_are_kept(
+    name: str, given: str, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others mean the working directory, which may be a run folder from someone else."""
+    monkeypatch.setenv(name, given)
+    assert environment()[name] == kept
+
+
+def test_folders_are_those_from_where_loris_was_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine runs in its run folder: there a relative LORIS_HOME would have the consents that came with it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LORIS_HOME", "mine")
+    monkeypatch.setenv("UNSLOTH_COMPILE_LOCATION", "unsloth_compiled_cache")
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    found = environment()
+    assert found["LORIS_HOME"] == str(tmp_path / "mine")
+    assert found["UNSLOTH_COMPILE_LOCATION"] == str(tmp_path / "unsloth_compiled_cache")
+    assert "TRITON_CACHE_DIR" not in found
 
 
 def test_nothing_else_starts_python() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from engine.client.follow import Follower
 from engine.protocol import events as ev
+from engine.protocol.state import read_state
 from engine.runs.folder import RunFolder
 from engine.runtime import event_writer
 from engine.runtime.event_writer import EventWriter
@@ -68,3 +69,14 @@ def test_other_ranks_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     record.close(0)
     assert record.stage == "training"
     assert not (tmp_path / "events.jsonl").exists()
+
+
+def test_events_are_not_written_through_a_link(tmp_path: Path) -> None:
+    target = tmp_path / "bashrc"
+    target.write_text("mine")
+    (tmp_path / "events.jsonl").symlink_to(target)
+    with pytest.raises(OSError, match="is a link"):
+        EventWriter(tmp_path / "events.jsonl")
+    assert target.read_text() == "mine"
+    assert list(Follower(RunFolder(tmp_path)).poll()) == []
+    assert read_state(tmp_path / "events.jsonl").started is None

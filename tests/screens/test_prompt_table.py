@@ -128,7 +128,8 @@ async def test_a_checkpoint_is_copied(named: bool, backend: FakeBackend, tmp_pat
         await pilot.press(*(str(target) if named else ""), "enter")
         await until(pilot, lambda: "Saved at" in screen_text(app))
         names = {path.name for path in target.iterdir()}
-        wanted = {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "loris.json", "SHA256SUMS"}
+        wanted = {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "loris.json"}
+        wanted |= {"SHA256SUMS", "loris-manifest.json"}
         assert names == wanted
         assert (target / "adapter_config.json").read_text() == "adapter_config.json 60"
         # An existing folder is not overwritten.

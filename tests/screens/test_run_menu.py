@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from textual.pilot import Pilot
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from engine.config.spec_files import load_spec
+from engine.config.spec_files import load_spec, save_spec
 from engine.protocol import events as ev
 from engine.runs import manifest
+from engine.runs.consent import has_consent
 from engine.runs.folder import RunFolder
 from engine.runs.labels import read_label
 from tests.helpers import fake_run
@@ -30,6 +32,7 @@ from tui.screens.live import LiveScreen
 from tui.state.settings import load_settings, parse_price
 
 SIZES = [(80, 24), (120, 36)]
+COMMAND = "shutdown -h now"
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ async def test_duplicate_into_the_wizard(two_runs: tuple[RunFolder, RunFolder]) 
 
 
 async def test_delete_asks_and_says_how_much(two_runs: tuple[RunFolder, RunFolder]) -> None:
-    (two_runs[1].path / "big").write_bytes(b"0" * 3 * 1024**2)
+    two_runs[1].log.write_bytes(b"0" * 3 * 1024**2)
     app = opened()
     async with app.run_test(size=(80, 24)) as pilot:
         await at_run(pilot, "slow")
@@ -273,3 +276,39 @@ async def test_a_complete_run_is_not_resumed_from_the_list(two_runs: tuple[RunFo
         await at_run(pilot, "fast")
         assert "Resume" not in screen_text(app)
         assert app.screen.check_action("resume", ()) is False
+
+
+@pytest.mark.parametrize("agrees", [False, True])
+async def test_the_command_of_a_run_is_asked_about_again_when_it_is_resumed(agrees: bool) -> None:
+    """Its consent came with the folder, from another machine or from an older Loris."""
+    run = made("early", ENDS["killed"][1])
+    spec = load_spec(run.spec)
+    save_spec(
+        run.spec, msgspec.structs.replace(spec, export=msgspec.structs.replace(spec.export, after_command=COMMAND))
+    )
+    run.old_consent.write_text(hashlib.sha256(COMMAND.encode()).hexdigest())
+    backend = FakeBackend(alive=False)
+    backend.feed(ENDS["killed"][1])
+    app = LorisApp(backend=backend, language="en")
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await at_run(pilot, "early")
+        await pilot.press("r")
+        await shown(pilot, "Run this command after success?", COMMAND, "Resume without it")
+        assert backend.launched == []
+        await pilot.press(*(["right"] if agrees else []), "enter")
+        await until(pilot, lambda: backend.launched == ["resume"])
+    assert has_consent(run, COMMAND) == agrees
+
+
+async def test_delete_names_what_it_keeps(two_runs: tuple[RunFolder, RunFolder]) -> None:
+    (two_runs[1].path / "thesis.pdf").write_text("mine")
+    app = opened()
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await at_run(pilot, "slow")
+        await pilot.press("m")
+        await on_screen(pilot, ModalScreen)
+        await pilot.press("x")
+        await shown(pilot, "Delete slow?")
+        await pilot.press("right", "enter")
+        await shown(pilot, "Not made by Loris, and therefore kept:")
+    assert [path.name for path in two_runs[1].path.iterdir()] == ["thesis.pdf"]

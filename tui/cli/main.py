@@ -119,7 +119,7 @@ def _run_command(options: argparse.Namespace) -> int:
         case "logs":
             return runs.logs(options.run, options.follow)
         case "resume":
-            return runs.resume_run(options.run, options.set)
+            return runs.resume_run(options.run, options.set, options.allow_command)
         case _:
             return runs.stop_run(options.run, options.mode, options.grace)
 
@@ -263,6 +263,8 @@ def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     resume = of_run("resume", _("resume a run that was interrupted, from its newest complete checkpoint"))
     change = _("change a setting, such as training.max_steps=200; may be given several times")
     resume.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
+    allow_command = _("run the spec's export.after_command after success")
+    resume.add_argument("--allow-command", action="store_true", help=allow_command)
 
 
 def _exit_codes(command: str) -> str:

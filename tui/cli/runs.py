@@ -16,6 +16,8 @@ from engine.messages.errors import UserError
 from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED, UNDELIVERED
 from engine.messages.message import say
 from engine.protocol.commands import StopMode
+from engine.runs.consent import give_consent, has_consent
+from engine.runs.folder import RunFolder
 from engine.runs.lock_owner import SavedWork
 from engine.runs.run_list import RunSummary, is_alive, list_runs, summarise
 from tui.cli.run_choice import find_run
@@ -155,8 +157,11 @@ def verified_survivors(run: RunSummary) -> SavedWork:
     return saved_work(run.folder)
 
 
-def resume_run(name: str, changes: list[str]) -> int:
-    """Resume a run in the background; returns once its engine runs."""
+def resume_run(name: str, changes: list[str], allow_command: bool = False) -> int:
+    """Resume a run in the background; returns once its engine runs.
+
+    `allow_command`: the user's consent to the command of its spec.
+    """
     try:
         run = find_run(name)
     except UserError as error:
@@ -177,7 +182,8 @@ def resume_run(name: str, changes: list[str]) -> int:
         print_error(_("Write a change as training.max_steps=200, not {text}").format(text=visible(str(error))))
         return BAD_INPUT
     try:
-        _spec, process = resume(run.folder, wanted, run.checkpoint or 0)
+        spec, process = resume(run.folder, wanted, run.checkpoint or 0)
+        _check_command(run.folder, spec.export.after_command.strip(), allow_command)
     except SpecError as error:
         return fail(error, error.path or run.folder.spec)
     except OSError as error:
@@ -194,3 +200,12 @@ def resume_run(name: str, changes: list[str]) -> int:
     done = _("Resumed from step {step}.").format(step=step) if step else _("Started again from the first step.")
     print(done + " " + _("Watch it with: loris attach {run}").format(run=visible(run.name)))
     return COMPLETED
+
+
+def _check_command(folder: RunFolder, command: str, allow: bool) -> None:
+    """Record the consent to the command after the run, or say that there is none. Raises OSError."""
+    if command and allow:
+        give_consent(folder, command)
+    elif command and not has_consent(folder, command):
+        words = _("Not allowed on this machine, and will not run after success (see --allow-command): {command}")
+        print_error(words.format(command=visible(command)))

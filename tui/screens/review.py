@@ -17,7 +17,7 @@ from engine.messages.message import Message
 from engine.preflight.check import check_inputs
 from engine.protocol.data_report import DataProblem
 from engine.runs.run_list import list_runs
-from tui.dialogs.ask import ConfirmModal
+from tui.dialogs.allow_command import command_question
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import STEPS, WizardScreen, step_of
 from tui.state.dataset_cache import peek_local
@@ -201,9 +201,7 @@ class ReviewScreen(WizardScreen):
         if found:
             self._refuse()
         elif command := spec.export.after_command.strip():
-            words = _("It comes with these settings, and has your rights on this machine:\n\n{command}")
-            title, yes, no = _("Run this command after success?"), _("Allow it and start"), _("Do not start")
-            asked = ConfirmModal(title, words.format(command=visible(command)), yes, no)
+            asked = command_question(command, _("Allow it and start"), _("Do not start"))
             self.app.push_screen(asked, lambda agreed: self.loris.start_training(spec) if agreed else None)
         else:
             self.loris.start_training(spec)

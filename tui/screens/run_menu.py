@@ -30,7 +30,7 @@ ACTIONS = (
     ("note", "t", N_("Note"), N_("a line of your own")),
     ("duplicate", "d", N_("Duplicate"), N_("the same settings in the wizard, to change some")),
     ("prune", "p", N_("Prune checkpoints"), N_("all but the newest and the best")),
-    ("delete", "x", N_("Delete"), N_("the whole folder, after asking")),
+    ("delete", "x", N_("Delete"), N_("what Loris made of it, after asking")),
 )
 
 
@@ -146,8 +146,9 @@ class RunMenu:
         words = words.format(size=size(count), folder=visible(str(run.folder.path)))
         title = _("Delete {run}?").format(run=visible(run.title))
         if await self._confirm(title, words, _("Delete {size}").format(size=size(count))):
-            await asyncio.to_thread(delete_run, run.folder)
-            self._screen.notify(_("Deleted."))
+            left = await asyncio.to_thread(delete_run, run.folder)
+            words = _("Deleted. Not made by Loris, and therefore kept: {paths}") if left else _("Deleted.")
+            self._screen.notify(visible(words.format(paths=", ".join(map(str, left)))), markup=False)
 
     async def _confirm(self, title: str, words: str, yes: str) -> bool:
         sure = await self._screen.app.push_screen_wait(ConfirmModal(title, words, yes=yes, no=_("Keep it")))

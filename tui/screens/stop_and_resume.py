@@ -6,6 +6,7 @@ from engine.config.spec_error import SpecError
 from engine.messages.errors import UserError
 from engine.protocol.commands import Deliver, Done, Refused, StopMode
 from engine.runs.exit_cause import exit_cause_of
+from tui.dialogs.allow_command import ask_before_resume
 from tui.dialogs.ask import ConfirmModal
 from tui.dialogs.failure import Failure, FailureChoice, FailureModal
 from tui.dialogs.resume import ResumeDialog
@@ -121,6 +122,8 @@ class StopAndResume:
             if session.alive:
                 self._screen.notify(_("Its engine is still there: stop it first."), severity="warning")
                 return
+            if session.spec is not None:
+                await ask_before_resume(self._screen.app, session.folder, session.spec, changes)
             session.resume(changes)
         except (SpecError, OSError) as error:
             self._screen.notify(visible(describe_error(error)), severity="error", markup=False)
@@ -132,7 +135,7 @@ class StopAndResume:
     # What is missing after training
 
     async def deliver(self) -> None:
-        """Carry out what the spec asks for and is missing, then its confirmed command; starts an engine if needed."""
+        """Carry out what the spec asks for and is missing, then its confirmed command; may start an engine."""
         session = self._session
         words = _("Missing: {names}").format(names=visible(", ".join(session.state.undelivered)))
         if session.spec and (command := session.spec.export.after_command.strip()):

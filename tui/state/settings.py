@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine.config.files import set_aside
 from engine.config.paths import LLAMA_CPP_VARIABLE, home
 from engine.config.spec_files import write_atomically
 
@@ -31,15 +32,24 @@ def _path() -> Path:
 
 def load_settings() -> Settings:
     """The settings, or the defaults when there are none or they cannot be read."""
+    return _read() or Settings()
+
+
+def _read() -> Settings | None:
     try:
         return msgspec.json.decode(_path().read_bytes(), type=Settings)
-    except (OSError, msgspec.DecodeError):
-        return Settings()
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
 
 
 def save_settings(settings: Settings) -> None:
-    """Save the settings. If the home cannot be written, they last for this session only."""
+    """Save the settings; a file that cannot be read, as after an edit by hand, is kept aside.
+
+    If the home cannot be written, they last for this session only.
+    """
     try:
+        if _path().is_file() and _read() is None:
+            set_aside(_path())
         write_atomically(_path(), msgspec.json.encode(settings).decode())
     except OSError:
         return

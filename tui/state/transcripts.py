@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from engine.config.files import APPEND, write_text
 from engine.config.paths import home
 from engine.config.run_spec import GenerationSpec
 from engine.protocol.commands import ChatMessage
@@ -18,7 +19,7 @@ from tui.state.run_session import Turn
 
 def new_transcript(folder: RunFolder) -> Path:
     """The file for a conversation that starts now."""
-    return folder.path / "chats" / time.strftime("%Y-%m-%d-%H%M%S.jsonl")
+    return folder.chats / time.strftime("%Y-%m-%d-%H%M%S.jsonl")
 
 
 def append_turn(path: Path, turn: Turn, generation: GenerationSpec) -> None:
@@ -47,5 +48,4 @@ def append_example(path: Path, messages: Sequence[ChatMessage]) -> None:
 
 def _append(path: Path, line: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(line, ensure_ascii=False) + "\n", APPEND, 0o666)
