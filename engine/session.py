@@ -137,10 +137,8 @@ class Session:
         """The prompt format of the earlier run, from its events."""
         dataset = read_state(self._folder.events).dataset
         match dataset.format if dataset else "":
-            case "alpaca":
-                return prompt_format_for(self._spec.dataset, "alpaca")
-            case "messages" | "plain" as kind:
-                return PromptFormat(kind)
+            case "alpaca" | "messages" | "plain" as kind:
+                return prompt_format_for(self._spec.dataset, kind, self._loaded.tokenizer)
         return self._prompt_format
 
     def _train(self, resume: bool) -> None:
@@ -376,4 +374,7 @@ class Session:
 
 def as_dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
     """Turns in the form that chat templates expect."""
-    return [{"role": message.role, "content": message.content} for message in messages]
+    return [
+        {"role": message.role, "content": message.content, **({"input": message.input} if message.input else {})}
+        for message in messages
+    ]

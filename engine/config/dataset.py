@@ -2,13 +2,18 @@
 
 from typing import Annotated, Literal
 
-from engine.config.prompt_templates import ALPACA
+import msgspec
+
+from engine.config.prompt_templates import ALPACA, with_names
 from engine.config.section import Section, about
 from engine.messages.message import N_
 
 
 class DatasetSpec(Section, frozen=True, kw_only=True):
     """Where the examples come from and how each becomes training text."""
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "prompt_template", with_names(self.prompt_template))
 
     path: Annotated[
         str,
@@ -161,7 +166,8 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             N_("Prompt template"),
             N_(
                 "The text each Alpaca row is put into. It needs {instruction} and {output}; {input} is "
-                "optional. The end-of-sequence token is added after it, or the model would never stop talking."
+                "optional. Two or three {} in this order are understood too. The end-of-sequence token is added "
+                "after it, or the model would never stop talking."
             ),
         ),
     ] = ALPACA
@@ -172,7 +178,7 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             N_(
                 "How turns are written as text. auto uses the template that comes with the model, which is "
                 "right for instruct models. Base models have none: choose one by name, for instance chatml "
-                "or llama-3.1."
+                "or llama-3.1, or give a file such as ./my.jinja."
             ),
             min_length=1,
         ),
@@ -230,6 +236,27 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             N_("The split to measure the loss on, such as test or validation[:200]. Leave it empty for none."),
         ),
     ] = ""
+    missing_parts: Annotated[
+        Literal["stop", "text", "accept"],
+        about(
+            N_("Parts that the text leaves out"),
+            N_(
+                "What to do when the text of a row leaves a part out, such as a tool call with a template without "
+                "tools. stop: say so before training. text: write it as plain text, a system text before the "
+                "first question. accept: train on what the template writes."
+            ),
+        ),
+    ] = "stop"
+    last_answer_only: Annotated[
+        bool,
+        about(
+            N_("Learn only the last answer"),
+            N_(
+                "In chats of several turns, learn the last answer and read the earlier ones. Right for thinking "
+                "models, whose templates leave out the thoughts of earlier answers."
+            ),
+        ),
+    ] = False
     max_cut_share: Annotated[
         float,
         about(

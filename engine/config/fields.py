@@ -13,10 +13,12 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import inspect
 
+from engine.config.prompts import parse_prompt
 from engine.config.run_spec import SECTIONS, RunSpec, Section
 from engine.messages.message import Message, say
 
 MOST_CHARACTERS = 80  # of a name or a value that an error quotes
+PROMPTS = "generation.prompts"  # the one field whose lines can be objects
 
 Kind = Literal["int", "float", "bool", "text", "choice", "choices", "lines", "none"]
 
@@ -69,7 +71,10 @@ def _kind(kind: inspect.Type) -> Kind:
             return "choice"
         case inspect.VarTupleType(item_type=inspect.LiteralType()):
             return "choices"
-        case inspect.VarTupleType(item_type=inspect.StrType()):
+        case (
+            inspect.VarTupleType(item_type=inspect.StrType())
+            | inspect.VarTupleType(item_type=inspect.UnionType(types=(inspect.StrType(), inspect.StructType())))
+        ):
             return "lines"
     raise TypeError(f"the run spec has a field of a kind that no form shows: {kind}")
 
@@ -180,6 +185,8 @@ def parse_field(info: FieldInfo, value: Any) -> tuple[Any, Message | None]:
     """Turn a value from a form or a file into the field's type: (value, None), or (value as given, error)."""
     if isinstance(value, str) and info.kind not in ("text", "lines"):
         value = value.strip()
+    if info.path == PROMPTS and isinstance(value, (list, tuple)):
+        value = [parse_prompt(line) for line in value]
     if info.kind == "choice" and isinstance(value, str) and value in ("true", "false"):
         value = value == "true" if True in info.choices else value
     wrong_type = isinstance(value, bool) and info.kind in ("int", "float")

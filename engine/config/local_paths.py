@@ -20,6 +20,7 @@ DATA_SUFFIXES = (
     *ROW_SUFFIXES,
     *(kind + packed for kind in (*ROW_SUFFIXES[:5], ".txt") for packed in PACKED_SUFFIXES),
 )
+TEMPLATE_SUFFIXES = (".jinja", ".jinja2", ".j2")
 LONGEST_HUB_ID = 96
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -33,6 +34,11 @@ def is_local(name: str) -> bool:
         or has_pattern(name)
         or os.path.exists(name)
     )
+
+
+def is_template_file(name: str) -> bool:
+    """Whether a chat template is given as a file rather than by its name."""
+    return name.startswith(("/", "./", "../", "~")) or name.lower().endswith(TEMPLATE_SUFFIXES)
 
 
 def has_pattern(name: str) -> bool:
@@ -91,6 +97,8 @@ def absolute_paths(spec: RunSpec) -> RunSpec:
     for section, key in (("model", "model_name"), ("dataset", "path"), ("dataset", "eval_path")):
         if is_local(values[section][key]):
             values[section][key] = str(local_path(values[section][key]))
+    if is_template_file(spec.dataset.chat_template):
+        values["dataset"]["chat_template"] = str(local_path(spec.dataset.chat_template))
     values["dataset"]["mix"] = [_absolute_line(line) for line in spec.dataset.mix]
     for section, key in (("training", "output_dir"), ("export", "copy_to")):
         if values[section][key]:

@@ -29,7 +29,9 @@ ALPACA_ZH = """\
 
 PROMPT_TEMPLATES = {"alpaca": ALPACA, "alpaca-zh": ALPACA_ZH}
 
-PLACEHOLDERS = ("instruction", "input", "output")
+PLACEHOLDERS = ("system", "instruction", "input", "output")
+_IN_ORDER = {2: ("instruction", "output"), 3: ("instruction", "input", "output")}
+_FORMAT_BRACES = re.compile(r"\{\{|\}\}|\{\}")
 _PLACEHOLDER = re.compile(r"\{(" + "|".join(PLACEHOLDERS) + r")\}")
 
 
@@ -38,8 +40,19 @@ def placeholders(template: str) -> set[str]:
     return set(_PLACEHOLDER.findall(template))
 
 
+def with_names(template: str) -> str:
+    """A prompt template with names. The notebooks write `{}` in order, as `str.format` fills it."""
+    names = _IN_ORDER.get(template.count("{}"))
+    if names is None or placeholders(template):
+        return template
+    named = iter(names)
+    return _FORMAT_BRACES.sub(lambda match: f"{{{next(named)}}}" if match[0] == "{}" else match[0][0], template)
+
+
 def fill(template: str, **values: str) -> str:
     """Fill a prompt template in one pass, so that braces inside a value stay as they are."""
+    if template.startswith("{system}") and not values.get("system"):
+        template = template.removeprefix("{system}").lstrip("\n")
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], ""), template)
 
 

@@ -64,6 +64,8 @@ def _change_error(field: str, old: RunSpec, new: RunSpec) -> Message | None:
     section = field.partition(".")[0]
     if field in CHANGEABLE or section in CHANGEABLE_SECTIONS:
         return None
+    if field == "dataset.missing_parts" and "text" not in (old.dataset.missing_parts, new.dataset.missing_parts):
+        return None  # the texts stay as they were
     if field in BATCH_FIELDS:
         if effective_batch(old) == effective_batch(new):
             return None

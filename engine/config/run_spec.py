@@ -10,6 +10,7 @@ from engine.config.dataset import DatasetSpec
 from engine.config.export import ExportSpec
 from engine.config.lora import TARGET_MODULES, LoraSpec, TargetModule
 from engine.config.methods import MethodSections
+from engine.config.prompts import Prompt
 from engine.config.section import Section, about
 from engine.config.training import TrainingSpec
 from engine.messages.message import N_
@@ -145,10 +146,13 @@ class GenerationSpec(Section, frozen=True, kw_only=True):
         about(N_("System prompt"), N_("Put before every conversation. Leave it empty for none.")),
     ] = ""
     prompts: Annotated[
-        tuple[str, ...],
+        tuple[str | Prompt, ...],
         about(
             N_("Test prompts"),
-            N_("Asked once before and once after training, so that you can compare the answers. One a line."),
+            N_(
+                "Asked once before and once after training, so that you can compare the answers. One a line. With "
+                'an input, as Alpaca data has it: {"instruction": "...", "input": "..."}'
+            ),
         ),
     ] = ("Who are you?",)
     prompts_at_checkpoints: Annotated[

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 # Fields that may be local paths. A path that starts with a dot is relative to the spec's folder, so that a preset
 # can be moved together with its data; anything else may be a Hub id.
-PATH_FIELDS = ("model.model_name", "dataset.path", "dataset.eval_path", "training.output_dir", "export.copy_to")
+PATH_FIELDS = (
+    "model.model_name", "dataset.path", "dataset.eval_path", "dataset.chat_template", "training.output_dir",
+    "export.copy_to",
+)  # fmt: skip
 
 
 def load_spec(path: Path) -> RunSpec:

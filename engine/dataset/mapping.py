@@ -7,7 +7,16 @@ from typing import Any, Literal
 import msgspec
 
 from engine.config.run_spec import DatasetSpec
-from engine.dataset.turns import KNOWN_ROLES, Turn, as_string, is_turn, normalize_turns, parse_json, to_last_answer
+from engine.dataset.turns import (
+    KNOWN_ROLES,
+    Turn,
+    as_string,
+    foreign_part,
+    is_turn,
+    normalize_turns,
+    parse_json,
+    to_last_answer,
+)
 from engine.messages.message import N_, Message, say
 
 Row = AnyMapping[str, Any]
@@ -154,6 +163,13 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
             found = parse_json(row.get(name))
             check_turns(name, found)
             turns += found or []
+        for number, turn in enumerate(turns, 1):
+            if kind := foreign_part(turn):
+                raise BadRow(
+                    "dataset.messages_column",
+                    N_("Row {row}: turn {turn} has a part of type {type}. Loris trains on text alone."),
+                    turn=number, type=shorten(kind),
+                )  # fmt: skip
         made = to_last_answer(normalize_turns(turns))
         if unknown_role := next((turn["role"] for turn in made if turn["role"] not in KNOWN_ROLES), None):
             raise BadRow(

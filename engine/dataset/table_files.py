@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any
 
 from engine.dataset.row_file import DataError, RowFile, not_utf8
+from engine.dataset.table_nulls import without_table_nulls
 from engine.dataset.turns import as_string
 from engine.messages.message import say
 
@@ -109,7 +110,13 @@ class ParquetFile(RowFile):
                 raise DataError(say('Two columns are named "{column}": rename one.', column=twice))
             self.bytes_read += batch.nbytes
             for row in batch.to_pylist():
-                yield None, {k: as_string(v) if isinstance(v, datetime) else v for k, v in row.items()}
+                yield (
+                    None,
+                    {
+                        k: as_string(v) if isinstance(v, datetime) else v
+                        for k, v in without_table_nulls(row).items()
+                    },
+                )
 
 
 class ArrowFile(ParquetFile):

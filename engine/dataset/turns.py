@@ -17,6 +17,11 @@ ROLE_ALIASES = {
 KNOWN_ROLES = ("system", "user", "assistant", "tool", "ipython", "documents", "context")
 # Keys that templates read besides role and content. Other keys of a turn are dropped.
 EXTRA_KEYS = ("tool_calls", "tool_call_id", "name", "reasoning_content")
+# Keys of a turn that hold what the model thought, or which tools it called, by many names.
+THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning", "thoughts", "thought", "reasoning_text")
+CALL_KEYS = ("tool_calls", "function_call", "tool_call", "function_calls")
+# Content parts of text, by the names that APIs give them. All other parts are files.
+_PART_TYPES = {"input_text": "text", "output_text": "text", "refusal": "text", "reasoning": "thinking"}
 
 
 def as_string(value: Any) -> str:
@@ -26,6 +31,11 @@ def as_string(value: Any) -> str:
     if isinstance(value, datetime):  # text that the loader parsed as a date
         return str(value).removesuffix(" 00:00:00")
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def content_of(turn: Mapping[str, Any]) -> Any:
+    """What a turn says: text, content parts, or another value."""
+    return turn["content"] if turn.get("content") is not None else turn.get("value")
 
 
 def is_turn(turn: Any) -> bool:
@@ -55,8 +65,10 @@ def normalize_turns(turns: Sequence[Mapping[str, Any]]) -> list[Turn]:
     found = []
     for turn in turns:
         role = as_string(turn.get("role") or turn.get("from")).strip().lower()
-        content = turn["content"] if turn.get("content") is not None else turn.get("value")
+        content = content_of(turn)
         made: Turn = {"role": ROLE_ALIASES.get(role, role), "content": as_string(_join_parts(content))}
+        if thought := _join_parts(content, "thinking"):
+            made["reasoning_content"] = thought
         for key in EXTRA_KEYS:
             if turn.get(key):
                 made[key] = turn[key]
@@ -78,11 +90,42 @@ def _normalize_tool_call(call: Any) -> Any:
     return made
 
 
-def _join_parts(content: Any) -> Any:
-    """The joined text of OpenAI content parts; any other content unchanged."""
-    if isinstance(content, list) and content and all(isinstance(p, Mapping) and p.get("text") for p in content):
-        return "".join(as_string(part["text"]) for part in content)
-    return content
+def _is_parts(content: Any) -> bool:
+    """Whether a content is a list of parts, as OpenAI and multimodal models write it; an empty list is one."""
+    return isinstance(content, list) and all(
+        isinstance(part, str) or (isinstance(part, Mapping) and ("type" in part or "text" in part))
+        for part in content
+    )
+
+
+def _part_type(part: str | Mapping[str, Any]) -> str:
+    """The type of a content part: "text", "thinking", or that of a file."""
+    kind = "text" if isinstance(part, str) else str(part.get("type") or "text")
+    return _PART_TYPES.get(kind, kind)
+
+
+def _join_parts(content: Any, kind: str = "text") -> Any:
+    """The joined texts of the content parts of a type; of "text", any other content unchanged."""
+    if not _is_parts(content):
+        return content if kind == "text" else ""
+    texts = [
+        part if isinstance(part, str) else part.get(kind) or part.get("text")
+        for part in content
+        if _part_type(part) == kind
+    ]
+    return "".join(map(as_string, texts))
+
+
+def foreign_part(turn: Mapping[str, Any]) -> str:
+    """The type of the first part of a turn that is no text, such as image_url; "" if there is none."""
+    content = content_of(turn)
+    kinds = map(_part_type, content) if _is_parts(content) else ()
+    return next((kind for kind in kinds if kind not in ("text", "thinking")), "")
+
+
+def is_json_content(turn: Mapping[str, Any]) -> bool:
+    """Whether the content of a turn is a list or an object, so that its text is JSON."""
+    return isinstance(_join_parts(content_of(turn)), (list, Mapping))
 
 
 def to_last_answer(turns: list[Turn]) -> list[Turn]:

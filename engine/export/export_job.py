@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from engine.config.prompts import Prompt
 from engine.model.loading import Loaded
 from engine.prompting.prompt_format import PromptFormat
 from engine.protocol.commands import ExportStep
@@ -22,7 +23,7 @@ class ExportJob:
     prompt_format: PromptFormat
     cancelled: Callable[[], bool] = lambda: False
     report: Report = lambda *_: None
-    prompts: tuple[str, ...] = ()
+    prompts: tuple[str | Prompt, ...] = ()
     _last: tuple[float, str, str] = field(default=(0.0, "", ""), init=False)
 
     def step(

@@ -13,6 +13,7 @@ import torch
 from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
+from engine.config.prompts import as_turn
 from engine.export.cancellation import ToolFailed, run_tool
 from engine.export.export_job import ExportJob
 from engine.export.gguf_header import NotGguf, read_header
@@ -152,7 +153,7 @@ def _gguf_answer(work: ExportJob, name: str, path: Path) -> str | None:
     if find_spec("xllamacpp") is None:
         return None
     question = (work.prompts or ("Who are you?",))[0]
-    prompt = work.prompt_format.prompt(work.loaded.tokenizer, [{"role": "user", "content": question}])
+    prompt = work.prompt_format.prompt(work.loaded.tokenizer, [as_turn(question)])
     bos = work.loaded.tokenizer.bos_token
     if bos and read_header(path).fields.get("tokenizer.ggml.add_bos_token", True):
         prompt = prompt.removeprefix(bos)  # llama.cpp adds it itself
@@ -179,7 +180,7 @@ def _gguf_answer(work: ExportJob, name: str, path: Path) -> str | None:
 def token_lists(work: ExportJob) -> list[list[int]]:
     """Texts to compare logits on: the run's test prompts in its prompt format, and two more."""
     tokenizer = work.loaded.tokenizer
-    asked = [work.prompt_format.prompt(tokenizer, [{"role": "user", "content": text}]) for text in work.prompts[:2]]
+    asked = [work.prompt_format.prompt(tokenizer, [as_turn(prompt)]) for prompt in work.prompts[:2]]
     return [encode(tokenizer, text)[-256:] for text in (*asked, *TEXTS)]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.config.local_paths import is_local
 from engine.config.prompt_templates import before_answer, fill
+from engine.config.prompts import as_turn, fill_question, join_input
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
@@ -152,18 +153,21 @@ def _usage(spec: RunSpec, trained_on: str, kind: str, repo_id: str) -> str:
 
 def _input_lines(spec: RunSpec, trained_on: str) -> list[str]:
     """The lines that define `inputs` for a question, in the prompt format of the training."""
-    question = (spec.generation.prompts or ("Who are you?",))[0]
+    asked = as_turn((spec.generation.prompts or ("Who are you?",))[0])
+    question, extra = asked["content"], asked.get("input", "")
     if trained_on not in ("alpaca", "plain"):
-        turns = json.dumps([{"role": "user", "content": question}], ensure_ascii=False)
+        turns = json.dumps([{"role": "user", "content": join_input(question, extra)}], ensure_ascii=False)
         return [
             f"messages = {turns}",
             'inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", '
             "return_dict=True)",
         ]
-    text = question
+    text = join_input(question, extra)
     if trained_on == "alpaca":
         place, instruction = question_placeholder(spec.dataset)
-        text = fill(before_answer(spec.dataset.prompt_template), **{"instruction": instruction, place: question})
+        template = before_answer(spec.dataset.prompt_template)
+        values = fill_question(template, question, extra, placeholder=place, instruction=instruction)
+        text = fill(template, **values)
     plain = '"""' not in text and "\\" not in text and "```" not in text and not text.endswith('"')
     quoted = f'"""{text}"""' if plain and "\n" in text else json.dumps(text, ensure_ascii=False)
     return [f"prompt = {quoted}", 'inputs = tokenizer(prompt, return_tensors="pt")']

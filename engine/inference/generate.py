@@ -11,6 +11,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 from unsloth import FastLanguageModel
 
+from engine.config.prompts import as_turn, label
 from engine.config.run_spec import GenerationSpec
 from engine.inference.base_model import base_model
 from engine.inference.repetition import likely_cause
@@ -211,11 +212,11 @@ def answer_prompts(
     for prompt in spec.prompts:
         if cancelled():
             return
-        question = [{"role": "user", "content": prompt}]
+        question = [as_turn(prompt)]
         answer = generate(loaded, prompt_format, question, spec, adapter=adapter, cancelled=cancelled)
         record.emit(
             ev.Answered(
-                prompt=prompt,
+                prompt=label(prompt),
                 answer=answer.text,
                 adapter=adapter,
                 tokens=answer.tokens,

@@ -4,13 +4,15 @@ import importlib.util
 from pathlib import Path
 
 from engine.config.fields import FieldError
-from engine.config.local_paths import is_hub_id, local_path, non_utf8_paths
+from engine.config.local_paths import is_hub_id, is_template_file, local_path, non_utf8_paths
 from engine.config.paths import runs_folder
 from engine.config.quantizations import QUANTIZATIONS
 from engine.config.run_spec import RunSpec
 from engine.dataset.peek import check_dataset
+from engine.dataset.template_file import read_template
 from engine.export.llama_cpp import find_llama_cpp
 from engine.hub.errors import token_source
+from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.preflight.model import check_model, merged_bytes
 from engine.runs.disk_space import space_problem, write_problem
@@ -27,7 +29,22 @@ def check_inputs(spec: RunSpec) -> list[FieldError]:
     if errors := non_utf8_paths(spec):
         return errors  # the other checks, and their texts, would fail on them
     dataset = check_dataset(spec.dataset, spec.training.method)
-    return [*check_model(spec.model), *dataset, *_check_tracker(spec), *_check_folders(spec)]
+    return [
+        *check_model(spec.model),
+        *dataset,
+        *_check_template(spec),
+        *_check_tracker(spec),
+        *_check_folders(spec),
+    ]
+
+
+def _check_template(spec: RunSpec) -> list[FieldError]:
+    try:
+        if is_template_file(spec.dataset.chat_template):
+            read_template(spec.dataset.chat_template)
+    except UserError as error:
+        return [FieldError(error.field, error.message)]
+    return []
 
 
 def _check_tracker(spec: RunSpec) -> list[FieldError]:

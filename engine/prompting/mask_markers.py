@@ -97,7 +97,8 @@ def pair_markers(prompt_format: PromptFormat, tokenizer: Any) -> Markers:
     before = prompt_templates.before_answer(prompt_format.template)
     for name in prompt_templates.PLACEHOLDERS:
         before = before.replace(f"{{{name}}}", "\0")
-    first, last = before.split("\0")[0], before.split("\0")[-1]
+    texts = before.split("\0")
+    first, last = next((text for text in texts if text.strip()), ""), texts[-1]
     opening = first.rstrip("\n")
     question = opening.rpartition("\n")[2] + first[len(opening) :]
     probes = [

@@ -7,12 +7,16 @@ from typing import Any, Literal
 from unsloth.chat_templates import CHAT_TEMPLATES, get_chat_template
 
 from engine.config import prompt_templates
+from engine.config.local_paths import is_template_file
+from engine.config.prompts import fill_question, join_input
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.detection import PromptFormatName
 from engine.dataset.mapping import Example, question_placeholder
+from engine.dataset.template_file import read_template
 from engine.dataset.turns import as_string
 from engine.messages.errors import UserError, last_line
 from engine.messages.message import say
+from engine.prompting.parts_as_text import Feature, unwritten_features, write_as_text
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -24,13 +28,15 @@ class PromptFormat:
     """alpaca: the prompt text `template`; messages: the tokenizer's chat template; plain: the bare text.
 
     `question`: the placeholder of the prompt text for the user's question. `instruction`: the constant
-    instruction of every row, if the question is the input.
+    instruction of every row, if the question is the input. `as_text`: what the chat template has no place for, and
+    is written as plain text.
     """
 
     format: PromptFormatName
     template: str = ""
     question: Literal["instruction", "input"] = "instruction"
     instruction: str = ""
+    as_text: tuple[Feature, ...] = ()
 
     @property
     def next_example(self) -> str:
@@ -44,7 +50,8 @@ class PromptFormat:
             if self.format == "plain":
                 return row.text.removesuffix(str(tokenizer.eos_token)) + str(tokenizer.eos_token)
             if self.format == "messages":
-                return render(tokenizer, row.as_chat(), tools=row.tools)
+                turns, tools = write_as_text(row.as_chat(), row.tools, self.as_text)
+                return render(tokenizer, turns, tools=tools)
             row = row.pair
         if isinstance(row, Mapping):
             return prompt_templates.fill(self.template, **row) + str(tokenizer.eos_token)
@@ -52,27 +59,45 @@ class PromptFormat:
 
     def prompt(self, tokenizer: Any, messages: Messages, system: str = "") -> str:
         """The prompt to answer a conversation. The formats alpaca and plain use only its last turn."""
+        last = messages[-1] if messages else {"content": ""}
         if self.format == "messages":
+            messages = [_without_input(turn) for turn in messages]
             if system and messages[0]["role"] != "system":
                 messages = [{"role": "system", "content": system}, *messages]
-            return render(tokenizer, messages, add_generation_prompt=True)
-        last = messages[-1]["content"] if messages else ""
+            turns, _ = write_as_text(messages, None, self.as_text)
+            return render(tokenizer, turns, add_generation_prompt=True)
         if self.format == "alpaca":
-            asked = {"instruction": self.instruction, self.question: last}
+            asked = fill_question(
+                self.template, last["content"], last.get("input", ""),
+                placeholder=self.question, instruction=self.instruction,
+            )  # fmt: skip
+            asked["system"] = system
             return prompt_templates.fill(prompt_templates.before_answer(self.template), **asked)
-        return f"{system}\n\n{last}" if system else last
+        return join_input(system, _without_input(last)["content"])
 
 
-def prompt_format_for(spec: DatasetSpec, kind: PromptFormatName) -> PromptFormat:
-    """The prompt format with the settings of the spec."""
+def _without_input(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn whose input, if it has one, follows the question."""
+    made = dict(turn)
+    if extra := made.pop("input", ""):
+        made["content"] = join_input(made["content"], extra)
+    return made
+
+
+def prompt_format_for(spec: DatasetSpec, kind: PromptFormatName, tokenizer: Any = None) -> PromptFormat:
+    """The prompt format with the settings of the spec. `tokenizer`: with its chat template, used for "messages"."""
     if kind == "alpaca":
         return PromptFormat(kind, spec.prompt_template, *question_placeholder(spec))
+    if kind == "messages" and spec.missing_parts == "text":
+        return PromptFormat(kind, as_text=unwritten_features(tokenizer))
     return PromptFormat(kind)
 
 
 def choose_template(tokenizer: Any, name: str) -> Any:
-    """The tokenizer with the chat template of this name; "auto" keeps its own. Raises `UserError`."""
-    if name != "auto":
+    """The tokenizer with the chat template of this name or file; "auto" keeps its own. Raises `UserError`."""
+    if is_template_file(name):
+        tokenizer.chat_template = read_template(name)
+    elif name != "auto":
         if name not in CHAT_TEMPLATES:
             raise UserError(
                 "template_unknown",

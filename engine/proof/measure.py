@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
-from engine.protocol.data_report import ProvenRow, TokenView
+from engine.proof.tried_fixes import tried_fixes
+from engine.protocol.data_report import Fix, ProvenRow, TokenView
 from engine.training.check_labels import MASKED, ends_with_stop
-from engine.training.method import RowProblem, TrainingMethod, convert
+from engine.training.method import RowProblem, TrainingMethod, convert, incomplete
+from engine.training.row_check import Part
 
 SHOWN_EXAMPLES = 20  # from the start; those with a problem are added
 SHOWN_OF_A_KIND = 3
@@ -24,13 +26,14 @@ SHOWN_VALUE = 200
 
 @dataclass
 class RowIssue:
-    """Rows with the same problem: how many, and the first one."""
+    """Rows with the same problem: how many, the first one, and fixes that were tried on it."""
 
     count: int = 0
     row: int = 0
     value: str = ""
     message: Message | None = None
     field: str = ""
+    fixes: tuple[Fix, ...] = ()
 
     def add(self, row: int, value: str, message: Message | None = None, field: str = "", times: int = 1) -> None:
         if not self.count:
@@ -40,7 +43,10 @@ class RowIssue:
 
 @dataclass
 class RowCounts:
-    """The counts. `lengths`, `answers_at`: see `engine.protocol.data_report.DataReport`."""
+    """The counts. `lengths`, `answers_at`: see `engine.protocol.data_report.DataReport`.
+
+    `lacking`: rows whose text lacks a part, by part.
+    """
 
     rows: int = 0
     tokens: int = 0
@@ -54,6 +60,7 @@ class RowCounts:
     cut: RowIssue = field(default_factory=RowIssue)
     endless: RowIssue = field(default_factory=RowIssue)
     marked: RowIssue = field(default_factory=RowIssue)
+    lacking: dict[Part, RowIssue] = field(default_factory=lambda: defaultdict(RowIssue))
     examples: list[ProvenRow] = field(default_factory=list)
 
 
@@ -64,6 +71,7 @@ class _PendingRow(NamedTuple):
     row: Row
     text: str
     times: int
+    mapping: Mapping
 
 
 class RowCounter:
@@ -83,7 +91,7 @@ class RowCounter:
         # While one batch is tokenised, which does not need the GIL, the previous one is counted.
         method.tokens(["a"])  # initialises it, which is not thread-safe
         self._thread = ThreadPoolExecutor(1)
-        self._pending: tuple[list[_PendingRow], Future[list[list[int]]]] | None = None
+        self._pending: tuple[list[_PendingRow], Future[tuple[list[list[int]], list[str]]]] | None = None
 
     def add(self, rows: Sequence[tuple[int, Row | BadRow, int]], mapping: Mapping) -> None:
         """Count a batch of (number, row or why it cannot be read, how many times it is used)."""
@@ -97,6 +105,8 @@ class RowCounter:
                 row, made = found, convert(number, found, mapping, self._method.text)
             if isinstance(made, RowProblem):
                 issue = self.found.empty if made.empty else self.found.bad
+                if made.code == "template_refused" and not issue.count:
+                    issue.fixes = tried_fixes(self._method, row, mapping, None)
                 issue.add(number, _raw(row), made.message, made.field, times)
                 self._show_failed(number, row, made.message)
                 continue
@@ -106,18 +116,22 @@ class RowCounter:
             if key in self._text_hashes:
                 self.found.duplicate.add(number, text)
             self._text_hashes.add(key)
-            good.append(_PendingRow(number, row, text, times))
+            good.append(_PendingRow(number, row, text, times, mapping))
         before = self._pending
         texts = [one.text for one in good]
-        self._pending = (good, self._thread.submit(self._method.tokens, texts)) if good else None
+        self._pending = (good, self._thread.submit(self._tokenize, texts)) if good else None
         if before:
-            self._count(before[0], before[1].result())
+            self._count(before[0], *before[1].result())
+
+    def _tokenize(self, texts: list[str]) -> tuple[list[list[int]], list[str]]:
+        tokens = self._method.tokens(texts)
+        return tokens, self._method.decode(tokens)
 
     def close(self) -> RowCounts:
         """Count the last batch, and return the counts."""
         last, self._pending = self._pending, None
         if last:
-            self._count(last[0], last[1].result())
+            self._count(last[0], *last[1].result())
         self._thread.shutdown(wait=False)
         self.found.examples.sort(key=lambda row: row.number)
         return self.found
@@ -129,7 +143,7 @@ class RowCounter:
                 self.found.marked.add(number, found, times=times)
                 return
 
-    def _count(self, rows: list[_PendingRow], tokens: list[list[int]]) -> None:
+    def _count(self, rows: list[_PendingRow], tokens: list[list[int]], decoded: list[str]) -> None:
         truncated = [ids[: self._limit] for ids in tokens]
         labels = self._labels(truncated) if self._labels else truncated
         # The start of the answer is needed even if it was cut off.
@@ -138,11 +152,28 @@ class RowCounter:
             dict(zip(long, self._labels([tokens[n] for n in long]), strict=True)) if long and self._labels else {}
         )
         for n, one in enumerate(rows):
+            if self._is_left_out(one, decoded[n]):
+                continue
             self._count_row(one, tokens[n], labels[n], full_labels.get(n, labels[n]))
+
+    def _is_left_out(self, one: _PendingRow, decoded: str) -> bool:
+        """Count what the row's text lacks. Whether training leaves the row out for it."""
+        findings = self._method.lacking(one.row, one.mapping, one.text, decoded)
+        problem = incomplete(one.number, findings, self._method.spec)
+        if problem and self._method.spec.dataset.drop_bad_rows:
+            self.found.bad.add(one.number, _raw(one.row), problem.message, problem.field, one.times)
+            self._show_failed(one.number, one.row, problem.message)
+            return True
+        for part, finding in {finding.part: finding for finding in reversed(findings)}.items():
+            issue = self.found.lacking[part]
+            if not issue.count:
+                issue.fixes = tried_fixes(self._method, one.row, one.mapping, part)
+            issue.add(one.number, finding.value, times=one.times)
+        return False
 
     def _count_row(self, one: _PendingRow, ids: list[int], labels: list[int], full_labels: list[int]) -> None:
         found, length = self.found, len(ids)
-        number, row, text, times = one
+        number, row, text, times, _ = one
         found.lengths[length] += times
         found.tokens += len(labels) * times
         learned = len(labels) - labels.count(MASKED)

@@ -1,6 +1,6 @@
 """Turns counts into problems: what each one means, its first row, and its fixes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.config.fields import FieldError
@@ -10,10 +10,13 @@ from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.proof.measure import RowCounts, RowIssue
 from engine.protocol.data_report import DataProblem, Fix
+from engine.training.row_check import COUNTED, STOPS
 
 LENGTH = "model.max_seq_length"
 MOST_LENGTH = 131_072
 LEARN_ALL = Fix(say("Learn all of each text"), {"dataset.train_on_responses_only": False})
+LEAVE_OUT = Fix(say("Leave these rows out, and list them in dropped.jsonl"), {"dataset.drop_bad_rows": True})
+ACCEPT = Fix(say("Train without what is missing"), {"dataset.missing_parts": "accept"})
 
 
 def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str) -> tuple[DataProblem, ...]:
@@ -22,6 +25,7 @@ def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str
     all_cut_off = any(problem.field == LENGTH and problem.level == "stop" for problem in unlearned)
     problems = [
         *_bad_rows(found, spec),
+        *_incomplete_rows(found, spec),
         *unlearned,
         *([] if all_cut_off else _cut(found, spec)),
         *_endless(found, spec, eos),
@@ -60,10 +64,21 @@ def _bad_rows(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
     if spec.dataset.drop_bad_rows:
         message = say("Rows left out: {count}. The first: {reason}", count=bad.count, reason=str(bad.message))
         return [_problem("rows_dropped", "warning", bad, message, ())]
-    drop = Fix(say("Leave these rows out, and list them in dropped.jsonl"), {"dataset.drop_bad_rows": True})
     message = say("Rows that cannot be learned: {count}. The first: {reason}", count=bad.count,
                 reason=str(bad.message))  # fmt: skip
-    return [_problem("rows_bad", "stop", bad, message, (drop,))]
+    return [_problem("rows_bad", "stop", bad, message, (*bad.fixes, LEAVE_OUT))]
+
+
+def _incomplete_rows(found: RowCounts, spec: RunSpec) -> Iterator[DataProblem]:
+    """A problem for each part that texts lack of their rows."""
+    for part, issue in found.lacking.items():
+        message = say(COUNTED[part], count=issue.count, row=issue.row)
+        if part in STOPS and spec.dataset.missing_parts != "accept":
+            drop = (LEAVE_OUT,) if issue.count < found.rows / 2 else ()
+            fixes = (*issue.fixes, *drop, ACCEPT)
+            yield _problem(f"row_lacks_{part}", "stop", issue, message, fixes, "dataset.missing_parts")
+        else:
+            yield _problem(f"row_lacks_{part}", "warning", issue, message, issue.fixes)
 
 
 def context_length_for(found: RowCounts, share: float) -> int:

@@ -14,6 +14,7 @@ from engine.config.sources import Slice, SpecSource, parse_split
 from engine.dataset.mapping import BadRow, Row
 from engine.dataset.open_source import find_files, open_source, slice_rows
 from engine.dataset.row_file import DataError
+from engine.dataset.table_nulls import without_table_nulls
 from engine.messages.message import N_, Message
 from engine.runtime.explain import explain
 
@@ -170,7 +171,7 @@ class Sample:
             known = rows.info.splits.get(split.split if split else "train") if rows.info.splits else None
             count = 0
             for count, row in enumerate(islice(iter(rows.skip(first)), wanted), 1):
-                yield first + count, row
+                yield first + count, without_table_nulls(row)
         except Exception as error:
             raise explain(error, "dataset.path") from error
         self.sampled = wanted is not None and count == wanted and wanted == max_rows

@@ -19,10 +19,11 @@ MAX_REQUEST_BYTES = 4 * 1024 * 1024
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
-    """A turn of a conversation, in the form that chat templates expect."""
+    """A turn of a conversation. `input`: of a question to a model trained on instructions with an input."""
 
     role: Literal["system", "user", "assistant"]
     content: str
+    input: str = ""
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True, forbid_unknown_fields=True):

@@ -63,10 +63,18 @@ class ProvenRow(msgspec.Struct, frozen=True, kw_only=True):
     error: Message | None = None
 
 
+class LackingRows(msgspec.Struct, frozen=True):
+    """Rows whose training text lacks a part of the row. `part`: as in `engine.training.row_check.Part`."""
+
+    part: str
+    rows: int
+
+
 class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
     """See the module. `rows_total`: in the data, an estimate unless `exact`. `rows`: measured. `taken`: rows that
     training uses after weights and `sample_rows`, None if it uses each row once.
 
+    `lacking`: what the texts lack of their rows; empty if everything in a row is in its text.
     `lengths`: (tokens, rows) pairs. `answers_at`: (position of the first learned token, rows) pairs: an answer
     whose first token is cut off is lost completely. `peak_bytes`: the peak memory of the measuring process.
     """
@@ -90,6 +98,7 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     unlearned_rows: int = 0
     endless_rows: int = 0
     marked_rows: int = 0
+    lacking: tuple[LackingRows, ...] = ()
     tokens: int = 0
     learned_tokens: int = 0
     lengths: tuple[tuple[int, int], ...] = ()

@@ -12,13 +12,14 @@ from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source, parse_split
 from engine.dataset.open_source import find_files, open_source, slice_rows
 from engine.dataset.row_file import DataError, empty_file
+from engine.dataset.table_nulls import without_table_nulls
 from engine.hub.retry import with_retries
 from engine.messages.errors import UserError, causes, last_line
 from engine.messages.message import Message, say
 from engine.runtime.explain import explain
 
 IN_MEMORY_BYTES = 64 << 20  # larger files are cached on disk by `datasets`
-RECORD_VERSION = 1  # of the records cached by `datasets`: increase it when `_records` changes
+RECORD_VERSION = 2  # of the records cached by `datasets`: increase it when `_records` changes
 FEATURES = Features({"row": Value("int64"), "raw": Value("large_string"), "problem": Value("large_string")})
 
 BROKEN_HINT = say("JSON: one list of objects. JSONL: one object a line, all with the same columns.")
@@ -51,7 +52,7 @@ class SourceRows:
 def decode_record(local: bool, record: dict[str, Any], index: int) -> tuple[int, dict[str, Any], Message | None]:
     """(row number from 1, the row, why it cannot be read) of the record at `index`."""
     if not local:
-        return index + 1, record, None
+        return index + 1, without_table_nulls(record), None
     if record["problem"]:
         why = msgspec.json.decode(record["problem"], type=Message)
         return record["row"], {"raw": record["raw"]}, why

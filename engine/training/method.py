@@ -19,6 +19,7 @@ from engine.model import loading
 from engine.prompting.prompt_format import PromptFormat, check_ending, choose_template, prompt_format_for
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
+from engine.training.row_check import STOPS, Finding, Part, check_row
 from engine.training.trainer import with_atomic_checkpoints
 
 FEW_ROWS = 5_000  # below this, starting processes costs more than they save
@@ -46,11 +47,11 @@ class TrainingMethod(ABC):
 
     def __init__(self, spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int]) -> None:
         self.spec, self.tokenizer = spec, tokenizer
-        self.prompt_format: PromptFormat = prompt_format_for(spec.dataset, kind)
         self.instruction_part = self.response_part = ""
         if kind == "messages":
             self.tokenizer = choose_template(tokenizer, spec.dataset.chat_template)
             check_ending(self.tokenizer, [*stop_ids, self.tokenizer.eos_token_id])
+        self.prompt_format: PromptFormat = prompt_format_for(spec.dataset, kind, self.tokenizer)
 
     def text(self, example: Example) -> str:
         """The full training text of an example. Raises `UserError` when the template rejects it."""
@@ -63,6 +64,26 @@ class TrainingMethod(ABC):
     @abstractmethod
     def tokens(self, texts: list[str]) -> list[list[int]]:
         """The tokens of the texts, as the trainer makes them before it truncates them to the context length."""
+
+    def decode(self, tokens: list[list[int]]) -> list[str]:
+        """The texts that the tokens stand for, with special tokens."""
+        texts: list[str] = self.tokenizer.batch_decode(tokens, clean_up_tokenization_spaces=False)
+        return texts
+
+    def lacking(self, row: Row, mapping: Mapping, text: str, decoded: str) -> list[Finding]:
+        """What of a row its training text lacks. `decoded`: the text as decoded from its tokens."""
+        return check_row(row, mapping, text, decoded, last_answer_only=self.spec.dataset.last_answer_only)
+
+    def would_write(self, row: Row, mapping: Mapping, part: Part | None, changes: dict[str, Any]) -> bool:
+        """Whether the row's text has this part with other dataset settings; None: whether there is a text."""
+        data = msgspec.structs.replace(self.spec.dataset, **changes)
+        kind = "messages" if data.written_with == "chat_template" else self.prompt_format.format
+        try:
+            text = prompt_format_for(data, kind, self.tokenizer).training_text(self.tokenizer, mapping.example(row))
+        except (BadRow, UserError):
+            return False
+        found = check_row(row, mapping, text, last_answer_only=data.last_answer_only)
+        return part not in {finding.part for finding in found}
 
     @property
     @abstractmethod
@@ -106,6 +127,14 @@ class RowProblem(msgspec.Struct, frozen=True):
     message: Message
     field: str
     empty: bool = False
+
+
+def incomplete(number: int, findings: list[Finding], spec: RunSpec) -> RowProblem | None:
+    """Why a row cannot be trained on although it gives a text, or None. `number`: of the row, from 1."""
+    stop = next((finding for finding in findings if finding.part in STOPS), None)
+    if stop is None or spec.dataset.missing_parts == "accept":
+        return None
+    return RowProblem("row_incomplete", stop.describe(number), "dataset.missing_parts")
 
 
 def convert(

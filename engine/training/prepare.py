@@ -21,8 +21,9 @@ from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
 from engine.training.load_rows import SourceRows, decode_record, fetch
-from engine.training.method import Prepared, RowProblem, TrainingMethod, convert, processes
+from engine.training.method import Prepared, RowProblem, TrainingMethod, convert, incomplete, processes
 from engine.training.methods import method_for
+from engine.training.row_check import COUNTED, Finding, Part
 
 IS_RANK_0 = os.environ.get("RANK", "0") == "0"  # under torchrun only one rank writes files
 
@@ -94,6 +95,7 @@ class RowWriter:
         if IS_RANK_0:
             self._file.unlink(missing_ok=True)
         self._empty = self._bad = 0
+        self._lacking: dict[Part, tuple[int, int]] = {}  # rows, and the number of the first
         self.example_raw = ""
 
     def rows(self, sources: list[SourceData], drawn_rows: list[Any]) -> Dataset:
@@ -123,9 +125,20 @@ class RowWriter:
                 made: Any = RowProblem("dataset_broken", unreadable, "dataset.path")
             else:
                 made = convert(number, row, mapping, method.row)
+            lacking: list[Finding] = []
+            if not isinstance(made, RowProblem):
+                texts = list(made[1].values())
+                decoded = method.decode(method.tokens(texts))
+                lacking = method.lacking(row, mapping, "\n".join(texts), "\n".join(decoded))
+                made = incomplete(number, lacking, self._spec) or made
             if isinstance(made, RowProblem):
-                return {**dict.fromkeys(method.columns, ""), "problem": msgspec.json.encode(made).decode()}
-            return {**made[1], "problem": ""}
+                return {
+                    **dict.fromkeys(method.columns, ""),
+                    "problem": msgspec.json.encode(made).decode(),
+                    "lacking": "",
+                }
+            parts = {finding.part: number for finding in lacking}
+            return {**made[1], "problem": "", "lacking": json.dumps(parts) if parts else ""}
 
         written = records.map(
             write,
@@ -134,6 +147,10 @@ class RowWriter:
             num_proc=processes(self._spec, len(records)),
             desc="Writing as text",
         )
+        for parts in filter(None, written["lacking"]):
+            for part, number in json.loads(parts).items():
+                count, first = self._lacking.get(part, (0, number))
+                self._lacking[part] = (count + 1, first)
         good = [index for index, problem in enumerate(written["problem"]) if not problem]
         if len(good) < len(written):
             self._record_left_out(source, records, written, picked)
@@ -152,6 +169,11 @@ class RowWriter:
                 problem = msgspec.json.decode(text, type=RowProblem)
                 if not problem.empty and not self._spec.dataset.drop_bad_rows:
                     hint = say("Correct the row, or set drop_bad_rows to leave such rows out.")
+                    if problem.code == "row_incomplete":
+                        hint = say(
+                            "Correct the row, choose a chat template that writes it, or set missing_parts: to text "
+                            "to write it as plain text, to accept to train without it."
+                        )
                     raise UserError(problem.code, problem.message, hint, problem.field)
                 number, row, _ = decode_record(
                     source.rows.local, records[index], picked[index] if picked else index
@@ -167,7 +189,10 @@ class RowWriter:
                 self._bad += not problem.empty
 
     def report_left_out(self) -> None:
-        """Report what was left out."""
+        """Report what was left out: rows, and parts of rows."""
+        for part, (count, first) in self._lacking.items():
+            message = say(COUNTED[part], count=count, row=first)
+            self._record.emit(ev.Notice(code=f"row_lacks_{part}", message=message, level="warning"))
         if self._empty:
             message = say("Rows without an answer left out: {count}.", count=self._empty)
             self._record.emit(ev.Notice(code="rows_left_out", message=message, level="warning"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.prompt_templates import ALPACA, ALPACA_ZH, fill
+from engine.prompting.parts_as_text import TOOLS
 from tests.helpers.dataset_files import (
     arrow,
     duplicate_columns_parquet,
@@ -30,7 +31,7 @@ class Case:
 
     `kind`: its format; `mapping`: roles and their fillers; `text`: what is learned from the first usable row;
     `rows`: how many are learned. `error`: (field, text) of the error when nothing can be learned. `late`: only
-    the engine reports it, because it has the tokenizer or reads more rows.
+    the engine reports it, because it has the tokenizer or reads more rows. `lacks`: the parts that texts lack.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Case:
     error: tuple[str, str] = ("", "")
     late: bool = False
     dropped: int = 0
+    lacks: tuple[str, ...] = ()
 
 
 def alpaca(instruction: str, extra: str, output: str, template: str = ALPACA) -> str:
@@ -78,6 +80,25 @@ WITH_TOOLS = {
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
 }
 TOOL_TEXT = chat(("user", "Hi"), ("assistant", ""), ("assistant", "Yo"))
+TOOLS_AS_TEXT = chat(
+    ("system", TOOLS.format(tools=json.dumps(WITH_TOOLS["tools"][0]))),
+    ("user", "Hi"),
+    ("assistant", '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'),
+    ("user", "<tool_response>\n5\n</tool_response>"),
+    ("assistant", "Yo"),
+)
+PARTS = [{"type": "text", "text": "Yo"}]
+UNION_OF_ARGUMENTS = {
+    "messages": [USER, *({"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": a}}]}
+                         for a in ({"x": "1"}, {"y": "2"}))],
+}  # fmt: skip
+UNION_TEXT = chat(
+    ("user", "Hi"),
+    *(
+        ("assistant", f'<tool_call>\n{{"name": "f", "arguments": {a}}}\n</tool_call>')
+        for a in ('{"x": "1"}', '{"y": "2"}')
+    ),
+)
 EMOJI = {"instruction": "你好 🦥 مرحبا", "output": "👩‍👩‍👧 é \u200d नमस्ते"}
 LONG = {"instruction": "Sum up.", "output": "na " * 350_000}
 PREFERENCE = {"prompt": "Who?", "chosen": "Loris", "rejected": "Qwen"}
@@ -160,8 +181,36 @@ GOOD = [
     Case("messages.arrow", "d.arrow", arrow("d.arrow", [MESSAGES], True), "messages", {"turns": ("messages",)}, HI),
     Case("messages with a system turn", "d.jsonl", file("d.jsonl", lines([{"messages": [SYSTEM, USER, BOT]}])),
          "messages", {}, chat(("system", "S")) + HI),
-    Case("messages with tools", "d.jsonl", file("d.jsonl", lines([WITH_TOOLS])), "messages", {"tools": "tools"},
-         TOOL_TEXT),
+    Case("messages with tools, without what is missing", "d.jsonl", file("d.jsonl", lines([WITH_TOOLS])), "messages",
+         {"tools": "tools"}, TOOL_TEXT, settings={"missing_parts": "accept"},
+         lacks=("tools", "tool_call", "tool_result", "empty_answer")),
+    Case("messages with tools, as text", "d.jsonl", file("d.jsonl", lines([WITH_TOOLS])), "messages",
+         {"tools": "tools"}, TOOLS_AS_TEXT, settings={"missing_parts": "text"}),
+    Case("a thought in a key of its own", "d.jsonl",
+         file("d.jsonl", lines([{"messages": [USER, BOT | {"reasoning_content": "Greet."}]}])), "messages", {}, HI,
+         lacks=("thought",)),
+    Case("a thought as text", "d.jsonl",
+         file("d.jsonl", lines([{"messages": [USER, BOT | {"reasoning_content": "Greet."}]}])), "messages", {},
+         chat(("user", "Hi"), ("assistant", "<think>\nGreet.\n</think>\n\nYo")), settings={"missing_parts": "text"}),
+    Case("turns after the last answer", "d.jsonl", file("d.jsonl", lines([{"messages": [USER, BOT, USER]}])),
+         "messages", {}, HI, lacks=("unanswered",)),
+    Case("an Alpaca system column", "d.jsonl", file("d.jsonl", lines([PAIR | {"system": "Be kind."}])), "alpaca",
+         {"system": "system"}, PAIR_TEXT, lacks=("system",)),
+    Case("an Alpaca system column in the prompt template", "d.jsonl",
+         file("d.jsonl", lines([PAIR | {"system": "Be kind."}])), "alpaca", {"system": "system"},
+         "Be kind.\n\n" + PAIR_TEXT, settings={"prompt_template": "{system}\n\n" + ALPACA}),
+    Case("an input that the prompt template has no place for", "d.jsonl", file("d.jsonl", lines([FULL])), "alpaca",
+         ROLES, "### Q: Add.\n### A: 3</s>", settings={"prompt_template": "### Q: {instruction}\n### A: {output}"},
+         lacks=("column",)),
+    Case("a prompt template of a notebook", "d.json", file("d.json", json.dumps([FULL])), "alpaca", ROLES,
+         "### Q: Add. (1, 2)\n### A: 3</s>", settings={"prompt_template": "### Q: {} ({})\n### A: {}"}),
+    Case("an empty part of a content", "d.jsonl",
+         file("d.jsonl", lines([{"messages": [USER, BOT | {"content": [*PARTS, {"type": "text", "text": ""}]}]}])),
+         "messages", {}, HI),
+    Case("an object as an answer", "d.jsonl", file("d.jsonl", lines([{"question": "Q", "answer": {"a": "b"}}])),
+         "alpaca", ASKS, alpaca("Q", "", '{"a": "b"}'), lacks=("json_answer",)),
+    Case("nulls of a table in tool arguments", "d.parquet", parquet("d.parquet", [UNION_OF_ARGUMENTS]), "messages", {},
+         UNION_TEXT, settings={"missing_parts": "text"}),
     Case("messages as text in a csv", "d.csv", file("d.csv", table([{"messages": json.dumps([USER, BOT])}])),
          "messages", {"turns": ("messages",)}, HI),
     Case("contents in parts", "d.jsonl",
@@ -234,7 +283,7 @@ GOOD = [
     Case("numbers in JSON", "d.jsonl", file("d.jsonl", lines([{"question": 1, "answer": 2.5}, QA])), "alpaca", ASKS,
          alpaca("1", "", "2.5"), 2),
     Case("nested lists", "d.jsonl", file("d.jsonl", lines([{"question": "Q", "answer": [["a", 1], []]}])), "alpaca",
-         ASKS, alpaca("Q", "", '[["a", 1], []]')),
+         ASKS, alpaca("Q", "", '[["a", 1], []]'), lacks=("json_answer",)),
     Case("nulls", "d.jsonl", file("d.jsonl", lines([FULL | {"input": None}, FULL | {"output": None}])), "alpaca", ROLES,
          alpaca("Add.", "", "3"), dropped=1),
     Case("keys that come and go", "d.jsonl", file("d.jsonl", lines([PAIR, FULL, PAIR | {"id": "x"}, PAIR | {"id": 3}])),
@@ -257,6 +306,7 @@ GOOD = [
 ]  # fmt: skip
 
 PATH, OUTPUT, TURNS = "dataset.path", "dataset.output_column", "dataset.messages_column"
+MISSING = "dataset.missing_parts"
 BAD = [
     Case("empty", "d.jsonl", file("d.jsonl", ""), error=(PATH, "empty")),
     Case("blank", "d.json", file("d.json", " \n"), error=(PATH, "empty")),
@@ -319,6 +369,19 @@ BAD = [
          error=("dataset.instruction_column", 'Row 3 has no column "question"')),
     Case("roles of nobody", "d.jsonl", file("d.jsonl", lines([MESSAGES, {"messages": [USER | {"role": "Alice"}, BOT]}])),
          error=(TURNS, 'Row 2: "messages" has a turn of "alice"')),
+    Case("tool turns on a template without tools", "d.jsonl", file("d.jsonl", lines([MESSAGES, WITH_TOOLS])), late=True,
+         error=(MISSING, "leaves out")),
+    Case("content null with a tool call, learned as an empty answer", "d.jsonl",
+         file("d.jsonl", lines([{"messages": WITH_TOOLS["messages"][:2]}])), late=True, error=(MISSING, "leaves out")),
+    Case("an empty answer in the middle", "d.jsonl",
+         file("d.jsonl", lines([{"messages": [USER, BOT | {"content": ""}, USER, BOT]}])), late=True,
+         error=(MISSING, "teach an empty answer")),
+    Case("a turn that the template skips", "d.jsonl",
+         file("d.jsonl", lines([{"messages": [USER, {"role": "documents", "content": "A fact."}, BOT]}])), late=True,
+         error=(MISSING, "leaves out")),
+    Case("an image in a content", "d.jsonl",
+         file("d.jsonl", lines([{"messages": [USER | {"content": [*PARTS, {"type": "image"}]}, BOT]}])),
+         error=(TURNS, "has a part of type image. Loris trains on text")),
     Case("the template refuses a row", "d.jsonl",
          file("d.jsonl", lines([MESSAGES, {"messages": [USER, TOOL, BOT]}])),
          settings={"chat_template": "mistral"}, late=True,

@@ -59,6 +59,7 @@ def test_a_good_dataset_has_no_stop(case: Case, proof_of: Any) -> None:
         assert report.eos_token in [token.text for token in first.tokens if token.learned][-3:]
         shown = "".join(token.text for token in first.tokens).removeprefix("<s>")
         assert shown.replace(" ", "").startswith(case.text.replace(" ", ""))  # the trainer may add an EOS token
+    assert sorted(one.part for one in report.lacking) == sorted(case.lacks)
     left_out = report.empty_rows + report.bad_rows
     assert left_out == case.dropped or case.settings
     sampled = proof_of(case, 1)

@@ -20,7 +20,17 @@ from engine.model import loading
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
 from tests.helpers.engine_process import with_changes
-from tests.helpers.proof_datasets import ALPACA, CHATS, PAIRS, TEXTS, fixed, proof, proven_rows, trained_rows
+from tests.helpers.proof_datasets import (
+    ALPACA,
+    CHATS,
+    PAIRS,
+    SYSTEM,
+    TEXTS,
+    fixed,
+    proof,
+    proven_rows,
+    trained_rows,
+)
 
 pytest_plugins = ["tests.helpers.proof_fixtures"]
 
@@ -194,3 +204,113 @@ def test_the_rows_left_out_are_listed_in_a_file(
     assert proven_rows(report) == trained_rows(trainer_for(fixed_spec))
     lines = RunFolder(record.folder).dropped.read_text().splitlines()
     assert [json.loads(line)["row"] for line in lines] == [3, 4]
+
+
+CALL = {"function": {"name": "weather", "arguments": {"city": "Oslo"}}}
+WEATHER = [
+    {"role": "user", "content": "How warm is it in Oslo?"},
+    {"role": "assistant", "content": "", "tool_calls": [CALL]},
+    {"role": "tool", "content": "21 degrees"},
+    {"role": "assistant", "content": "It is warm."},
+]  # fmt: skip
+THOUGHT = [
+    {"role": "user", "content": "One?"}, {"role": "assistant", "content": "<think>Counting.</think>1"},
+    {"role": "user", "content": "Two?"}, {"role": "assistant", "content": "<think>Adding.</think>2"},
+]  # fmt: skip
+WITHOUT_EARLIER_THOUGHTS = (
+    "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' and not loop.last %}"
+    "{{ m.content.split('</think>')[-1] }}{% else %}{{ m.content }}{% endif %}"
+    "{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}"
+)
+WITHOUT_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def codes(report: Any) -> list[str]:
+    return [problem.code for problem in report.problems]
+
+
+def test_tool_turns_on_a_template_without_tools_are_stops_with_fixes(spec_for: Any, trainer_for: Any) -> None:
+    """Everything in a row is in the text, or a stop says what is not, with fixes that work."""
+    spec = spec_for([*CHATS, *CHATS, {"messages": WEATHER}])
+    report = proof(spec)
+    assert {stop.code for stop in report.stops} == {
+        "row_lacks_tool_call", "row_lacks_tool_result", "row_lacks_empty_answer",
+    }  # fmt: skip
+    assert {(stop.row, stop.count, stop.field) for stop in report.stops} == {(5, 1, "dataset.missing_parts")}
+    with pytest.raises(UserError) as refused:
+        trainer_for(spec)
+    assert refused.value.code == "row_incomplete"
+    assert refused.value.field == "dataset.missing_parts"
+    changes = {str(fix.changes) for stop in report.stops for fix in stop.fixes}
+    assert len(changes) == 3
+    for fix in report.stops[0].fixes:
+        fixed_spec = fixed(spec, fix.changes)
+        again = proof(fixed_spec)
+        assert not again.stops
+        assert proven_rows(again) == trained_rows(trainer_for(fixed_spec))
+        assert bool(again.lacking) == (fix.changes == {"dataset.missing_parts": "accept"})
+
+
+def test_a_thought_that_the_template_strips_from_an_earlier_turn(
+    spec_for: Any, trainer_for: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "think.jinja").write_text(WITHOUT_EARLIER_THOUGHTS)
+    spec = spec_for([{"messages": THOUGHT}], chat_template=str(tmp_path / "think.jinja"))
+    (warning,) = proof(spec).problems
+    assert (warning.code, warning.level, warning.row, warning.value) == (
+        "row_lacks_thought",
+        "warning",
+        1,
+        "Counting.",
+    )
+    (fix,) = warning.fixes
+    assert fix.changes == {"dataset.last_answer_only": True}
+    fixed_spec = fixed(spec, fix.changes)
+    report = proof(fixed_spec)
+    assert codes(report) == []
+    assert proven_rows(report) == trained_rows(trainer_for(fixed_spec))
+    learned = "".join(token.text for token in report.examples[0].tokens if token.learned)
+    assert "Adding." in learned
+    assert "1" not in learned
+
+
+def test_a_system_text_is_folded_into_the_first_user_turn_for_a_template_that_refuses_it(
+    spec_for: Any, trainer_for: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "plain.jinja").write_text(WITHOUT_SYSTEM)
+    spec = spec_for(SYSTEM, chat_template=str(tmp_path / "plain.jinja"))
+    (stop,) = proof(spec).stops
+    fix = stop.fixes[0]
+    assert fix.changes == {"dataset.missing_parts": "text"}
+    fixed_spec = fixed(spec, fix.changes)
+    report = proof(fixed_spec)
+    assert codes(report) == []
+    assert "<|user|>Be short.\n\nOne?" in report.examples[0].text
+    trainer = trainer_for(fixed_spec)
+    assert proven_rows(report) == trained_rows(trainer)
+
+
+@pytest.mark.parametrize(
+    ("row", "part"),
+    [({"system": "Be kind."}, "system"), ({"input": "1, 2"}, "column")],
+)
+def test_a_column_that_the_prompt_template_has_no_place_for(row: Any, part: str, spec_for: Any) -> None:
+    spec = spec_for(
+        [{"instruction": "Add.", "output": "3"} | row], prompt_template="### Q: {instruction}\n### A: {output}"
+    )
+    (warning,) = proof(spec).problems
+    assert (warning.code, warning.level, warning.row) == (f"row_lacks_{part}", "warning", 1)
+    assert len(warning.fixes) == 2
+    for fix in warning.fixes:
+        report = proof(fixed(spec, fix.changes))
+        assert report.lacking == ()
+        assert next(iter(row.values())) in report.examples[0].text
+
+
+def test_an_alpaca_history_column_is_reported(spec_for: Any) -> None:
+    spec = spec_for([{"instruction": "And two?", "output": "2", "history": [["One?", "1 it is."]]}])
+    assert "row_lacks_history" in codes(proof(spec))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+import msgspec
 import pytest
 from textual import events
 from textual.widgets import Input
@@ -20,7 +21,7 @@ from tests.helpers.waiting import on_screen, shown, until
 from tui.dialogs.generation import GenerationDialog
 from tui.screens.chat import ChatScreen
 from tui.screens.live import LiveScreen
-from tui.state.chat_turns import messages_for
+from tui.state.chat_turns import ADAPTER, BASE, messages_for
 from tui.state.run_session import Answer, Turn
 from tui.widgets.transcript import AnswerView
 
@@ -281,8 +282,8 @@ def test_each_model_sees_its_own_answers() -> None:
         Turn("b", [Answer(False, "", failed=True)]),
         Turn("c", [Answer(False, "only base")]),
     )
-    assert [m.content for m in messages_for(turns, "d", True)] == ["a", "mine", "c", "only base", "d"]
-    assert [m.content for m in messages_for(turns, "d", False)] == ["a", "base", "c", "only base", "d"]
+    assert [m.content for m in messages_for(turns, Turn("d", []), ADAPTER)] == ["a", "mine", "c", "only base", "d"]
+    assert [m.content for m in messages_for(turns, Turn("d", []), BASE)] == ["a", "base", "c", "only base", "d"]
 
 
 async def test_escape_just_after_an_answer_does_not_leave() -> None:
@@ -324,3 +325,31 @@ async def test_settings_typed_in_one_burst_are_used() -> None:
         for key in ("9", "9", "ctrl+s"):
             app.post_message(events.Key(key, key if len(key) == 1 else None))
         await shown(pilot, "max_new_tokens 12899")
+
+
+async def test_instruction_and_input_are_asked_of_a_model_trained_on_both() -> None:
+    """The notebooks ask "Continue the fibonacci sequence." with "1, 1, 2, 3, 5, 8"."""
+    backend = FakeBackend(answer=speaks)
+    app = app_on("chat", backend, [trained_on_pairs(event) for event in fake_run.finished()])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(*"go on", "tab", *"1, 1, 2", "enter")
+        await until(pilot, idle(pilot))
+        assert "» go on" in screen_text(app)
+        assert "1, 1, 2" in screen_text(app)
+        assert app.screen.query_one("#prompt", Input).has_focus
+        assert app.screen.query_one("#input", Input).value == ""
+        sent = backend.asked[-1]
+        assert isinstance(sent, Generate)
+        assert sent.messages == (ChatMessage("user", "go on", "1, 1, 2"),)
+        await pilot.press("up")
+        assert app.screen.query_one("#input", Input).value == "1, 1, 2"
+
+
+async def test_a_model_trained_on_chats_is_asked_without_an_input() -> None:
+    app = app_on("chat", FakeBackend(answer=speaks), fake_run.finished())
+    async with app.run_test(size=(80, 24)):
+        assert not app.screen.query_one("#input", Input).display
+
+
+def trained_on_pairs(event: ev.Event) -> ev.Event:
+    return msgspec.structs.replace(event, format="alpaca") if isinstance(event, ev.DatasetReady) else event

@@ -17,12 +17,14 @@ from transformers import AutoTokenizer
 
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import load_spec, save_spec
+from engine.dataset.mapping import Mapping
 from engine.dataset.peek import check_dataset, peek
 from engine.messages.errors import UserError
 from engine.prompting import mask_markers, prompt_format
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 from engine.training import load_rows, prepare
+from engine.training.row_check import check_row
 from tests.helpers.dataset_cases import BAD, CASES, GOOD, Case
 from tests.helpers.engine_process import with_changes
 
@@ -91,7 +93,11 @@ def test_a_good_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path
     assert len(found) == case.dropped
     assert all(line["reason"] and line["row"] > 1 for line in found)
     events = [ev.decode(line) for line in (tmp_path / "run/events.jsonl").read_bytes().splitlines()]
-    assert len([event for event in events if isinstance(event, ev.Notice)]) == bool(case.dropped)
+    notices = [event.code for event in events if isinstance(event, ev.Notice)]
+    assert sorted(code.removeprefix("row_lacks_") for code in notices if "left_out" not in code) == sorted(
+        case.lacks
+    )
+    assert len(notices) == len(case.lacks) + bool(case.dropped)
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case.name)
@@ -115,6 +121,7 @@ def test_a_bad_dataset(case: Case, spec_of: Any, tokenizer: Any, tmp_path: Path)
         assert words in str(caught.value.message)
 
 
+MESSAGES = Mapping(kind="messages", turns=("messages",))
 # Named chat templates: the markers are found and leave only answers and their ends, or an error says why not.
 
 TURNS = [
@@ -192,6 +199,31 @@ def test_a_template_that_fits_masks_correctly(name: str, prepare_with_template: 
         assert turn["content"] not in elsewhere
     kept = [label for label in labels if label != mask_markers.MASKED]
     assert template.eos_token_id in kept[-3:]
+    assert prepared.method.lacking({"messages": TURNS}, MESSAGES, text, template.decode(ids)) == []
+
+
+CODE = """```python
+print(f"{x!r}\\n")  # 你好，世界！ ﬁ ² Å
+```
+
+| a | b |
+|---|---|
+<b>&amp; 'q'</b>\t1,000.50 €"""
+
+
+@pytest.mark.parametrize("name", sorted(prompt_format.CHAT_TEMPLATES))
+def test_the_check_of_rows_gives_no_false_alarm_on_the_notebooks_templates(name: str, tokenizer: Any) -> None:
+    """Code, quotes, scripts and white space; a system text, or none where the template refuses it."""
+    turns = [{"role": "user", "content": f" {CODE}\n"}, {"role": "assistant", "content": f"\n{CODE} "}] * 3
+    with_system = [{"role": "system", "content": 'Be brief.\n\n- "kind"'}, *turns]
+    own = with_tokens_of(name, tokenizer)
+    for rows in (turns, with_system):
+        try:
+            text = prompt_format.render(own, rows)
+        except UserError:
+            continue
+        found = check_row({"messages": rows}, MESSAGES, text, own.decode(prompt_format.encode(own, text)))
+        assert [one.part for one in found if one.part not in ("system",)] == []
 
 
 @pytest.mark.parametrize("answers", [1, 3])

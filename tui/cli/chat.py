@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `loris chat`."""
     parser.add_argument("target", metavar=_("RUN|FOLDER"), help=_("a run's name or folder, or an adapter's folder"))
     parser.add_argument("--prompt", metavar=_("TEXT"), help=_("ask this once, print the answer, and end"))
+    parser.add_argument(
+        "--input", metavar=_("TEXT"), help=_("with --prompt: the input that goes with it, for Alpaca models")
+    )
     parser.add_argument("--json", action="store_true", help=_("print each answer as one JSON line"))
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--base", action="store_true", help=_("ask the base model, without the adapter"))
@@ -87,6 +90,8 @@ def run_chat(options: argparse.Namespace) -> int:
         generation = generation_of(options, start)
         if options.prompt is not None and not options.prompt.strip():  # usually a shell variable that is not set
             raise UserError("bad_option", say("Give a question."), field="--prompt")
+        if options.input is not None and options.prompt is None:
+            raise UserError("bad_option", say("Give the question too, with --prompt."), field="--input")
     except UserError as error:
         return fail(error)
     speakers = Speakers.of(options, other)
@@ -102,7 +107,7 @@ def run_chat(options: argparse.Namespace) -> int:
                     print_error(_("There is no adapter in this folder: only the model itself can answer."))
                     return BAD_INPUT
                 speakers = Speakers.base()
-            chat = Chat(control, generation, speakers, options.json)
+            chat = Chat(control, generation, speakers, options.json, options.input or "")
             if options.prompt is not None:
                 return runner.run(chat.raw(options.prompt) if options.raw else chat.ask(options.prompt))
             return _chat_loop(runner, chat)
@@ -173,7 +178,10 @@ def _chat_loop(runner: asyncio.Runner, chat: Chat) -> int:
 class Chat:
     """A conversation on the command line."""
 
-    def __init__(self, control: Connection, generation: GenerationSpec, speakers: Speakers, as_json: bool) -> None:
+    def __init__(
+        self, control: Connection, generation: GenerationSpec, speakers: Speakers, as_json: bool, extra: str = ""
+    ) -> None:
+        self._extra = extra  # the input of the first question
         self._control, self._generation, self._speakers, self._json = control, generation, speakers, as_json
         self._before: list[ChatMessage] = []
         self._last = ""
@@ -203,7 +211,7 @@ class Chat:
 
     async def raw(self, question: str) -> int:
         """Print the prompt as the model receives it."""
-        messages = (*self._before, ChatMessage("user", question))
+        messages = (*self._before, ChatMessage("user", question, self._extra))
         request = self._control.request(ShowPrompt(id=0, messages=messages, generation=self._generation))
         async for reply in request:
             if isinstance(reply, Done):
@@ -214,7 +222,7 @@ class Chat:
 
     async def ask(self, question: str) -> int:
         """Ask each speaker, and print the answers as they stream."""
-        messages = (*self._before, ChatMessage("user", question))
+        messages = (*self._before, ChatMessage("user", question, self._extra))
         self._last, said, code = question, "", COMPLETED
         for label, adapter, other in self._speakers.each:
             if len(self._speakers.each) > 1 and not self._json:
@@ -251,7 +259,8 @@ class Chat:
         note = render(done.note) if done.note else ""
         if self._json:
             found = {
-                "who": label, "prompt": prompt, "answer": said, "adapter": adapter, "tokens": done.tokens,
+                "who": label, "prompt": prompt, "input": self._extra, "answer": said, "adapter": adapter,
+                "tokens": done.tokens,
                 "seconds": round(done.seconds, 3), "finish_reason": done.finish_reason,
                 "prompt_tokens": done.prompt_tokens, "context_tokens": done.context_tokens, "note": note,
             }  # fmt: skip

@@ -22,7 +22,16 @@ from engine.protocol.commands import ChatMessage, Done, Refused, Token
 from tui.dialogs.generation import GenerationDialog
 from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
 from tui.screens.chat_menu import MORE, ChatMenu
-from tui.state.chat_turns import ADAPTER, BASE, Speaker, answer_note, can_adapt, messages_for, speaker_choices
+from tui.state.chat_turns import (
+    ADAPTER,
+    BASE,
+    Speaker,
+    answer_note,
+    can_adapt,
+    messages_for,
+    speaker_choices,
+    takes_input,
+)
 from tui.state.run_session import Answer, Turn
 from tui.state.transcripts import append_turn, new_transcript
 from tui.text.run_states import describe_waiting
@@ -41,7 +50,9 @@ class ChatScreen(LorisScreen):
     CSS = """
     ChatScreen #who { height: 1; padding: 0 1; text-wrap: nowrap; text-overflow: ellipsis; }
     ChatScreen #state { height: 1; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis; }
-    ChatScreen #prompt { height: 3; }
+    ChatScreen #prompt, ChatScreen #input { height: 3; }
+    ChatScreen #input { display: none; }
+    ChatScreen.-input #input { display: block; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
@@ -81,6 +92,7 @@ class ChatScreen(LorisScreen):
         )
         yield Static(id="state", markup=False)
         yield Input(id="prompt", placeholder=_("Your question"))
+        yield Input(id="input", placeholder=_("Its input, if it has one"))
         yield Footer(show_command_palette=False)
 
     async def on_mount(self) -> None:
@@ -90,7 +102,7 @@ class ChatScreen(LorisScreen):
             self.who = speaker_choices(session.other)[-1]
         self._batches = self.set_interval(BATCH_SECONDS, self._draw, pause=True)
         await self.query_one(Transcript).show(self.loris.session.turns)
-        self.query_one(Input).focus()
+        self.query_one("#prompt", Input).focus()
         self.show()
 
     def on_run_changed(self, _message: RunChanged) -> None:
@@ -104,6 +116,7 @@ class ChatScreen(LorisScreen):
 
     def show(self) -> None:
         session = self.loris.session
+        self.set_class(takes_input(session), "-input")
         model = session.spec.model.model_name if session.spec else ""
         tone = "failed" if session.state.failed else "ready" if session.state.stage in ("ready", "serving") else ""
         self.query_one(TopBar).show(_("Chat") + (f" · {model}" if model else ""), self._describe_engine(), tone)
@@ -145,30 +158,42 @@ class ChatScreen(LorisScreen):
 
     def _submit(self, who: tuple[Speaker, ...], again: bool = False) -> None:
         """Ask what is typed; `again`: the last question if nothing is."""
-        prompt = self.query_one(Input)
-        question = prompt.value.strip()
-        if not question and again and self.loris.session.turns:
-            question = self.loris.session.turns[-1].question
-        if not question:
+        asked = self._typed
+        if not asked.question and again and self.loris.session.turns:
+            asked = self.loris.session.turns[-1]
+        if not asked.question:
             return
         if self._asking is not None:
             self.notify(_("Wait for the answer, or press Escape to stop it."))
             return
-        prompt.value = ""
-        self._asking = self._ask(question, who)
+        self._type("", "")
+        self._asking = self._ask(asked, who)
+
+    @property
+    def _typed(self) -> Turn:
+        """What is typed: a question, and its input where there is a field for one."""
+        prompt, extra = self.query_one("#prompt", Input), self.query_one("#input", Input)
+        return Turn(prompt.value.strip(), [], extra.value.strip() if extra.display else "")
+
+    def _type(self, question: str, extra: str) -> None:
+        self.query_one("#input", Input).value = extra
+        prompt = self.query_one("#prompt", Input)
+        prompt.value = question
+        prompt.cursor_position = len(question)
+        prompt.focus()
 
     @work(group="ask")
-    async def _ask(self, question: str, who: tuple[Speaker, ...]) -> None:
+    async def _ask(self, asked: Turn, who: tuple[Speaker, ...]) -> None:
         turns = self.loris.session.turns
         before = tuple(turns)
-        turn = Turn(question, [Answer(speaker.adapter, other=speaker.other) for speaker in who])
+        turn = Turn(asked.question, [Answer(speaker.adapter, other=speaker.other) for speaker in who], asked.input)
         turns.append(turn)
         transcript = self.query_one(Transcript)
         await transcript.add(turn)
         self._batches.resume()
         try:
             for answer in turn.answers:
-                await self._answer(before, question, answer)
+                await self._answer(before, turn, answer)
         finally:
             # Runs on errors and cancellation too: the next question can be asked.
             self._asking, self._answered = None, time.monotonic()
@@ -181,13 +206,13 @@ class ChatScreen(LorisScreen):
                 self._show_status("")
                 self.show()
 
-    async def _answer(self, before: tuple[Turn, ...], question: str, answer: Answer) -> None:
+    async def _answer(self, before: tuple[Turn, ...], asked: Turn, answer: Answer) -> None:
         """Fill in one answer. An error is shown next to it."""
         answer.note = _("waiting…")
         try:
             await wait_for_engine(self.loris.session, lambda *waits: self._wait(answer, describe_waiting(*waits)))
             self._show_status(_("Answering. Escape stops it."))
-            await self._stream(messages_for(before, question, answer.adapter, answer.other), answer)
+            await self._stream(messages_for(before, asked, Speaker(answer.adapter, answer.other)), answer)
         except asyncio.CancelledError:
             answer.note = _("stopped")
             raise
@@ -262,13 +287,11 @@ class ChatScreen(LorisScreen):
         made = self.generation
         self.loris.session.generation = msgspec.structs.replace(made, seed=(made.seed + 1) % 2**32)
         # asked of the same models as before
-        self._asking = self._ask(turn.question, tuple(Speaker(a.adapter, a.other) for a in turn.answers))
+        self._asking = self._ask(turn, tuple(Speaker(a.adapter, a.other) for a in turn.answers))
 
     async def action_edit(self) -> None:
-        prompt = self.query_one(Input)
-        if not prompt.value and self.loris.session.turns and (turn := self._take_back()):
-            prompt.value = turn.question
-            prompt.cursor_position = len(turn.question)
+        if not self._typed.question and self.loris.session.turns and (turn := self._take_back()):
+            self._type(turn.question, turn.input)
             await self.query_one(Transcript).show(self.loris.session.turns)
 
     def action_copy(self) -> None:
@@ -276,7 +299,7 @@ class ChatScreen(LorisScreen):
 
     @work
     async def action_raw(self) -> None:
-        await self._menu.show_prompt(self.query_one(Input).value.strip(), self.who[-1], self.generation)
+        await self._menu.show_prompt(self._typed, self.who[-1], self.generation)
 
     @work
     async def action_other(self) -> None:

@@ -11,7 +11,7 @@ from tui.dialogs.ask import ChooseDialog
 from tui.dialogs.show import PromptDialog
 from tui.screens.base import LorisScreen
 from tui.state.chat_turns import Speaker, best_answer, can_adapt, messages_for, other_runs
-from tui.state.run_session import RunSession
+from tui.state.run_session import RunSession, Turn
 from tui.state.transcripts import append_example, collected_file
 from tui.text.run_states import describe_waiting
 from tui.text.sanitize import visible
@@ -59,13 +59,13 @@ class ChatMenu:
         else:
             self._screen.notify(_("There is no answer yet."))
 
-    async def show_prompt(self, typed: str, speaker: Speaker, generation: GenerationSpec) -> None:
+    async def show_prompt(self, typed: Turn, speaker: Speaker, generation: GenerationSpec) -> None:
         """Show the raw prompt of `speaker` for the typed question, else for the last one."""
         session = self._session
-        before, question = tuple(session.turns), typed
-        if not typed and session.turns:
-            before, question = tuple(session.turns[:-1]), session.turns[-1].question
-        messages = messages_for(before, question, speaker.adapter, speaker.other)
+        before, asked = tuple(session.turns), typed
+        if not typed.question and session.turns:
+            before, asked = tuple(session.turns[:-1]), session.turns[-1]
+        messages = messages_for(before, asked, speaker)
         command = ShowPrompt(id=0, messages=messages, generation=generation)
         try:
             await wait_for_engine(session, lambda *waits: self._report(describe_waiting(*waits)))
@@ -103,7 +103,8 @@ class ChatMenu:
             self._screen.notify(_("There is no answer yet."))
             return
         at = next(n for n, turn in enumerate(session.turns) if any(a is answer for a in turn.answers))
-        asked = messages_for(tuple(session.turns[:at]), session.turns[at].question, answer.adapter, answer.other)
+        speaker = Speaker(answer.adapter, answer.other)
+        asked = messages_for(tuple(session.turns[:at]), session.turns[at], speaker)
         first = (ChatMessage("system", system),) if system else ()
         path = collected_file(session.folder)
         try:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.config.prompt_templates import placeholders
 from engine.protocol.commands import ChatMessage, Done
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import RunSummary, list_runs
@@ -44,17 +45,25 @@ def other_runs(folder: RunFolder | None, model: str) -> list[RunSummary]:
     return [run for run in list_runs() if run.trained and run.model == model and run.folder != folder]
 
 
-def messages_for(
-    before: tuple[Turn, ...], question: str, adapter: bool, other: str = ""
-) -> tuple[ChatMessage, ...]:
+def messages_for(before: tuple[Turn, ...], asked: Turn, speaker: Speaker) -> tuple[ChatMessage, ...]:
     """The conversation for this model: its own answers where there are any, else another's."""
     messages = []
     for turn in before:
         given = [a for a in turn.answers if a.text and not a.failed]
-        mine = next((a for a in given if (a.adapter, a.other) == (adapter, other)), given[0] if given else None)
+        mine = next(
+            (a for a in given if (a.adapter, a.other) == (speaker.adapter, speaker.other)),
+            given[0] if given else None,
+        )
         if mine:
-            messages += [ChatMessage("user", turn.question), ChatMessage("assistant", mine.text)]
-    return (*messages, ChatMessage("user", question))
+            messages += [ChatMessage("user", turn.question, turn.input), ChatMessage("assistant", mine.text)]
+    return (*messages, ChatMessage("user", asked.question, asked.input))
+
+
+def takes_input(session: RunSession) -> bool:
+    """Whether the run's prompt template has a place for an input next to the question."""
+    dataset = session.state.dataset
+    trained_on_pairs = dataset is not None and dataset.format == "alpaca"
+    return bool(trained_on_pairs and session.spec and "input" in placeholders(session.spec.dataset.prompt_template))
 
 
 def best_answer(turns: list[Turn]) -> Answer | None:

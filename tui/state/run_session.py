@@ -18,10 +18,14 @@ LINE_CHARS = 2000  # of a line: the rest is in the file
 
 @dataclass
 class Turn:
-    """One turn of a conversation: a question and the answer of each model. Text is not sanitised."""
+    """One turn of a conversation: a question and the answer of each model. Text is not sanitised.
+
+    `input`: what the question is about, for a model trained on instructions with an input.
+    """
 
     question: str
     answers: list[Answer]
+    input: str = ""
 
 
 @dataclass

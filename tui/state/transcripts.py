@@ -11,6 +11,7 @@ import msgspec
 
 from engine.config.files import APPEND, write_text
 from engine.config.paths import home
+from engine.config.prompts import join_input
 from engine.config.run_spec import GenerationSpec
 from engine.protocol.commands import ChatMessage
 from engine.runs.folder import RunFolder
@@ -33,7 +34,8 @@ def append_turn(path: Path, turn: Turn, generation: GenerationSpec) -> None:
         }
         for answer in turn.answers
     ]  # fmt: skip
-    _append(path, {"time": time.time(), "question": turn.question, "answers": answers, "generation": settings})
+    asked = {"question": turn.question, **({"input": turn.input} if turn.input else {})}
+    _append(path, {"time": time.time(), **asked, "answers": answers, "generation": settings})
 
 
 def collected_file(folder: RunFolder) -> Path:
@@ -43,7 +45,7 @@ def collected_file(folder: RunFolder) -> Path:
 
 def append_example(path: Path, messages: Sequence[ChatMessage]) -> None:
     """Append a conversation as an example in the messages format. Raises OSError."""
-    _append(path, {"messages": [{"role": m.role, "content": m.content} for m in messages]})
+    _append(path, {"messages": [{"role": m.role, "content": join_input(m.content, m.input)} for m in messages]})
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:

@@ -11,6 +11,21 @@ STAGES = {
     "reading": N_("Reading the data"),
     "measuring": N_("Measuring"),
 }
+# What a text can lack of its row, in how many rows: see `engine.training.row_check`.
+PARTS = {
+    "empty_answer": N_("empty answers ({rows})"),
+    "tool_call": N_("tool calls ({rows})"),
+    "tool_result": N_("tool results ({rows})"),
+    "turn": N_("turns ({rows})"),
+    "system": N_("system texts ({rows})"),
+    "thought": N_("thoughts ({rows})"),
+    "tools": N_("lists of tools ({rows})"),
+    "history": N_("earlier turns ({rows})"),
+    "column": N_("columns ({rows})"),
+    "unanswered": N_("turns after the last answer ({rows})"),
+    "characters": N_("characters that the tokenizer lacks ({rows})"),
+    "json_answer": N_("answers that are no text ({rows})"),
+}
 
 
 def describe_proof_progress(progress: ProofProgress) -> str:
@@ -62,6 +77,8 @@ def numbers(report: DataReport, now: AtLength) -> list[str]:
             unlearned=report.unlearned_rows,
         ),
     ]  # fmt: skip
+    if report.tokens:
+        lines.insert(1, describe_lacking(report))
     if report.response_part:
         lines.append(
             _("Markers: question {question!r}, answer {answer!r}.").format(
@@ -74,6 +91,17 @@ def numbers(report: DataReport, now: AtLength) -> list[str]:
         )
     )
     return lines
+
+
+def describe_lacking(report: DataReport) -> str:
+    """Whether everything in the rows is in their texts, or what is not."""
+    if not report.lacking:
+        return _("Everything in the rows is in the text.")
+    parts = [
+        _(PARTS[one.part]).format(rows=count(one.rows)) if one.part in PARTS else f"{one.part}: {count(one.rows)}"
+        for one in report.lacking
+    ]
+    return _("Not in the text as it is in the rows: {parts}.").format(parts=_(", ").join(parts))
 
 
 def length_lines(now: AtLength) -> list[str]:

@@ -175,7 +175,7 @@ def field_id(path: str) -> str:
 
 
 def _as_text(info: FieldInfo, value: Any) -> str:
-    return "\n".join(value) if info.kind == "lines" and not isinstance(value, str) else shown(value)
+    return "\n".join(map(str, value)) if info.kind == "lines" and not isinstance(value, str) else shown(value)
 
 
 def _editor(info: FieldInfo, value: Any) -> LineEditor | ChoiceEditor | SwitchEditor | SeveralEditor | TextBlock:

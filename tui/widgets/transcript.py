@@ -126,7 +126,8 @@ class TurnView(Widget):
         self.set_class(self.size.width >= self.SIDE_BY_SIDE, "-side")
 
     def compose(self) -> ComposeResult:
-        question = Content.assemble(("» ", "bold"), (visible(self.turn.question), "bold"))
+        extra = f"\n  {self.turn.input}" if self.turn.input else ""
+        question = Content.assemble(("» ", "bold"), (visible(self.turn.question), "bold"), visible(extra))
         yield Static(question, markup=False, classes="question")
         with Vertical(classes="answers"):
             for answer in self.turn.answers:

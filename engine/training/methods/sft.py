@@ -58,6 +58,7 @@ class SFT(TrainingMethod):
         mask = train_on_responses_only(
             None, instruction_part=self.instruction_part, response_part=self.response_part,
             tokenizer=self.tokenizer, return_function=True,
+            last_response_only=self.spec.dataset.last_answer_only,
         )  # fmt: skip
 
         def labels(batch: list[list[int]]) -> list[list[int]]:
@@ -88,6 +89,7 @@ class SFT(TrainingMethod):
                     trainer,
                     instruction_part=self.instruction_part,
                     response_part=self.response_part,
+                    last_response_only=self.spec.dataset.last_answer_only,
                     num_proc=processes(self.spec, len(trainer.train_dataset)) or 1,
                 )
             except (ValueError, ZeroDivisionError) as error:
