@@ -54,7 +54,7 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             N_(
                 "Other places to mix in, one a line: a file, folder or Hub id, then what differs from the usual, "
                 "as in owner/name, split=train[:1000], name=en, revision=main, weight=0.5. A weight of 2 takes "
-                "every row twice, 0.5 a random half."
+                "every row twice, 0.5 a random half. Columns with other names: output_column=reply."
             ),
         ),
     ] = ()
@@ -124,6 +124,16 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             N_(
                 "The column with the system text of a chat, put first unless the turns have one. auto takes a "
                 "column named system or system_prompt; = and a text gives every chat that text; empty is none."
+            ),
+        ),
+    ] = "auto"
+    encoding: Annotated[
+        Literal["auto", "utf-8", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "utf-16"],
+        about(
+            N_("Text encoding"),
+            N_(
+                "How the characters of a text file are stored. auto reads UTF-8 and UTF-16, and names any other. "
+                "Files from Chinese Windows are often gb18030 (GBK), from Taiwan big5, from Western Europe cp1252."
             ),
         ),
     ] = "auto"

@@ -1,9 +1,8 @@
 """Counts, batch by batch, what training would make of the rows."""
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +12,7 @@ from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
 from engine.protocol.data_report import ProvenRow, TokenView
 from engine.training.check_labels import MASKED, ends_with_stop
+from engine.training.hold_out import text_key
 from engine.training.method import RowProblem, TrainingMethod, convert
 
 SHOWN_EXAMPLES = 20  # from the start; those with a problem are added
@@ -54,6 +54,9 @@ class RowCounts:
     cut: RowIssue = field(default_factory=RowIssue)
     endless: RowIssue = field(default_factory=RowIssue)
     marked: RowIssue = field(default_factory=RowIssue)
+    overlap: RowIssue = field(default_factory=RowIssue)  # rows of the evaluation data that are trained on
+    keys: list[bytes] = field(default_factory=list)  # of each row that can be trained on; duplicates have the same
+    drawn: list[int] = field(default_factory=list)  # these rows as indices into `keys`, one of weight 2 twice
     examples: list[ProvenRow] = field(default_factory=list)
 
 
@@ -78,7 +81,7 @@ class RowCounter:
         markers = (method.instruction_part, method.response_part, *tokenizer.all_special_tokens)
         self._markers = tuple(dict.fromkeys(m for marker in markers if (m := marker.strip())))
         self._special = set(tokenizer.all_special_ids) | set(getattr(tokenizer, "added_tokens_decoder", {}))
-        self._text_hashes: set[bytes] = set()
+        self._known_keys: set[bytes] = set()
         self._problem_counts: Counter[str] = Counter()
         # While one batch is tokenised, which does not need the GIL, the previous one is counted.
         method.tokens(["a"])  # initialises it, which is not thread-safe
@@ -102,16 +105,25 @@ class RowCounter:
                 continue
             example, text = made
             self._find_markers(number, example, times)
-            key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            if key in self._text_hashes:
+            key = text_key(text)
+            if key in self._known_keys:
                 self.found.duplicate.add(number, text)
-            self._text_hashes.add(key)
+            self._known_keys.add(key)
+            self.found.drawn += [len(self.found.keys)] * times
+            self.found.keys.append(key)
             good.append(_PendingRow(number, row, text, times))
         before = self._pending
         texts = [one.text for one in good]
         self._pending = (good, self._thread.submit(self._method.tokens, texts)) if good else None
         if before:
             self._count(before[0], before[1].result())
+
+    def count_overlap(self, rows: Iterable[tuple[int, Row | BadRow]], mapping: Mapping) -> None:
+        """Count the rows of the evaluation data whose text is trained on. Call it after the last `add`."""
+        for number, row in rows:
+            made = None if isinstance(row, BadRow) else convert(number, row, mapping, self._method.text)
+            if isinstance(made, tuple) and text_key(made[1]) in self._known_keys:
+                self.found.overlap.add(number, made[1])
 
     def close(self) -> RowCounts:
         """Count the last batch, and return the counts."""

@@ -5,11 +5,13 @@ from typing import Any
 
 from engine.config.fields import FieldError
 from engine.config.run_spec import RunSpec
+from engine.dataset.detection import Detected
 from engine.dataset.mapping import BadRow, Row
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.proof.measure import RowCounts, RowIssue
 from engine.protocol.data_report import DataProblem, Fix
+from engine.training.hold_out import HeldOut, describe_kept_apart, describe_overlap
 
 LENGTH = "model.max_seq_length"
 MOST_LENGTH = 131_072
@@ -26,9 +28,17 @@ def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str
         *([] if all_cut_off else _cut(found, spec)),
         *_endless(found, spec, eos),
     ]
-    if found.rows and not found.lengths and not found.bad.count:
-        message = say("No row of the dataset has an answer.")
-        problems.append(_problem("dataset_empty", "stop", found.empty, message, ()))
+    if not found.lengths and not any(problem.level == "stop" for problem in problems):
+        message = (
+            say(
+                "Every row is left out: nothing would be learned. The first: {reason}",
+                reason=str(found.bad.message),
+            )
+            if found.bad.message
+            else say("No row of the dataset has an answer.")
+        )
+        issue = found.bad if found.bad.message else found.empty
+        problems.append(_problem("dataset_empty", "stop", issue, message, (), "dataset.path"))
     elif found.empty.count:
         message = say("Rows without an answer: {count}. They are left out.", count=found.empty.count)
         problems.append(_problem("rows_empty", "warning", found.empty, message, ()))
@@ -41,7 +51,19 @@ def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str
             "may read it as the end of a turn.", marker=found.marked.value, count=found.marked.count,
         )  # fmt: skip
         problems.append(_problem("markers_in_text", "warning", found.marked, message, ()))
+    if found.overlap.count:
+        message = describe_overlap(found.overlap.count)
+        problems.append(_problem("rows_on_both_sides", "warning", found.overlap, message, ()))
     return tuple(sorted(problems, key=lambda problem: problem.level != "stop"))
+
+
+def kept_apart(found: HeldOut) -> tuple[DataProblem, ...]:
+    """What to report of rows that are on neither side, as they are equal to rows held out."""
+    if not found.kept_apart:
+        return ()
+    message = describe_kept_apart(found.kept_apart)
+    return (DataProblem(code="rows_kept_apart", level="warning", message=message, field="dataset.test_size",
+                        count=found.kept_apart),)  # fmt: skip
 
 
 def _problem(
@@ -63,7 +85,8 @@ def _bad_rows(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
     drop = Fix(say("Leave these rows out, and list them in dropped.jsonl"), {"dataset.drop_bad_rows": True})
     message = say("Rows that cannot be learned: {count}. The first: {reason}", count=bad.count,
                 reason=str(bad.message))  # fmt: skip
-    return [_problem("rows_bad", "stop", bad, message, (drop,))]
+    keeps_most = 2 * sum(found.lengths.values()) > found.rows
+    return [_problem("rows_bad", "stop", bad, message, (drop,) if keeps_most else ())]
 
 
 def context_length_for(found: RowCounts, share: float) -> int:
@@ -158,6 +181,19 @@ def mixed_formats(clash: FieldError) -> DataProblem:
     else:
         fix = Fix(say("Train on the first source alone"), {"dataset.mix": []})
     return DataProblem(code="mixed_formats", level="stop", message=clash.message, field=clash.field, fixes=(fix,))
+
+
+def unknown_format(found: Detected) -> DataProblem:
+    """Rows that cannot be used as they are, with other ways to read them as fixes."""
+    problem = found.problem
+    assert problem is not None
+    fixes = tuple(
+        Fix(one.label, {f"dataset.{key}": value for key, value in one.settings.items()})
+        for one in found.alternatives
+    )
+    return DataProblem(
+        code="format_unknown", level="stop", message=problem.message, field=problem.field, fixes=fixes
+    )
 
 
 def no_readable_row(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> DataProblem:

@@ -68,7 +68,8 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     training uses after weights and `sample_rows`, None if it uses each row once.
 
     `lengths`: (tokens, rows) pairs. `answers_at`: (position of the first learned token, rows) pairs: an answer
-    whose first token is cut off is lost completely. `peak_bytes`: the peak memory of the measuring process.
+    whose first token is cut off is lost completely. `held_out_rows`: of the measured rows, for evaluation;
+    `kept_apart_rows`: equal to one of them, so on neither side. `peak_bytes`: the peak memory of the process.
     """
 
     number: int = 0
@@ -90,6 +91,8 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     unlearned_rows: int = 0
     endless_rows: int = 0
     marked_rows: int = 0
+    held_out_rows: int = 0
+    kept_apart_rows: int = 0
     tokens: int = 0
     learned_tokens: int = 0
     lengths: tuple[tuple[int, int], ...] = ()

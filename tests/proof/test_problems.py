@@ -194,3 +194,51 @@ def test_the_rows_left_out_are_listed_in_a_file(
     assert proven_rows(report) == trained_rows(trainer_for(fixed_spec))
     lines = RunFolder(record.folder).dropped.read_text().splitlines()
     assert [json.loads(line)["row"] for line in lines] == [3, 4]
+
+
+def test_a_set_with_no_usable_row_is_never_good_to_train(spec_for: Any, trainer_for: Any) -> None:
+    """A stop, even when the bad rows are left out."""
+    spec = spec_for([{"messages": "hi"}] * 9, drop_bad_rows=True)
+    assert [stop.code for stop in proof(spec).stops] == ["dataset_empty"]
+    with pytest.raises(UserError):
+        trainer_for(spec)
+
+
+def test_a_messy_file_keeps_its_rows(spec_for: Any, trainer_for: Any) -> None:
+    """39 rows prompt/response, one stray question/answer row, two broken lines."""
+    lines = [json.dumps({"prompt": f"{n}?", "response": f"It is {n}."}) for n in range(39)]
+    lines.insert(5, json.dumps({"question": "q", "answer": "a"}))
+    spec = spec_for("\n".join([*lines[:20], "{", *lines[20:], '{"prompt": ']) + "\n")
+    (stop,) = proof(spec).stops
+    assert (stop.code, stop.count) == ("rows_bad", 3)
+    (fix,) = stop.fixes
+    report = proof(fixed(spec, fix.changes))
+    assert not report.stops
+    assert sum(rows for _, rows in report.lengths) == 39
+    assert len(trainer_for(fixed(spec, fix.changes)).train_dataset) == 39
+
+
+BROKEN_FIXES = {
+    "every row is bad": [{"messages": n} for n in range(1, 7)],
+    "most rows are bad": [*PAIRS, *[{"messages": n} for n in range(4)]],
+    "rows of a third kind": [{"a": "x", "b": 1, "c": [n]} for n in range(6)],
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_FIXES)
+def test_a_fix_is_offered_only_if_it_keeps_most_rows(name: str, spec_for: Any) -> None:
+    """Dropping six of six rows is no fix."""
+    rows = BROKEN_FIXES[name]
+    report = proof(spec_for(rows))
+    assert report.stops
+    for fix in (fix for problem in report.problems for fix in problem.fixes):
+        again = proof(fixed(spec_for(rows), fix.changes))
+        assert not again.stops
+        assert sum(count for _, count in again.lengths) > len(rows) / 2
+
+
+def test_a_fix_that_leaves_the_larger_source_out_is_not_offered(spec_for: Any, tmp_path: Path) -> None:
+    other = tmp_path / "texts.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in TEXTS * 20))
+    (stop,) = proof(spec_for(ALPACA, mix=(str(other),))).stops
+    assert (stop.code, stop.fixes) == ("mixed_formats", ())

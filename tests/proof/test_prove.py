@@ -196,3 +196,31 @@ def test_a_sample_reports_how_many_rows_are_drawn(spec_for: Any) -> None:
     report = proof(spec_for(PAIRS * 50, sample_rows=30), max_rows=40)
     assert report.sampled
     assert (report.rows, report.taken) == (40, 30)
+
+
+def test_rows_are_held_out_before_weights_and_duplicates_multiply_them(
+    spec_for: Any, trainer_for: Any, tmp_path: Path
+) -> None:
+    """With weight=3 and test_size 0.2, 12 of 16 held-out rows were trained on."""
+    other = tmp_path / "other.jsonl"
+    lines = [{"question": f"What is {n} + {n}?", "answer": f"It is {n + n}."} for n in [*range(10), *range(5)]]
+    other.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    spec = spec_for(PAIRS * 5, mix=(f"{other}, weight=3",), test_size=0.2)
+    report = proof(spec)
+    trainer = trainer_for(spec)
+    trained = [tuple(ids) for ids in trainer.train_dataset["input_ids"]]
+    held_out = [tuple(ids) for ids in trainer.eval_dataset["input_ids"]]
+    assert not set(trained) & set(held_out)
+    assert len(held_out) == len(set(held_out)) == report.held_out_rows == 3  # of 12 different texts
+    (apart,) = [problem for problem in report.problems if problem.code == "rows_kept_apart"]
+    assert apart.count == report.kept_apart_rows > 0
+    # Every row is trained on, held out or kept apart.
+    assert sum(any(row in side for side in (trained, held_out)) for row in {*trained, *held_out}) == 12
+    once = 10 + 15 - report.held_out_rows - report.kept_apart_rows
+    assert once <= len(trained) <= 3 * once
+
+
+def test_evaluation_data_that_is_trained_on_is_told(spec_for: Any, tmp_path: Path) -> None:
+    (tmp_path / "eval.jsonl").write_text(json.dumps(PAIRS[0]) + "\n" + json.dumps({"question": "q", "answer": "a"}))
+    report = proof(spec_for(PAIRS, eval_path=str(tmp_path / "eval.jsonl")))
+    assert [(problem.code, problem.count) for problem in report.problems] == [("rows_on_both_sides", 1)]

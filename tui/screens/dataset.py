@@ -86,6 +86,7 @@ class DatasetScreen(WizardScreen):
             N_("More dataset settings"),
             (
                 "dataset.revision",
+                "dataset.encoding",
                 "dataset.mix",
                 "dataset.sample_rows",
                 "dataset.sample_seed",

@@ -62,6 +62,12 @@ def numbers(report: DataReport, now: AtLength) -> list[str]:
             unlearned=report.unlearned_rows,
         ),
     ]  # fmt: skip
+    if report.held_out_rows:
+        lines.append(
+            _("Held out for evaluation: {held} rows; kept apart, as they are equal to those: {apart}.").format(
+                held=count(report.held_out_rows), apart=count(report.kept_apart_rows)
+            )
+        )
     if report.response_part:
         lines.append(
             _("Markers: question {question!r}, answer {answer!r}.").format(
