@@ -144,6 +144,16 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             N_("The column with the list of turns. auto takes messages or conversations, whichever is there."),
         ),
     ] = "auto"
+    role_names: Annotated[
+        tuple[str, ...],
+        about(
+            N_("Names of roles"),
+            N_(
+                "For chats whose turns have names that Loris does not know, one a line: Alice=assistant, Bob=user. "
+                "The roles are system, user, assistant and tool; *=assistant stands for every other name."
+            ),
+        ),
+    ] = ()
     text_column: Annotated[
         str,
         about(

@@ -5,7 +5,8 @@ from itertools import product
 from typing import Any
 
 from engine.dataset.mapping import Row, columns_in
-from engine.dataset.turns import is_conversation, parse_json
+from engine.dataset.turn_shapes import as_turns, has_texts_as_turns
+from engine.dataset.turns import is_conversation
 
 SOME = 10  # a question wins over a column for context that fills up to so many times as many rows
 
@@ -78,5 +79,9 @@ class Columns:
         values = self.values(name)
         return bool(values) and all(isinstance(value, str) for value in values)
 
-    def has_turns(self, name: str) -> bool:
-        return any(is_conversation(parse_json(value)) for value in self.values(name))
+    def has_turns(self, name: str, *, texts: bool = False) -> bool:
+        """Whether a column has turns. `texts`: also such as are texts without roles."""
+        return any(
+            is_conversation(as_turns(value)) and (texts or not has_texts_as_turns(value))
+            for value in self.values(name)
+        )

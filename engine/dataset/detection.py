@@ -1,23 +1,25 @@
 """Detects the format of rows, and why: the first rule that fits most rows wins, the most certain rule first."""
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from engine.config.fields import FieldError, did_you_mean
 from engine.config.methods import METHODS
+from engine.config.role_names import role_names
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import READING, SpecSource
 from engine.dataset.columns import Columns, is_enough
 from engine.dataset.mapping import Kind, Mapping, Row, columns_in, is_template
-from engine.dataset.turns import is_conversation, parse_json
+from engine.dataset.turn_shapes import HISTORY_NAMES, TOOL_NAMES, has_texts_as_turns
+from engine.dataset.turns import parse_json
 from engine.messages.message import Message, say
 
 MESSAGE_COLUMNS = ("messages", "conversations")
-CHAT_NAMES = (*MESSAGE_COLUMNS, "conversation", "dialogue", "dialog", "chat", "turns", "对话")
+CHAT_NAMES = (*MESSAGE_COLUMNS, "contents", "conversation", "dialogue", "dialog", "chat", "turns", "对话")
 TEXT_NAMES = ("text", "content", "文本", "内容")
-SYSTEM_NAMES = ("system", "system_prompt", "系统")
+SYSTEM_NAMES = ("system", "system_prompt", "systeminstruction", "system_instruction", "系统")
 # Most certain names first. A context is a third column that goes with a question.
 QUESTIONS = (
     "instruction", "instructions", "question", "prompt", "query", "problem", "request", "user", "human", "input",
@@ -28,6 +30,7 @@ ANSWERS = (
     "summary", "回答", "答案", "输出", "回复", "答",
 )  # fmt: skip
 CONTEXTS = ("input", "inputs", "context", "passage", "background", "document", "article", "输入", "上下文")
+GUESS = 0.6  # a format of which Loris is not surer than this is a guess, of which the report warns
 KNOWN_PAIRS = {
     ("instruction", "output"), ("prompt", "completion"), ("question", "answer"), ("prompt", "response"),
     ("instruction", "response"), ("query", "response"), ("input", "output"), ("问题", "回答"),
@@ -150,13 +153,14 @@ def _candidates(columns: Columns, data: DatasetSpec) -> Iterator[Detected]:
     if columns.count(*(columns.find((name,)) for name in ("chosen", "rejected"))):
         yield _preference(columns, data)
     chat = columns.find(CHAT_NAMES)
-    if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat)):
+    if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat, texts=True)):
+        has_turns = columns.has_turns(chat)
         why = (
             say('"{column}" contains lists of turns.', column=chat)
-            if columns.has_turns(chat)
+            if has_turns
             else say('The column name "{column}" is usual for chats.', column=chat)
         )
-        yield _chat(columns, data, why, 1.0 if columns.has_turns(chat) else 0.5)
+        yield _chat(columns, data, why, 1.0 if has_turns else 0.5)
     question, answer = _question_and_answer(columns, data)
     if columns.has_turns(question) and columns.has_turns(answer):
         why = say('"{question}" and "{answer}" contain turns.', question=question, answer=answer)
@@ -164,7 +168,8 @@ def _candidates(columns: Columns, data: DatasetSpec) -> Iterator[Detected]:
             kind="messages",
             turns=(question, answer),
             system=_system(columns, data),
-            tools=columns.find(("tools",)),
+            tools=columns.find(TOOL_NAMES),
+            roles=tuple(role_names(data.role_names).items()),
         )
         yield Detected(mapping=mapping, variant="prompt/completion turns", confidence=0.95, why=why)
     elif answer in columns and (question in columns or not question or is_template(question)):
@@ -237,11 +242,16 @@ def _chat(columns: Columns, data: DatasetSpec, why: Message, confidence: float, 
         found = name or columns.find(CHAT_NAMES)
         names = (found or next((c for c in columns.names if columns.has_turns(c)), MESSAGE_COLUMNS[0]),)
     mapping = Mapping(
-        kind="messages", turns=names, system=_system(columns, data), tools=columns.find(("tools", "functions"))
-    )
+        kind="messages", turns=names, system=_system(columns, data), tools=columns.find(TOOL_NAMES),
+        roles=tuple(role_names(data.role_names).items()),
+    )  # fmt: skip
     values = columns.values(names[0]) if names[0] in columns else []
-    first: Row = next((turns[0] for v in values if is_conversation(turns := parse_json(v))), {})
+    turns: list[Any] = next((found for v in values if isinstance(found := parse_json(v), list) and found), [{}])
+    first = turns[0] if isinstance(turns[0], dict) else {}
     variant = "sharegpt" if "from" in first else "messages"
+    if has_texts_as_turns(turns) and confidence < 1:
+        variant, confidence = "texts in turn", min(confidence, GUESS)
+        why = say('A guess: the texts in "{column}" are in turn a question and its answer.', column=names[0])
     return Detected(mapping=mapping, variant=variant, confidence=confidence, why=why)
 
 
@@ -284,9 +294,12 @@ def _pair(columns: Columns, data: DatasetSpec, forced: Message | None) -> Detect
     """A question and an answer: the columns that the user named, else those with usual names."""
     question, answer = _question_and_answer(columns, data)
     context = _context(columns, data, question, answer)
+    history = columns.find(HISTORY_NAMES)
+    as_chat = columns.count(history) and data.written_with != "prompt_template"  # which has no place for it
     mapping = Mapping(
-        kind="alpaca", instruction=question, input=context, output=answer, system=_system(columns, data)
-    )
+        kind="messages" if as_chat else "alpaca", instruction=question, input=context, output=answer,
+        system=_system(columns, data), history=history if as_chat else "",
+    )  # fmt: skip
     names = (question.lower(), answer.lower())
     known = names in KNOWN_PAIRS
     others: list[Alternative] = []
@@ -339,8 +352,9 @@ def _missing_column(mapping: Mapping, columns: Columns, data: DatasetSpec) -> Fi
                     columns=", ".join(columns.names),
                 )
                 return FieldError("dataset.messages_column", message)
-    roles = {"text": ["text"], "alpaca": ["instruction", "input", "output"]}.get(mapping.kind, [])
-    if mapping.kind == "alpaca" and not mapping.output:
+    pair = mapping.kind == "alpaca" or mapping.history
+    roles = ["text"] if mapping.kind == "text" else ["instruction", "input", "output"] if pair else []
+    if pair and not mapping.output:
         message = say(
             "Name the column with the answers. The columns are: {columns}.", columns=", ".join(columns.names)
         )

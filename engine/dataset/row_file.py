@@ -29,6 +29,7 @@ from engine.dataset.limits import (
 from engine.dataset.limits import (
     DataError as DataError,
 )
+from engine.dataset.turn_shapes import as_turns
 from engine.dataset.turns import is_conversation
 from engine.messages.message import Message, say
 
@@ -209,7 +210,7 @@ class RowFile:
     def _as_row(self, value: Any) -> Any:
         """A row that is no object as an object: turns, or a text if all rows are."""
         self._first = value if self._first is None else self._first
-        if is_conversation(value):
+        if isinstance(value, list) and is_conversation(as_turns(value)):
             return {"messages": value}
         if isinstance(value, str) and isinstance(self._first, str) and self.is_list:
             return {"text": value}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
+from engine.proof.usage import Usage
 from engine.protocol.data_report import ProvenRow, TokenView
 from engine.training.check_labels import MASKED, ends_with_stop
 from engine.training.hold_out import text_key
@@ -55,6 +56,7 @@ class RowCounts:
     endless: RowIssue = field(default_factory=RowIssue)
     marked: RowIssue = field(default_factory=RowIssue)
     overlap: RowIssue = field(default_factory=RowIssue)  # rows of the evaluation data that are trained on
+    usage: Usage = field(default_factory=Usage)
     keys: list[bytes] = field(default_factory=list)  # of each row that can be trained on; duplicates have the same
     drawn: list[int] = field(default_factory=list)  # these rows as indices into `keys`, one of weight 2 twice
     examples: list[ProvenRow] = field(default_factory=list)
@@ -98,12 +100,17 @@ class RowCounter:
                 made: Any = RowProblem("bad_row", found.describe(number), found.field)
             else:
                 row, made = found, convert(number, found, mapping, self._method.text)
+            if not isinstance(found, BadRow):
+                example = None if isinstance(made, RowProblem) else made[0]
+                self.found.usage.add(row, mapping, example, learn_all=not self._method.response_part)
             if isinstance(made, RowProblem):
                 issue = self.found.empty if made.empty else self.found.bad
                 issue.add(number, _raw(row), made.message, made.field, times)
                 self._show_failed(number, row, made.message)
                 continue
             example, text = made
+            if example.masked:
+                self._method.remember_masked(text, example.masked)
             self._find_markers(number, example, times)
             key = text_key(text)
             if key in self._known_keys:

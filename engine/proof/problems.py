@@ -1,11 +1,13 @@
 """Turns counts into problems: what each one means, its first row, and its fixes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import msgspec
 
 from engine.config.fields import FieldError
 from engine.config.run_spec import RunSpec
-from engine.dataset.detection import Detected
+from engine.dataset.detection import GUESS, Detected
 from engine.dataset.mapping import BadRow, Row
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
@@ -85,8 +87,22 @@ def _bad_rows(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
     drop = Fix(say("Leave these rows out, and list them in dropped.jsonl"), {"dataset.drop_bad_rows": True})
     message = say("Rows that cannot be learned: {count}. The first: {reason}", count=bad.count,
                 reason=str(bad.message))  # fmt: skip
-    keeps_most = 2 * sum(found.lengths.values()) > found.rows
-    return [_problem("rows_bad", "stop", bad, message, (drop,) if keeps_most else ())]
+    leave_out = (drop,) if 2 * sum(found.lengths.values()) > found.rows else ()
+    return [_problem("rows_bad", "stop", bad, message, (*_role_fixes(bad.message, spec), *leave_out))]
+
+
+def _role_fixes(why: Message, spec: RunSpec) -> Iterator[Fix]:
+    """Ways to read names in turns that are no roles: one is the assistant, or the second who speaks."""
+    found: Any = why.values.get("unknown")
+    names: list[str] = found or []
+    ways: list[tuple[str, ...]] = [("*=assistant",)] if names else []
+    if len(names) == 1:
+        ways.insert(0, (f"{names[0]}=assistant",))
+    elif names:
+        ways.insert(0, (f"{names[0]}=user", f"{names[1]}=assistant"))
+    for way in ways:
+        changes = {"dataset.role_names": [*spec.dataset.role_names, *way]}
+        yield Fix(say("Read names as roles: {names}", names=", ".join(way)), changes)
 
 
 def context_length_for(found: RowCounts, share: float) -> int:
@@ -185,8 +201,7 @@ def mixed_formats(clash: FieldError) -> DataProblem:
 
 def unknown_format(found: Detected) -> DataProblem:
     """Rows that cannot be used as they are, with other ways to read them as fixes."""
-    problem = found.problem
-    assert problem is not None
+    problem = found.problem or FieldError("dataset.format", found.why)
     fixes = tuple(
         Fix(one.label, {f"dataset.{key}": value for key, value in one.settings.items()})
         for one in found.alternatives
@@ -194,6 +209,17 @@ def unknown_format(found: Detected) -> DataProblem:
     return DataProblem(
         code="format_unknown", level="stop", message=problem.message, field=problem.field, fixes=fixes
     )
+
+
+def guessed_format(found: Detected) -> DataProblem | None:
+    """A warning that the format is a guess, with other ways to read the rows."""
+    if found.problem or found.confidence > GUESS:
+        return None
+    return msgspec.structs.replace(
+        unknown_format(found), code="format_guessed", level="warning",
+        message=say("The format is a guess, {share} sure. {why} If that is wrong, name the columns.",
+                    share=f"{found.confidence:.0%}", why=str(found.why)),
+    )  # fmt: skip
 
 
 def no_readable_row(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> DataProblem:

@@ -21,6 +21,7 @@ from engine.proof.fix_trials import with_tried_fixes
 from engine.proof.measure import RowCounter
 from engine.proof.problems import (
     as_problem,
+    guessed_format,
     kept_apart,
     mixed_formats,
     no_readable_row,
@@ -29,7 +30,7 @@ from engine.proof.problems import (
 )
 from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import TokenizerCache
-from engine.protocol.data_report import DataProblem, DataReport, ProofProgress
+from engine.protocol.data_report import DataProblem, DataReport, ProofProgress, TurnCounts
 from engine.training.hold_out import hold_out
 from engine.training.methods import method_for
 
@@ -96,6 +97,7 @@ def prove(
                 _count_source(counter, found, rows, on_progress, cancelled, sample, taken)
             if held:
                 counter.count_overlap(held[0][1], held[0][0].mapping)
+    stops += [guessed for found, _ in opened if (guessed := guessed_format(found))]
     counted = counter.close() if counter else None
     problems = problems_of(counted, spec, train_on_all=not data.train_on_responses_only, eos=eos) if counted else ()
     apart = None
@@ -127,6 +129,8 @@ def prove(
         unlearned_rows=counted.unlearned.count if counted else 0,
         endless_rows=counted.endless.count if counted else 0,
         marked_rows=counted.marked.count if counted else 0,
+        unused=counted.usage.unused if counted else (),
+        turns=counted.usage.turns if counted else TurnCounts(),
         held_out_rows=len(apart.held_out) if apart else 0,
         kept_apart_rows=apart.kept_apart if apart else 0,
         tokens=counted.tokens if counted else 0,
@@ -137,7 +141,7 @@ def prove(
         instruction_part=markers[0],
         response_part=markers[1],
         examples=tuple(counted.examples) if counted else (),
-        problems=(*stops, *problems),
+        problems=tuple(sorted((*stops, *problems), key=lambda problem: problem.level != "stop")),
         seconds=time.monotonic() - started,
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )

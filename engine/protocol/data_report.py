@@ -63,6 +63,22 @@ class ProvenRow(msgspec.Struct, frozen=True, kw_only=True):
     error: Message | None = None
 
 
+class Unused(msgspec.Struct, frozen=True):
+    """A column, or a key of turns, that training does not use. `rows`: in how many measured rows it is filled."""
+
+    kind: Literal["column", "key"]
+    name: str
+    rows: int
+
+
+class TurnCounts(msgspec.Struct, frozen=True):
+    """The turns of the measured chats. `masked`: read, not learned. `dropped`: in no text."""
+
+    learned: int = 0
+    masked: int = 0
+    dropped: int = 0
+
+
 class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
     """See the module. `rows_total`: in the data, an estimate unless `exact`. `rows`: measured. `taken`: rows that
     training uses after weights and `sample_rows`, None if it uses each row once.
@@ -93,6 +109,8 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     marked_rows: int = 0
     held_out_rows: int = 0
     kept_apart_rows: int = 0
+    unused: tuple[Unused, ...] = ()
+    turns: TurnCounts = TurnCounts()
     tokens: int = 0
     learned_tokens: int = 0
     lengths: tuple[tuple[int, int], ...] = ()

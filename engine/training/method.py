@@ -64,6 +64,15 @@ class TrainingMethod(ABC):
     def tokens(self, texts: list[str]) -> list[list[int]]:
         """The tokens of the texts, as the trainer makes them before it truncates them to the context length."""
 
+    def remember_masked(self, text: str, masked: tuple[int, ...]) -> None:
+        """Mask answers of a training text, counted from 0, in `labels` and in the trainer. Raises `UserError`."""
+        raise UserError(
+            "mask_unsupported",
+            say("A turn has weight: 0 or train: false. This training method cannot leave single turns out."),
+            None,
+            "training.method",
+        )
+
     @property
     @abstractmethod
     def labels(self) -> Labels | None:

@@ -146,8 +146,12 @@ class RowWriter:
             else:
                 made = convert(number, row, mapping, method.row)
             if isinstance(made, RowProblem):
-                return {**dict.fromkeys(method.columns, ""), "problem": msgspec.json.encode(made).decode()}
-            return {**made[1], "problem": ""}
+                return {
+                    **dict.fromkeys(method.columns, ""),
+                    "problem": msgspec.json.encode(made).decode(),
+                    "masked": "",
+                }
+            return {**made[1], "problem": "", "masked": ",".join(map(str, made[0].masked))}
 
         written = records.map(
             write,
@@ -156,6 +160,9 @@ class RowWriter:
             num_proc=processes(self._spec, len(records)),
             desc="Writing as text",
         )
+        for index, masked in enumerate(written["masked"]):
+            if masked:
+                method.remember_masked(written[index][method.columns[0]], tuple(map(int, masked.split(","))))
         good = [index for index, problem in enumerate(written["problem"]) if not problem]
         if len(good) < len(written):
             self._record_left_out(source, records, written, picked)

@@ -242,3 +242,22 @@ def test_a_fix_that_leaves_the_larger_source_out_is_not_offered(spec_for: Any, t
     other.write_text("".join(json.dumps(row) + "\n" for row in TEXTS * 20))
     (stop,) = proof(spec_for(ALPACA, mix=(str(other),))).stops
     assert (stop.code, stop.fixes) == ("mixed_formats", ())
+
+
+@pytest.mark.parametrize(
+    ("names", "way"),
+    [(("human", "Alice"), ["alice=assistant"]), (("Bob", "Alice"), ["bob=user", "alice=assistant"])],
+)
+def test_the_name_of_a_character_is_offered_for_mapping(
+    names: tuple[str, str], way: list[str], spec_for: Any, trainer_for: Any
+) -> None:
+    """Instead of "no answer"."""
+    turns = [{"from": name, "value": f"{name}?"} for name in names]
+    spec = spec_for([{"conversations": turns}] * 3)
+    (stop,) = proof(spec).stops
+    assert stop.code == "rows_bad"
+    assert stop.fixes[0].changes == {"dataset.role_names": way}
+    fixed_spec = fixed(spec, stop.fixes[0].changes)
+    report = proof(fixed_spec)
+    assert not report.stops
+    assert proven_rows(report) == trained_rows(trainer_for(fixed_spec))

@@ -35,6 +35,7 @@ from tests.helpers.proof_datasets import (
     proven_rows,
     trained_rows,
 )
+from tui.text.proof import facts
 
 pytest_plugins = ["tests.helpers.proof_fixtures"]
 
@@ -224,3 +225,39 @@ def test_evaluation_data_that_is_trained_on_is_told(spec_for: Any, tmp_path: Pat
     (tmp_path / "eval.jsonl").write_text(json.dumps(PAIRS[0]) + "\n" + json.dumps({"question": "q", "answer": "a"}))
     report = proof(spec_for(PAIRS, eval_path=str(tmp_path / "eval.jsonl")))
     assert [(problem.code, problem.count) for problem in report.problems] == [("rows_on_both_sides", 1)]
+
+
+@pytest.mark.parametrize("mask", [{"weight": 0}, {"train": False}])
+def test_a_turn_with_weight_0_is_masked_as_in_training(
+    mask: dict[str, Any], spec_for: Any, trainer_for: Any
+) -> None:
+    first, second = CHATS[1]["messages"][:2], CHATS[1]["messages"][2:]
+    rows = [CHATS[0], {"messages": [first[0], first[1] | mask, *second]}, {"messages": [first[0], first[1] | mask]}]
+    report = proof(spec_for(rows))
+    trainer = trainer_for(spec_for(rows))
+    assert not report.stops
+    assert proven_rows(report) == trained_rows(trainer)
+    learned = [
+        "".join(token.text for token in row.tokens if token.learned) for row in report.examples if row.tokens
+    ]
+    assert [text.replace("</s>", "").strip() for text in learned] == ["Hello there.", "Two: 二"]
+    assert (report.turns.learned, report.turns.masked, report.turns.dropped) == (2, 4, 2)
+    with pytest.raises(UserError) as caught:
+        proof(spec_for(rows, train_on_responses_only=False))
+    assert caught.value.field == "dataset.train_on_responses_only"
+
+
+def test_what_is_not_used_is_listed(spec_for: Any) -> None:
+    turns = [turn | {"id": 1, "weight": 1} for turn in CHATS[0]["messages"]]
+    report = proof(spec_for([{"messages": turns, "score": 5, "note": ""}, {"messages": turns, "score": None}]))
+    assert [(one.kind, one.name, one.rows) for one in report.unused] == [("column", "score", 1), ("key", "id", 2)]
+    lines = "\n".join(facts(report))
+    assert "Columns not used: score." in lines
+    assert "Keys of turns not used: id." in lines
+    assert "Turns: 2 learned, 2 masked, 0 in no text." in lines
+
+
+def test_a_guess_is_a_warning(spec_for: Any) -> None:
+    report = proof(spec_for([{"en": "Who?", "de": "Wer?"}, {"en": "What?", "de": "Was?"}]))
+    assert [(problem.code, problem.level) for problem in report.problems] == [("format_guessed", "warning")]
+    assert report.problems[0].fixes

@@ -77,6 +77,7 @@ class DatasetScreen(WizardScreen):
             (
                 MESSAGES,
                 "dataset.system_column",
+                "dataset.role_names",
                 "dataset.chat_template",
                 "dataset.instruction_part",
                 "dataset.response_part",
