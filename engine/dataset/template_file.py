@@ -6,7 +6,8 @@ import subprocess
 from functools import lru_cache
 
 from engine.config.local_paths import local_path
-from engine.dataset.row_file import missing_file, not_utf8, unreadable
+from engine.dataset.limits import unreadable
+from engine.dataset.row_file import missing_file
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.runs.python_process import environment, python
@@ -28,7 +29,9 @@ def read_template(name: str) -> str:
     except FileNotFoundError:
         raise _error(missing_file(path)) from None
     except (OSError, ValueError) as error:
-        raise _error(unreadable(error) if isinstance(error, OSError) else not_utf8()) from None
+        raise _error(
+            unreadable(error) if isinstance(error, OSError) else say("A chat template is UTF-8 text.")
+        ) from None
     if len(data) > MOST_BYTES:
         raise _error(say("This file is too large for a chat template."))
     if message := _problem(source):

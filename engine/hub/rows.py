@@ -8,8 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from engine.dataset.encodings import encoding_of
+from engine.dataset.limits import DataError
 from engine.dataset.open_source import READERS, reader_for
-from engine.dataset.row_file import DataError, RemoteFile, Row, RowFile, encoding_of
+from engine.dataset.row_file import RemoteFile, Row, RowFile
 from engine.hub.errors import HubError
 from engine.messages.message import Message, say
 

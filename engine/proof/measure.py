@@ -1,9 +1,8 @@
 """Counts, batch by batch, what training would make of the rows."""
 
-import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,8 +11,10 @@ from typing import Any, NamedTuple
 from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
 from engine.proof.tried_fixes import tried_fixes
+from engine.proof.usage import Usage
 from engine.protocol.data_report import Fix, ProvenRow, TokenView
 from engine.training.check_labels import MASKED, ends_with_stop
+from engine.training.hold_out import text_key
 from engine.training.method import RowProblem, TrainingMethod, convert, incomplete
 from engine.training.row_check import Part
 
@@ -61,6 +62,10 @@ class RowCounts:
     endless: RowIssue = field(default_factory=RowIssue)
     marked: RowIssue = field(default_factory=RowIssue)
     lacking: dict[Part, RowIssue] = field(default_factory=lambda: defaultdict(RowIssue))
+    overlap: RowIssue = field(default_factory=RowIssue)  # rows of the evaluation data that are trained on
+    usage: Usage = field(default_factory=Usage)
+    keys: list[bytes] = field(default_factory=list)  # of each row that can be trained on; duplicates have the same
+    drawn: list[int] = field(default_factory=list)  # these rows as indices into `keys`, one of weight 2 twice
     examples: list[ProvenRow] = field(default_factory=list)
 
 
@@ -72,6 +77,8 @@ class _PendingRow(NamedTuple):
     text: str
     times: int
     mapping: Mapping
+    example: Example
+    key: bytes
 
 
 class RowCounter:
@@ -86,7 +93,7 @@ class RowCounter:
         markers = (method.instruction_part, method.response_part, *tokenizer.all_special_tokens)
         self._markers = tuple(dict.fromkeys(m for marker in markers if (m := marker.strip())))
         self._special = set(tokenizer.all_special_ids) | set(getattr(tokenizer, "added_tokens_decoder", {}))
-        self._text_hashes: set[bytes] = set()
+        self._known_keys: set[bytes] = set()
         self._problem_counts: Counter[str] = Counter()
         # While one batch is tokenised, which does not need the GIL, the previous one is counted.
         method.tokens(["a"])  # initialises it, which is not thread-safe
@@ -104,6 +111,8 @@ class RowCounter:
             else:
                 row, made = found, convert(number, found, mapping, self._method.text)
             if isinstance(made, RowProblem):
+                if not isinstance(found, BadRow):
+                    self._count_usage(row, mapping, None)
                 issue = self.found.empty if made.empty else self.found.bad
                 if made.code == "template_refused" and not issue.count:
                     issue.fixes = tried_fixes(self._method, row, mapping, None)
@@ -111,12 +120,14 @@ class RowCounter:
                 self._show_failed(number, row, made.message)
                 continue
             example, text = made
+            if example.masked:
+                self._method.remember_masked(text, example.masked)
             self._find_markers(number, example, times)
-            key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            if key in self._text_hashes:
+            key = text_key(text)
+            if key in self._known_keys:
                 self.found.duplicate.add(number, text)
-            self._text_hashes.add(key)
-            good.append(_PendingRow(number, row, text, times, mapping))
+            self._known_keys.add(key)
+            good.append(_PendingRow(number, row, text, times, mapping, example, key))
         before = self._pending
         texts = [one.text for one in good]
         self._pending = (good, self._thread.submit(self._tokenize, texts)) if good else None
@@ -126,6 +137,13 @@ class RowCounter:
     def _tokenize(self, texts: list[str]) -> tuple[list[list[int]], list[str]]:
         tokens = self._method.tokens(texts)
         return tokens, self._method.decode(tokens)
+
+    def count_overlap(self, rows: Iterable[tuple[int, Row | BadRow]], mapping: Mapping) -> None:
+        """Count the rows of the evaluation data whose text is trained on. Call it after the last `add`."""
+        for number, row in rows:
+            made = None if isinstance(row, BadRow) else convert(number, row, mapping, self._method.text)
+            if isinstance(made, tuple) and text_key(made[1]) in self._known_keys:
+                self.found.overlap.add(number, made[1])
 
     def close(self) -> RowCounts:
         """Count the last batch, and return the counts."""
@@ -152,9 +170,17 @@ class RowCounter:
             dict(zip(long, self._labels([tokens[n] for n in long]), strict=True)) if long and self._labels else {}
         )
         for n, one in enumerate(rows):
-            if self._is_left_out(one, decoded[n]):
+            left_out = self._is_left_out(one, decoded[n])
+            self._count_usage(one.row, one.mapping, None if left_out else one.example)
+            if left_out:
                 continue
+            self.found.drawn += [len(self.found.keys)] * one.times
+            self.found.keys.append(one.key)
             self._count_row(one, tokens[n], labels[n], full_labels.get(n, labels[n]))
+
+    def _count_usage(self, row: Row, mapping: Mapping, example: Example | None) -> None:
+        """`example`: None if the row is left out."""
+        self.found.usage.add(row, mapping, example, learn_all=not self._method.response_part)
 
     def _is_left_out(self, one: _PendingRow, decoded: str) -> bool:
         """Count what the row's text lacks. Whether training leaves the row out for it."""
@@ -173,7 +199,7 @@ class RowCounter:
 
     def _count_row(self, one: _PendingRow, ids: list[int], labels: list[int], full_labels: list[int]) -> None:
         found, length = self.found, len(ids)
-        number, row, text, times, _ = one
+        number, row, text, times = one[:4]
         found.lengths[length] += times
         found.tokens += len(labels) * times
         learned = len(labels) - labels.count(MASKED)

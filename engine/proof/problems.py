@@ -3,13 +3,17 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from engine.config.fields import FieldError
 from engine.config.run_spec import RunSpec
+from engine.dataset.detection import GUESS, Detected
 from engine.dataset.mapping import BadRow, Row
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.proof.measure import RowCounts, RowIssue
 from engine.protocol.data_report import DataProblem, Fix
+from engine.training.hold_out import HeldOut, describe_kept_apart, describe_overlap
 from engine.training.row_check import COUNTED, STOPS
 
 LENGTH = "model.max_seq_length"
@@ -30,9 +34,17 @@ def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str
         *([] if all_cut_off else _cut(found, spec)),
         *_endless(found, spec, eos),
     ]
-    if found.rows and not found.lengths and not found.bad.count:
-        message = say("No row of the dataset has an answer.")
-        problems.append(_problem("dataset_empty", "stop", found.empty, message, ()))
+    if not found.lengths and not any(problem.level == "stop" for problem in problems):
+        message = (
+            say(
+                "Every row is left out: nothing would be learned. The first: {reason}",
+                reason=str(found.bad.message),
+            )
+            if found.bad.message
+            else say("No row of the dataset has an answer.")
+        )
+        issue = found.bad if found.bad.message else found.empty
+        problems.append(_problem("dataset_empty", "stop", issue, message, (), "dataset.path"))
     elif found.empty.count:
         message = say("Rows without an answer: {count}. They are left out.", count=found.empty.count)
         problems.append(_problem("rows_empty", "warning", found.empty, message, ()))
@@ -45,7 +57,19 @@ def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str
             "may read it as the end of a turn.", marker=found.marked.value, count=found.marked.count,
         )  # fmt: skip
         problems.append(_problem("markers_in_text", "warning", found.marked, message, ()))
+    if found.overlap.count:
+        message = describe_overlap(found.overlap.count)
+        problems.append(_problem("rows_on_both_sides", "warning", found.overlap, message, ()))
     return tuple(sorted(problems, key=lambda problem: problem.level != "stop"))
+
+
+def kept_apart(found: HeldOut) -> tuple[DataProblem, ...]:
+    """What to report of rows that are on neither side, as they are equal to rows held out."""
+    if not found.kept_apart:
+        return ()
+    message = describe_kept_apart(found.kept_apart)
+    return (DataProblem(code="rows_kept_apart", level="warning", message=message, field="dataset.test_size",
+                        count=found.kept_apart),)  # fmt: skip
 
 
 def _problem(
@@ -66,7 +90,8 @@ def _bad_rows(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
         return [_problem("rows_dropped", "warning", bad, message, ())]
     message = say("Rows that cannot be learned: {count}. The first: {reason}", count=bad.count,
                 reason=str(bad.message))  # fmt: skip
-    return [_problem("rows_bad", "stop", bad, message, (*bad.fixes, LEAVE_OUT))]
+    leave_out = (LEAVE_OUT,) if 2 * sum(found.lengths.values()) > found.rows else ()
+    return [_problem("rows_bad", "stop", bad, message, (*bad.fixes, *_role_fixes(bad.message, spec), *leave_out))]
 
 
 def _incomplete_rows(found: RowCounts, spec: RunSpec) -> Iterator[DataProblem]:
@@ -79,6 +104,20 @@ def _incomplete_rows(found: RowCounts, spec: RunSpec) -> Iterator[DataProblem]:
             yield _problem(f"row_lacks_{part}", "stop", issue, message, fixes, "dataset.missing_parts")
         else:
             yield _problem(f"row_lacks_{part}", "warning", issue, message, issue.fixes)
+
+
+def _role_fixes(why: Message, spec: RunSpec) -> Iterator[Fix]:
+    """Ways to read names in turns that are no roles: one is the assistant, or the second who speaks."""
+    found: Any = why.values.get("unknown")
+    names: list[str] = found or []
+    ways: list[tuple[str, ...]] = [("*=assistant",)] if names else []
+    if len(names) == 1:
+        ways.insert(0, (f"{names[0]}=assistant",))
+    elif names:
+        ways.insert(0, (f"{names[0]}=user", f"{names[1]}=assistant"))
+    for way in ways:
+        changes = {"dataset.role_names": [*spec.dataset.role_names, *way]}
+        yield Fix(say("Read names as roles: {names}", names=", ".join(way)), changes)
 
 
 def context_length_for(found: RowCounts, share: float) -> int:
@@ -173,6 +212,29 @@ def mixed_formats(clash: FieldError) -> DataProblem:
     else:
         fix = Fix(say("Train on the first source alone"), {"dataset.mix": []})
     return DataProblem(code="mixed_formats", level="stop", message=clash.message, field=clash.field, fixes=(fix,))
+
+
+def unknown_format(found: Detected) -> DataProblem:
+    """Rows that cannot be used as they are, with other ways to read them as fixes."""
+    problem = found.problem or FieldError("dataset.format", found.why)
+    fixes = tuple(
+        Fix(one.label, {f"dataset.{key}": value for key, value in one.settings.items()})
+        for one in found.alternatives
+    )
+    return DataProblem(
+        code="format_unknown", level="stop", message=problem.message, field=problem.field, fixes=fixes
+    )
+
+
+def guessed_format(found: Detected) -> DataProblem | None:
+    """A warning that the format is a guess, with other ways to read the rows."""
+    if found.problem or found.confidence > GUESS:
+        return None
+    return msgspec.structs.replace(
+        unknown_format(found), code="format_guessed", level="warning",
+        message=say("The format is a guess, {share} sure. {why} If that is wrong, name the columns.",
+                    share=f"{found.confidence:.0%}", why=str(found.why)),
+    )  # fmt: skip
 
 
 def no_readable_row(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> DataProblem:

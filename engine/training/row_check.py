@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from engine.dataset.mapping import Mapping, Row, columns_in, fill, shorten
+from engine.dataset.turn_shapes import HISTORY_NAMES, TOOL_NAMES
 from engine.dataset.turns import (
     CALL_KEYS,
     THOUGHT_KEYS,
@@ -43,9 +44,7 @@ COUNTED: dict[Part, str] = {
     "characters": N_("Rows with characters that the tokenizer cannot write: {count}, from row {row} on."),
     "json_answer": N_("Rows whose answer is a list or an object, learned as JSON: {count}, from row {row} on."),
 }
-HISTORY_NAMES = ("history", "chat_history", "conversation_history", "历史", "历史对话")
 THOUGHT_NAMES = (*THOUGHT_KEYS, "cot", "chain_of_thought", "complex_cot", "think", "思考", "思维链")
-TOOL_NAMES = ("tools", "functions", "tool_defs", "tool_definitions")
 
 _TAGS = "think|thinking|thought|reasoning"
 _THOUGHT = re.compile(rf"<(?:{_TAGS})>(.*?)(?:</(?:{_TAGS})>|\Z)|\[THINK\](.*?)(?:\[/THINK\]|\Z)", re.DOTALL)
@@ -83,8 +82,8 @@ def check_row(
 
     `last_answer_only`: only the last answer is learned, so a template may leave out thoughts before it.
     """
-    if mapping.kind == "messages":
-        turns = _raw_turns(row, mapping)
+    if mapping.turns:
+        turns = mapping.raw_turns(row)
         answered = len(to_last_answer(normalize_turns(turns)))
         pieces = [piece for n, turn in enumerate(turns[:answered], 1) for piece in _turn_pieces(turn, n)]
         late = [Finding("unanswered", shorten(turn), n) for n, turn in enumerate(turns[answered:], answered + 1)]
@@ -107,10 +106,6 @@ def check_row(
         lost = [piece for piece in _missing(pieces, decoded) if piece not in missing]
         found += [Finding("characters", shorten(_longest(piece)), piece.turn) for piece in lost]
     return [*found, *late, *_json_answers(row, turns, mapping)]
-
-
-def _raw_turns(row: Row, mapping: Mapping) -> list[Any]:
-    return [turn for name in mapping.turns for turn in parse_json(row.get(name)) or []]
 
 
 def _turn_pieces(raw: Any, number: int) -> Iterator[_Piece]:
