@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
 from engine.proof.tried_fixes import tried_fixes
-from engine.protocol.data_report import Fix, ProvenRow, TokenView
+from engine.protocol.data_report import Fix, LackingRows, ProvenRow, TokenView
 from engine.training.check_labels import MASKED, ends_with_stop
 from engine.training.method import RowProblem, TrainingMethod, convert, incomplete
-from engine.training.row_check import Part
+from engine.training.row_check import COUNTED, Part
 
 SHOWN_EXAMPLES = 20  # from the start; those with a problem are added
 SHOWN_OF_A_KIND = 3
@@ -62,6 +62,11 @@ class RowCounts:
     marked: RowIssue = field(default_factory=RowIssue)
     lacking: dict[Part, RowIssue] = field(default_factory=lambda: defaultdict(RowIssue))
     examples: list[ProvenRow] = field(default_factory=list)
+
+    @property
+    def lacking_rows(self) -> tuple[LackingRows, ...]:
+        """What the texts lack, the worst first."""
+        return tuple(LackingRows(part, self.lacking[part].count) for part in COUNTED if part in self.lacking)
 
 
 class _PendingRow(NamedTuple):

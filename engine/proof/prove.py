@@ -18,7 +18,7 @@ from engine.proof.measure import RowCounter
 from engine.proof.problems import as_problem, mixed_formats, no_readable_row, problems_of
 from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import TokenizerCache
-from engine.protocol.data_report import DataProblem, DataReport, Fix, LackingRows, ProofProgress
+from engine.protocol.data_report import DataProblem, DataReport, Fix, ProofProgress
 from engine.training.methods import method_for
 
 BATCH_ROWS = 1000
@@ -95,7 +95,7 @@ def prove(
         unlearned_rows=counted.unlearned.count if counted else 0,
         endless_rows=counted.endless.count if counted else 0,
         marked_rows=counted.marked.count if counted else 0,
-        lacking=tuple(LackingRows(part, issue.count) for part, issue in counted.lacking.items()) if counted else (),
+        lacking=counted.lacking_rows if counted else (),
         tokens=counted.tokens if counted else 0,
         learned_tokens=counted.learned if counted else 0,
         lengths=tuple(sorted(counted.lengths.items())) if counted else (),
