@@ -18,6 +18,8 @@ SELDOM = ("gguf", "gpu", "slow")
 
 @pytest.hookimpl(tryfirst=True)  # before the folder of `tmp_path` is made
 def pytest_configure(config: pytest.Config) -> None:
+    # Several engines share the cores: with a thread for each core in each of them, a step can take ten seconds.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # Left out unless one of them is named: `-m "not engine"` brings none of them in.
     asked = config.option.markexpr
     if not any(kind in asked for kind in SELDOM):

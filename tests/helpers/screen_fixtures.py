@@ -1,4 +1,4 @@
-"""Fixtures for screen tests: a cursor that does not blink, pictures of the last frame alone, some rows."""
+"""Fixtures for screen tests: a cursor that does not blink, no drawing between pictures, some rows."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def steady_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def last_frame_only(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw only the last frame of a picture, in full: the earlier ones take half of the time."""
-    if "snap_compare" in request.fixturenames:
-        whole = Compositor.render_update
+def no_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw only whole screens, as pictures need them: what changes in between goes to no terminal here, and drawing
+    it takes half of the time. Tests read the screen from the compositor, which is kept."""
+    whole = Compositor.render_update
 
-        def render_update(self: Compositor, full: bool = False, **named: Any) -> Any:
-            if full:
-                return whole(self, full, **named)
-            self._dirty_regions.clear()
-            return None
+    def render_update(self: Compositor, full: bool = False, **named: Any) -> Any:
+        if full:
+            return whole(self, full, **named)
+        self._dirty_regions.clear()
+        return None
 
-        monkeypatch.setattr(Compositor, "render_update", render_update)
+    monkeypatch.setattr(Compositor, "render_update", render_update)
 
 
 @pytest.fixture

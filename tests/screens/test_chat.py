@@ -157,8 +157,7 @@ async def test_before_training_only_the_base_answers_and_the_question_waits_for_
         assert "Your question is kept" in screen_text(app)
         assert backend.asked == []
         backend.feed([*fake_run.loaded()[2:], ev.StageChanged(stage="ready")])
-        await until(pilot, idle(pilot))
-        assert "I am Llama." in screen_text(app)
+        await shown(pilot, "I am Llama.")
 
 
 async def test_waiting_can_be_cancelled() -> None:

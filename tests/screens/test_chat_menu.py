@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from textual.app import App, ComposeResult
 from textual.widgets import Input
 from textual.widgets._markdown import MarkdownFence
 
@@ -286,3 +287,18 @@ async def test_adapter_that_was_loaded_without_training_answers(backend: FakeBac
         await pilot.press(*"who?", "enter")
         await until(pilot, idle(pilot))
         assert "I am Loris." in screen_text(app)
+
+
+async def test_text_that_grows_while_it_is_laid_out_stays_whole() -> None:
+    """As on a busy machine: several pieces come before the first is on the screen."""
+
+    class Shows(App[None]):
+        def compose(self) -> ComposeResult:
+            yield MarkdownText()
+
+    async with Shows().run_test() as pilot:
+        text = pilot.app.query_one(MarkdownText)
+        await asyncio.gather(*(text.show(CODE[:end]) for end in range(5, len(CODE) + 1)))
+        await until(pilot, lambda: "next line" in screen_text(pilot.app))
+        assert "def f() -> List<int>:" in screen_text(pilot.app)
+        assert len(text.query(MarkdownFence)) == 1

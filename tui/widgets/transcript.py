@@ -1,5 +1,7 @@
 """A conversation: questions, and below each one answer, or two side by side."""
 
+import asyncio
+
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from textual.app import ComposeResult
@@ -39,18 +41,21 @@ class MarkdownText(Markdown):
     def __init__(self) -> None:
         super().__init__(parser_factory=parser, open_links=False)
         self._shown = ""
+        self._one_at_a_time = (
+            asyncio.Lock()
+        )  # Textual loses lines when it is asked to append before it has finished
 
     async def show(self, text: str) -> None:
         """Show this text; the unchanged part is not laid out again."""
         text = visible(text)
-        if text == self._shown:
-            return
-        grown, before = text.startswith(self._shown), self._shown
-        self._shown = text
-        if grown and before:
-            await self.append(text[len(before) :])
-        else:
-            await self.update(text)
+        async with self._one_at_a_time:
+            if text == self._shown:
+                return
+            if self._shown and text.startswith(self._shown):
+                await self.append(text[len(self._shown) :])
+            else:
+                await self.update(text)
+            self._shown = text
 
 
 class AnswerView(Widget):
