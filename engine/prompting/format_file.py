@@ -22,9 +22,10 @@ class FormatFile(msgspec.Struct, frozen=True):
 
 def write_prompt_format(folder: Path, prompt_format: PromptFormat) -> None:
     """Write the file into a folder of weights. Raises OSError."""
-    (folder / FORMAT_FILE).write_bytes(
-        msgspec.json.format(msgspec.json.encode(FormatFile(prompt_format)), indent=2) + b"\n"
-    )
+    content = msgspec.to_builtins(FormatFile(prompt_format))
+    if not prompt_format.as_text:
+        del content["prompt"]["as_text"]  # the file of most runs stays as it always was
+    (folder / FORMAT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
 def read_prompt_format(folder: Path) -> PromptFormat | None:

@@ -12,11 +12,11 @@ from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
 from engine.proof.tried_fixes import tried_fixes
 from engine.proof.usage import Usage
-from engine.protocol.data_report import Fix, ProvenRow, TokenView
+from engine.protocol.data_report import Fix, LackingRows, ProvenRow, TokenView
 from engine.training.check_labels import MASKED, ends_with_stop
 from engine.training.hold_out import text_key
 from engine.training.method import RowProblem, TrainingMethod, convert, incomplete
-from engine.training.row_check import Part
+from engine.training.row_check import COUNTED, Part
 
 SHOWN_EXAMPLES = 20  # from the start; those with a problem are added
 SHOWN_OF_A_KIND = 3
@@ -67,6 +67,11 @@ class RowCounts:
     keys: list[bytes] = field(default_factory=list)  # of each row that can be trained on; duplicates have the same
     drawn: list[int] = field(default_factory=list)  # these rows as indices into `keys`, one of weight 2 twice
     examples: list[ProvenRow] = field(default_factory=list)
+
+    @property
+    def lacking_rows(self) -> tuple[LackingRows, ...]:
+        """What the texts lack, the worst first."""
+        return tuple(LackingRows(part, self.lacking[part].count) for part in COUNTED if part in self.lacking)
 
 
 class _PendingRow(NamedTuple):

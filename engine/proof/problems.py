@@ -96,7 +96,9 @@ def _bad_rows(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
 
 def _incomplete_rows(found: RowCounts, spec: RunSpec) -> Iterator[DataProblem]:
     """A problem for each part that texts lack of their rows."""
-    for part, issue in found.lacking.items():
+    for part in COUNTED:
+        if (issue := found.lacking.get(part)) is None:
+            continue
         message = say(COUNTED[part], count=issue.count, row=issue.row)
         if part in STOPS and spec.dataset.missing_parts != "accept":
             drop = (LEAVE_OUT,) if issue.count < found.rows / 2 else ()

@@ -30,7 +30,7 @@ from engine.proof.problems import (
 )
 from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import TokenizerCache
-from engine.protocol.data_report import DataProblem, DataReport, LackingRows, ProofProgress, TurnCounts
+from engine.protocol.data_report import DataProblem, DataReport, ProofProgress, TurnCounts
 from engine.training.hold_out import hold_out
 from engine.training.methods import method_for
 
@@ -129,7 +129,7 @@ def prove(
         unlearned_rows=counted.unlearned.count if counted else 0,
         endless_rows=counted.endless.count if counted else 0,
         marked_rows=counted.marked.count if counted else 0,
-        lacking=tuple(LackingRows(part, issue.count) for part, issue in counted.lacking.items()) if counted else (),
+        lacking=counted.lacking_rows if counted else (),
         unused=counted.usage.unused if counted else (),
         turns=counted.usage.turns if counted else TurnCounts(),
         held_out_rows=len(apart.held_out) if apart else 0,

@@ -10,13 +10,17 @@ from engine.protocol.data_report import Fix
 from engine.training.method import TrainingMethod
 from engine.training.row_check import Part
 
+OTHER_TEMPLATE = {"chat_template": "chatml"}  # writes every turn as it is; the last resort
+
 
 def tried_fixes(method: TrainingMethod, row: Row, mapping: Mapping, part: Part | None) -> tuple[Fix, ...]:
     """The fixes after which the row's text has this part; None: after which the template accepts the row."""
+    data, kind = method.spec.dataset, method.prompt_format.format
+    found = [one for one in _candidates(data, part, kind) if method.would_write(row, mapping, part, one[1])]
+    if not found and kind == "messages" and method.would_write(row, mapping, part, OTHER_TEMPLATE):
+        found = [(say("Use the chat template {name}", name=OTHER_TEMPLATE["chat_template"]), OTHER_TEMPLATE)]
     return tuple(
-        Fix(label, {f"dataset.{key}": value for key, value in changes.items()})
-        for label, changes in _candidates(method.spec.dataset, part, method.prompt_format.format)
-        if method.would_write(row, mapping, part, changes)
+        Fix(label, {f"dataset.{key}": value for key, value in changes.items()}) for label, changes in found
     )
 
 

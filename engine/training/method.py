@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -78,8 +79,11 @@ class TrainingMethod(ABC):
         """Whether the row's text has this part with other dataset settings; None: whether there is a text."""
         data = msgspec.structs.replace(self.spec.dataset, **changes)
         kind = "messages" if data.written_with == "chat_template" else self.prompt_format.format
+        tokenizer = self.tokenizer
         try:
-            text = prompt_format_for(data, kind, self.tokenizer).training_text(self.tokenizer, mapping.example(row))
+            if "chat_template" in changes:  # a template by name changes the tokenizer
+                tokenizer = choose_template(deepcopy(tokenizer), data.chat_template)
+            text = prompt_format_for(data, kind, tokenizer).training_text(tokenizer, mapping.example(row))
         except (BadRow, UserError):
             return False
         found = check_row(row, mapping, text, last_answer_only=data.last_answer_only)

@@ -240,6 +240,14 @@ def training(steps: int = 34, total: int = 60) -> list[ev.AnyEvent]:
     return events
 
 
+def trained_on_pairs(events: list[ev.AnyEvent]) -> list[ev.AnyEvent]:
+    """The same run, with questions and answers instead of chats as its data."""
+    return [
+        msgspec.structs.replace(event, format="alpaca") if isinstance(event, ev.DatasetReady) else event
+        for event in events
+    ]
+
+
 def finished(outcome: ev.Outcome = "completed", steps: int = 60) -> list[ev.AnyEvent]:
     """A complete run, its engine ready to chat."""
     return [

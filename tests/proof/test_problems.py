@@ -278,6 +278,16 @@ def test_a_thought_that_the_template_strips_from_an_earlier_turn(
     assert "1" not in learned
 
 
+def test_a_thought_that_the_template_strips_from_every_turn(spec_for: Any, tmp_path: Path) -> None:
+    """Like the templates of DeepSeek R1: only another template writes it."""
+    (tmp_path / "strip.jinja").write_text(WITHOUT_EARLIER_THOUGHTS.replace(" and not loop.last", ""))
+    spec = spec_for([{"messages": THOUGHT}], chat_template=str(tmp_path / "strip.jinja"))
+    (warning,) = proof(spec).problems
+    (fix,) = warning.fixes
+    assert fix.changes == {"dataset.chat_template": "chatml"}
+    assert codes(proof(fixed(spec, fix.changes))) == []
+
+
 def test_a_system_text_is_folded_into_the_first_user_turn_for_a_template_that_refuses_it(
     spec_for: Any, trainer_for: Any, tmp_path: Path
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-import msgspec
 import pytest
 from textual import events
 from textual.widgets import Input
@@ -330,7 +329,7 @@ async def test_settings_typed_in_one_burst_are_used() -> None:
 async def test_instruction_and_input_are_asked_of_a_model_trained_on_both() -> None:
     """The notebooks ask "Continue the fibonacci sequence." with "1, 1, 2, 3, 5, 8"."""
     backend = FakeBackend(answer=speaks)
-    app = app_on("chat", backend, [trained_on_pairs(event) for event in fake_run.finished()])
+    app = app_on("chat", backend, fake_run.trained_on_pairs(fake_run.finished()))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press(*"go on", "tab", *"1, 1, 2", "enter")
         await until(pilot, idle(pilot))
@@ -349,7 +348,3 @@ async def test_a_model_trained_on_chats_is_asked_without_an_input() -> None:
     app = app_on("chat", FakeBackend(answer=speaks), fake_run.finished())
     async with app.run_test(size=(80, 24)):
         assert not app.screen.query_one("#input", Input).display
-
-
-def trained_on_pairs(event: ev.Event) -> ev.Event:
-    return msgspec.structs.replace(event, format="alpaca") if isinstance(event, ev.DatasetReady) else event

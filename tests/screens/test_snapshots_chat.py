@@ -87,6 +87,12 @@ def test_markdown(snap_compare: Compare, size: Size, language: str, backend: Fak
     assert snap_compare(app, terminal_size=size, run_before=press(*"how?", "enter"))
 
 
+def test_instruction_and_input(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
+    app = app_on("chat", backend, fake_run.trained_on_pairs(fake_run.finished()), language=language)
+    keys = press(*"Go on.", "tab", *"1, 1, 2", "enter", *"And?", "tab", *"3")
+    assert snap_compare(app, terminal_size=size, run_before=keys)
+
+
 def test_more(snap_compare: Compare, size: Size, language: str, backend: FakeBackend) -> None:
     app = app_on("chat", backend, fake_run.finished(), language=language)
     assert snap_compare(app, terminal_size=size, run_before=press("ctrl+o"))

@@ -167,7 +167,8 @@ def test_pairs_are_learned_as_chats(spec_for: Any, dataset_ready: Any) -> None:
         {"role": "tool", "content": "noon"},
         {"role": "assistant", "content": "Noon."},
     ]}]  # fmt: skip
-    assert dataset_ready(spec_for(tools))[0].example_learned.replace("</s>", "").strip() == "Noon."
+    spec = spec_for(tools, missing_parts="accept")
+    assert dataset_ready(spec)[0].example_learned.replace("</s>", "").strip() == "Noon."
 
 
 def test_rows_of_evaluation_data_are_measured(spec_for: Any, dataset_ready: Any, tmp_path: Path) -> None:

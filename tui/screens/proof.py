@@ -16,7 +16,7 @@ from tui.dialogs.ask import NumberDialog
 from tui.plots.length_plot import LengthPlot
 from tui.screens.base import LorisScreen, PaletteEntry, ProofChanged
 from tui.screens.wizard import STEP_KEYS
-from tui.text.proof import describe_format, describe_proof_progress, describe_rows, numbers
+from tui.text.proof import describe_format, describe_lacking, describe_proof_progress, describe_rows, numbers
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets.literal_text import LiteralText
@@ -309,4 +309,5 @@ def _headline(report: DataReport) -> Content:
     about = f"  {visible(report.path)}: {describe_rows(report)} · {visible(report.variant)}"
     share = report.learned_tokens / report.tokens if report.tokens else 0.0
     learned = " · " + _("{share:.0%} of the tokens learned").format(share=share) if report.tokens else ""
-    return Content.assemble(verdict, about, learned)
+    lacking = describe_lacking(report)
+    return Content.assemble(verdict, about, learned, (f"\n{visible(lacking)}" if lacking else "", "$text-muted"))

@@ -63,6 +63,7 @@ def describe_format(report: DataReport) -> str:
 def facts(report: DataReport) -> list[str]:
     """The measurements, one per line."""
     lines = [f"{report.path}: {describe_rows(report)}", describe_format(report)]
+    lines += filter(None, [describe_lacking(report)])
     return [*lines, *numbers(report, at_length(report, report.max_seq_length))]
 
 
@@ -77,8 +78,6 @@ def numbers(report: DataReport, now: AtLength) -> list[str]:
             unlearned=report.unlearned_rows,
         ),
     ]  # fmt: skip
-    if report.tokens:
-        lines.insert(1, describe_lacking(report))
     if report.turns != TurnCounts():
         lines.append(
             _("Turns: {learned} learned, {masked} masked, {dropped} in no text.").format(
@@ -108,9 +107,11 @@ def numbers(report: DataReport, now: AtLength) -> list[str]:
 
 
 def describe_lacking(report: DataReport) -> str:
-    """Whether everything in the rows is in their texts, or what is not."""
+    """Whether everything in the rows is in their texts, or what is not; "" if no text was made."""
+    if not report.tokens:
+        return ""
     if not report.lacking:
-        return _("Everything in the rows is in the text.")
+        return _("Everything in the columns that are used is in the text.")
     parts = [
         _(PARTS[one.part]).format(rows=count(one.rows)) if one.part in PARTS else f"{one.part}: {count(one.rows)}"
         for one in report.lacking
