@@ -30,6 +30,7 @@ ANSWERS = (
     "summary", "回答", "答案", "输出", "回复", "答",
 )  # fmt: skip
 CONTEXTS = ("input", "inputs", "context", "passage", "background", "document", "article", "输入", "上下文")
+HISTORY = " with history"  # of a variant: pairs with earlier turns
 GUESS = 0.6  # a format of which Loris is not surer than this is a guess, of which the report warns
 KNOWN_PAIRS = {
     ("instruction", "output"), ("prompt", "completion"), ("question", "answer"), ("prompt", "response"),
@@ -314,6 +315,7 @@ def _pair(columns: Columns, data: DatasetSpec, forced: Message | None) -> Detect
         variant = "alpaca" if context and question else "instruction+output"
     else:
         variant = f"{question}/{answer}" if known else "pair"
+    variant += HISTORY if as_chat else ""
     why = say(
         '"{question}" and "{answer}" are usual names of a question and its answer.',
         question=question or context, answer=answer,

@@ -203,10 +203,7 @@ def _rows_at_once(metadata: Any) -> int:
         packed = max(one.total_compressed_size, 1)
         if (one.total_uncompressed_size > max(EXPANDED_BYTES, EXPANSION * packed)
                 or one.num_values > max(EXPANDED_VALUES, EXPANSION * packed)):  # fmt: skip
-            raise DataError(
-                say("This file expands to far more than its size on disk, {size} MB in one column.",
-                    size=max(one.total_uncompressed_size, one.num_values) >> 20)
-            )  # fmt: skip
+            raise DataError(say("This file expands to far more than its size on disk, so it is not read."))
         if one.total_uncompressed_size > max(ROW_BYTES // BATCH_ROWS, EXPANSION // 10 * packed):
             rows = 1
     return rows

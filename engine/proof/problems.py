@@ -1,6 +1,6 @@
 """Turns counts into problems: what each one means, its first row, and its fixes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from engine.training.row_check import COUNTED, STOPS
 
 LENGTH = "model.max_seq_length"
 MOST_LENGTH = 131_072
+LEARN_ANSWERS = Fix(say("Learn the answers only"), {"dataset.train_on_responses_only": True})
 LEARN_ALL = Fix(say("Learn all of each text"), {"dataset.train_on_responses_only": False})
 LEAVE_OUT = Fix(say("Leave these rows out, and list them in dropped.jsonl"), {"dataset.drop_bad_rows": True})
 ACCEPT = Fix(say("Train without what is missing"), {"dataset.missing_parts": "accept"})
@@ -204,7 +205,18 @@ def as_problem(failure: UserError, spec: RunSpec) -> DataProblem:
         fixes = template_fixes(spec)
     elif failure.code == "markers_missing":
         fixes = (*template_fixes(spec), LEARN_ALL) if spec.dataset.chat_template != "auto" else (LEARN_ALL,)
+    elif failure.code == "mask_unused":
+        fixes = (LEARN_ANSWERS,)
+    elif failure.field == "dataset.path":
+        fixes = _encoding_fixes(failure.message.values)
     return DataProblem(code=failure.code, level="stop", message=failure.message, field=failure.field, fixes=fixes)
+
+
+def _encoding_fixes(values: Mapping[str, Any]) -> tuple[Fix, ...]:
+    """The fix for text in another encoding. `values`: of the message, with the guess."""
+    if not (encoding := values.get("encoding")):
+        return ()
+    return (Fix(say("Read it as {encoding}", encoding=str(encoding)), {"dataset.encoding": encoding}),)
 
 
 def mixed_formats(clash: FieldError) -> DataProblem:
@@ -245,4 +257,5 @@ def no_readable_row(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> Dat
     return DataProblem(
         code="rows_bad", level="stop", message=bad.describe(number), field=field, row=number,
         value=str(bad.values.get("raw", "")), count=len(rows),
+        fixes=_encoding_fixes(bad.values) if field == "dataset.path" else (),
     )  # fmt: skip

@@ -93,10 +93,16 @@ def prove(
             markers = (method.instruction_part, method.response_part)
             counter = RowCounter(method, {*stop_ids, method.tokenizer.eos_token_id})
             times = _times_drawn(spec, places, weights, max_rows)
-            for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
-                _count_source(counter, found, rows, on_progress, cancelled, sample, taken)
-            if held:
-                counter.count_overlap(held[0][1], held[0][0].mapping)
+            try:
+                for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
+                    _count_source(counter, found, rows, on_progress, cancelled, sample, taken)
+                if held:
+                    counter.count_overlap(held[0][1], held[0][0].mapping)
+            except UserError as failure:
+                if failure.code != "mask_unused":
+                    raise
+                stops.append(as_problem(failure, spec))
+                counter = None
     stops += [guessed for found, _ in opened if (guessed := guessed_format(found))]
     counted = counter.close() if counter else None
     problems = problems_of(counted, spec, train_on_all=not data.train_on_responses_only, eos=eos) if counted else ()
@@ -185,7 +191,13 @@ def _times_drawn(
 def _open_source(sample: Sample, spec: RunSpec, stops: list[DataProblem]) -> tuple[Detected, Iterator[Numbered]]:
     """(the detected format of a source, its rows). A problem that prevents training is added to `stops`."""
     rows = iter(sample)
-    first = next(batches(rows, DETECTED_ROWS, LOOK_BYTES), [])
+    try:
+        first = next(batches(rows, DETECTED_ROWS, LOOK_BYTES), [])
+    except UserError as failure:
+        if failure.code != "dataset_encoding":
+            raise
+        stops.append(as_problem(failure, spec))
+        return detect_source([], spec.dataset, sample.place, spec.training.method), rows
     good = [row for _, row in first if not isinstance(row, BadRow)]
     found = detect_source(good, spec.dataset, sample.place, spec.training.method)
     if first and not good:

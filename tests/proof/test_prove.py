@@ -243,9 +243,24 @@ def test_a_turn_with_weight_0_is_masked_as_in_training(
     ]
     assert [text.replace("</s>", "").strip() for text in learned] == ["Hello there.", "Two: 二"]
     assert (report.turns.learned, report.turns.masked, report.turns.dropped) == (2, 4, 2)
-    with pytest.raises(UserError) as caught:
-        proof(spec_for(rows, train_on_responses_only=False))
-    assert caught.value.field == "dataset.train_on_responses_only"
+    (stop,) = proof(spec_for(rows, train_on_responses_only=False)).stops
+    assert (stop.code, stop.field) == ("mask_unused", "dataset.train_on_responses_only")
+    assert [fix.changes for fix in stop.fixes] == [{"dataset.train_on_responses_only": True}]
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl"])
+def test_text_in_another_encoding_is_converted_by_a_fix(name: str, spec_for: Any, tmp_path: Path) -> None:
+    table = "question,answer\n" + "你好吗，请介绍一下你自己,我是一只懒猴\n" * 3
+    lines = json.dumps({"question": "你好吗，请介绍一下", "answer": "我是懒猴"}, ensure_ascii=False) + "\n"
+    path = tmp_path / f"gbk.{name}"
+    path.write_bytes((table if name == "csv" else lines * 3).encode("gbk"))
+    (stop,) = proof(spec_for(PAIRS, path=str(path))).stops
+    assert "gb18030" in str(stop.message)
+    (fix,) = stop.fixes
+    assert fix.changes == {"dataset.encoding": "gb18030"}
+    report = proof(spec_for(PAIRS, path=str(path), encoding="gb18030"))
+    assert not report.stops
+    assert "懒猴" in report.examples[0].text
 
 
 def test_what_is_not_used_is_listed(spec_for: Any) -> None:
