@@ -132,7 +132,7 @@ class StopAndResume:
     # What is missing after training
 
     async def deliver(self) -> None:
-        """Carry out what the spec asks for and is missing, then its confirmed command; starts an engine if needed."""
+        """Do what the spec asks for and is missing, then its confirmed command; starts an engine if needed."""
         session = self._session
         words = _("Missing: {names}").format(names=visible(", ".join(session.state.undelivered)))
         if session.spec and (command := session.spec.export.after_command.strip()):
