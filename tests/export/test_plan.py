@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,10 @@ def test_the_plan_refuses_with_a_message_before_anything_starts(
     assert "is not overwritten" in str(taken.error)
     below = plan("adapter", str(there / "x"), folder, state_of())
     assert "is a file" in str(below.error)
+
+
+def test_a_target_that_is_not_utf8_is_refused_in_words(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    found = plan("adapter", str(tmp_path / os.fsdecode("用户".encode("gbk"))), folder, state_of())
+    assert found.field == "path"
+    assert "is not UTF-8" in str(found.error)
