@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from engine.config.files import APPEND, open_file, write_text
-from engine.config.local_paths import absolute_paths, is_local
+from engine.config.local_paths import absolute_paths, is_local, non_utf8_path
 from engine.config.oom_fallback import OutOfMemory
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
@@ -199,6 +199,8 @@ def open_server(folder: RunFolder, control: Control) -> Server:
 
 def read_spec(folder: RunFolder) -> RunSpec:
     """The run's spec. Raises `UserError` with the first error; all errors are in the log."""
+    if message := non_utf8_path(folder.path):  # of an older Loris, or renamed
+        raise UserError("not_utf8", message, None, "training.output_dir")
     try:
         return absolute_paths(load_spec(folder.spec))
     except SpecError as error:

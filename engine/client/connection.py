@@ -119,12 +119,16 @@ class Connection:
         """Send a command with a new `id` and return at once.
 
         Relative paths are relative to our working directory, not the engine's, and sent as absolute. Raises
-        `EngineGone` when the connection is closed and `CommandRefused` for a command that is too long.
+        `EngineGone` when the connection is closed and `CommandRefused` for a command that is too long or not UTF-8.
         """
         if self._closed or self._writer.is_closing():
             raise EngineGone("engine_gone", say("The engine has ended."))
         self._last_id += 1
-        line = encode(msgspec.structs.replace(_with_absolute_paths(command), id=self._last_id)) + b"\n"
+        try:
+            line = encode(msgspec.structs.replace(_with_absolute_paths(command), id=self._last_id)) + b"\n"
+        except UnicodeEncodeError:
+            message = say("This request contains a path or text that is not UTF-8.")
+            raise CommandRefused("not_utf8", message) from None
         if len(line) > MAX_REQUEST_BYTES:
             raise CommandRefused("too_long", say("This text is too long to send."))
         request = self._pending[self._last_id] = Request(self, self._last_id)

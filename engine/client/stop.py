@@ -14,6 +14,7 @@ from engine.client.connection import CommandRefused, Connection, EngineGone
 from engine.client.follow import Follower
 from engine.messages.errors import UserError
 from engine.protocol.commands import Shutdown, Stop, StopMode
+from engine.protocol.events import EngineStarted
 from engine.protocol.state import RunState
 from engine.runs import lock_owner
 from engine.runs.folder import RunFolder
@@ -76,9 +77,9 @@ async def _wait(folder: RunFolder, grace: float, on_phase: OnPhase, patient: boo
     while is_alive(folder):
         await asyncio.sleep(POLL_SECONDS)
         now = time.monotonic()
-        if engine.wrote() or (patient and engine.delivering):
+        if engine.wrote() or (patient and engine.ends_its_run):
             since = now
-        if patient and engine.delivering and not reported:
+        if patient and engine.delivers and not reported:
             reported = True
             on_phase("delivering")
         if not lock_owner.is_frozen(folder):
@@ -101,6 +102,7 @@ class _SignsOfLife:
         self._log, self._events = folder.log, Follower(folder)
         self._log_size = self._size()
         self._state = RunState()
+        self._serves = False  # the run of this engine is over: what it exports now was asked for by a client
 
     def wrote(self) -> bool:
         """Whether it wrote anything since the last call."""
@@ -108,6 +110,9 @@ class _SignsOfLife:
         found = self._events.poll()
         for event in found:
             self._state.apply(event)
+            if isinstance(event, EngineStarted):
+                self._serves = False
+            self._serves = self._serves or self._state.stage == "serving"
         return bool(found) or self._log_size != before
 
     def _size(self) -> int:
@@ -116,6 +121,13 @@ class _SignsOfLife:
         return 0
 
     @property
-    def delivering(self) -> bool:
+    def ends_its_run(self) -> bool:
+        """Whether the adapter is saved, and what the spec asks for after that is done, with the last command."""
+        state = self._state
+        saved = state.finished is not None and not state.unsaved
+        return saved and state.stage in ("saving", "exporting") and not self._serves
+
+    @property
+    def delivers(self) -> bool:
         """Whether it exports, copies or pushes as the spec asks."""
-        return self._state.stage == "exporting" and bool(self._state.undelivered)
+        return self.ends_its_run and bool(self._state.undelivered)

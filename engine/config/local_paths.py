@@ -71,18 +71,18 @@ def non_utf8_paths(spec: RunSpec) -> list[FieldError]:
         ("training.output_dir", spec.training.output_dir),
         ("export.copy_to", spec.export.copy_to),
     ]
-    return [FieldError(field, message) for field, name in named if (message := _non_utf8(field, name))]
+    folders = ("training.output_dir", "export.copy_to")
+    local = [(f, n) for f, n in named if n and (f in folders or _as_utf8(n) != n or is_local(n))]
+    return [FieldError(f, message) for f, name in local if (message := non_utf8_path(local_path(name)))]
 
 
-def _non_utf8(field: str, name: str) -> Message | None:
-    is_folder = field in ("training.output_dir", "export.copy_to")
-    if not name or not (is_folder or _as_utf8(name) != name or is_local(name)):
-        return None
-    path = local_path(name)
+def non_utf8_path(path: Path) -> Message | None:
+    """Why this path, or what it links to, cannot be used; None when it is UTF-8."""
     for one in (str(path), os.path.realpath(path)):
-        if _as_utf8(one) != one:
-            return say("The path {path} is not UTF-8, and the training libraries fail on it: rename it.",
-                       path=_as_utf8(one))  # fmt: skip
+        if (shown := _as_utf8(one)) != one:
+            return say(
+                "The path {path} is not UTF-8, and the training libraries fail on it: rename it.", path=shown
+            )
     return None
 
 

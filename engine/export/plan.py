@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.config.local_paths import non_utf8_path
 from engine.config.quantizations import (
     QUANTIZATIONS,
     UNQUANTIZED,
@@ -162,6 +163,8 @@ def _problem(
     replace: bool,
 ) -> tuple[str, Message | None]:
     """(the argument at fault, why it cannot be done)."""
+    if message := non_utf8_path(target):
+        return "path", message
     if kind == "merged_4bit" and state.model and state.model.device.kind == "cpu":
         return "kind", no_gpu()
     if kind == "gguf":

@@ -129,6 +129,13 @@ async def test_request_that_is_too_long_is_not_sent(folder: RunFolder, process: 
         await control.ask(Stop(id=0))
 
 
+async def test_request_that_is_not_utf8_is_not_sent(folder: RunFolder, process: subprocess.Popen[bytes]):
+    async with Connection.connect(folder, seconds=10) as control:
+        with pytest.raises(CommandRefused, match="not UTF-8"):
+            control.request(Export(id=0, kind="adapter", path="/\udcd3"))
+        await control.ask(Stop(id=0))
+
+
 def test_socket_folder_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     ours = tmp_path / "ours"
     ours.mkdir(mode=0o700)

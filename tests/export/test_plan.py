@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,10 @@ def test_a_link_to_an_earlier_export_is_refused(tmp_path: Path) -> None:
     found = plan("adapter", str(tmp_path / "link"), folder, state, replace=True)
     assert (found.target, found.field) == (tmp_path / "link", "path")
     assert "is a file or a link" in str(found.error)
+
+
+def test_a_target_that_is_not_utf8_is_refused_in_words(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    found = plan("adapter", str(tmp_path / os.fsdecode("用户".encode("gbk"))), folder, state_of())
+    assert found.field == "path"
+    assert "is not UTF-8" in str(found.error)

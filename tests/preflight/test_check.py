@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from engine.__main__ import read_spec
 from engine.client.launch import new_run
 from engine.config.local_paths import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec, ExportSpec, ModelSpec, RunSpec, TrainingSpec
@@ -20,8 +21,10 @@ from engine.dataset import json_files
 from engine.dataset import peek as data_module
 from engine.dataset.peek import peek
 from engine.export.llama_cpp import LlamaCpp
+from engine.messages.errors import UserError
 from engine.preflight import check
 from engine.preflight.check import check_inputs
+from engine.runs.folder import RunFolder
 
 ROWS = [{"instruction": "q", "output": "a"}, {"instruction": "r", "input": "i", "output": "b"}]
 CHAT = [{"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}]
@@ -391,3 +394,11 @@ def test_a_path_that_is_not_utf8_is_refused_in_words(
     assert "\ufffd" in message, "it can be printed"
     with pytest.raises(SpecError):
         new_run(spec)
+
+
+def test_an_engine_in_a_folder_that_is_not_utf8_says_so(spec: RunSpec, tmp_path: Path) -> None:
+    """A run folder that was renamed: its events could not name its files."""
+    folder = new_run(spec)
+    renamed = RunFolder(folder.path.rename(tmp_path / os.fsdecode("用户".encode("gbk"))))
+    with pytest.raises(UserError, match="is not UTF-8"):
+        read_spec(renamed)

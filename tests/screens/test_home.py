@@ -101,5 +101,10 @@ async def test_home_survives_any_single_bad_run() -> None:
     os.mkfifo(pipe.events)
     assert good.path.is_dir()
     app = LorisApp(language="en", backend=RecordingBackend())
-    async with app.run_test(size=(120, 36)) as pilot:
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await shown(pilot, "good", "odd", "late", "pipe", "cannot be read")
+        home = await on_screen(pilot, HomeScreen)
+        (entry,) = [one for one in home._entries.values() if one.run and one.run.folder == pipe]
+        entry.open()
+        await shown(pilot, "This run cannot be read")
+        assert app.screen is home

@@ -157,7 +157,10 @@ class Watch:
             self._send(self._command)
 
     def _stop(self) -> None:
-        rest = _("What the spec asks for after training is still done; to skip it: loris stop --now")
+        rest = _(
+            "What the spec asks for after training is still done, then its confirmed command; "
+            "to skip it: loris stop --now"
+        )
         again = _("Press Ctrl-C again to leave the engine running by itself.")
         match self._state.stage:
             case "starting" | "loading":

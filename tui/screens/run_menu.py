@@ -52,6 +52,8 @@ class RunMenu:
             await self._do(chosen, run)
 
     def _offered(self, name: str, run: RunSummary) -> bool:
+        if run.state == "unreadable":
+            return name == "delete"
         match name:
             case "resume" | "resume_with":
                 return run.resumable
@@ -85,6 +87,10 @@ class RunMenu:
 
     def _spec_of(self, run: RunSummary) -> RunSpec | None:
         """The run's spec; None, with a notification, when it cannot be read."""
+        if run.state == "unreadable":
+            why = _("This run cannot be read: {reason}").format(reason=visible(run.note))
+            self._screen.notify(why, severity="error", markup=False)
+            return None
         try:
             return load_spec(run.folder.spec)
         except SpecError as error:

@@ -37,7 +37,8 @@ LOST: dict[ExitCauseCode, str] = {
 PHASES: dict[Phase, str] = {
     "asked": N_("Asked to stop. If it does not respond for {grace} s, it is terminated."),
     "delivering": N_(
-        "Training has ended. What the spec asks for is carried out first; to skip it: loris stop --now"
+        "Training has ended. What the spec asks for is carried out first, then its confirmed command; to skip it: "
+        "loris stop --now"
     ),
     "frozen": N_("Its process was stopped by a signal and cannot answer."),
     "silent": N_("No response for {grace} s."),
