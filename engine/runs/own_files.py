@@ -172,9 +172,12 @@ def remove_run_files(run: RunFolder) -> None:
 def copy_own(source: Path, target: Path, leave_out: tuple[str, ...] = ()) -> None:
     """Copy the files that the manifest of `source` lists, but not those whose names match. Raises OSError.
 
-    Without what the user put there: the copy's manifest would claim it.
+    Without what the user put there: the copy's manifest would claim it. Without a manifest, all files are copied.
     """
-    for name in _listed(source) or {}:
+    listed: Collection[str] | None = _listed(source)
+    if listed is None:
+        listed = [str(path.relative_to(source)) for path in _files_below(source)]
+    for name in listed:
         if not any(fnmatch(Path(name).name, pattern) for pattern in leave_out):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / name, target / name)

@@ -9,9 +9,9 @@ import pytest
 
 from engine.config.files import open_file, set_aside
 from engine.runs import manifest
-from engine.runs.checksums import write_checksums
+from engine.runs.checksums import read_checksums, write_checksums
 from engine.runs.folder import RunFolder
-from engine.runs.own_files import own_files, remove_checkpoint, remove_leftovers, replace_folder
+from engine.runs.own_files import copy_own, own_files, remove_checkpoint, remove_leftovers, replace_folder
 from engine.runs.run_list import delete_run, list_runs
 from tests.helpers.export_fixtures import names
 
@@ -67,6 +67,21 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     remove_checkpoint(path)
     assert (tmp_path / "thesis.pdf").exists()
     assert (tmp_path / "private" / "thesis.pdf").exists()
+
+
+def test_a_copy_claims_nothing_of_the_users(tmp_path: Path) -> None:
+    source, plain = checkpoint(tmp_path, 1), tmp_path / "plain"
+    (source / "thesis.pdf").write_text("mine")
+    for target, leave_out in ((tmp_path / "copy", ()), (tmp_path / "part", ("stat*",))):
+        target.mkdir()
+        copy_own(source, target, leave_out)
+        manifest.seal_export(target)
+    assert set(read_checksums(tmp_path / "copy")) == {"weights", "deep/state"}
+    assert set(read_checksums(tmp_path / "part")) == {"weights"}
+    (source / manifest.MANIFEST).unlink()
+    plain.mkdir()
+    copy_own(source, plain)
+    assert names(plain) == ["deep", "thesis.pdf", "weights"], "without a manifest nobody knows"
 
 
 def test_deleting_a_run_keeps_what_loris_did_not_make(folder: RunFolder, tmp_path: Path) -> None:
