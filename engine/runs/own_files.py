@@ -32,6 +32,12 @@ def is_own_folder(folder: Path) -> bool:
     return _is_folder(folder) and _listed(folder) is not None
 
 
+def is_export(folder: Path) -> bool:
+    """Whether Loris made this folder as an export: not a run's adapter, nor a checkpoint."""
+    listed = _listed(folder) if _is_folder(folder) else None
+    return listed is not None and (CHECKSUMS in listed or not (folder / MANIFEST).exists())
+
+
 def own_files(folder: Path) -> set[Path]:
     """The files below `folder` that are as Loris wrote them, and its manifest. Never looks through a link."""
     listed = _listed(folder) if _is_folder(folder) else None

@@ -14,7 +14,7 @@ from engine.config.paths import runs_folder
 from engine.config.run_spec import RunSpec, TrainingSpec
 from engine.messages.errors import UserError
 from engine.protocol import events as ev
-from engine.runs import restarts
+from engine.runs import manifest, restarts
 from engine.runs import run_list as listing
 from engine.runs.folder import RunFolder
 from engine.runs.lock_owner import terminate
@@ -205,6 +205,16 @@ def test_old_drafts_are_deleted(folder: RunFolder, spec: RunSpec):
     assert delete_drafts(now=time.time() + 7200) == [folder]
     assert not folder.path.exists()
     assert kept.path.is_dir()
+
+
+def test_a_run_with_a_checkpoint_is_no_draft(folder: RunFolder):
+    """Even if its events are lost: it would be deleted unasked."""
+    folder.draft.touch()
+    checkpoint = folder.checkpoints / "checkpoint-5"
+    checkpoint.mkdir(parents=True)
+    manifest.write_manifest(checkpoint, 5)
+    assert delete_drafts(now=time.time() + 1e9) == []
+    assert checkpoint.is_dir()
 
 
 @pytest.mark.parametrize("chunk", range(600, 800, 10))
