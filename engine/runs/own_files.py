@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from engine.config.files import free_name, read_text
+from engine.protocol.state import read_state
 from engine.runs.checksums import CHECKSUMS, FILLING_LOCK, read_checksums, sha256
 from engine.runs.folder import RunFolder
 from engine.runs.lock_file import acquire_lock
@@ -190,13 +191,19 @@ def copy_own(source: Path, target: Path, leave_out: tuple[str, ...] = ()) -> Non
 
 
 def _listed(folder: Path) -> Mapping[str, FileEntry] | None:
-    """The files that the manifest lists. In a run's exports, where older versions wrote none: the checksums."""
+    """The files that the manifest lists; None for a folder that is not Loris's.
+
+    Older versions wrote no manifest into an export: of those in their own run's folder, the checksums.
+    """
     if manifest := read_manifest(folder):
         return manifest.files
-    run = folder.parent.parent
-    if folder.parent.name == "exports" and (run / "events.jsonl").is_file() and (run / "spec.yaml").is_file():
-        return {name: FileEntry(-1, digest) for name, digest in read_checksums(folder).items()} or None
-    return None
+    run = RunFolder(folder.parent.parent)
+    if folder.parent != run.exports or not (folder / CHECKSUMS).is_file():
+        return None
+    made = {os.path.realpath(export.path) for export in read_state(run.events).exports}
+    if os.path.realpath(folder) not in made:
+        return None
+    return {name: FileEntry(-1, digest) for name, digest in read_checksums(folder).items()}
 
 
 def _is_unchanged(path: Path, entry: FileEntry) -> bool:
