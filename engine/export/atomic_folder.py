@@ -60,9 +60,10 @@ def atomic_folder(
 
 def _rename_into_place(temporary: Path, target: Path, replace: bool, aside: bool) -> list[Path]:
     """Returns what was kept of the user's."""
-    if is_own_folder(target) and replace:
+    if not aside:
+        refuse_existing(target, replace)  # it may have been created meanwhile
+    if is_own_folder(target):
         return replace_folder(temporary, target)
     kept = [set_aside(target)] if aside and os.path.lexists(target) else []
-    refuse_existing(target, replace)  # it may have been created meanwhile
     temporary.rename(target)
     return kept

@@ -20,7 +20,7 @@ from engine.protocol.state import RunState
 from engine.runs.checksums import CHECKSUMS
 from engine.runs.disk_space import write_problem
 from engine.runs.folder import RunFolder
-from engine.runs.own_files import is_own_folder
+from engine.runs.own_files import is_export
 
 MERGED_BITS = 16.0
 FOUR_BITS = 5.2  # 4 bits, their scales, and the embeddings, which stay at 16
@@ -121,7 +121,7 @@ def target_of(kind: ExportKind, typed: str, folder: RunFolder, quantizations: tu
         return folder.exports / name
     target = Path(os.path.abspath(os.path.expanduser(typed)))
     earlier = target.name == name and (target.parent == folder.exports or target.parent.name == folder.name)
-    if not target.is_dir() or earlier or is_own_folder(target.resolve()):
+    if not target.is_dir() or earlier or is_export(target.resolve()):
         return target
     return target / folder.name / name
 
@@ -206,9 +206,9 @@ def target_problem(target: Path, replace: bool) -> Message | None:
         )
     if target.is_symlink() or not target.is_dir():
         return say("{path} is a file or a link, not a folder.", path=str(target))
-    if is_own_folder(target) or not (theirs := sorted(os.listdir(target))):
+    if is_export(target) or not (theirs := sorted(os.listdir(target))):
         return None
     return say(
-        "{path} was not made by Loris and is left as it is (it has {file}): give another folder.",
+        "{path} is no export of Loris's and is left as it is (it has {file}): give another folder.",
         path=str(target), file=theirs[0],
     )  # fmt: skip

@@ -14,6 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from engine.config.files import free_name, read_text
+from engine.protocol.state import read_state
 from engine.runs.checksums import CHECKSUMS, FILLING_LOCK, read_checksums, sha256
 from engine.runs.folder import RunFolder
 from engine.runs.lock_file import acquire_lock
@@ -30,6 +31,12 @@ _FILLING = re.compile(r"\..+\.[0-9a-f]{8}")  # a folder while it is written
 def is_own_folder(folder: Path) -> bool:
     """Whether Loris made this folder: a folder, not a link to one, that lists its files."""
     return _is_folder(folder) and _listed(folder) is not None
+
+
+def is_export(folder: Path) -> bool:
+    """Whether Loris made this folder as an export: not a run's adapter, nor a checkpoint."""
+    listed = _listed(folder) if _is_folder(folder) else None
+    return listed is not None and (CHECKSUMS in listed or not (folder / MANIFEST).exists())
 
 
 def own_files(folder: Path) -> set[Path]:
@@ -172,22 +179,31 @@ def remove_run_files(run: RunFolder) -> None:
 def copy_own(source: Path, target: Path, leave_out: tuple[str, ...] = ()) -> None:
     """Copy the files that the manifest of `source` lists, but not those whose names match. Raises OSError.
 
-    Without what the user put there: the copy's manifest would claim it.
+    Without what the user put there: the copy's manifest would claim it. Without a manifest, all files are copied.
     """
-    for name in _listed(source) or {}:
+    listed: Collection[str] | None = _listed(source)
+    if listed is None:
+        listed = [str(path.relative_to(source)) for path in _files_below(source)]
+    for name in listed:
         if not any(fnmatch(Path(name).name, pattern) for pattern in leave_out):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / name, target / name)
 
 
 def _listed(folder: Path) -> Mapping[str, FileEntry] | None:
-    """The files that the manifest lists. In a run's exports, where older versions wrote none: the checksums."""
+    """The files that the manifest lists; None for a folder that is not Loris's.
+
+    Older versions wrote no manifest into an export: of those in their own run's folder, the checksums.
+    """
     if manifest := read_manifest(folder):
         return manifest.files
-    run = folder.parent.parent
-    if folder.parent.name == "exports" and (run / "events.jsonl").is_file() and (run / "spec.yaml").is_file():
-        return {name: FileEntry(-1, digest) for name, digest in read_checksums(folder).items()} or None
-    return None
+    run = RunFolder(folder.parent.parent)
+    if folder.parent != run.exports or not (folder / CHECKSUMS).is_file():
+        return None
+    made = {os.path.realpath(export.path) for export in read_state(run.events).exports}
+    if os.path.realpath(folder) not in made:
+        return None
+    return {name: FileEntry(-1, digest) for name, digest in read_checksums(folder).items()}
 
 
 def _is_unchanged(path: Path, entry: FileEntry) -> bool:

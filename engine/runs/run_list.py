@@ -143,7 +143,7 @@ def summarise(folder: RunFolder) -> RunSummary:
     name = _state_name(state, alive, trained, _age(folder) < START_SECONDS and not pid_file.is_gone(folder))
     cause = exit_cause_of(state, None) if name == "interrupted" else None
     checkpoint = kept[0].step if kept else None
-    draft = _started_early(folder, events) and not trained and not _training_began(events)
+    draft = _started_early(folder, events) and not (trained or kept or _training_began(events))
     return RunSummary(
         folder=folder,
         alive=alive,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import manifest
+from engine.runs.consent import has_consent
 from engine.runs.disk_usage import prunable, prune
 from engine.runs.folder import RunFolder
 from engine.runs.labels import Label, write_label
@@ -352,6 +354,27 @@ def test_resume_starts_an_engine_in_resume_mode(
         assert "is running" in capsys.readouterr().err
     finally:
         assert main.main(["stop", folder.name]) == 0
+
+
+def test_resume_says_that_the_command_is_not_allowed_on_this_machine(
+    folder: RunFolder, fake_engine: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """A consent inside the folder, from another machine or an older Loris, does not count."""
+    fake_engine.setenv("FAKE_PLAY", "until_stop")
+    write_run(folder, *TRAINED)
+    checkpoint(folder, 5)
+    folder.old_consent.write_text(hashlib.sha256(b"shutdown").hexdigest())
+    command = ["resume", folder.name, "--set", "export.after_command=shutdown"]
+    try:
+        assert main.main(command) == 0
+        assert "Not allowed on this machine" in capsys.readouterr().err
+        assert not has_consent(folder, "shutdown")
+        assert main.main(["stop", folder.name]) == 0
+        assert main.main([*command, "--allow-command"]) == 0
+        assert "Not allowed" not in capsys.readouterr().err
+        assert has_consent(folder, "shutdown")
+    finally:
+        main.main(["stop", folder.name])
 
 
 @pytest.mark.parametrize(

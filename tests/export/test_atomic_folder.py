@@ -20,10 +20,10 @@ def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "model"
     with atomic_folder(target) as folder:
         (folder / "weights").write_text("w")
-        write_manifest(folder)
+        seal_export(folder)
         assert not target.exists()
         assert folder.parent == target.parent
-    assert names(target) == ["loris-manifest.json", "weights"]
+    assert names(target) == ["SHA256SUMS", "loris-manifest.json", "weights"]
 
     def fail(error: BaseException, replace: bool) -> None:
         with atomic_folder(target, replace=replace) as folder:
@@ -37,7 +37,7 @@ def test_a_folder_appears_complete_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="already"):
         fail(OSError("never gets there"), False)
     assert [path.name for path in target.parent.iterdir()] == ["model"]
-    assert names(target) == ["loris-manifest.json", "weights"]
+    assert names(target) == ["SHA256SUMS", "loris-manifest.json", "weights"]
     with atomic_folder(target, replace=True) as folder:
         (folder / "newer").write_text("n")
     assert [path.name for path in target.iterdir()] == ["newer"]
@@ -84,7 +84,7 @@ def theirs(tmp_path: Path) -> Path:
 
 
 def test_overwrite_does_not_take_a_users_folder_for_an_earlier_export(theirs: Path) -> None:
-    with pytest.raises(UserError, match=r"was not made by Loris and is left as it is \(it has SHA256SUMS\)"):
+    with pytest.raises(UserError, match=r"is no export of Loris's and is left as it is \(it has SHA256SUMS\)"):
         exported(theirs, "weights", replace=True)
     assert {(theirs / name).read_text() for name in THEIRS} == {"mine"}
     (theirs.parent / "link").symlink_to(theirs)
@@ -173,3 +173,14 @@ def test_what_is_in_the_place_of_the_runs_adapter_is_renamed(tmp_path: Path, kin
     assert (target / "weights").read_text() == "new"
     assert kept[0].is_symlink() == (kind == "link")
     assert (kept[0] if kind == "file" else kept[0] / "weights").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["checkpoint-5", "adapter"])
+def test_overwrite_takes_neither_a_checkpoint_nor_a_runs_adapter(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.mkdir()
+    (path / "weights").write_text("trained")
+    write_manifest(path, 5)
+    with pytest.raises(UserError, match="is no export of Loris's"):
+        exported(path, "weights", replace=True)
+    assert (path / "weights").read_text() == "trained"

@@ -93,6 +93,7 @@ def test_what_was_built_is_found_and_nothing_else_is_left(
         "convert_hf_to_gguf.py",
         "gguf-py",
         "llama-quantize",
+        "loris-manifest.json",
     ]
     found = find_llama_cpp()
     assert (found.status, found.folder) == ("ready", folder)

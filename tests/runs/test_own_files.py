@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 
 from engine.config.files import open_file, set_aside
+from engine.protocol import events as ev
 from engine.runs import manifest
-from engine.runs.checksums import write_checksums
+from engine.runs.checksums import read_checksums, write_checksums
 from engine.runs.folder import RunFolder
-from engine.runs.own_files import own_files, remove_checkpoint, remove_leftovers, replace_folder
+from engine.runs.own_files import (
+    copy_own,
+    is_export,
+    own_files,
+    remove_checkpoint,
+    remove_leftovers,
+    replace_folder,
+)
 from engine.runs.run_list import delete_run, list_runs
 from tests.helpers.export_fixtures import names
 
@@ -69,6 +77,21 @@ def test_a_manifest_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     assert (tmp_path / "private" / "thesis.pdf").exists()
 
 
+def test_a_copy_claims_nothing_of_the_users(tmp_path: Path) -> None:
+    source, plain = checkpoint(tmp_path, 1), tmp_path / "plain"
+    (source / "thesis.pdf").write_text("mine")
+    for target, leave_out in ((tmp_path / "copy", ()), (tmp_path / "part", ("stat*",))):
+        target.mkdir()
+        copy_own(source, target, leave_out)
+        manifest.seal_export(target)
+    assert set(read_checksums(tmp_path / "copy")) == {"weights", "deep/state"}
+    assert set(read_checksums(tmp_path / "part")) == {"weights"}
+    (source / manifest.MANIFEST).unlink()
+    plain.mkdir()
+    copy_own(source, plain)
+    assert names(plain) == ["deep", "thesis.pdf", "weights"], "without a manifest nobody knows"
+
+
 def test_deleting_a_run_keeps_what_loris_did_not_make(folder: RunFolder, tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     checkpoint(precious, 9)
@@ -80,15 +103,22 @@ def test_deleting_a_run_keeps_what_loris_did_not_make(folder: RunFolder, tmp_pat
     (folder.chats / "2026-11-23-140500.jsonl").write_text("{}\n")
     (folder.exports / "merged_16bit" / "weights").write_text("w")
     write_checksums(folder.exports / "merged_16bit", lambda *_: None)  # as an older Loris left it
-    for file in (folder.events, folder.log, folder.lock, folder.label):
+    made = ev.Exported(kind="merged_16bit", path=str(folder.exports / "merged_16bit"), total_bytes=1, seconds=1)
+    folder.events.write_bytes(ev.encode(made))
+    for file in (folder.log, folder.lock, folder.label):
         file.touch()
-    mine = [folder.path / "thesis.pdf", folder.exports / "merged_16bit" / "notes", folder.chats / "notes"]
-    for path in mine:
+    (folder.exports / "mine").mkdir()
+    (folder.exports / "mine" / "thesis.pdf").write_text("mine")
+    write_checksums(folder.exports / "mine", lambda *_: None)
+    mine = [folder.exports / "mine" / "thesis.pdf", folder.exports / "mine" / "SHA256SUMS"]
+    mine += [folder.path / "thesis.pdf", folder.exports / "merged_16bit" / "notes", folder.chats / "notes"]
+    for path in mine[2:]:
         path.write_text("mine")
     (folder.path / "linked").symlink_to(precious)
+    assert is_export(folder.exports / "merged_16bit")
+    assert not is_export(folder.exports / "mine"), "with checksums of the user's own"
     left = delete_run(folder)
     assert [path.name for path in left] == ["chats", "exports", "linked", "thesis.pdf"]
-    assert all(path.read_text() == "mine" for path in mine)
     assert sorted(path for path in folder.path.rglob("*") if path.is_file()) == sorted(mine)
     assert (precious / "checkpoint-9" / "weights").exists()
     assert list_runs() == []

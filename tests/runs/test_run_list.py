@@ -214,6 +214,16 @@ def test_old_drafts_are_deleted(folder: RunFolder, spec: RunSpec):
     assert kept.path.is_dir()
 
 
+def test_a_run_with_a_checkpoint_is_no_draft(folder: RunFolder):
+    """Even if its events are lost: it would be deleted unasked."""
+    folder.draft.touch()
+    checkpoint = folder.checkpoints / "checkpoint-5"
+    checkpoint.mkdir(parents=True)
+    manifest.write_manifest(checkpoint, 5)
+    assert delete_drafts(now=time.time() + 1e9) == []
+    assert checkpoint.is_dir()
+
+
 @pytest.mark.parametrize("chunk", range(600, 800, 10))
 def test_restarts_are_found_across_chunk_borders(folder: RunFolder, chunk: int, monkeypatch: pytest.MonkeyPatch):
     """Three engines of 100 s each, in a file read in small chunks, with the restarts anywhere in a chunk."""
