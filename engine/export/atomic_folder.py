@@ -12,6 +12,7 @@ from engine.export.plan import path_taken
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.runs.checksums import FILLING_LOCK
+from engine.runs.file_modes import set_usual_modes
 from engine.runs.lock_file import acquire_lock
 from engine.runs.manifest import fsync
 
@@ -39,6 +40,7 @@ def atomic_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         handle = acquire_lock(temporary / FILLING_LOCK)
         yield temporary
         (temporary / FILLING_LOCK).unlink()
+        set_usual_modes(temporary)
         for path in sorted(temporary.rglob("*")):
             fsync(path)  # on disk before the rename
         _rename_into_place(temporary, target, replace)

@@ -16,6 +16,7 @@ from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import manifest
+from engine.runs.file_modes import set_usual_modes
 from engine.runtime.control import Control
 from engine.runtime.explain import explain
 
@@ -96,6 +97,7 @@ class AtomicCheckpoints(Trainer):
         self.run_control.record.emit(
             ev.CheckpointSaved(
                 step=step,
+        set_usual_modes(written)
                 path=str(target),
                 eval_loss=self._eval_loss_at(step),
                 best=best is not None and best.step == step,
