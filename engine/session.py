@@ -101,12 +101,6 @@ class Session:
                 say("Train it first, or check engine.log to see why it ended."),
                 "run",
             )
-        if adapter and manifest.is_damaged(adapter, hashes=True):
-            raise UserError(
-                "adapter_broken",
-                say("The adapter differs from what was saved: the disk may be faulty."),
-                say("Resume the run: the adapter is saved again from its newest complete checkpoint."),
-            )
         try:
             self._loaded = loading.load(self._spec.model, self._record, adapter)
         except UserError:

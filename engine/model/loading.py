@@ -1,6 +1,8 @@
 """Loads the base model through Unsloth and adds the adapter, as the hardware allows."""
 
+import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.model import hardware
 from engine.protocol import events as ev
+from engine.runs import manifest
 from engine.runtime.event_writer import EventWriter
 
 # The suffix of prequantised repositories, as Unsloth names them.
@@ -86,10 +89,24 @@ def check_folder(name: str) -> None:
         )
 
 
+def check_saved(name: str, adapter: Path | None) -> None:
+    """Raises `UserError` if what is to be loaded, an adapter's base included, differs from what Loris saved."""
+    folder = adapter or (Path(name).expanduser() if is_local(name) else None)
+    if folder is None:
+        return
+    resume = say("Resume the run: the adapter is saved again from its newest complete checkpoint.")
+    manifest.require_intact(folder, resume if adapter else None)
+    with suppress(OSError, ValueError, LookupError, TypeError):  # no adapter, or one that cannot be read
+        base = json.loads((folder / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"]
+        if is_local(base):
+            manifest.require_intact(Path(base).expanduser())
+
+
 def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> Loaded:
     """Load the spec's model, or a trained adapter with its base model."""
     spec, dtype = fit_to_hardware(spec, record)
     check_folder(spec.model_name)
+    check_saved(spec.model_name, adapter)
     model, tokenizer = with_retries(
         lambda: FastLanguageModel.from_pretrained(
             model_name=str(adapter) if adapter else spec.model_name,
