@@ -131,6 +131,8 @@ class Session:
             self._prompt_format = prompt_format
             self._ask_test_prompts(adapter=False)
 
+            if LEADER and self._loaded.has_adapter:
+                self._exports().keep_start_adapter()
         def on_checkpoint(step: int) -> None:
             if self._spec.generation.prompts_at_checkpoints:
                 self._ask_test_prompts(adapter=True, step=step)
@@ -308,14 +310,14 @@ class Session:
             raise UserError("malformed", say("There is nothing to answer."))
         if job.cancelled.is_set():
             return Done(id=command.id, finish_reason="cancelled")
-        other = command.adapter and command.other
-        with self._other_adapter.use(self._loaded, command.other) if other else nullcontext():
+        other = command.other if command.adapter else self._start_adapter()
+        with self._other_adapter.use(self._loaded, other) if other else nullcontext():
             answer = generate(
                 self._loaded,
                 self._prompt_format,
                 as_dicts(command.messages),
                 command.generation,
-                adapter=command.adapter,
+                adapter=command.adapter or bool(other),
                 on_text=lambda text: job.reply(Token(id=command.id, text=text)),
                 cancelled=lambda: job.cancelled.is_set() or self._control.ending,
             )
@@ -333,3 +335,8 @@ class Session:
 def as_dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
     """Turns in the form that chat templates expect."""
     return [{"role": message.role, "content": message.content} for message in messages]
+    def _start_adapter(self) -> str:
+        """The folder of the adapter that training continued from; empty if it began with the base model."""
+        kept = self._folder.start_adapter
+        return str(kept) if kept.is_dir() else ""
+

@@ -207,12 +207,17 @@ def answer_prompts(
     cancelled: Callable[[], bool],
     step: int | None = None,
 ) -> None:
-    """Answer the spec's test prompts: before training, after it, or at the checkpoint of `step`."""
+    """Answer the spec's test prompts: before training, after it, or at the checkpoint of `step`.
+
+    `adapter`: whether this run trained it.
+    """
+    # An adapter on the model before training is the one that training continues from.
+    with_adapter = adapter or loaded.has_adapter
     for prompt in spec.prompts:
         if cancelled():
             return
         question = [{"role": "user", "content": prompt}]
-        answer = generate(loaded, prompt_format, question, spec, adapter=adapter, cancelled=cancelled)
+        answer = generate(loaded, prompt_format, question, spec, adapter=with_adapter, cancelled=cancelled)
         record.emit(
             ev.Answered(
                 prompt=prompt,

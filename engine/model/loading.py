@@ -135,12 +135,6 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
 def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: EventWriter) -> None:
     """Add a new adapter to the model. If it was loaded with one, that one is trained further instead."""
     if loaded.has_adapter:
-        record.emit(
-            ev.Notice(
-                code="adapter_kept",
-                message=say("The model comes with an adapter: training continues from it, with its own rank."),
-            )
-        )
         FastLanguageModel.for_training(loaded.model)
     else:
         loaded.model = FastLanguageModel.get_peft_model(

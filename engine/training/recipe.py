@@ -35,7 +35,7 @@ def train(
 ) -> PromptFormat:
     """Fine-tune a loaded model by the spec; afterwards the adapter is on `loaded.model`.
 
-    `before_training`: called with the prompt format while the model is still the base model; not on a resume.
+    `before_training`: called with the prompt format while nothing is trained yet; not on a resume.
     `checkpoint`: resume from it. `on_checkpoint`: called with the step of each. Returns the prompt format. Raises
     `UserError` for errors in the user's input.
     """
@@ -45,6 +45,9 @@ def train(
     method = data.method
     loaded.tokenizer = method.tokenizer
     if not checkpoint:
+    if loaded.has_adapter:
+        continues = say("The model comes with an adapter: training continues from it, with its own rank.")
+        record.emit(ev.Notice(code=ev.CONTINUES_ADAPTER, message=continues))
         before_training(method.prompt_format)
 
     loading.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)

@@ -18,6 +18,7 @@ from engine.config.run_spec import GenerationSpec, RunSpec
 from engine.config.spec_files import load_spec
 from engine.protocol import commands as co
 from engine.protocol import events as ev
+from engine.protocol.state import read_state
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from tests.helpers.chat_screen import idle
@@ -122,7 +123,6 @@ def test_the_adapter_of_another_run_answers_on_the_same_base(
     assert ask(client, zero)[0] == base
 
 
-def scaled(source: Path, folder: Path, factor: float) -> Path:
 def test_a_flipped_bit_in_a_compared_adapter_is_told(
     runs: tuple[Engine, Engine], client: Client, tmp_path: Path
 ) -> None:
@@ -173,6 +173,7 @@ def test_before_training_answers_come_from_the_adapter_that_training_continues_f
         engine.kill()
 
 
+def scaled(source: Path, folder: Path, factor: float) -> Path:
     """A copy of an adapter with its weights multiplied: with a large factor, its answers do not end."""
     from safetensors.torch import load_file, save_file
 
