@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
-from unsloth import FastLanguageModel
 
 from engine.config.run_spec import GenerationSpec
 from engine.inference.base_model import base_model
@@ -17,6 +16,7 @@ from engine.inference.repetition import likely_cause
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model import hardware
+from engine.model.inference_mode import inference_mode
 from engine.model.loading import Loaded, stop_ids
 from engine.prompting.prompt_format import Messages, PromptFormat, encode
 from engine.protocol import events as ev
@@ -104,18 +104,6 @@ def isolated_rng(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(device_type="cuda" if kind == "cpu" else kind):
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def inference_mode(model: Any) -> Iterator[None]:
-    """Switch to Unsloth's inference mode, then back to the previous mode."""
-    training = model.training
-    FastLanguageModel.for_inference(model)
-    try:
-        yield
-    finally:
-        if training:
-            FastLanguageModel.for_training(model)
 
 
 def sampling_arguments(spec: GenerationSpec) -> dict[str, Any]:

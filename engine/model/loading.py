@@ -117,6 +117,8 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
         )
     )
     loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit)
+    if loaded.has_adapter:
+        pad_for_training(loaded)
     record.emit(
         ev.ModelLoaded(
             model_name=spec.model_name,
@@ -150,8 +152,14 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
             use_rslora=spec.use_rslora,
             loftq_config=spec.loftq_config,
         )
+    pad_for_training(loaded)
     trainable, total = count_parameters(loaded.model)
     record.emit(ev.AdapterAdded(trainable_parameters=trainable, total_parameters=total))
+
+
+def pad_for_training(loaded: Loaded) -> None:
+    """Pad on the right, as Unsloth does once there is an adapter: it misses a tokenizer with another template."""
+    loaded.tokenizer.padding_side = "right"
 
 
 def count_parameters(model: Any) -> tuple[int, int]:
