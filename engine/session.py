@@ -24,6 +24,7 @@ from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
 from engine.preflight.check import check_inputs
+from engine.preflight.tested_versions import changed_since
 from engine.prompting.format_file import read_prompt_format
 from engine.prompting.prompt_format import PromptFormat, prompt_format_for
 from engine.protocol import events as ev
@@ -34,6 +35,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.summary_fields import write_run_spec
 from engine.runtime import after_run
 from engine.runtime.control import Control, Job
+from engine.runtime.environment import installed_versions
 from engine.runtime.explain import explain
 from engine.runtime.ranks import is_distributed, is_main_process
 from engine.runtime.recovery import RestartEngine, check_resume_rules, save_oom_fallback
@@ -129,10 +131,10 @@ class Session:
 
         def ask(prompt_format: PromptFormat) -> None:
             self._prompt_format = prompt_format
-            self._ask_test_prompts(adapter=False)
-
             if LEADER and self._loaded.has_adapter:
                 self._exports().keep_start_adapter()
+            self._ask_test_prompts(adapter=False)
+
         def on_checkpoint(step: int) -> None:
             if self._spec.generation.prompts_at_checkpoints:
                 self._ask_test_prompts(adapter=True, step=step)
@@ -140,6 +142,8 @@ class Session:
         checkpoint = manifest.newest_checkpoint(self._folder.checkpoints) if resume else None
         if checkpoint:
             check_resume_rules(checkpoint, self._spec)
+            if changed := changed_since(self._folder.events, installed_versions()):
+                record.emit(ev.Notice(code="versions_changed", message=changed, level="warning"))
         try:
             self._prompt_format = train(
                 self._loaded, self._spec, self._folder, self._control, ask, checkpoint, on_checkpoint
@@ -331,12 +335,12 @@ class Session:
             context_tokens=answer.context_tokens,
         )
 
-
-def as_dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """Turns in the form that chat templates expect."""
-    return [{"role": message.role, "content": message.content} for message in messages]
     def _start_adapter(self) -> str:
         """The folder of the adapter that training continued from; empty if it began with the base model."""
         kept = self._folder.start_adapter
         return str(kept) if kept.is_dir() else ""
 
+
+def as_dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
+    """Turns in the form that chat templates expect."""
+    return [{"role": message.role, "content": message.content} for message in messages]

@@ -71,6 +71,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     failure: FailureReport | None = None
     metrics: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    warnings: tuple[str, ...] = ()
 
 
 def state_of(folder: RunFolder) -> RunState:
@@ -118,6 +119,7 @@ def status_of(folder: RunFolder, run: RunSummary | None = None, now: float | Non
         exit_code=None if run.alive else _exit_code(run, state),
         failure=_failure(folder, run, state),
         metrics=state.metrics or msgspec.UNSET,
+        warnings=tuple(render(one.message) for one in state.notices if one.level == "warning"),
     )
 
 
@@ -213,6 +215,7 @@ def status_lines(status: Status) -> list[str]:
         lines.append("  " + _("complete checkpoint of step {step}").format(step=status.checkpoint))
     if status.note:
         lines.append("  " + _("note: {note}").format(note=visible(status.note)))
+    lines += ["  ⚠ " + visible(warning) for warning in status.warnings]
     if status.failure:
         lines.append("  " + visible(status.failure.message))
         if status.failure.hint:
