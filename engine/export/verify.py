@@ -109,7 +109,7 @@ def check_merged(work: ExportJob, folder: Path, kind: str, merged: Path | None =
                 share=round(100 * apart, 1),
             )
         )
-    return _loaded_back(compared, round(100 * apart, 2), quantised=quantised, in_4_bits=four_bits)
+    return describe_loaded_back(compared, round(100 * apart, 2), quantised=quantised, in_4_bits=four_bits)
 
 
 def check_merged_weights(work: ExportJob, merged: Path) -> WeightsCompared | None:
@@ -144,7 +144,9 @@ def _not_loaded_back(compared: WeightsCompared | None) -> Message:
     )  # fmt: skip
 
 
-def _loaded_back(compared: WeightsCompared | None, apart: float, *, quantised: bool, in_4_bits: bool) -> Message:
+def describe_loaded_back(
+    compared: WeightsCompared | None, apart: float, *, quantised: bool, in_4_bits: bool
+) -> Message:
     """What was compared, and apart from it what quantisation alone changes. `apart`: of the logits, in percent."""
     if compared is None:
         if not quantised:

@@ -161,12 +161,10 @@ def test_a_merge_that_lacks_weights_is_refused(tuned: loading.Loaded, merged: Pa
         verify.check_merged(job(tuned), merged, "merged_16bit")
 
 
-def test_without_the_16_bit_base_the_words_say_so(
-    tuned: loading.Loaded, merged: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(verify, "base_weights", lambda name: None)
-    message = str(verify.check_merged(job(InFourBits(tuned).loaded), merged, "merged_16bit"))
-    assert "16-bit base model is not on this machine" in message
+def test_without_the_16_bit_base_the_words_say_so() -> None:
+    message = verify.describe_loaded_back(None, 12.0, quantised=True, in_4_bits=False)
+    assert "16-bit base model is not on this machine" in str(message)
+    assert "with the model in memory only" in str(message)
 
 
 def test_base_weights_are_those_of_a_folder_and_not_quantised(demo: RunSpec, tmp_path: Path) -> None:
