@@ -26,6 +26,7 @@ from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
 from engine.preflight.check import check_inputs
+from engine.preflight.tested_versions import changed_since
 from engine.prompting.format_file import read_prompt_format
 from engine.prompting.prompt_format import PromptFormat, prompt_format_for
 from engine.protocol import events as ev
@@ -47,6 +48,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.summary_fields import write_run_spec
 from engine.runtime import after_run
 from engine.runtime.control import Control, Job
+from engine.runtime.environment import installed_versions
 from engine.runtime.explain import explain
 from engine.runtime.ranks import is_distributed, is_main_process
 from engine.runtime.recovery import RestartEngine, check_resume_rules, save_oom_fallback
@@ -115,12 +117,6 @@ class Session:
                 say("Train it first, or check engine.log to see why it ended."),
                 "run",
             )
-        if adapter and manifest.is_damaged(adapter, hashes=True):
-            raise UserError(
-                "adapter_broken",
-                say("The adapter differs from what was saved: the disk may be faulty."),
-                say("Resume the run: the adapter is saved again from its newest complete checkpoint."),
-            )
         try:
             self._loaded = loading.load(self._spec.model, self._record, adapter)
         except UserError:
@@ -147,6 +143,8 @@ class Session:
 
         def ask(prompt_format: PromptFormat) -> None:
             self._prompt_format = prompt_format
+            if LEADER and self._loaded.has_adapter:
+                self._exports().keep_start_adapter()
             self._ask_test_prompts(adapter=False)
 
         def on_checkpoint(step: int) -> None:
@@ -156,6 +154,8 @@ class Session:
         checkpoint = manifest.newest_checkpoint(self._folder.checkpoints) if resume else None
         if checkpoint:
             check_resume_rules(checkpoint, self._spec)
+            if changed := changed_since(self._folder.events, installed_versions()):
+                record.emit(ev.Notice(code="versions_changed", message=changed, level="warning"))
         try:
             self._prompt_format = train(
                 self._loaded, self._spec, self._folder, self._control, ask, checkpoint, on_checkpoint
@@ -350,14 +350,14 @@ class Session:
             raise UserError("malformed", say("There is nothing to answer."))
         if job.cancelled.is_set():
             return Done(id=command.id, finish_reason="cancelled")
-        other = command.adapter and command.other
-        with self._other_adapter.use(self._loaded, command.other) if other else nullcontext():
+        other = command.other if command.adapter else self._start_adapter()
+        with self._other_adapter.use(self._loaded, other) if other else nullcontext():
             answer = generate(
                 self._loaded,
                 self._prompt_format,
                 as_dicts(command.messages),
                 command.generation,
-                adapter=command.adapter,
+                adapter=command.adapter or bool(other),
                 on_text=lambda text: job.reply(Token(id=command.id, text=text)),
                 cancelled=lambda: job.cancelled.is_set() or self._control.ending,
             )
@@ -370,6 +370,11 @@ class Session:
             prompt_tokens=answer.prompt_tokens,
             context_tokens=answer.context_tokens,
         )
+
+    def _start_adapter(self) -> str:
+        """The folder of the adapter that training continued from; empty if it began with the base model."""
+        kept = self._folder.start_adapter
+        return str(kept) if kept.is_dir() else ""
 
 
 def as_dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from engine.config.files import set_aside
 from engine.export.plan import target_problem
 from engine.messages.errors import UserError
 from engine.runs.checksums import FILLING_LOCK
+from engine.runs.file_modes import set_usual_modes
 from engine.runs.manifest import fsync
 from engine.runs.own_files import is_own_folder, mark_as_filling, replace_folder
 
@@ -44,6 +45,7 @@ def atomic_folder(
     try:
         handle = mark_as_filling(temporary)
         yield temporary
+        set_usual_modes(temporary)
         for path in sorted(temporary.rglob("*")):
             fsync(path)  # on disk before the rename
         kept = _rename_into_place(temporary, target, replace, aside)

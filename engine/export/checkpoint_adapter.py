@@ -8,12 +8,13 @@ from engine.export.plan import target_of
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.runs import manifest
+from engine.runs.checksums import FORMAT_FILE
 from engine.runs.folder import RunFolder
 from engine.runs.own_files import copy_own
 
 # What a checkpoint also contains, to resume training.
 STATE = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "trainer_state*", "training_args*", manifest.MANIFEST)
-FROM_RUN_ADAPTER = ("loris.json", "chat_template*")  # in the run's adapter, not in its checkpoints
+FROM_RUN_ADAPTER = (FORMAT_FILE, "chat_template*")  # in the run's adapter, not in its checkpoints
 
 
 def checkpoint_at(folder: RunFolder, step: int) -> Path | None:
@@ -29,6 +30,7 @@ def export_checkpoint_adapter(folder: RunFolder, step: int, typed: str = "") -> 
     source = checkpoint_at(folder, step)
     if source is None:
         raise UserError("checkpoint_gone", say("The checkpoint of step {step} is no longer kept.", step=step))
+    manifest.require_intact(source)
     target = target_of("adapter", typed, folder)
     if not typed.strip() or target.parent.name == folder.name:
         target = target.with_name(f"adapter-step-{step}")

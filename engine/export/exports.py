@@ -48,13 +48,20 @@ class Exports:
 
     def export_trained_adapter(self) -> None:
         """Export the adapter into the run folder, replacing an earlier one. Raises `UserError` or OSError."""
-        started, target = time.monotonic(), self._folder.adapter
+        started = time.monotonic()
+        self._write_adapter(self._folder.adapter)
+        self._record_export("adapter", self._folder.adapter, started)
+
+    def keep_start_adapter(self) -> None:
+        """Keep a copy of the adapter that training continues from, to compare with it later. Raises as above."""
+        self._write_adapter(self._folder.start_adapter)
+
+    def _write_adapter(self, target: Path) -> None:
         with atomic_folder(target, replace=True, aside=True, on_kept=self._report_kept) as folder:
             export_adapter(self._loaded, folder)
             write_prompt_format(folder, self._prompt_format)
             check_adapter_weights(self._loaded, folder)
             manifest.write_manifest(folder)
-        self._record_export("adapter", target, started)
 
     def handle_export(self, job: Job, command: Export) -> Done:
         """Carry out a client's export and return the reply. Raises `UserError` and whatever the libraries raise."""
@@ -99,7 +106,7 @@ class Exports:
                     export_merged_16bit(work, merged)
                 if kind == "merged_4bit":
                     export_merged_4bit(work, merged, folder)
-                    verified = check_merged(work, folder, kind)
+                    verified = check_merged(work, folder, kind, merged)
                 else:
                     llama_cpp = find_llama_cpp(command.llama_cpp)
                     files = export_gguf(work, merged, folder, self._folder.name, quantizations, llama_cpp)

@@ -6,6 +6,7 @@ JOB.json: {"folder", "ids": lists of tokens, "out": the file for the logits of e
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -17,7 +18,10 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     AutoTokenizer.from_pretrained(job["folder"])
     device = {"device_map": {"": 0}} if job["device"] == "cuda" else {}
-    model = AutoModelForCausalLM.from_pretrained(job["folder"], dtype="auto", **device)
+    loading: Any = AutoModelForCausalLM.from_pretrained
+    model, info = loading(job["folder"], dtype="auto", output_loading_info=True, **device)
+    if info["missing_keys"]:
+        sys.exit(f"no weights for {', '.join(sorted(info['missing_keys'])[:8])}")
     model.train(False)
     logits = {}
     with torch.no_grad():

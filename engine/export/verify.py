@@ -1,12 +1,10 @@
 """Loads an export back and compares it with the model in memory, before it gets its final name."""
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import math
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -14,23 +12,26 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from engine.config.prompts import as_turn
-from engine.export.cancellation import ToolFailed, run_tool
+from engine.export.cancellation import ToolFailed, cancellable, run_tool
+from engine.export.compare_weights import WeightsCompared, base_weights, compare_weights
 from engine.export.export_job import ExportJob
 from engine.export.gguf_header import NotGguf, read_header
-from engine.export.merge import layers_of
+from engine.export.merge import base_name, layers_of
 from engine.export.subprocess_env import OFFLINE, ON_CPU
-from engine.inference.generate import inference_mode
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model.loading import Loaded
+from engine.model.logits import logits_of
 from engine.prompting.prompt_format import encode
 from engine.runs.disk_usage import size_of
 from engine.runs.python_process import python
 
 TEXTS = ("The quick brown fox jumps over the lazy dog, and", "北京是中国的首都，")
-# Allowed RMS difference from the logits in memory, as a share of their RMS around their own mean.
-MAX_DIFFERENCE = {"merged_16bit": 0.1, "merged_4bit": 0.5}
-FROM_4BIT = 0.5  # the model in memory is quantised, and the export was merged into the 16-bit base
+MAX_SHARE = 0.01  # by which merged weights may differ from the 16-bit base with the adapter applied
+# Where those cannot be compared: the RMS difference from the logits in memory, as a share of their RMS around their
+# own mean. The second is for a model that is quantised on one side only.
+MAX_APART, FROM_4BIT = 0.1, 0.5
+MERGED_INTO_4BIT = ("falcon_h1",)  # Unsloth merges these into the weights of the quantised model
 ROOM = 1.3  # times the weights: the memory that loading back takes
 GGUF_SECONDS = 600.0
 GGUF_TOKENS = 16
@@ -47,12 +48,12 @@ def check_adapter(work: ExportJob, folder: Path) -> Message:
     loaded = work.loaded
     check_adapter_weights(loaded, folder)
     ids = token_lists(work)
-    before = logits(loaded, ids)
+    before = logits_of(loaded.model, ids)
     active = loaded.model.active_adapter
     try:
         loaded.model.load_adapter(str(folder), _CHECK)
         loaded.model.set_adapter(_CHECK)
-        after = logits(loaded, ids)
+        after = logits_of(loaded.model, ids)
     finally:
         with suppress(ValueError, KeyError):
             loaded.model.delete_adapter(_CHECK)
@@ -76,12 +77,17 @@ def check_adapter_weights(loaded: Loaded, folder: Path) -> None:
         raise verify_error(say("The saved adapter differs from the one in memory."))
 
 
-def check_merged(work: ExportJob, folder: Path, kind: str) -> Message:
-    """Check that a merged model, loaded with transformers alone in its own process, gives about the same logits."""
+def check_merged(work: ExportJob, folder: Path, kind: str, merged: Path | None = None) -> Message:
+    """Check a merged model: its weights, if the base is on this machine, and its logits, loaded with transformers
+    alone in its own process.
+
+    `merged`: the 16-bit model that `folder` was quantised from, if it was. Raises `UserError`, `Cancelled`.
+    """
     work.step("verifying")
+    compared = check_merged_weights(work, merged or folder)
     four_bits = kind == "merged_4bit"
     if not four_bits and psutil.virtual_memory().available < size_of(folder) * ROOM:
-        return say("Not loaded back: this machine has too little free memory for a second copy.")
+        return _not_loaded_back(compared)
     ids = token_lists(work)
     job, out = folder / ".check.json", folder / ".check.safetensors"
     values = {"folder": str(folder), "ids": ids, "out": str(out), "device": "cuda" if four_bits else "cpu"}
@@ -93,19 +99,88 @@ def check_merged(work: ExportJob, folder: Path, kind: str) -> Message:
     finally:
         job.unlink(missing_ok=True)
         out.unlink(missing_ok=True)
-    limit = max(MAX_DIFFERENCE[kind], FROM_4BIT if work.loaded.load_in_4bit else 0.0)
-    worst = max(difference(mine, found[str(number)]) for number, mine in enumerate(logits(work.loaded, ids)))
-    if not worst < limit:
+    apart = max(
+        difference(mine, found[str(number)]) for number, mine in enumerate(logits_of(work.loaded.model, ids))
+    )
+    quantised = four_bits or work.loaded.load_in_4bit
+    if not math.isfinite(apart) or (not compared and apart > (FROM_4BIT if quantised else MAX_APART)):
         raise verify_error(
             say(
                 "The merged model's logits differ by {share}% from those of the model in memory.",
-                share=round(100 * worst, 1),
+                share=round(100 * apart, 1),
             )
         )
+    return describe_loaded_back(compared, round(100 * apart, 2), quantised=quantised, in_4_bits=four_bits)
+
+
+def check_merged_weights(work: ExportJob, merged: Path) -> WeightsCompared | None:
+    """Compare a merged model's weights with the 16-bit base and the adapter; None if that is not possible here.
+
+    Raises `UserError` when they differ by more than `MAX_SHARE`, `Cancelled`.
+    """
+    model = work.loaded.model
+    base = base_weights(base_name(model))
+    if base is None or model.config.model_type in MERGED_INTO_4BIT:
+        return None
+    with cancellable(work.cancelled):
+        compared = compare_weights(model, merged, base)
+    if compared and not compared.worst <= MAX_SHARE:
+        raise verify_error(
+            say(
+                "The merged model is not the 16-bit base model with the adapter applied to it: {tensor} differs by "
+                    "{share}%.",
+                tensor=compared.where, share=round(100 * compared.worst, 1),
+            )
+        )  # fmt: skip
+    return compared
+
+
+def _not_loaded_back(compared: WeightsCompared | None) -> Message:
+    if compared is None:
+        return say("Not loaded back: this machine has too little free memory for a second copy.")
     return say(
-        "Loaded back with plain transformers: logits within {share}% of the model in memory.",
-        share=round(100 * worst, 2),
-    )
+        "Compared weight by weight with the 16-bit base model and the adapter applied to it: {tensors} tensors, "
+            "at most {share}% apart. Not loaded back: too little free memory for a second copy.",
+        tensors=compared.tensors, share=round(100 * compared.worst, 2),
+    )  # fmt: skip
+
+
+def describe_loaded_back(
+    compared: WeightsCompared | None, apart: float, *, quantised: bool, in_4_bits: bool
+) -> Message:
+    """What was compared, and apart from it what quantisation alone changes. `apart`: of the logits, in percent."""
+    if compared is None:
+        if not quantised:
+            return say(
+                "Loaded back with plain transformers: logits within {share}% of the model in memory.", share=apart
+            )
+        return say(
+            "Loaded back with plain transformers. The 16-bit base model is not on this machine, so it was compared "
+                "with the model in memory only; rounding to 4 bits alone moves logits a little ({apart}% here).",
+            apart=apart,
+        )  # fmt: skip
+    values = {"tensors": compared.tensors, "share": round(100 * compared.worst, 2), "apart": apart}
+    if in_4_bits:
+        return say(
+            "Loaded back with plain transformers. Before it was rounded to 4 bits, it was compared weight by "
+                "weight with the 16-bit base model and the adapter applied to it: {tensors} tensors, at most "
+                "{share}% apart. The rounding by itself moves logits ({apart}% here), which is usual.",
+            **values,
+        )  # fmt: skip
+    if quantised:
+        return say(
+            "Loaded back with plain transformers, and compared weight by weight with the 16-bit base model and "
+                "the adapter applied to it: {tensors} tensors, at most {share}% apart. The model in memory is "
+                "rounded to 4 bits, which by itself moves its logits ({apart}% here): that is usual, and no fault "
+                "of the merge.",
+            **values,
+        )  # fmt: skip
+    return say(
+        "Loaded back with plain transformers, and compared weight by weight with the 16-bit base model and the "
+            "adapter applied to it: {tensors} tensors, at most {share}% apart; logits within {apart}% of the "
+            "model in memory.",
+        **values,
+    )  # fmt: skip
 
 
 def difference(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -182,28 +257,3 @@ def token_lists(work: ExportJob) -> list[list[int]]:
     tokenizer = work.loaded.tokenizer
     asked = [work.prompt_format.prompt(tokenizer, [as_turn(prompt)]) for prompt in work.prompts[:2]]
     return [encode(tokenizer, text)[-256:] for text in (*asked, *TEXTS)]
-
-
-def logits(loaded: Loaded, ids: list[list[int]]) -> list[torch.Tensor]:
-    """The logits after every token of each list, in 32 bits on the CPU. Shapes: (tokens, vocabulary)."""
-    model = loaded.model
-    found = []
-    with _returns_logits(), inference_mode(model), torch.no_grad():
-        for one in ids:
-            made: Any = model(input_ids=torch.tensor([one], device=model.device), use_cache=False)
-            found.append(made.logits[0].float().cpu())
-    return found
-
-
-@contextmanager
-def _returns_logits() -> Iterator[None]:
-    """Unsloth leaves out the logits to save memory, unless this variable is set."""
-    before = os.environ.get("UNSLOTH_RETURN_LOGITS")
-    os.environ["UNSLOTH_RETURN_LOGITS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["UNSLOTH_RETURN_LOGITS"]
-        else:
-            os.environ["UNSLOTH_RETURN_LOGITS"] = before

@@ -9,7 +9,6 @@ from typing import Any, Literal
 import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
-from unsloth import FastLanguageModel
 
 from engine.config.prompts import as_turn, label
 from engine.config.run_spec import GenerationSpec
@@ -18,6 +17,7 @@ from engine.inference.repetition import likely_cause
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model import hardware
+from engine.model.inference_mode import inference_mode
 from engine.model.loading import Loaded, stop_ids
 from engine.prompting.prompt_format import Messages, PromptFormat, encode
 from engine.protocol import events as ev
@@ -105,18 +105,6 @@ def isolated_rng(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(device_type="cuda" if kind == "cpu" else kind):
         torch.manual_seed(seed)
         yield
-
-
-@contextmanager
-def inference_mode(model: Any) -> Iterator[None]:
-    """Switch to Unsloth's inference mode, then back to the previous mode."""
-    training = model.training
-    FastLanguageModel.for_inference(model)
-    try:
-        yield
-    finally:
-        if training:
-            FastLanguageModel.for_training(model)
 
 
 def sampling_arguments(spec: GenerationSpec) -> dict[str, Any]:
@@ -208,12 +196,17 @@ def answer_prompts(
     cancelled: Callable[[], bool],
     step: int | None = None,
 ) -> None:
-    """Answer the spec's test prompts: before training, after it, or at the checkpoint of `step`."""
+    """Answer the spec's test prompts: before training, after it, or at the checkpoint of `step`.
+
+    `adapter`: whether this run trained it.
+    """
+    # An adapter on the model before training is the one that training continues from.
+    with_adapter = adapter or loaded.has_adapter
     for prompt in spec.prompts:
         if cancelled():
             return
         question = [as_turn(prompt)]
-        answer = generate(loaded, prompt_format, question, spec, adapter=adapter, cancelled=cancelled)
+        answer = generate(loaded, prompt_format, question, spec, adapter=with_adapter, cancelled=cancelled)
         record.emit(
             ev.Answered(
                 prompt=label(prompt),

@@ -10,6 +10,7 @@ from pathlib import Path
 from engine.messages.errors import UserError, last_line
 from engine.messages.message import say
 from engine.model.loading import QUANTISED, Loaded
+from engine.runs.manifest import require_intact
 
 OWN = "default"  # PEFT's name for the adapter that the model was trained or loaded with
 
@@ -62,6 +63,7 @@ class OtherAdapter:
         changed = (folder / "adapter_config.json").stat().st_mtime_ns
         name = "other_" + hashlib.sha256(f"{folder.resolve()}:{changed}".encode()).hexdigest()[:12]
         if name != self._name:
+            require_intact(folder)
             self.drop(loaded)
             try:
                 loaded.model.load_adapter(str(folder), adapter_name=name, torch_device=str(loaded.model.device))

@@ -1,6 +1,8 @@
 """The hardware used for training: the device, its memory, and what it supports."""
 
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Literal
 
@@ -63,16 +65,43 @@ def reserved_bytes() -> int:
             return int(psutil.Process().memory_info().rss)
 
 
+_earlier_peak = 0
+
+
 def peak_reserved_bytes() -> int:
-    """The peak of `reserved_bytes` in this process."""
+    """The peak of `reserved_bytes` in this process, apart from what is `unmeasured`."""
     match torch_device():
         case "cuda":
-            return torch.cuda.max_memory_reserved()
+            return max(_earlier_peak, torch.cuda.max_memory_reserved())
         case "xpu":
-            return torch.xpu.max_memory_reserved()
+            return max(_earlier_peak, torch.xpu.max_memory_reserved())
         case _:
             # Linux counts in KiB. What a process inherited at exec may be missing from the peak.
             return max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, reserved_bytes())
+
+
+@contextmanager
+def unmeasured() -> Iterator[None]:
+    """Memory that is used inside does not count as a peak: Loris needs it, and the training does not."""
+    global _earlier_peak
+    _earlier_peak = peak_reserved_bytes() if has_gpu() else 0
+    try:
+        yield
+    finally:
+        if has_gpu():
+            library = getattr(torch, torch_device())
+            library.empty_cache()
+            library.reset_peak_memory_stats()
+
+
+def free_bytes() -> int:
+    """The memory of the device that new tensors can have."""
+    match torch_device():
+        case "cuda" | "xpu" as kind:
+            library = getattr(torch, kind)
+            return int(library.mem_get_info()[0] + library.memory_reserved() - library.memory_allocated())
+        case _:
+            return int(psutil.virtual_memory().available)
 
 
 def best_dtype() -> DtypeName:

@@ -1,6 +1,8 @@
 """Loads the base model through Unsloth and adds the adapter, as the hardware allows."""
 
+import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.model import hardware
 from engine.protocol import events as ev
+from engine.runs import manifest
 from engine.runtime.event_writer import EventWriter
 
 # The suffix of prequantised repositories, as Unsloth names them.
@@ -86,10 +89,24 @@ def check_folder(name: str) -> None:
         )
 
 
+def check_saved(name: str, adapter: Path | None) -> None:
+    """Raises `UserError` if what is to be loaded, an adapter's base included, differs from what Loris saved."""
+    folder = adapter or (Path(name).expanduser() if is_local(name) else None)
+    if folder is None:
+        return
+    resume = say("Resume the run: the adapter is saved again from its newest complete checkpoint.")
+    manifest.require_intact(folder, resume if adapter else None)
+    with suppress(OSError, ValueError, LookupError, TypeError):  # no adapter, or one that cannot be read
+        base = json.loads((folder / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"]
+        if is_local(base):
+            manifest.require_intact(Path(base).expanduser())
+
+
 def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> Loaded:
     """Load the spec's model, or a trained adapter with its base model."""
     spec, dtype = fit_to_hardware(spec, record)
     check_folder(spec.model_name)
+    check_saved(spec.model_name, adapter)
     model, tokenizer = with_retries(
         lambda: FastLanguageModel.from_pretrained(
             model_name=str(adapter) if adapter else spec.model_name,
@@ -100,6 +117,8 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
         )
     )
     loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit)
+    if loaded.has_adapter:
+        pad_for_training(loaded)
     record.emit(
         ev.ModelLoaded(
             model_name=spec.model_name,
@@ -118,12 +137,6 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
 def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: EventWriter) -> None:
     """Add a new adapter to the model. If it was loaded with one, that one is trained further instead."""
     if loaded.has_adapter:
-        record.emit(
-            ev.Notice(
-                code="adapter_kept",
-                message=say("The model comes with an adapter: training continues from it, with its own rank."),
-            )
-        )
         FastLanguageModel.for_training(loaded.model)
     else:
         loaded.model = FastLanguageModel.get_peft_model(
@@ -139,8 +152,14 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
             use_rslora=spec.use_rslora,
             loftq_config=spec.loftq_config,
         )
+    pad_for_training(loaded)
     trainable, total = count_parameters(loaded.model)
     record.emit(ev.AdapterAdded(trainable_parameters=trainable, total_parameters=total))
+
+
+def pad_for_training(loaded: Loaded) -> None:
+    """Pad on the right, as Unsloth does once there is an adapter: it misses a tokenizer with another template."""
+    loaded.tokenizer.padding_side = "right"
 
 
 def count_parameters(model: Any) -> tuple[int, int]:

@@ -1,10 +1,13 @@
 """The library versions that this Loris was tested with, compared with the installed ones."""
 
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 from engine.messages.message import Message, say
+from engine.protocol import events as ev
 
+_MARKS = tuple(b'{"type":"%s"' % name for name in (b"EngineStarted", b"Resumed", b"TrainingStarted"))
 TESTED = Path(__file__).with_name("tested_versions.txt")
 
 
@@ -31,6 +34,43 @@ def untested_versions() -> dict[str, str]:
             continue
         if here.partition("+")[0] not in tested:  # 2.11.0+cu128 is 2.11.0, built for CUDA
             found[name] = here
+    return found
+
+
+def changed_since(events: Path, installed: dict[str, str]) -> Message | None:
+    """A notice if libraries have other versions than when the run of these events began to train.
+
+    `installed`: {library: version} of now, of the libraries that the run recorded.
+    """
+    then = _versions_at_start(events)
+    changes = [
+        f"{name} {then.get(name, '–')} → {installed.get(name, '–')}"
+        for name in dict.fromkeys((*then, *installed))
+        if then and then.get(name) != installed.get(name)
+    ]
+    if not changes:
+        return None
+    return say(
+        "These libraries changed since the run started (then → now): {changes}. The losses may differ from those "
+        "that the run would have had.",
+        changes=", ".join(changes),
+    )
+
+
+def _versions_at_start(events: Path) -> dict[str, str]:
+    """The versions recorded by the engine that began to train at the first step; empty if none did."""
+    found: dict[str, str] = {}
+    recorded: dict[str, str] = {}
+    resumed = False
+    with suppress(OSError), events.open("rb") as file:
+        for line in file:
+            match ev.decode(line) if line.startswith(_MARKS) else None:
+                case ev.EngineStarted(versions=versions):
+                    recorded, resumed = versions, False
+                case ev.Resumed():
+                    resumed = True
+                case ev.TrainingStarted() if not resumed:
+                    found = recorded
     return found
 
 

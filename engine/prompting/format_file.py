@@ -9,8 +9,7 @@ from pathlib import Path
 import msgspec
 
 from engine.prompting.prompt_format import PromptFormat
-
-FORMAT_FILE = "loris.json"
+from engine.runs.checksums import FORMAT_FILE
 
 
 class FormatFile(msgspec.Struct, frozen=True):

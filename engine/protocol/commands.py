@@ -59,6 +59,7 @@ class SaveCheckpoint(Command, frozen=True, kw_only=True, tag="Checkpoint"):
 class Generate(Command, frozen=True, kw_only=True):
     """Answer a conversation, with the adapter or from the base model. Accepted in "ready" and "serving".
 
+    In a run that trained an earlier adapter further, that adapter answers for the base model once it is trained.
     `other`: the folder of another run or adapter on the same base model, which answers instead of this run's.
     """
 

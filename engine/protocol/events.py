@@ -28,6 +28,7 @@ Stage = Literal[
 ]
 Outcome = Literal["completed", "stopped"]
 ExportKind = Literal["adapter", "merged_16bit", "merged_4bit", "gguf"]
+CONTINUES_ADAPTER = "adapter_continued"  # the notice of a run that trains an earlier adapter further
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
@@ -265,9 +266,10 @@ class Undelivered(Event, frozen=True, kw_only=True):
 
 
 class Answered(Event, frozen=True, kw_only=True):
-    """An answer to one of the spec's test prompts, from the base model or with the adapter.
+    """An answer to one of the spec's test prompts, from before training or with the trained adapter.
 
-    `step`: of the checkpoint, during training; None before and after training.
+    `adapter`: whether this run trained it. Before training the base model answers, or the adapter that training
+    continues from. `step`: of the checkpoint, during training; None before and after training.
     """
 
     prompt: str

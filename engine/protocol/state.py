@@ -126,6 +126,11 @@ class RunState:
         return (self.step.metrics if self.step else None) or {}
 
     @property
+    def continues_adapter(self) -> bool:
+        """Whether an earlier adapter is trained further: it is what answers "before training"."""
+        return any(notice.code == ev.CONTINUES_ADAPTER for notice in self.notices)
+
+    @property
     def trained(self) -> bool:
         """Whether a complete adapter was saved."""
         return any(export.kind == "adapter" for export in self.exports)

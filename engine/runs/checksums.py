@@ -1,6 +1,8 @@
 """The SHA256SUMS file of an export: written by Loris, checked by it or by `sha256sum --check`."""
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -8,6 +10,7 @@ from pathlib import Path
 from engine.config.files import read_bytes
 
 CHECKSUMS = "SHA256SUMS"  # in every exported folder
+FORMAT_FILE = "loris.json"  # next to weights that Loris saved: see `engine.prompting.format_file`
 FILLING_LOCK = ".loris-lock"  # held while a folder is written: one that nobody holds was left by a killed engine
 _CHUNK = 1 << 20
 MAX_BYTES = 16 << 20  # of the list
@@ -61,7 +64,9 @@ def _matches(path: Path, digest: str) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hex. Raises OSError."""
+    """The SHA-256 of a file's content, in hex. Raises OSError, also for a device or a pipe, which may never end."""
+    if not path.is_file():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -92,6 +92,11 @@ class RunFolder:
         return self.path / "adapter"
 
     @property
+    def start_adapter(self) -> Path:
+        """A copy of the adapter that training continues from: what answered before training. Only in such runs."""
+        return self.path / "start-adapter"
+
+    @property
     def has_adapter(self) -> bool:
         """Whether there is an adapter to load."""
         return (self.adapter / "adapter_config.json").is_file()

@@ -5,6 +5,7 @@ complete folder lists its files in the manifest.
 """
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from pathlib import Path
 import msgspec
 
 from engine.config.files import read_bytes
-from engine.runs.checksums import sha256, write_checksums
+from engine.messages.errors import UserError
+from engine.messages.message import Message, say
+from engine.runs.checksums import CHECKSUMS, FORMAT_FILE, damaged_files, sha256, write_checksums
 
 MANIFEST = "loris-manifest.json"
 MAX_BYTES = 16 << 20  # of a manifest
@@ -74,11 +77,16 @@ def _write(folder: Path, hashes: Mapping[str, str], step: int = 0, eval_loss: fl
 
 
 def find_fault(folder: Path, *, hashes: bool = True) -> str:
-    """What is wrong with a folder that has a manifest, for the log; empty when it is complete."""
+    """What is wrong with a folder that has a manifest, for the log; empty when it is complete.
+
+    Its Markdown, such as the model card, is for people to edit.
+    """
     manifest = read_manifest(folder)
     if manifest is None:
         return f"{folder}: no readable {MANIFEST}"
     for name, entry in manifest.files.items():
+        if name.endswith(".md"):
+            continue
         try:
             if (folder / name).stat().st_size != entry.size:
                 return f"{folder / name}: not {entry.size} bytes"
@@ -92,6 +100,32 @@ def find_fault(folder: Path, *, hashes: bool = True) -> str:
 def is_damaged(folder: Path, *, hashes: bool = False) -> bool:
     """Whether a folder differs from its manifest. A folder of an older Loris has none, and is trusted."""
     return (folder / MANIFEST).exists() and bool(find_fault(folder, hashes=hashes))
+
+
+def require_intact(folder: Path, hint: Message | None = None) -> None:
+    """Raises `UserError` if a folder to load differs in any byte from what Loris saved there. Others are trusted.
+
+    `hint`: what to do; by default, for a folder that may be a copy.
+    """
+    fault = find_fault(folder) if (folder / MANIFEST).exists() else _export_fault(folder)
+    if not fault:
+        return
+    sys.stderr.write(fault + "\n")
+    raise UserError(
+        "adapter_broken" if (folder / "adapter_config.json").exists() else "model_broken",
+        say("{path} differs from what was saved there: the disk may be faulty, or a file was changed.",
+            path=str(folder)),
+        hint or say("Copy or export it again. If you changed it yourself, delete {files} in it.",
+                    files=f"{MANIFEST}, {CHECKSUMS}"),
+    )  # fmt: skip
+
+
+def _export_fault(folder: Path) -> str:
+    """What differs from the checksums of an export, for the log. Not its texts, which are for people to edit."""
+    if not (folder / FORMAT_FILE).is_file():
+        return ""
+    changed = [name for name in damaged_files(folder) if not name.endswith(".md")]
+    return f"{folder}: not what was written: {', '.join(changed)}" if changed else ""
 
 
 def read_manifest(folder: Path) -> Manifest | None:

@@ -14,6 +14,7 @@ from engine.messages.message import say
 from engine.model import hardware
 from engine.protocol import events as ev
 from engine.runtime.control import Control
+from engine.training.first_loss import FirstLoss
 
 # A loss that is both this high and this many times the first losses is no better than guessing, or nearly:
 # with 260,000 tokens, guessing has a loss of 12.5. It may come down again; after this many logs it does not.
@@ -30,12 +31,14 @@ class EventCallback(TrainerCallback):
         started: ev.TrainingStarted,
         on_checkpoint: Callable[[int], None],
         metrics: Sequence[str] = (),
+        first_loss: FirstLoss | None = None,
     ) -> None:
         """`on_checkpoint`: called with the step of each complete checkpoint; training waits for it.
 
-        `metrics`: what to report of each step besides the loss, by the trainer's names.
+        `metrics`: what to report of each step besides the loss, by the trainer's names. `first_loss`: what the
+        trainer measures in the first step.
         """
-        self._metrics = metrics
+        self._metrics, self._first_loss = metrics, first_loss
         self._control, self._started, self._on_checkpoint = control, started, on_checkpoint
         self._clock, self._tokens = time.monotonic(), 0
         self._diverged = False
@@ -57,6 +60,7 @@ class EventCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         """Apply stop, checkpoint and terminate requests at the end of a step."""
+        self._check_first_loss()
         requested = self._control
         stop = requested.should_end_training
         save = requested.checkpoint.is_set() or stop  # so that a stopped run can be resumed
@@ -75,6 +79,15 @@ class EventCallback(TrainerCallback):
         if stop:
             control.should_training_stop = control.should_log = True
         return control
+
+    def _check_first_loss(self) -> None:
+        """Warn once if the loss of the first step shows a fault."""
+        first = self._first_loss
+        if first is None or first.over:
+            return
+        first.over = True
+        if message := first.warning():
+            self._control.record.emit(ev.Notice(code="first_loss", message=message, level="warning"))
 
     def on_log(
         self,

@@ -19,6 +19,7 @@ from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from engine.runtime.control import Control
 from engine.training.callback import EventCallback
+from engine.training.first_loss import FirstLoss
 from engine.training.method import TrainingMethod
 from engine.training.prepare import prepare
 from engine.training.trainer import check_finite, diverged
@@ -35,7 +36,7 @@ def train(
 ) -> PromptFormat:
     """Fine-tune a loaded model by the spec; afterwards the adapter is on `loaded.model`.
 
-    `before_training`: called with the prompt format while the model is still the base model; not on a resume.
+    `before_training`: called with the prompt format while nothing is trained yet; not on a resume.
     `checkpoint`: resume from it. `on_checkpoint`: called with the step of each. Returns the prompt format. Raises
     `UserError` for errors in the user's input.
     """
@@ -44,6 +45,9 @@ def train(
     data = prepare(spec, loaded.tokenizer, loading.stop_ids(loaded), record)
     method = data.method
     loaded.tokenizer = method.tokenizer
+    if loaded.has_adapter:
+        continues = say("The model comes with an adapter: training continues from it, with its own rank.")
+        record.emit(ev.Notice(code=ev.CONTINUES_ADAPTER, message=continues))
     if not checkpoint:
         before_training(method.prompt_format)
 
@@ -63,10 +67,16 @@ def train(
         reserved_bytes=start_bytes,
     )
     trainer.remove_callback(PrinterCallback)  # events report every step; the log is for errors
+    # With several cards, each sees only its own rows; and a resumed run is not at its first step.
+    trainer.first_loss = FirstLoss(trainer.model) if config.world_size == 1 and not checkpoint else None
     trainer.run_control, progress = (
         control,
         EventCallback(
-            control, started, on_checkpoint, [metric.key for metric in METHODS[spec.training.method].metrics]
+            control,
+            started,
+            on_checkpoint,
+            [metric.key for metric in METHODS[spec.training.method].metrics],
+            trainer.first_loss,
         ),
     )
     trainer.add_callback(progress)

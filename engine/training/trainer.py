@@ -18,9 +18,11 @@ from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.runs import manifest
+from engine.runs.file_modes import set_usual_modes
 from engine.runs.own_files import is_own_folder, remove_checkpoint, replace_folder
 from engine.runtime.control import Control
 from engine.runtime.explain import explain
+from engine.training.first_loss import FirstLoss
 
 SPEC = "spec.yaml"
 
@@ -56,6 +58,17 @@ class AtomicCheckpoints(Trainer):
     """Saves each checkpoint under a temporary name, writes its manifest, renames it, and then deletes old ones."""
 
     run_control: Control
+    first_loss: FirstLoss | None = None
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **named: Any) -> torch.Tensor:
+        """Train on a batch; in the first step, measure the model's own loss on it before."""
+        first = self.first_loss if self.first_loss and not self.first_loss.over else None
+        if first:
+            first.before(inputs)
+        loss = super().training_step(model, inputs, *args, **named)
+        if first:
+            first.after(float(loss))
+        return loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Save a checkpoint, or report why not and continue. Raises `UserError` if weights are not finite."""
@@ -87,6 +100,7 @@ class AtomicCheckpoints(Trainer):
         spec = target.parent.parent / SPEC
         if spec.is_file():  # the settings it was trained with: a resume compares them
             shutil.copyfile(spec, written / SPEC)
+        set_usual_modes(written)
         manifest.write_manifest(written, step, self._eval_loss_at(step))
         if broken := manifest.find_fault(written):
             raise OSError(broken)

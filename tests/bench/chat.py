@@ -27,7 +27,8 @@ import unsloth  # noqa: F401  before transformers
 from transformers import TextStreamer
 
 from engine.config.run_spec import GenerationSpec, ModelSpec
-from engine.inference.generate import generate, inference_mode, isolated_rng, sampling_arguments, stop_ids
+from engine.inference.generate import generate, isolated_rng, sampling_arguments, stop_ids
+from engine.model.inference_mode import inference_mode
 from engine.model.loading import Loaded, load
 from engine.prompting.prompt_format import PromptFormat, encode
 from engine.protocol import commands as co

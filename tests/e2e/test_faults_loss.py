@@ -13,6 +13,7 @@ from engine.runs.run_list import summarise
 from tests.helpers.engine_process import with_changes
 from tests.helpers.run_invariants import check_after_fault
 from tests.helpers.short_run import run_to_end, small
+from tui.state.run_status import status_lines, status_of
 
 
 def test_nan_loss_ends_before_the_good_checkpoint_goes(demo: RunSpec, tmp_path: Path) -> None:
@@ -37,6 +38,17 @@ def test_finite_loss_out_of_hand_ends_before_the_good_checkpoint_goes(
     assert [one.step for one in engine.events_of(ev.CheckpointSaved)] == [2, 4]
     assert engine.events_of(ev.Step)[-1].step < 20
     assert [one.code for one in engine.events_of(ev.Notice)].count("loss_high") == 1
+
+
+def test_the_first_loss_is_looked_at_and_told(demo: RunSpec, tmp_path: Path) -> None:
+    """Far above ln(vocabulary): a warning in the events, from which the live screen has it, and in the status."""
+    spec = small(demo, save_steps=0, max_steps=2, warmup_steps=0)
+    engine = run_to_end(tmp_path / "run", spec, "--exit", LORIS_FAULT="blowup@1")
+    (notice,) = [one for one in engine.events_of(ev.Notice) if one.code == "first_loss"]
+    assert notice.level == "warning"
+    assert "worse than guessing" in str(notice.message)
+    assert str(notice.message) in status_of(engine.folder).warnings
+    assert any("worse than guessing" in line for line in status_lines(status_of(engine.folder)))
 
 
 def test_the_best_checkpoint_by_evaluation_is_kept(demo: RunSpec, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import stat
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,12 @@ def test_adapter_and_merged_model_answer_in_plain_transformers_and_peft(
     assert "equal" in str(told["adapter"].verified)
     assert "transformers" in str(told["merged_16bit"].verified)
     assert (merged / "tokenizer.model").is_file()
+    for folder in (adapter, merged):
+        modes = {oct(stat.S_IMODE(path.stat().st_mode)) for path in folder.rglob("*") if path.is_file()}
+        assert len(modes) == 1, "one umask-given mode for every exported file"
+    compared = told["merged_16bit"].verified.values
+    assert compared["share"] < 1
+    assert compared["tensors"] > 30
 
 
 @pytest.mark.parametrize(

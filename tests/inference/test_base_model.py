@@ -15,6 +15,7 @@ from engine.config.run_spec import RunSpec
 from engine.inference import generate
 from engine.inference.base_model import base_model
 from engine.model import loading
+from engine.model.inference_mode import inference_mode
 from engine.prompting.prompt_format import PromptFormat, encode
 from engine.runtime.event_writer import EventWriter
 from tests.helpers.engine_process import GREEDY
@@ -33,7 +34,7 @@ def test_the_base_is_exact_with_the_adapter_off(demo: RunSpec, record: EventWrit
                 weight.normal_(std=0.1)
     assert isinstance(tuned.model, PeftModel)
     ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
-    with torch.no_grad(), generate.inference_mode(plain.model), generate.inference_mode(tuned.model):
+    with torch.no_grad(), inference_mode(plain.model), inference_mode(tuned.model):
         base = plain.model(input_ids=ids).logits
         on = tuned.model(input_ids=ids).logits
         with base_model(tuned):
@@ -65,7 +66,7 @@ def test_fused_lora_functions_are_off_for_the_base_model(demo: RunSpec, record: 
     layer.mlp.forward = MethodType(apply_lora_mlp_swiglu, layer.mlp)
     fused = layer.self_attn.apply_qkv, layer.mlp.forward
     ids = torch.tensor([encode(plain.tokenizer, "<s><|user|>Who are you?<|assistant|>")], device=plain.model.device)
-    with torch.no_grad(), generate.inference_mode(plain.model), generate.inference_mode(tuned.model):
+    with torch.no_grad(), inference_mode(plain.model), inference_mode(tuned.model):
         with base_model(tuned):
             assert layer.self_attn.apply_qkv is original_apply_qkv
             assert layer.mlp.forward.__func__ is type(layer.mlp).forward

@@ -18,6 +18,7 @@ from engine.config.run_spec import GenerationSpec, RunSpec
 from engine.config.spec_files import load_spec
 from engine.protocol import commands as co
 from engine.protocol import events as ev
+from engine.protocol.state import read_state
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from tests.helpers.chat_screen import idle
@@ -118,20 +119,65 @@ def test_the_adapter_of_another_run_answers_on_the_same_base(
     assert ask(client, adapter=False)[0] == base
 
     # With weights of zero the other adapter answers like the base, so it is the other one that answers.
-    from safetensors.torch import load_file, save_file
-
-    zero = tmp_path / "zero"
-    shutil.copytree(runs[1].folder.adapter, zero)
-    weights = load_file(zero / "adapter_model.safetensors")
-    save_file({name: tensor * 0 for name, tensor in weights.items()}, zero / "adapter_model.safetensors")
+    zero = scaled(runs[1].folder.adapter, tmp_path / "zero", 0)
     assert ask(client, zero)[0] == base
+
+
+def test_a_flipped_bit_in_a_compared_adapter_is_told(
+    runs: tuple[Engine, Engine], client: Client, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(runs[1].folder.adapter, copy)
+    weights = copy / "adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-100] ^= 1
+    weights.write_bytes(content)
+    reply = ask(client, copy)[1]
+    assert isinstance(reply, co.Refused)
+    assert (reply.code, str(copy) in str(reply.message)) == ("adapter_broken", True)
+
+
+def test_before_training_answers_come_from_the_adapter_that_training_continues_from(
+    runs: tuple[Engine, Engine], demo: RunSpec, tmp_path: Path
+) -> None:
+    """So do the later comparisons, even once that adapter is gone; the bare base answers otherwise."""
+    first, _ = runs
+    taught = {a.prompt: a.answer for a in first.events_of(ev.Answered) if a.adapter and a.step is None}
+    bare = {a.prompt: a.answer for a in first.events_of(ev.Answered) if not a.adapter}
+    assert all(taught[prompt] != bare[prompt] for prompt in taught)
+    start = tmp_path / "start"
+    shutil.copytree(first.folder.adapter, start)
+    spec = with_changes(
+        load_spec(first.folder.spec),
+        model={"model_name": str(start)},
+        training={"max_steps": 2, "save_steps": 0, "learning_rate": 1e-2},
+        generation={"prompts_at_checkpoints": False},
+    )
+    engine = Engine(tmp_path / "run", spec)
+    try:
+        engine.wait_for_stage("serving")
+        answers = {a.prompt: a.answer for a in engine.events_of(ev.Answered) if not a.adapter}
+        assert answers == taught
+        state = read_state(engine.folder.events)
+        assert state.continues_adapter
+        assert not read_state(first.folder.events).continues_adapter
+        shutil.rmtree(start)
+        client = Client(engine.folder)
+        for prompt, answer in taught.items():
+            assert client.chat(prompt, adapter=False, generation=spec.generation)[0] == answer
+        after = [a.answer for a in engine.events_of(ev.Answered) if a.adapter]
+        told = [client.chat(prompt, adapter=True, generation=spec.generation)[0] for prompt in taught]
+        assert told == after, "the trained adapter is in use again"
+        client.close()
+    finally:
+        engine.kill()
 
 
 def scaled(source: Path, folder: Path, factor: float) -> Path:
     """A copy of an adapter with its weights multiplied: with a large factor, its answers do not end."""
     from safetensors.torch import load_file, save_file
 
-    shutil.copytree(source, folder)
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns(manifest.MANIFEST))
     weights = load_file(folder / "adapter_model.safetensors")
     save_file({name: tensor * factor for name, tensor in weights.items()}, folder / "adapter_model.safetensors")
     return folder
@@ -219,7 +265,7 @@ def test_an_adapter_that_does_not_fit_is_rejected_without_side_effects(
     assert isinstance(refused, co.Refused)
     assert refused.code == "adapter_missing"
     folder = tmp_path / "elsewhere"
-    shutil.copytree(runs[1].folder.adapter, folder)
+    shutil.copytree(runs[1].folder.adapter, folder, ignore=shutil.ignore_patterns(manifest.MANIFEST))
     config = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "other/model"}))
     _, refused = ask(client, folder)

@@ -27,7 +27,8 @@ import torch
 from unsloth import FastLanguageModel
 from engine.model import loading
 from engine.inference.other_adapter import OtherAdapter
-from engine.inference.generate import generate, inference_mode
+from engine.inference.generate import generate
+from engine.model.inference_mode import inference_mode
 from engine.runtime.event_writer import EventWriter
 from engine.config.spec_files import load_spec
 from engine.config.run_spec import GenerationSpec

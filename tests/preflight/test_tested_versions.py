@@ -69,3 +69,28 @@ def test_every_engine_reports_it(trl: str, tmp_path: Path):
     assert state.failed.code == "spec_invalid"
     notices = [(one.code, one.level) for one in state.notices if isinstance(one, ev.Notice)]
     assert notices == ([("not_as_tested", "info")] if trl == "0.1" else [])
+
+
+TRAINING = ev.TrainingStarted(total_steps=9, num_train_epochs=1, effective_batch_size=8, optim="o", dtype="d",
+                              reserved_bytes=1)  # fmt: skip
+
+
+def engine_with(*events: ev.AnyEvent, **versions: str) -> list[ev.AnyEvent]:
+    return [ev.EngineStarted(pid=1, hostname="h", versions=versions), *events]
+
+
+def test_other_library_versions_than_at_the_start_are_told(tmp_path: Path):
+    resumed = ev.Resumed(step=5, path="p")
+    file = tmp_path / "events.jsonl"
+    events = [
+        *engine_with(TRAINING, torch="1", trl="1"),  # it left no checkpoint
+        *engine_with(TRAINING, torch="2", trl="1"),
+        *engine_with(resumed, TRAINING, torch="3", trl="1"),
+        *engine_with(torch="3", trl="1", peft="4"),
+    ]
+    file.write_bytes(b"".join(map(ev.encode, events)))
+    assert tested_versions.changed_since(file, {"torch": "2", "trl": "1"}) is None
+    told = str(tested_versions.changed_since(file, {"torch": "3", "peft": "4"}))
+    assert "torch 2 → 3, trl 1 → –, peft – → 4" in told
+    file.write_bytes(b"".join(map(ev.encode, events[:1])))  # it never trained
+    assert tested_versions.changed_since(file, {"torch": "9"}) is None

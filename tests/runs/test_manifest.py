@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.messages.errors import UserError
 from engine.runs import manifest
+from engine.runs.checksums import CHECKSUMS, FORMAT_FILE, write_checksums
 from engine.runs.own_files import remove_leftovers
 
 
@@ -56,3 +58,53 @@ def test_the_newest_and_the_best_are_kept(
     found = manifest.list_checkpoints(tmp_path)
     deleted = {one.step for one in manifest.checkpoints_to_delete(found, limit)}
     assert tuple(one.step for one in reversed(found) if one.step not in deleted) == kept
+
+
+def saved(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(bytes(1000))
+    return folder
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_flipped_bit_is_told_wherever_loris_saved_the_folder(tmp_path: Path):
+    adapter, exported = saved(tmp_path / "adapter"), saved(tmp_path / "exported")
+    manifest.write_manifest(adapter)
+    (exported / FORMAT_FILE).write_text("{}")
+    write_checksums(exported, lambda *_: None)
+    for folder in (adapter, exported):
+        manifest.require_intact(folder)
+        flip_a_bit(folder / "adapter_model.safetensors")
+        with pytest.raises(UserError) as caught:
+            manifest.require_intact(folder)
+        assert caught.value.code == "adapter_broken"
+        assert str(folder) in str(caught.value.message)
+
+
+def test_what_others_saved_is_trusted_and_what_people_write_may_change(tmp_path: Path):
+    exported, foreign = saved(tmp_path / "exported"), saved(tmp_path / "foreign")
+    (exported / FORMAT_FILE).write_text("{}")
+    (exported / "README.md").write_text("# A model")
+    write_checksums(exported, lambda *_: None)
+    (exported / "README.md").write_text("# My model")
+    manifest.require_intact(exported)
+    (foreign / CHECKSUMS).write_text("0" * 64 + "  adapter_model.safetensors\n")
+    manifest.require_intact(foreign)
+    manifest.require_intact(tmp_path)
+
+
+def test_a_device_in_a_manifest_is_not_read_for_ever(tmp_path: Path):
+    folder = saved(tmp_path / "adapter")
+    manifest.write_manifest(folder)
+    (folder / "adapter_model.safetensors").unlink()
+    (folder / "adapter_model.safetensors").symlink_to("/dev/zero")
+    listed = (folder / manifest.MANIFEST).read_text().replace('"size":1000', '"size":0')
+    (folder / manifest.MANIFEST).write_text(listed)
+    with pytest.raises(UserError):
+        manifest.require_intact(folder)

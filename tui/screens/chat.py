@@ -29,6 +29,7 @@ from tui.state.chat_turns import (
     answer_note,
     can_adapt,
     messages_for,
+    speaker_before,
     speaker_choices,
     takes_input,
 )
@@ -129,8 +130,12 @@ class ChatScreen(LorisScreen):
         )
         self.query_one("#who", Static).update(who)
 
+    @property
+    def _before_and_after(self) -> tuple[Speaker, ...]:
+        return speaker_before(self.loris.session), ADAPTER
+
     def _describe_speakers(self) -> str:
-        if self.who == (BASE, ADAPTER):
+        if self.who == self._before_and_after:
             return _("both, to compare")
         return _(" and ").join(speaker.name for speaker in self.who)
 
@@ -251,14 +256,14 @@ class ChatScreen(LorisScreen):
     def action_who(self) -> None:
         if not self._menu.can_compare():
             return
-        each = speaker_choices(self.loris.session.other)
-        self.who = each[(each.index(self.who) + 1) % len(each)]
+        each = speaker_choices(self.loris.session.other, speaker_before(self.loris.session))
+        self.who = each[(each.index(self.who) + 1) % len(each)] if self.who in each else each[0]
         self.show()
 
     def action_compare(self) -> None:
         if self._menu.can_compare():
             # A pair that is already chosen stays.
-            self._submit(self.who if len(self.who) > 1 else (BASE, ADAPTER), again=True)
+            self._submit(self.who if len(self.who) > 1 else self._before_and_after, again=True)
 
     @work
     async def action_generation(self) -> None:

@@ -31,7 +31,7 @@ PROMPT_CELLS = 18
 
 @dataclass(frozen=True)
 class Column:
-    """A state of the model. `step`: of a checkpoint; None for the base model and for the final adapter."""
+    """A state of the model. `step`: of a checkpoint; None for the model before training and the final adapter."""
 
     step: int | None
     adapter: bool
@@ -39,7 +39,9 @@ class Column:
     def title(self, state: RunState) -> str:
         """The header: a checkpoint's step, with its loss if one was logged."""
         if self.step is None:
-            return _("after training") if self.adapter else _("base model")
+            if self.adapter:
+                return _("after training")
+            return _("before training") if state.continues_adapter else _("base model")
         words = _("step {step}").format(step=self.step)
         at = {round(step): value for step, value in zip(state.loss.steps, state.loss.values, strict=True)}
         return f"{words} · {at[self.step]:.4f}" if self.step in at else words
@@ -63,7 +65,7 @@ class PromptTable:
 
 
 def _order(column: Column) -> tuple[int, int]:
-    """Sort key: the base model, then the checkpoints by step, then the final adapter."""
+    """Sort key: before training, then the checkpoints by step, then the final adapter."""
     if column.step is None:
         return (2, 0) if column.adapter else (0, 0)
     return 1, column.step

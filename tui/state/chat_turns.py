@@ -14,7 +14,10 @@ from tui.text.translation import _
 
 @dataclass(frozen=True)
 class Speaker:
-    """Who answers: the base model, the run's adapter, or the adapter of another run's folder."""
+    """Who answers: the base model, the run's adapter, or the adapter of another run's folder.
+
+    Without `adapter`, `other` is the folder of the adapter that the run's training continued from.
+    """
 
     adapter: bool
     other: str = ""
@@ -22,7 +25,7 @@ class Speaker:
     @property
     def name(self) -> str:
         if not self.adapter:
-            return _("base model")
+            return _("before training") if self.other else _("base model")
         return Path(self.other).name if self.other else _("with the adapter")
 
 
@@ -34,9 +37,16 @@ def can_adapt(session: RunSession) -> bool:
     return session.state.trained or bool(session.state.model and session.state.model.has_adapter)
 
 
-def speaker_choices(other: str) -> list[tuple[Speaker, ...]]:
-    """The choices of who answers, in the order that the key cycles through."""
-    found: list[tuple[Speaker, ...]] = [(ADAPTER,), (BASE,), (BASE, ADAPTER)]
+def speaker_before(session: RunSession) -> Speaker:
+    """The model before training: the base model, or the adapter that training continued from."""
+    if session.folder and session.state.trained and session.state.continues_adapter:
+        return Speaker(False, str(session.folder.start_adapter))
+    return BASE
+
+
+def speaker_choices(other: str, before: Speaker = BASE) -> list[tuple[Speaker, ...]]:
+    """The choices of who answers, in the order that the key cycles through. `before`: see `speaker_before`."""
+    found: list[tuple[Speaker, ...]] = [(ADAPTER,), (before,), (before, ADAPTER)]
     return [*found, (ADAPTER, Speaker(True, other))] if other else found
 
 

@@ -74,6 +74,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     failure: FailureReport | None = None
     metrics: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
     undelivered: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def state_of(folder: RunFolder) -> RunState:
@@ -122,6 +123,7 @@ def status_of(folder: RunFolder, run: RunSummary | None = None, now: float | Non
         failure=_failure(folder, run, state),
         metrics=state.metrics or msgspec.UNSET,
         undelivered=state.undelivered,
+        warnings=tuple(render(one.message) for one in state.notices if one.level == "warning"),
     )
 
 
@@ -219,6 +221,7 @@ def status_lines(status: Status) -> list[str]:
     lines += ["  " + line for line in missing_lines(status.undelivered, status.name)]
     if status.note:
         lines.append("  " + _("note: {note}").format(note=visible(status.note)))
+    lines += ["  ⚠ " + visible(warning) for warning in status.warnings]
     if status.failure:
         lines.append("  " + visible(status.failure.message))
         if status.failure.hint:

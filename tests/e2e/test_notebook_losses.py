@@ -1,0 +1,111 @@
+"""Losses equal the notebook's, whatever the architecture, the dtype, and what was asked before training."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from engine.config.run_spec import RunSpec
+from engine.config.spec_files import save_spec
+from engine.protocol.state import read_state
+from engine.runs.folder import RunFolder
+from tests.helpers.engine_process import ENVIRONMENT, ROOT, TIMEOUT_SECONDS, with_changes
+from tests.helpers.tiny_models import SHAPES, make_tiny_model
+
+SCRIPTS = ROOT / "tests/helpers/scripts"
+DTYPES = ("float32", "bfloat16")
+RUNS = list(product(SHAPES, DTYPES))
+STEPS = 3
+
+
+def tiny(demo: RunSpec, model: Path, data: Path, dtype: str) -> RunSpec:
+    """A few steps with rows of different lengths in each batch, and a prompt asked before them."""
+    return with_changes(
+        demo,
+        model={"model_name": str(model), "dtype": dtype},
+        lora={"r": 4},
+        # A named template makes a tokenizer of its own.
+        dataset={"path": str(data), "chat_template": "chatml" if model.name == "qwen" else "auto"},
+        generation={"prompts": ("Who are you?",), "max_new_tokens": 4},
+        training={
+            "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "max_steps": STEPS,
+            "warmup_steps": 0, "learning_rate": 1e-2, "save_steps": 0, "dataset_num_proc": 1,
+        },
+    )  # fmt: skip
+
+
+def start(script: str, place: Path, arguments: list[Path]) -> subprocess.Popen[str]:
+    """One process for all runs. Compiled code would take longer to make than it runs."""
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPTS / script), *map(str, arguments)],
+        cwd=place, env={**ENVIRONMENT, "TORCHDYNAMO_DISABLE": "1"}, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], RunFolder]:
+    """The folder of every shape in every dtype, with its spec."""
+    place = tmp_path_factory.mktemp("shapes")
+    data = place / "data.jsonl"
+    data.write_text("".join(Path(demo.dataset.path).read_text().splitlines(keepends=True)[:32]))
+    models = {shape: make_tiny_model(place / shape, shape) for shape in SHAPES}
+    found = {}
+    for shape, dtype in RUNS:
+        folder = RunFolder(place / f"run-{shape}-{dtype}")
+        folder.path.mkdir()
+        save_spec(folder.spec, tiny(demo, models[shape], data, dtype))
+        found[shape, dtype] = folder
+    return found
+
+
+@pytest.fixture(scope="module")
+def notebook_losses(runs: dict[tuple[str, str], RunFolder]) -> Iterator[dict[tuple[str, str], list[float]]]:
+    """What a notebook's user gets; `runs` are trained by Loris meanwhile."""
+    place = next(iter(runs.values())).path.parent
+    loris = start("train_with_loris.py", place, [folder.path for folder in runs.values()])
+    notebook = start("train_without_loris.py", place, [folder.spec for folder in runs.values()])
+    try:
+        for process in (loris, notebook):
+            output, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+            assert process.returncode == 0, errors[-3000:]
+        lines = [json.loads(line) for line in output.splitlines() if line.startswith("[")]
+        yield dict(zip(runs, lines, strict=True))
+    finally:
+        for process in (loris, notebook):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize(("shape", "dtype"), RUNS)
+def test_losses_equal_the_notebooks_with_test_prompts_asked_before(
+    shape: str,
+    dtype: str,
+    runs: dict[tuple[str, str], RunFolder],
+    notebook_losses: dict[tuple[str, str], list[float]],
+) -> None:
+    folder, expected = runs[shape, dtype], notebook_losses[shape, dtype]
+    state = read_state(folder.events)
+    assert [answer.adapter for answer in state.answers] == [False, True]
+    assert state.model
+    assert state.model.dtype == dtype
+    assert not [one for one in state.notices if one.code == "first_loss"]
+    losses = list(state.loss.values)
+    assert len(set(losses)) == STEPS
+    if dtype == "bfloat16":
+        assert losses == expected, "to the last bit"
+    else:
+        assert losses == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.usefixtures("notebook_losses")
+def test_the_saved_tokenizer_does_not_pad_on_the_left(shape: str, runs: dict[tuple[str, str], RunFolder]) -> None:
+    saved = json.loads((runs[shape, "float32"].adapter / "tokenizer_config.json").read_text())
+    assert saved.get("padding_side", "right") == "right"
