@@ -141,7 +141,7 @@ class WizardScreen(LorisScreen):
         if self.wanted_field:
             self.focus_field(self.wanted_field)
         elif fields := self.query(Field):
-            self.call_after_refresh(fields.first().editor.focus)
+            self.set_focus(fields.first().editor)
         self.begin()
 
     def begin(self) -> None:
