@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_type_hints
 
 from engine.config.dataset import DatasetSpec
 from engine.config.export import ExportSpec
-from engine.config.lora import TARGET_MODULES, LoraSpec, TargetModule
+from engine.config.lora import TARGET_MODULES, LoraSpec
 from engine.config.methods import MethodSections
 from engine.config.section import Section, about
 from engine.config.training import TrainingSpec
@@ -16,7 +16,7 @@ from engine.messages.message import N_
 
 __all__ = [
     "SECTIONS", "TARGET_MODULES", "DatasetSpec", "ExportSpec", "GenerationSpec", "LoraSpec", "ModelSpec", "RunSpec",
-    "Section", "TargetModule", "TrainingSpec", "about", "sections_of",
+    "Section", "TrainingSpec", "about", "sections_of",
 ]  # fmt: skip
 
 
@@ -77,6 +77,16 @@ class ModelSpec(Section, frozen=True, kw_only=True):
             ),
         ),
     ] = True
+    load_in_8bit: Annotated[
+        bool,
+        about(
+            N_("Load in 8-bit"),
+            N_(
+                "Keeps the frozen base weights in 8 bits instead of 4: twice the memory, closer to the original. "
+                "It needs a GPU."
+            ),
+        ),
+    ] = False
 
 
 class GenerationSpec(Section, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from peft import PeftModel
 from unsloth import FastLanguageModel
 
 from engine.config.local_paths import is_local
+from engine.config.lora import ALL_LINEAR, TARGET_MODULES
 from engine.config.run_spec import LoraSpec, ModelSpec
 from engine.hub.retry import with_retries
 from engine.messages.errors import UserError
@@ -25,7 +26,10 @@ QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
 
 @dataclass
 class Loaded:
-    """A model with its tokenizer. `model` becomes a PEFT model once `add_adapter` was called."""
+    """A model with its tokenizer. `model` becomes a PEFT model once `add_adapter` was called.
+
+    `load_in_4bit`: whether its weights were quantised when they were loaded, in 4 bits or in 8.
+    """
 
     model: Any
     tokenizer: Any
@@ -50,7 +54,7 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
             )
         )
         dtype = best
-    name, in_4bit = spec.model_name, spec.load_in_4bit
+    name, in_4bit, in_8bit = spec.model_name, spec.load_in_4bit, spec.load_in_8bit
     if on_cpu and QUANTISED.search(name):
         name = QUANTISED.sub("", name)
         record.emit(
@@ -62,14 +66,14 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
                 ),
             )
         )  # fmt: skip
-    elif on_cpu and in_4bit:
-        record.emit(
-            ev.Notice(
-                code="4bit_replaced",
-                message=say("Loading in 4-bit needs a GPU: loading in {dtype}.", dtype=dtype),
-            )
-        )
-    return msgspec.structs.replace(spec, model_name=name, load_in_4bit=in_4bit and not on_cpu), dtype
+    elif on_cpu and (in_4bit or in_8bit):
+        needs_gpu = say("Loading in 4-bit needs a GPU: loading in {dtype}.", dtype=dtype)
+        if in_8bit:
+            needs_gpu = say("Loading in 8-bit needs a GPU: loading in {dtype}.", dtype=dtype)
+        record.emit(ev.Notice(code="4bit_replaced", message=needs_gpu))
+    if on_cpu:
+        in_4bit = in_8bit = False
+    return msgspec.structs.replace(spec, model_name=name, load_in_4bit=in_4bit, load_in_8bit=in_8bit), dtype
 
 
 def check_folder(name: str) -> None:
@@ -96,10 +100,11 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
             max_seq_length=spec.max_seq_length,
             dtype=getattr(torch, dtype),
             load_in_4bit=spec.load_in_4bit,
+            load_in_8bit=spec.load_in_8bit,
             revision=None if adapter else spec.revision or None,
         )
     )
-    loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit)
+    loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit or spec.load_in_8bit)
     record.emit(
         ev.ModelLoaded(
             model_name=spec.model_name,
@@ -126,10 +131,12 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
         )
         FastLanguageModel.for_training(loaded.model)
     else:
+        check_modules(loaded.model, spec)
         loaded.model = FastLanguageModel.get_peft_model(
             loaded.model,
             r=spec.r,
-            target_modules=list(spec.target_modules),
+            target_modules=ALL_LINEAR if ALL_LINEAR in spec.target_modules else list(spec.target_modules),
+            modules_to_save=list(spec.modules_to_save) or None,
             lora_alpha=spec.lora_alpha,
             lora_dropout=spec.lora_dropout,
             bias=spec.bias,
@@ -141,6 +148,32 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
         )
     trainable, total = count_parameters(loaded.model)
     record.emit(ev.AdapterAdded(trainable_parameters=trainable, total_parameters=total))
+
+
+def check_modules(model: Any, spec: LoraSpec) -> None:
+    """Raises `UserError` for a layer that the model does not have. The usual seven may be missing, but not all."""
+    modules = dict(model.named_modules())
+    named = {name: module for name, module in modules.items() if isinstance(module, torch.nn.Linear)}
+
+    def has(wanted: str) -> bool:
+        return any(name == wanted or name.endswith(f".{wanted}") for name in modules)
+
+    def refuse(field: str, wanted: str) -> UserError:
+        known = sorted({name.rpartition(".")[2] for name in named})
+        message = say(
+            "The model has no layer {name}. Its linear layers are: {known}.", name=wanted, known=", ".join(known)
+        )
+        return UserError("no_such_layer", message, None, field)
+
+    for wanted in spec.modules_to_save:
+        if not has(wanted):
+            raise refuse("lora.modules_to_save", wanted)
+    if ALL_LINEAR in spec.target_modules:
+        return
+    missing = [wanted for wanted in spec.target_modules if not has(wanted)]
+    unusual = [wanted for wanted in missing if wanted not in TARGET_MODULES]
+    if unusual or len(missing) == len(spec.target_modules):
+        raise refuse("lora.target_modules", (unusual or missing)[0])
 
 
 def count_parameters(model: Any) -> tuple[int, int]:

@@ -8,9 +8,11 @@ from pathlib import Path
 import unsloth  # noqa: F401  first: it patches the others
 # isort: on
 
+import msgspec
 import pytest
+import torch
 
-from engine.config.run_spec import RunSpec
+from engine.config.run_spec import LoraSpec, RunSpec
 from engine.messages.errors import UserError
 from engine.model import loading
 from engine.runtime.event_writer import EventWriter
@@ -25,3 +27,27 @@ def test_a_folder_without_a_model_is_rejected(demo: RunSpec, record: EventWriter
         loading.load(spec, record)
     assert (caught.value.code, caught.value.exit_code) == ("model_missing", 2)
     assert caught.value.field
+
+
+@pytest.mark.parametrize(
+    ("lora", "field"),
+    [
+        ({}, ""),
+        ({"target_modules": ("all-linear",)}, ""),
+        ({"target_modules": ("q_proj", "in_proj")}, ""),
+        ({"modules_to_save": ("embed_tokens", "norm")}, ""),
+        ({"target_modules": ("q_proj", "out_proj")}, "lora.target_modules"),
+        ({"target_modules": ("o_proj",)}, "lora.target_modules"),
+        ({"modules_to_save": ("lm_head",)}, "lora.modules_to_save"),
+    ],
+)
+def test_a_layer_that_the_model_does_not_have_is_named(lora: dict[str, tuple[str, ...]], field: str) -> None:
+    layers = {name: torch.nn.Linear(1, 1) for name in ("q_proj", "in_proj")}
+    model = torch.nn.ModuleDict({**layers, "embed_tokens": torch.nn.Embedding(1, 1), "norm": torch.nn.LayerNorm(1)})
+    spec = msgspec.structs.replace(LoraSpec(), **lora)
+    if not field:
+        loading.check_modules(model, spec)
+        return
+    with pytest.raises(UserError, match=r"linear layers are: in_proj, q_proj") as caught:
+        loading.check_modules(model, spec)
+    assert caught.value.field == field

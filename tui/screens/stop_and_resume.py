@@ -5,6 +5,7 @@ from engine.config.spec_error import SpecError
 from engine.messages.errors import UserError
 from engine.protocol.commands import Refused
 from engine.runs.exit_cause import exit_cause_of
+from engine.runs.manifest import epochs_at
 from tui.dialogs.failure import Failure, FailureChoice, FailureModal
 from tui.dialogs.resume import ResumeDialog
 from tui.dialogs.stop import stop_question
@@ -102,9 +103,10 @@ class StopAndResume:
             return
         last_step, total = state.step.step if state.step else 0, state.training.total_steps if state.training else 0
         title = visible(session.spec.name or session.folder.name)
-        changes = await self._screen.app.push_screen_wait(
-            ResumeDialog(title, session.spec, self._watch.checkpoint or 0, last_step, total)
-        )
+        step = self._watch.checkpoint or 0
+        epochs = epochs_at(session.folder.checkpoints, step)
+        dialog = ResumeDialog(title, session.spec, step, last_step, total, epochs)
+        changes = await self._screen.app.push_screen_wait(dialog)
         if changes is not None:
             self.resume(changes)
 

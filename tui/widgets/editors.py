@@ -143,9 +143,13 @@ class SeveralEditor(Widget, can_focus=True):
     value: reactive[tuple[Any, ...]] = reactive((), init=False)
     at: reactive[int] = reactive(0)
 
-    def __init__(self, choices: Sequence[Any], value: Sequence[Any], id: str | None = None) -> None:
+    def __init__(
+        self, choices: Sequence[Any], value: Sequence[Any], alone: Any = None, id: str | None = None
+    ) -> None:
+        """Other values than the choices are offered too. `alone`: a choice that excludes the others."""
         super().__init__(id=id)
-        self.choices = tuple(choices)
+        self.choices = tuple(dict.fromkeys((*choices, *value)))
+        self._alone = alone
         self._cell = max(cell_len(str(choice)) for choice in self.choices) + 5
         self.set_reactive(SeveralEditor.value, tuple(value))
 
@@ -172,7 +176,10 @@ class SeveralEditor(Widget, can_focus=True):
     def action_turn(self) -> None:
         chosen = self.choices[self.at]
         # In the order of the choices, so that toggling twice changes nothing.
-        self.value = tuple(c for c in self.choices if (c in self.value) != (c == chosen))
+        value = tuple(c for c in self.choices if (c in self.value) != (c == chosen))
+        if self._alone in value:
+            value = (chosen,) if chosen == self._alone else tuple(c for c in value if c != self._alone)
+        self.value = value
         self.post_message(Edited(self, self.value))
 
     def on_click(self, event: events.Click) -> None:

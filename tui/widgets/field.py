@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.config.fields import FieldInfo
+from engine.config.lora import ALL_LINEAR
 from tui.text.sanitize import visible
 from tui.text.translation import _
 from tui.text.values import shown
@@ -152,13 +153,26 @@ class Field(Widget):
         if isinstance(self.editor, LineEditor | TextBlock):
             self.editor.put(_as_text(self.info, value))
         else:
-            self.editor.value = value
+            self.editor.value = self.reported = value
             self.post_message(Field.Changed(self, value))
+
+    def follow(self, value: Any) -> None:
+        """Show a value that follows from another field. It is no edit; one that was not reported yet is kept."""
+        wanted = _as_text(self.info, value) if isinstance(self.editor, LineEditor) else value
+        if self.value != self.reported or self.value == wanted:
+            return
+        if isinstance(self.editor, LineEditor):
+            with self.editor.prevent(LineEditor.Changed):
+                self.editor.put(wanted)
+        elif not isinstance(self.editor, TextBlock):
+            self.editor.value = wanted
+        self.reported = self.value
 
     def on_edited(self, event: Edited) -> None:
         event.stop()
-        self.reported = event.value
-        self.post_message(Field.Changed(self, event.value))
+        if event.value != self.reported:  # Textual also posts this for the value that an editor starts with
+            self.reported = event.value
+            self.post_message(Field.Changed(self, event.value))
 
     def on_choices_wanted(self, event: ChoicesWanted) -> None:
         event.stop()
@@ -185,7 +199,7 @@ def _editor(info: FieldInfo, value: Any) -> LineEditor | ChoiceEditor | SwitchEd
         case "choice":
             return ChoiceEditor(info.choices, value)
         case "choices":
-            return SeveralEditor(info.choices, value)
+            return SeveralEditor(info.choices, value, alone=ALL_LINEAR)
         case "lines":
             return TextBlock(_as_text(info, value), lines=True)
     if info.path in BLOCKS:
