@@ -16,6 +16,7 @@ from engine.config.spec_error import SpecError
 from engine.messages.message import say
 from engine.runs import pid_file
 from engine.runs.folder import RunFolder
+from engine.runs.gpu import has_accelerator
 from engine.runs.python_process import environment, python
 from engine.runs.summary_fields import write_run_spec
 
@@ -29,7 +30,6 @@ MODE_ARGUMENTS: dict[Mode, tuple[str, ...]] = {
     "serve": ("--serve",),
     "resume": ("--resume",),
 }
-ACCELERATORS = ("nvidia[0-9]*", "dxg", "kfd")  # NVIDIA, a GPU under WSL, AMD
 CPU_NICENESS = 5
 
 
@@ -86,11 +86,6 @@ def _claim(name: str, parent: Path, listed: Path) -> Path:
                 path.rmdir()
                 continue
         return path
-
-
-def has_accelerator(devices: Path = Path("/dev")) -> bool:
-    """Whether this machine has a GPU that the engine could use, judged only by its device files."""
-    return any(next(devices.glob(pattern), None) for pattern in ACCELERATORS)
 
 
 def launch(folder: RunFolder, mode: Mode, exit_when_done: bool = False) -> subprocess.Popen[bytes]:

@@ -13,7 +13,7 @@ CHANGEABLE = frozenset(
         "training.max_steps", "training.num_train_epochs", "training.logging_steps", "training.save_steps",
         "training.save_total_limit", "training.eval_steps", "training.report_to", "training.output_dir",
         "training.dataset_num_proc", "training.retry_out_of_memory",
-        "model.load_in_4bit", "model.max_seq_length", "lora.use_gradient_checkpointing",
+        "model.load_in_4bit", "model.max_seq_length", "model.use_cpu", "lora.use_gradient_checkpointing",
         "dataset.max_cut_share",
     )
 )  # fmt: skip

@@ -87,6 +87,16 @@ class ModelSpec(Section, frozen=True, kw_only=True):
             ),
         ),
     ] = False
+    use_cpu: Annotated[
+        bool,
+        about(
+            N_("Use the processor"),
+            N_(
+                "Trains on the processor although this machine has a GPU: right for a tiny model only, or while "
+                "the GPU is out of order. Where there is no GPU, Loris uses the processor anyway."
+            ),
+        ),
+    ] = False
 
 
 class GenerationSpec(Section, frozen=True, kw_only=True):

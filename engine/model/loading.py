@@ -18,6 +18,7 @@ from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.model import hardware
 from engine.protocol import events as ev
+from engine.runs.gpu import gpu_problem, has_card
 from engine.runtime.event_writer import EventWriter
 
 # The suffix of prequantised repositories, as Unsloth names them.
@@ -39,6 +40,16 @@ class Loaded:
     @property
     def has_adapter(self) -> bool:
         return isinstance(self.model, PeftModel)
+
+
+def check_gpu(use_cpu: bool) -> None:
+    """Raises `UserError` if this machine has a GPU, PyTorch cannot use it, and nobody asked for the processor."""
+    if use_cpu or hardware.has_gpu() or not has_card():
+        return
+    reason = hardware.why_no_gpu()
+    message = gpu_problem() or say("This machine has a GPU that PyTorch cannot use: {reason}", reason=reason)
+    hint = say("Or train on the processor, which is slow: with --cpu, or with model.use_cpu in the spec.")
+    raise UserError("gpu_unusable", message, hint, "model.use_cpu")
 
 
 def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, hardware.DtypeName]:
@@ -91,7 +102,8 @@ def check_folder(name: str) -> None:
 
 
 def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> Loaded:
-    """Load the spec's model, or a trained adapter with its base model."""
+    """Load the spec's model, or a trained adapter with its base model. Raises `UserError`."""
+    check_gpu(spec.use_cpu)
     spec, dtype = fit_to_hardware(spec, record)
     check_folder(spec.model_name)
     model, tokenizer = with_retries(

@@ -14,7 +14,8 @@ import torch
 
 from engine.config.run_spec import LoraSpec, RunSpec
 from engine.messages.errors import UserError
-from engine.model import loading
+from engine.messages.message import say
+from engine.model import hardware, loading
 from engine.runtime.event_writer import EventWriter
 from tests.helpers.engine_process import with_changes
 
@@ -27,6 +28,28 @@ def test_a_folder_without_a_model_is_rejected(demo: RunSpec, record: EventWriter
         loading.load(spec, record)
     assert (caught.value.code, caught.value.exit_code) == ("model_missing", 2)
     assert caught.value.field
+
+
+def test_a_gpu_that_pytorch_cannot_use_stops_before_the_model_is_loaded(
+    demo: RunSpec, record: EventWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if hardware.has_gpu():
+        pytest.skip("there is a GPU that can be used")
+    monkeypatch.setattr(loading, "has_card", lambda: True)
+    loaded: list[str] = []
+    monkeypatch.setattr(loading.FastLanguageModel, "from_pretrained", lambda **named: loaded.append("model"))
+    for problem, words in (
+        (None, "that PyTorch cannot use: "),
+        (say("The driver is too old."), "driver is too old"),
+    ):
+        monkeypatch.setattr(loading, "gpu_problem", lambda problem=problem: problem)
+        with pytest.raises(UserError) as caught:
+            loading.load(demo.model, record)
+        assert words in str(caught.value)
+        assert "--cpu" in str(caught.value.hint)
+        assert (caught.value.code, caught.value.field) == ("gpu_unusable", "model.use_cpu")
+    assert loaded == []
+    loading.check_gpu(use_cpu=True)
 
 
 @pytest.mark.parametrize(
