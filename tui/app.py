@@ -33,7 +33,7 @@ from tui.state.settings import load_settings, save_settings
 from tui.text.errors import describe_error
 from tui.text.sanitize import VisibleFilter, visible
 from tui.text.translation import LANGUAGES, N_, _, language, language_of_locale, render, set_language
-from tui.widgets.key_queue import KeyQueue
+from tui.widgets.key_queue import PALETTE, KeyQueue
 
 if TYPE_CHECKING:
     from textual.filter import LineFilter
@@ -348,7 +348,7 @@ class LorisApp(App[None]):
         from textual.command import CommandPalette
 
         if self.use_command_palette and not isinstance(self.screen, CommandPalette):
-            self.push_screen(CommandPalette(id="--command-palette", placeholder=_("Type what to do …")))
+            self.push_screen(CommandPalette(id=PALETTE, placeholder=_("Type what to do …")))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         for name, (_where, title) in SCREENS.items():

@@ -116,3 +116,11 @@ async def test_a_pasted_text_keeps_its_place_among_the_keys() -> None:
         write(pilot, "8")
         await until(pilot, lambda: app.draft["training.per_device_train_batch_size"] == 128)
         assert app.draft["model.model_name"] == "owner/x"
+
+
+async def test_the_palette_runs_what_was_typed_and_entered_at_once() -> None:
+    app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        write(pilot, "ctrl+p", *"LoRA", "enter", "end", "ctrl+u", "7")
+        await until(pilot, lambda: app.draft["lora.r"] == 7)

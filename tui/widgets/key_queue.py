@@ -18,6 +18,7 @@ from textual.app import App
 from textual.message_pump import MessagePump
 from textual.widgets import Input, TextArea
 
+PALETTE = "--command-palette"
 CHECK_SECONDS = 0.1  # between checks whether a widget that is waited for still exists
 PATIENCE_SECONDS = 20.0  # a key acts even if a handler takes longer than this, so that nothing locks the keyboard
 
@@ -67,10 +68,17 @@ class KeyQueue:
             if refreshed is not screen:  # the focus may be moved after that
                 refreshed = screen
                 await self._until(screen, screen.call_after_refresh)
+            elif self._searching():
+                await asyncio.sleep(CHECK_SECONDS / 10)
             elif (self._app.screen, self._app.focused) == (screen, focused) and not any(
                 node.message_queue_size for node in way
             ):
                 return
+
+    def _searching(self) -> bool:
+        """Whether the command palette is in front, and its worker has not found everything yet."""
+        front = self._app.screen
+        return front.id == PALETTE and any(one.node is front and not one.is_finished for one in self._app.workers)
 
     async def _until(self, node: MessagePump, call: Callable[[Callable[[], None]], bool]) -> None:
         """Wait until `call` of a node calls back; not if the node is removed meanwhile."""
