@@ -142,6 +142,17 @@ async def test_epochs_typed_into_the_form_mean_epochs() -> None:
         assert app.draft.errors() == {}
 
 
+async def test_one_of_many_optimizers_is_chosen_from_a_list() -> None:
+    app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.go("training", "training.optim")
+        await settle(pilot)
+        await pilot.press("enter", "down", "enter")
+        await until(pilot, lambda: app.draft["training.optim"] == "paged_adamw_8bit")
+        assert wizard(pilot).STEP == "training"
+
+
 async def test_values_that_differ_from_the_preset_are_marked() -> None:
     app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
     async with app.run_test(size=(120, 36)) as pilot:

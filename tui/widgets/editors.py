@@ -75,6 +75,7 @@ class ChoiceEditor(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space", "move(1)", N_("Next choice"), show=False),
         Binding("left", "move(-1)", N_("Previous choice"), show=False),
+        Binding("enter", "list", N_("Choose from a list"), show=False),
     ]
     value: reactive[Any] = reactive(None, init=False)
 
@@ -100,6 +101,9 @@ class ChoiceEditor(Widget, can_focus=True):
         at = self.choices.index(self.value) if self.value in self.choices else -1
         self.value = self.choices[(at + by) % len(self.choices)]
         self.post_message(Edited(self, self.value))
+
+    def action_list(self) -> None:
+        self.post_message(ChoicesWanted())
 
     def on_click(self, event: events.Click) -> None:
         self.action_move(1)

@@ -35,6 +35,7 @@ ESCAPED = ("dataset.instruction_part", "dataset.response_part")
 # The library's name is shown next to short editors only; the help has it for all.
 HINTED = ("int", "float", "bool")
 CHOICE_HINT_CELLS = 40
+MANY_CHOICES = 6  # more are offered as a list too
 
 
 class Field(Widget):
@@ -78,6 +79,8 @@ class Field(Widget):
         super().__init__(id=field_id(info.path))
         self.info = info
         self.suggestions = tuple(suggestions)
+        if info.kind == "choice" and len(info.choices) > MANY_CHOICES:
+            self.suggestions = tuple(map(shown, info.choices))
         self.editor = _editor(info, value)
         if info.kind in ("int", "float"):
             self.add_class("-number")
