@@ -87,6 +87,16 @@ class ModelSpec(Section, frozen=True, kw_only=True):
             ),
         ),
     ] = False
+    new_tokens: Annotated[
+        tuple[str, ...],
+        about(
+            N_("New tokens"),
+            N_(
+                "Texts that become one token each, such as <think>, one a line; known ones stay as they are. The "
+                "embeddings grow, and embed_tokens and lm_head are trained in full, which costs much memory."
+            ),
+        ),
+    ] = ()
     use_cpu: Annotated[
         bool,
         about(

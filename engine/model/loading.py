@@ -9,9 +9,10 @@ import msgspec
 import torch
 from peft import PeftModel
 from unsloth import FastLanguageModel
+from unsloth_zoo.tokenizer_utils import add_new_tokens
 
 from engine.config.local_paths import is_local
-from engine.config.lora import ALL_LINEAR, TARGET_MODULES
+from engine.config.lora import ALL_LINEAR, FULLY_TRAINED, TARGET_MODULES
 from engine.config.run_spec import LoraSpec, ModelSpec
 from engine.hub.retry import with_retries
 from engine.messages.errors import UserError
@@ -29,13 +30,15 @@ QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
 class Loaded:
     """A model with its tokenizer. `model` becomes a PEFT model once `add_adapter` was called.
 
-    `load_in_4bit`: whether its weights were quantised when they were loaded, in 4 bits or in 8.
+    `load_in_4bit`: whether its weights were quantised when they were loaded, in 4 bits or in 8. `has_new_tokens`:
+    whether its embeddings grew, and must be trained.
     """
 
     model: Any
     tokenizer: Any
     dtype: hardware.DtypeName
     load_in_4bit: bool
+    has_new_tokens: bool = False
 
     @property
     def has_adapter(self) -> bool:
@@ -117,6 +120,9 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
         )
     )
     loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit or spec.load_in_8bit)
+    if not loaded.has_adapter and (new := unknown_tokens(tokenizer, spec.new_tokens)):
+        add_new_tokens(model, tokenizer, new_tokens=new)  # as the mean of all others, to be trained
+        loaded.has_new_tokens = True
     record.emit(
         ev.ModelLoaded(
             model_name=spec.model_name,
@@ -144,11 +150,15 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
         FastLanguageModel.for_training(loaded.model)
     else:
         check_modules(loaded.model, spec)
+        tied = bool(getattr(loaded.model.config, "tie_word_embeddings", False))
+        in_full = trained_in_full(spec, loaded.has_new_tokens, tied)
         loaded.model = FastLanguageModel.get_peft_model(
             loaded.model,
             r=spec.r,
             target_modules=ALL_LINEAR if ALL_LINEAR in spec.target_modules else list(spec.target_modules),
-            modules_to_save=list(spec.modules_to_save) or None,
+            modules_to_save=in_full or None,
+            # Where both ends share their weights, the trained ones must too.
+            ensure_weight_tying=True if tied and set(in_full) & set(FULLY_TRAINED) else None,
             lora_alpha=spec.lora_alpha,
             lora_dropout=spec.lora_dropout,
             bias=spec.bias,
@@ -160,6 +170,18 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
         )
     trainable, total = count_parameters(loaded.model)
     record.emit(ev.AdapterAdded(trainable_parameters=trainable, total_parameters=total))
+
+
+def unknown_tokens(tokenizer: Any, wanted: tuple[str, ...]) -> list[str]:
+    """Those of the wanted tokens that the tokenizer does not have."""
+    known = tokenizer.get_vocab()
+    return [token for token in dict.fromkeys(wanted) if token not in known]
+
+
+def trained_in_full(spec: LoraSpec, new_tokens: bool, tied: bool) -> list[str]:
+    """The layers to train in full. New tokens need both ends of the model, or one if these share their weights."""
+    needed = FULLY_TRAINED[: 1 if tied else 2] if new_tokens else ()
+    return list(dict.fromkeys((*spec.modules_to_save, *needed)))
 
 
 def check_modules(model: Any, spec: LoraSpec) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from engine.config.run_spec import RunSpec
 from engine.protocol import events as ev
-from tests.helpers.engine_process import with_changes
+from tests.helpers.engine_process import Engine, with_changes
 from tests.helpers.short_run import run_to_end, small
 
 
@@ -45,3 +46,16 @@ def test_checkpoints_by_epoch(demo: RunSpec, tmp_path: Path) -> None:
     total = engine.events_of(ev.TrainingFinished)[0].steps
     assert saved == [total // 2, total]
     assert [event.step for event in engine.events_of(ev.Evaluated)] == saved
+
+
+def test_new_tokens_are_trained_and_come_back_with_the_adapter(demo: RunSpec, tmp_path: Path) -> None:
+    token = "<|a new token|>"
+    spec = with_changes(small(demo, max_steps=4), model={"new_tokens": (token,)})
+    engine = run_to_end(tmp_path / "run", spec, "--exit")
+    assert engine.events_of(ev.TrainingFinished)[0].outcome == "completed"
+    assert token in (engine.folder.adapter / "tokenizer.json").read_text(encoding="utf-8")
+    adapter = json.loads((engine.folder.adapter / "adapter_config.json").read_text())
+    assert set(adapter["modules_to_save"]) >= {"embed_tokens"}
+    served = Engine(engine.folder.path, None, "--serve")
+    served.wait_for_stage("serving")
+    served.kill()
