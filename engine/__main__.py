@@ -24,6 +24,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
 from engine.config.files import APPEND, open_file, write_text
 from engine.config.local_paths import absolute_paths, is_local, non_utf8_path
 from engine.config.oom_fallback import OutOfMemory
@@ -38,6 +40,7 @@ from engine.preflight.tested_versions import version_notice
 from engine.protocol import events as ev
 from engine.runs import machine
 from engine.runs.folder import RunFolder
+from engine.runs.gpu import HIDE_ALL, USE_CPU
 from engine.runs.lock_file import acquire_lock
 from engine.runtime import after_run
 from engine.runtime.control import Control
@@ -249,6 +252,9 @@ def main() -> int:
         server = open_server(folder, control) if leader else None
         watch_for_end(folder, control, server, options.caller)
         spec = read_spec(folder)
+        if spec.model.use_cpu or os.environ.get(USE_CPU):
+            spec = msgspec.structs.replace(spec, model=msgspec.structs.replace(spec.model, use_cpu=True))
+            os.environ.update(HIDE_ALL)  # before PyTorch looks for GPUs
         os.chdir(folder.path)  # libraries may write files into the working directory
         go_offline_without_hub(spec, options.wait, record)
 

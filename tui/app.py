@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import msgspec
 from rich.text import Text
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 
@@ -33,6 +34,7 @@ from tui.state.settings import load_settings, save_settings
 from tui.text.errors import describe_error
 from tui.text.sanitize import VisibleFilter, visible
 from tui.text.translation import LANGUAGES, N_, _, language, language_of_locale, render, set_language
+from tui.widgets.key_queue import PALETTE, KeyQueue
 
 if TYPE_CHECKING:
     from textual.filter import LineFilter
@@ -98,6 +100,7 @@ class LorisApp(App[None]):
         self._screen_name: str = start
         self._wanted_run = run  # to attach to on start
         self._leaving = False
+        self._keys = KeyQueue(self, super().on_event)
         self._end_bell = EndBell()
         self._exit_message = ""  # printed on the terminal after the app
         self._asking_to_leave = False  # the dialog about the run in progress is open
@@ -106,6 +109,15 @@ class LorisApp(App[None]):
     def get_line_filters(self) -> list[LineFilter]:
         """Textual's own, and `VisibleFilter`, which shows control characters instead of sending them."""
         return [*super().get_line_filters(), VisibleFilter()]
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self._keys.put(event)
+        else:
+            await super().on_event(event)
+
+    def on_unmount(self) -> None:
+        self._keys.close()
 
     def on_mount(self) -> None:
         # A terminal that hangs up must end the app cleanly, not leave it spinning; the run continues.
@@ -338,7 +350,7 @@ class LorisApp(App[None]):
         from textual.command import CommandPalette
 
         if self.use_command_palette and not isinstance(self.screen, CommandPalette):
-            self.push_screen(CommandPalette(id="--command-palette", placeholder=_("Type what to do …")))
+            self.push_screen(CommandPalette(id=PALETTE, placeholder=_("Type what to do …")))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         for name, (_where, title) in SCREENS.items():

@@ -17,6 +17,7 @@ from engine.config.spec_error import SpecError
 from engine.messages.message import say
 from engine.runs import pid_file
 from engine.runs.folder import RunFolder
+from engine.runs.gpu import has_accelerator
 from engine.runs.python_process import environment, python
 from engine.runs.summary_fields import write_run_spec
 
@@ -30,7 +31,6 @@ MODE_ARGUMENTS: dict[Mode, tuple[str, ...]] = {
     "serve": ("--serve",),
     "resume": ("--resume",),
 }
-ACCELERATORS = ("nvidia[0-9]*", "dxg", "kfd")  # NVIDIA, a GPU under WSL, AMD
 CPU_NICENESS = 5
 
 
@@ -84,11 +84,6 @@ def _claim(name: str, parent: Path, listed: Path) -> Path:
                 path.rmdir()
                 continue
         return path
-
-
-def has_accelerator(devices: Path = Path("/dev")) -> bool:
-    """Whether this machine has a GPU that the engine could use, judged only by its device files."""
-    return any(next(devices.glob(pattern), None) for pattern in ACCELERATORS)
 
 
 def launch(

@@ -9,6 +9,7 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
 from engine.runs.folder import RunFolder
+from engine.runs.manifest import epochs_at
 from engine.runs.summary_fields import write_run_spec
 
 
@@ -22,7 +23,7 @@ def resume(
     spec = load_spec(folder.spec)
     if changes:
         new = apply_changes(spec, changes)
-        if step and (errors := resume_errors(spec, new, step)):
+        if step and (errors := resume_errors(spec, new, step, epochs_at(folder.checkpoints, step))):
             raise SpecError(None, errors)
         write_run_spec(folder, new)
         spec = new

@@ -3,6 +3,7 @@
 import msgspec
 
 from engine.config.check import build_spec
+from engine.config.either_or import replaced_by
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import to_values
@@ -18,10 +19,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 def apply_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
     """The spec with these settings replaced. Raises `SpecError` naming each that is wrong."""
     values = to_values(spec)
+    changed = {change.field for change in changes}
     for change in changes:
         section, _, key = change.field.rpartition(".")
         (values.setdefault(section, {}) if section else values)[key] = change.value
-    changed, errors = build_spec(values)
-    if changed is None or errors:
+        if (other := replaced_by(change.field, change.value)) and other not in changed:
+            values[section].pop(other.rpartition(".")[2], None)
+    new, errors = build_spec(values)
+    if new is None or errors:
         raise SpecError(None, errors)
-    return changed
+    return new

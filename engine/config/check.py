@@ -1,15 +1,26 @@
 """Builds a run spec from plain values and checks it. All errors are reported at once, each at its field."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from engine.config.either_or import both_given, complete
 from engine.config.fields import MOST_CHARACTERS, FieldError, did_you_mean, parse_field, section_fields
+from engine.config.lora import ALL_LINEAR, FULLY_TRAINED, LoraSpec
 from engine.config.methods import METHODS
 from engine.config.prompt_templates import placeholders
 from engine.config.role_names import role_name_error
 from engine.config.run_spec import SECTIONS, RunSpec, sections_of
 from engine.config.sources import parse_source
-from engine.messages.message import say
+from engine.config.training_rules import check_training
+from engine.messages.message import Message, say
+
+# Settings that the libraries have renamed.
+RENAMED = {
+    "training.group_by_length": "train_sampling_strategy: group_by_length",
+    "training.evaluation_strategy": "eval_strategy",
+    "training.max_seq_length": "model.max_seq_length",
+    "training.max_length": "model.max_seq_length",
+}
 
 MOST_UNKNOWN = 20  # unknown settings of a section that are reported one by one: a file may have thousands
 
@@ -28,7 +39,7 @@ def build_spec(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldErr
         if given is None:
             parts[section] = kind()
         elif isinstance(given, Mapping):
-            known = _section(section, given, errors)
+            known = _section(section, complete(section, given), errors)
             if not errors:
                 parts[section] = kind(**known)
         else:
@@ -44,7 +55,7 @@ def build_spec(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldErr
     used, method = sections_of(spec.training.method), spec.training.method
     message = say("These settings are not those of the method {method}: leave them out.", method=method)
     foreign = [FieldError(name, message) for name in SECTIONS if name in values and name not in used]
-    return spec, [*foreign, *check_spec(spec)]
+    return spec, [*foreign, *both_given(values.get("training") or {}), *check_spec(spec)]
 
 
 def _section(
@@ -75,6 +86,8 @@ def _section(
 
 
 def _unknown(path: str, key: str, known: list[str]) -> FieldError:
+    if path in RENAMED:
+        return FieldError(path, say("{key} has another name now: write {now}.", key=key, now=RENAMED[path]))
     if near := did_you_mean(key, known):
         return FieldError(path, say('Unknown setting "{key}". Did you mean {near}?', key=key, near=near))
     return FieldError(path, say('Unknown setting "{key}". Known here: {known}.', key=key, known=", ".join(known)))
@@ -82,21 +95,13 @@ def _unknown(path: str, key: str, known: list[str]) -> FieldError:
 
 def check_spec(spec: RunSpec) -> list[FieldError]:
     """Check the rules across fields. An empty list means that the spec is valid."""
-    errors: list[FieldError] = []
+    errors = list(check_training(spec))
     data, training = spec.dataset, spec.training
-
-    if training.max_steps == 0:
-        errors.append(FieldError("training.max_steps", say("Give at least 1 step, or -1 to count in epochs.")))
-    elif 0 < training.max_steps <= training.warmup_steps:
-        errors.append(
-            FieldError(
-                "training.warmup_steps",
-                say(
-                    "The warm-up must be shorter than the {steps} steps of training.",
-                    steps=training.max_steps,
-                ),
-            )
-        )
+    if spec.model.load_in_8bit and spec.model.load_in_4bit:
+        errors.append(FieldError("model.load_in_8bit", say("8 bits and 4 bits are both on: turn one off.")))
+    elif spec.model.load_in_8bit and spec.model.model_name.lower().endswith("bnb-4bit"):
+        stored = say("This model is stored in 4 bits: name the one without bnb-4bit to load it in 8.")
+        errors.append(FieldError("model.load_in_8bit", stored))
     missing = [
         f"{{{name}}}" for name in ("instruction", "output") if name not in placeholders(data.prompt_template)
     ]
@@ -124,6 +129,19 @@ def check_spec(spec: RunSpec) -> list[FieldError]:
         empty = "response_part" if data.instruction_part else "instruction_part"
         errors.append(FieldError(f"dataset.{empty}", say("Give both markers, or leave both empty.")))
     errors += [FieldError(field, message) for field, message in METHODS[training.method].rules(spec)]
-    if len(set(spec.lora.target_modules)) < len(spec.lora.target_modules):
-        errors.append(FieldError("lora.target_modules", say("A layer is named twice.")))
-    return errors
+    return errors + [FieldError(f"lora.{key}", message) for key, message in _lora_errors(spec.lora)]
+
+
+def _lora_errors(lora: LoraSpec) -> Iterator[tuple[str, Message]]:
+    targets = lora.target_modules
+    if len(set(targets)) < len(targets):
+        yield "target_modules", say("A layer is named twice.")
+    if ALL_LINEAR in targets and len(targets) > 1:
+        yield "target_modules", say("all-linear already means every layer: leave out the others.")
+    for name in lora.modules_to_save:
+        leaf = name.rpartition(".")[2]
+        if leaf not in FULLY_TRAINED and "norm" not in leaf:
+            message = say("Only embed_tokens, lm_head and norms can be trained in full, not {name}.", name=name)
+            yield "modules_to_save", message
+        elif name in targets:
+            yield "modules_to_save", say("{name} gets an adapter: name it in one place only.", name=name)

@@ -15,6 +15,7 @@ from msgspec import inspect
 
 from engine.config.prompts import parse_prompt
 from engine.config.run_spec import SECTIONS, RunSpec, Section
+from engine.config.section import CHOICES
 from engine.messages.message import Message, say
 
 MOST_CHARACTERS = 80  # of a name or a value that an error quotes
@@ -95,16 +96,17 @@ def _describe(prefix: str, field: inspect.Field, annotation: Any) -> FieldInfo:
     if not isinstance(meta, inspect.Metadata):
         raise TypeError(f"{prefix}{field.name} has no label: annotate it with about(...)")
     extra = meta.extra_json_schema or {}
+    offered = (meta.extra or {}).get(CHOICES, ())
     low = getattr(meta.type, "ge", None)
     above = getattr(meta.type, "gt", None)
     return FieldInfo(
         path=prefix + field.name,
-        kind=_kind(meta.type),
+        kind="choices" if offered else _kind(meta.type),
         type=annotation,
         default=field.default,
         title=extra["title"],
         help=extra["description"],
-        choices=_choices(annotation),
+        choices=tuple(offered) or _choices(annotation),
         low=low if low is not None else above,
         low_excluded=above is not None,
         high=next((b for name in ("le", "lt") if (b := getattr(meta.type, name, None)) is not None), None),
@@ -160,7 +162,13 @@ def _value_error(info: FieldInfo, value: Any) -> Message:
             return _number_error(info)
         case "bool":
             return say("Give true or false.")
-        case "choice" | "none":
+        case "none":  # of LoftQ
+            return say(
+                '"{value}" is not one of null. LoftQ changes the base weights, and the saved adapter would not fit '
+                "the published ones that it is loaded with later.",
+                value=_as_yaml(value),
+            )
+        case "choice":
             choices = [_as_yaml(c) for c in info.choices]
             near = did_you_mean(_as_yaml(value), choices)
             if near:
@@ -187,6 +195,8 @@ def parse_field(info: FieldInfo, value: Any) -> tuple[Any, Message | None]:
         value = value.strip()
     if info.path == PROMPTS and isinstance(value, (list, tuple)):
         value = [parse_prompt(line) for line in value]
+    if info.kind == "choices" and isinstance(value, str):
+        value = [name for part in value.split(",") if (name := part.strip())]
     if info.kind == "choice" and isinstance(value, str) and value in ("true", "false"):
         value = value == "true" if True in info.choices else value
     wrong_type = isinstance(value, bool) and info.kind in ("int", "float")

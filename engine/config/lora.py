@@ -2,13 +2,12 @@
 
 from typing import Annotated, Literal
 
-from engine.config.section import Section, about
+from engine.config.section import CHOICES, Section, about
 from engine.messages.message import N_
 
-TargetModule = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-TARGET_MODULES: tuple[TargetModule, ...] = (
-    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
-)  # fmt: skip
+TARGET_MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+ALL_LINEAR = "all-linear"  # alone: every linear layer but the last
+FULLY_TRAINED = ("embed_tokens", "lm_head")  # and norms: what Unsloth trains in full
 
 
 class LoraSpec(Section, frozen=True, kw_only=True):
@@ -51,16 +50,28 @@ class LoraSpec(Section, frozen=True, kw_only=True):
         ),
     ] = 0.0
     target_modules: Annotated[
-        tuple[TargetModule, ...],
+        tuple[str, ...],
         about(
             N_("Adapted layers"),
             N_(
                 "Which matrices get an adapter. All seven give the best quality. Dropping gate, up and down "
-                "saves memory."
+                "saves memory. all-linear takes every linear layer, for models that name theirs otherwise; a spec "
+                "file can give any names."
             ),
             min_length=1,
+            extra={CHOICES: (*TARGET_MODULES, ALL_LINEAR)},
         ),
     ] = TARGET_MODULES
+    modules_to_save: Annotated[
+        tuple[str, ...],
+        about(
+            N_("Trained in full"),
+            N_(
+                "Layers to train themselves, not through an adapter, one a line: embed_tokens and lm_head for new "
+                "words or a new language. Each is a large matrix, so it costs much memory. Empty for none."
+            ),
+        ),
+    ] = ()
     bias: Annotated[
         Literal["none", "all", "lora_only"],
         about(N_("Bias"), N_("Whether bias terms are trained too. none is the fastest and the usual choice.")),
@@ -93,5 +104,11 @@ class LoraSpec(Section, frozen=True, kw_only=True):
     ] = False
     loftq_config: Annotated[
         None,
-        about(N_("LoftQ"), N_("LoftQ initialisation is off in Loris, as in the notebooks: keep this null.")),
+        about(
+            N_("LoftQ"),
+            N_(
+                "LoftQ changes the base weights, and the saved adapter would not fit the published ones that it is "
+                "loaded or merged with later. So it is off, as in the notebooks: keep this null."
+            ),
+        ),
     ] = None

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from engine.config.either_or import BY_EPOCHS
 from engine.config.fields import FieldError
 from engine.config.run_spec import SECTIONS, RunSpec
 from engine.messages.message import Message, say
@@ -12,7 +13,7 @@ CHANGEABLE = frozenset(
         "training.max_steps", "training.num_train_epochs", "training.logging_steps", "training.save_steps",
         "training.save_total_limit", "training.eval_steps", "training.report_to", "training.output_dir",
         "training.dataset_num_proc", "training.retry_out_of_memory",
-        "model.load_in_4bit", "model.max_seq_length", "lora.use_gradient_checkpointing",
+        "model.load_in_4bit", "model.max_seq_length", "model.use_cpu", "lora.use_gradient_checkpointing",
         "dataset.max_cut_share",
     )
 )  # fmt: skip
@@ -48,8 +49,11 @@ def changeable_fields(sections: tuple[str, ...]) -> list[str]:
     ]
 
 
-def resume_errors(old: RunSpec, new: RunSpec, step: int) -> list[FieldError]:
-    """Why a run at `step` cannot be resumed with these settings: an error for each field that may not change."""
+def resume_errors(old: RunSpec, new: RunSpec, step: int, epochs: float = 0.0) -> list[FieldError]:
+    """Why a run at `step` cannot be resumed with these settings: an error for each field that may not change.
+
+    `epochs`: how often the run has gone through its rows at that step; 0 if not known.
+    """
     errors = []
     for field in changed_fields(old, new):
         if reason := _change_error(field, old, new):
@@ -57,7 +61,18 @@ def resume_errors(old: RunSpec, new: RunSpec, step: int) -> list[FieldError]:
     if 0 < new.training.max_steps <= step and old.training.max_steps != new.training.max_steps:
         already = say("The run is already at step {step}: give more steps than that.", step=step)
         errors.append(FieldError("training.max_steps", already))
+    if (
+        new.training.max_steps == BY_EPOCHS
+        and _length(new) != _length(old)
+        and new.training.num_train_epochs <= epochs
+    ):
+        already = say("The run is already at epoch {epoch}: give more epochs than that.", epoch=f"{epochs:.3g}")
+        errors.append(FieldError("training.num_train_epochs", already))
     return errors
+
+
+def _length(spec: RunSpec) -> tuple[int, float]:
+    return spec.training.max_steps, spec.training.num_train_epochs
 
 
 def _change_error(field: str, old: RunSpec, new: RunSpec) -> Message | None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_type_hints
 
 from engine.config.dataset import DatasetSpec
 from engine.config.export import ExportSpec
-from engine.config.lora import TARGET_MODULES, LoraSpec, TargetModule
+from engine.config.lora import TARGET_MODULES, LoraSpec
 from engine.config.methods import MethodSections
 from engine.config.prompts import Prompt
 from engine.config.section import Section, about
@@ -17,7 +17,7 @@ from engine.messages.message import N_
 
 __all__ = [
     "SECTIONS", "TARGET_MODULES", "DatasetSpec", "ExportSpec", "GenerationSpec", "LoraSpec", "ModelSpec", "RunSpec",
-    "Section", "TargetModule", "TrainingSpec", "about", "sections_of",
+    "Section", "TrainingSpec", "about", "sections_of",
 ]  # fmt: skip
 
 
@@ -78,6 +78,36 @@ class ModelSpec(Section, frozen=True, kw_only=True):
             ),
         ),
     ] = True
+    load_in_8bit: Annotated[
+        bool,
+        about(
+            N_("Load in 8-bit"),
+            N_(
+                "Keeps the frozen base weights in 8 bits instead of 4: twice the memory, closer to the original. "
+                "It needs a GPU."
+            ),
+        ),
+    ] = False
+    new_tokens: Annotated[
+        tuple[str, ...],
+        about(
+            N_("New tokens"),
+            N_(
+                "Texts that become one token each, such as <think>, one a line; known ones stay as they are. The "
+                "embeddings grow, and embed_tokens and lm_head are trained in full, which costs much memory."
+            ),
+        ),
+    ] = ()
+    use_cpu: Annotated[
+        bool,
+        about(
+            N_("Use the processor"),
+            N_(
+                "Trains on the processor although this machine has a GPU: right for a tiny model only, or while "
+                "the GPU is out of order. Where there is no GPU, Loris uses the processor anyway."
+            ),
+        ),
+    ] = False
 
 
 class GenerationSpec(Section, frozen=True, kw_only=True):

@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 from msgspec import Meta
 
+CHOICES = "choices"  # in a field's `extra`: what a form offers, where other values are valid too
+
 
 def about(title: str, description: str, **bounds: Any) -> Meta:
     """The label, the help and the bounds of a field. `title` and `description` are marked with `N_`."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from engine.config.check import build_spec
+from engine.config.either_or import drop_ignored
 from engine.config.fields import FieldError
 from engine.config.files import set_aside
 from engine.config.run_spec import SECTIONS, RunSpec, sections_of
@@ -72,8 +73,9 @@ def _absolute(value: str, folder: Path) -> str:
 
 
 def to_values(spec: RunSpec) -> dict[str, Any]:
-    """The spec as nested dicts and lists for YAML, without the sections of other methods."""
+    """The spec as nested dicts and lists for YAML, without other methods' sections and epochs that do not count."""
     values: dict[str, Any] = msgspec.to_builtins(spec)
+    drop_ignored(values["training"])
     return {name: values[name] for name in ("name", "description", *sections_of(spec.training.method))}
 
 
@@ -92,6 +94,9 @@ def save_spec(path: Path, spec: RunSpec) -> None:
     for name in SECTIONS.keys() - values.keys():  # of the method that the file had before
         document.pop(name, None)
     update(document, values)
+    for name in values.keys() & SECTIONS.keys():
+        for key in document[name].keys() - values[name].keys():  # it does not count any more
+            del document[name][key]
     write_atomically(path, dump(document))
 
 

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from engine.config.methods import MethodName
+from engine.config.optimizers import OptimizerName, ScheduleName
 from engine.config.section import Section, about
 from engine.messages.message import N_
 
@@ -29,6 +30,18 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
             le=4096,
         ),
     ] = 2
+    per_device_eval_batch_size: Annotated[
+        int,
+        about(
+            N_("Evaluation batch size"),
+            N_(
+                "How many held-out rows go through the card at once. 0 takes the batch size of the training; "
+                "lower it if the memory runs out while evaluating."
+            ),
+            ge=0,
+            le=4096,
+        ),
+    ] = 0
     gradient_accumulation_steps: Annotated[
         int,
         about(
@@ -46,8 +59,7 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Steps"),
             N_(
-                "Stop after this many weight updates. 60 is a quick first try. Set -1 to train for whole "
-                "epochs instead."
+                "Stop after this many weight updates. 60 is a quick first try. Give epochs instead, and this is -1."
             ),
             ge=-1,
             le=10_000_000,
@@ -58,8 +70,8 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Epochs"),
             N_(
-                "How many times to go through all examples. Counts only when steps is -1. 1 to 3 is usual; "
-                "more tends to learn the examples by heart."
+                "How many times to go through all examples, instead of a number of steps. 1 to 3 is usual; more "
+                "tends to learn the examples by heart."
             ),
             gt=0,
             le=10_000,
@@ -81,20 +93,38 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
         int,
         about(
             N_("Warm-up steps"),
-            N_("The learning rate climbs from zero over this many steps, which avoids a rough start."),
+            N_(
+                "The learning rate climbs from zero over this many steps, which avoids a rough start. In a "
+                "training of 5 steps or fewer the default is half of them."
+            ),
             ge=0,
             le=1_000_000,
         ),
     ] = 5
+    warmup_ratio: Annotated[
+        float,
+        about(
+            N_("Warm-up share"),
+            N_(
+                "The warm-up as a share of all steps, instead of a number of them: 0.03 to 0.1 is usual for "
+                "long runs."
+            ),
+            ge=0,
+            lt=1,
+        ),
+    ] = 0.0
     lr_scheduler_type: Annotated[
-        Literal["linear", "cosine", "constant", "constant_with_warmup"],
+        ScheduleName,
         about(
             N_("Schedule"),
-            N_("How the learning rate falls after the warm-up. linear is the usual; cosine falls later."),
+            N_(
+                "How the learning rate falls after the warm-up. linear is the usual; cosine falls later; those "
+                "with min_lr end at a tenth. reduce_lr_on_plateau and greedy follow the loss on held-out rows."
+            ),
         ),
     ] = "linear"
     optim: Annotated[
-        Literal["adamw_8bit", "paged_adamw_8bit", "adamw_torch", "adamw_torch_fused"],
+        OptimizerName,
         about(
             N_("Optimizer"),
             N_(
@@ -112,6 +142,18 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
             le=1,
         ),
     ] = 0.01
+    max_grad_norm: Annotated[
+        float,
+        about(
+            N_("Gradient clipping"),
+            N_(
+                "Updates larger than this are scaled down, so that one odd batch does no harm. 1 is the usual; "
+                "0 turns it off."
+            ),
+            ge=0,
+            le=1000,
+        ),
+    ] = 1.0
     seed: Annotated[
         int,
         about(
@@ -148,6 +190,26 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
             le=1000,
         ),
     ] = 2
+    save_strategy: Annotated[
+        Literal["steps", "epoch"],
+        about(
+            N_("Checkpoints by"),
+            N_(
+                "Whether checkpoints are saved every so many steps, or at the end of each epoch. With 0 steps "
+                "between them, neither."
+            ),
+        ),
+    ] = "steps"
+    eval_strategy: Annotated[
+        Literal["steps", "epoch"],
+        about(
+            N_("Evaluate by"),
+            N_(
+                "Whether the held-out rows are measured every so many steps, or at the end of each epoch. Counts "
+                "only if rows are held out."
+            ),
+        ),
+    ] = "steps"
     eval_steps: Annotated[
         int,
         about(
@@ -157,6 +219,71 @@ class TrainingSpec(Section, frozen=True, kw_only=True):
             le=10_000_000,
         ),
     ] = 20
+    eval_accumulation_steps: Annotated[
+        int,
+        about(
+            N_("Evaluation accumulation"),
+            N_(
+                "After how many batches of held-out rows the results move from the card to the machine's memory. 0 "
+                "moves them at the end; lower it if the card's memory runs out while evaluating."
+            ),
+            ge=0,
+            le=65_536,
+        ),
+    ] = 0
+    load_best_model_at_end: Annotated[
+        bool,
+        about(
+            N_("Keep the best"),
+            N_(
+                "At the end, takes the checkpoint with the lowest loss on the held-out rows rather than the last "
+                "weights. Evaluate as often as a checkpoint is saved."
+            ),
+        ),
+    ] = False
+    early_stopping_patience: Annotated[
+        int,
+        about(
+            N_("Early stopping"),
+            N_(
+                "Ends the training when the loss on the held-out rows has not come down for so many evaluations. 3 "
+                "is usual; 0 never does."
+            ),
+            ge=0,
+            le=1000,
+        ),
+    ] = 0
+    early_stopping_threshold: Annotated[
+        float,
+        about(
+            N_("Early stopping: least gain"),
+            N_("By how much the loss on the held-out rows must come down to count as better."),
+            ge=0,
+            le=100,
+        ),
+    ] = 0.0
+    neftune_noise_alpha: Annotated[
+        float,
+        about(
+            N_("NEFTune noise"),
+            N_(
+                "Adds noise to the embeddings while training, which can make answers richer. 5 is usual; 0 adds "
+                "none. It changes the losses."
+            ),
+            ge=0,
+            le=100,
+        ),
+    ] = 0.0
+    train_sampling_strategy: Annotated[
+        Literal["random", "group_by_length", "sequential"],
+        about(
+            N_("Order of rows"),
+            N_(
+                "random shuffles the rows. group_by_length puts rows of like length into a batch: less padding, so "
+                "it is faster where lengths differ much. sequential keeps the order of the file."
+            ),
+        ),
+    ] = "random"
     packing: Annotated[
         bool,
         about(

@@ -9,6 +9,7 @@ from typing import Literal
 import psutil
 import torch
 
+from engine.messages.errors import last_line
 from engine.protocol.events import Device
 
 DtypeName = Literal["float16", "bfloat16", "float32"]
@@ -34,6 +35,15 @@ def device() -> Device:
 def has_gpu() -> bool:
     """Whether the device is not a CPU."""
     return device().kind != "cpu"
+
+
+def why_no_gpu() -> str:
+    """What PyTorch says when it cannot use a GPU, in one line."""
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except (RuntimeError, AssertionError) as error:
+        return last_line(error)
+    return "torch.cuda.is_available() is False"
 
 
 def _cpu_name() -> str:

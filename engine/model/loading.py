@@ -11,8 +11,10 @@ import msgspec
 import torch
 from peft import PeftModel
 from unsloth import FastLanguageModel
+from unsloth_zoo.tokenizer_utils import add_new_tokens
 
 from engine.config.local_paths import is_local
+from engine.config.lora import ALL_LINEAR, FULLY_TRAINED, TARGET_MODULES
 from engine.config.run_spec import LoraSpec, ModelSpec
 from engine.hub.retry import with_retries
 from engine.messages.errors import UserError
@@ -20,6 +22,7 @@ from engine.messages.message import say
 from engine.model import hardware
 from engine.protocol import events as ev
 from engine.runs import manifest
+from engine.runs.gpu import gpu_problem, has_card
 from engine.runtime.event_writer import EventWriter
 
 # The suffix of prequantised repositories, as Unsloth names them.
@@ -28,16 +31,31 @@ QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
 
 @dataclass
 class Loaded:
-    """A model with its tokenizer. `model` becomes a PEFT model once `add_adapter` was called."""
+    """A model with its tokenizer. `model` becomes a PEFT model once `add_adapter` was called.
+
+    `load_in_4bit`: whether its weights were quantised when they were loaded, in 4 bits or in 8. `has_new_tokens`:
+    whether its embeddings grew, and must be trained.
+    """
 
     model: Any
     tokenizer: Any
     dtype: hardware.DtypeName
     load_in_4bit: bool
+    has_new_tokens: bool = False
 
     @property
     def has_adapter(self) -> bool:
         return isinstance(self.model, PeftModel)
+
+
+def check_gpu(use_cpu: bool) -> None:
+    """Raises `UserError` if this machine has a GPU, PyTorch cannot use it, and nobody asked for the processor."""
+    if use_cpu or hardware.has_gpu() or not has_card():
+        return
+    reason = hardware.why_no_gpu()
+    message = gpu_problem() or say("This machine has a GPU that PyTorch cannot use: {reason}", reason=reason)
+    hint = say("Or train on the processor, which is slow: with --cpu, or with model.use_cpu in the spec.")
+    raise UserError("gpu_unusable", message, hint, "model.use_cpu")
 
 
 def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, hardware.DtypeName]:
@@ -53,7 +71,7 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
             )
         )
         dtype = best
-    name, in_4bit = spec.model_name, spec.load_in_4bit
+    name, in_4bit, in_8bit = spec.model_name, spec.load_in_4bit, spec.load_in_8bit
     if on_cpu and QUANTISED.search(name):
         name = QUANTISED.sub("", name)
         record.emit(
@@ -65,14 +83,14 @@ def fit_to_hardware(spec: ModelSpec, record: EventWriter) -> tuple[ModelSpec, ha
                 ),
             )
         )  # fmt: skip
-    elif on_cpu and in_4bit:
-        record.emit(
-            ev.Notice(
-                code="4bit_replaced",
-                message=say("Loading in 4-bit needs a GPU: loading in {dtype}.", dtype=dtype),
-            )
-        )
-    return msgspec.structs.replace(spec, model_name=name, load_in_4bit=in_4bit and not on_cpu), dtype
+    elif on_cpu and (in_4bit or in_8bit):
+        needs_gpu = say("Loading in 4-bit needs a GPU: loading in {dtype}.", dtype=dtype)
+        if in_8bit:
+            needs_gpu = say("Loading in 8-bit needs a GPU: loading in {dtype}.", dtype=dtype)
+        record.emit(ev.Notice(code="4bit_replaced", message=needs_gpu))
+    if on_cpu:
+        in_4bit = in_8bit = False
+    return msgspec.structs.replace(spec, model_name=name, load_in_4bit=in_4bit, load_in_8bit=in_8bit), dtype
 
 
 def check_folder(name: str) -> None:
@@ -103,7 +121,8 @@ def check_saved(name: str, adapter: Path | None) -> None:
 
 
 def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> Loaded:
-    """Load the spec's model, or a trained adapter with its base model."""
+    """Load the spec's model, or a trained adapter with its base model. Raises `UserError`."""
+    check_gpu(spec.use_cpu)
     spec, dtype = fit_to_hardware(spec, record)
     check_folder(spec.model_name)
     check_saved(spec.model_name, adapter)
@@ -113,12 +132,16 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
             max_seq_length=spec.max_seq_length,
             dtype=getattr(torch, dtype),
             load_in_4bit=spec.load_in_4bit,
+            load_in_8bit=spec.load_in_8bit,
             revision=None if adapter else spec.revision or None,
         )
     )
-    loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit)
+    loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit or spec.load_in_8bit)
     if loaded.has_adapter:
         pad_for_training(loaded)
+    elif new := unknown_tokens(tokenizer, spec.new_tokens):
+        add_new_tokens(model, tokenizer, new_tokens=new)  # as the mean of all others, to be trained
+        loaded.has_new_tokens = True
     record.emit(
         ev.ModelLoaded(
             model_name=spec.model_name,
@@ -139,10 +162,16 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
     if loaded.has_adapter:
         FastLanguageModel.for_training(loaded.model)
     else:
+        check_modules(loaded.model, spec)
+        tied = bool(getattr(loaded.model.config, "tie_word_embeddings", False))
+        in_full = trained_in_full(spec, loaded.has_new_tokens, tied)
         loaded.model = FastLanguageModel.get_peft_model(
             loaded.model,
             r=spec.r,
-            target_modules=list(spec.target_modules),
+            target_modules=ALL_LINEAR if ALL_LINEAR in spec.target_modules else list(spec.target_modules),
+            modules_to_save=in_full or None,
+            # Where both ends share their weights, the trained ones must too.
+            ensure_weight_tying=True if tied and set(in_full) & set(FULLY_TRAINED) else None,
             lora_alpha=spec.lora_alpha,
             lora_dropout=spec.lora_dropout,
             bias=spec.bias,
@@ -160,6 +189,44 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
 def pad_for_training(loaded: Loaded) -> None:
     """Pad on the right, as Unsloth does once there is an adapter: it misses a tokenizer with another template."""
     loaded.tokenizer.padding_side = "right"
+
+
+def unknown_tokens(tokenizer: Any, wanted: tuple[str, ...]) -> list[str]:
+    """Those of the wanted tokens that the tokenizer does not have."""
+    known = tokenizer.get_vocab()
+    return [token for token in dict.fromkeys(wanted) if token not in known]
+
+
+def trained_in_full(spec: LoraSpec, new_tokens: bool, tied: bool) -> list[str]:
+    """The layers to train in full. New tokens need both ends of the model, or one if these share their weights."""
+    needed = FULLY_TRAINED[: 1 if tied else 2] if new_tokens else ()
+    return list(dict.fromkeys((*spec.modules_to_save, *needed)))
+
+
+def check_modules(model: Any, spec: LoraSpec) -> None:
+    """Raises `UserError` for a layer that the model does not have. The usual seven may be missing, but not all."""
+    modules = dict(model.named_modules())
+    named = {name: module for name, module in modules.items() if isinstance(module, torch.nn.Linear)}
+
+    def has(wanted: str) -> bool:
+        return any(name == wanted or name.endswith(f".{wanted}") for name in modules)
+
+    def refuse(field: str, wanted: str) -> UserError:
+        known = sorted({name.rpartition(".")[2] for name in named})
+        message = say(
+            "The model has no layer {name}. Its linear layers are: {known}.", name=wanted, known=", ".join(known)
+        )
+        return UserError("no_such_layer", message, None, field)
+
+    for wanted in spec.modules_to_save:
+        if not has(wanted):
+            raise refuse("lora.modules_to_save", wanted)
+    if ALL_LINEAR in spec.target_modules:
+        return
+    missing = [wanted for wanted in spec.target_modules if not has(wanted)]
+    unusual = [wanted for wanted in missing if wanted not in TARGET_MODULES]
+    if unusual or len(missing) == len(spec.target_modules):
+        raise refuse("lora.target_modules", (unusual or missing)[0])
 
 
 def count_parameters(model: Any) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine.config.fields import FieldError
 from engine.config.local_paths import is_hub_id, is_template_file, local_path, non_utf8_paths
+from engine.config.optimizers import PACKAGES as OPTIMIZER_PACKAGES
 from engine.config.paths import runs_folder
 from engine.config.quantizations import QUANTIZATIONS
 from engine.config.run_spec import RunSpec
@@ -33,7 +34,7 @@ def check_inputs(spec: RunSpec) -> list[FieldError]:
         *check_model(spec.model),
         *dataset,
         *_check_template(spec),
-        *_check_tracker(spec),
+        *_check_packages(spec),
         *_check_folders(spec),
     ]
 
@@ -47,13 +48,22 @@ def _check_template(spec: RunSpec) -> list[FieldError]:
     return []
 
 
-def _check_tracker(spec: RunSpec) -> list[FieldError]:
-    name = spec.training.report_to
-    packages = TRACKER_PACKAGES.get(name, ())
-    if not packages or any(importlib.util.find_spec(package) for package in packages):
-        return []
-    message = say("The package {package} is not installed: install it, or choose none.", package=packages[0])
-    return [FieldError("training.report_to", message)]
+def _check_packages(spec: RunSpec) -> list[FieldError]:
+    errors, tracker = [], TRACKER_PACKAGES.get(spec.training.report_to, ())
+    if tracker and not any(map(_is_installed, tracker)):
+        message = say("The package {package} is not installed: install it, or choose none.", package=tracker[0])
+        errors.append(FieldError("training.report_to", message))
+    for start, (module, package) in OPTIMIZER_PACKAGES.items():
+        if spec.training.optim.startswith(start) and not _is_installed(module):
+            message = say(
+                "The package {package} is not installed: install it, or choose adamw_8bit.", package=package
+            )
+            errors.append(FieldError("training.optim", message))
+    return errors
+
+
+def _is_installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 def _check_folders(spec: RunSpec) -> list[FieldError]:

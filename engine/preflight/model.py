@@ -11,15 +11,18 @@ from engine.config.fields import FieldError
 from engine.config.local_paths import is_hub_id, is_local, local_path
 from engine.config.run_spec import ModelSpec
 from engine.messages.message import Message, say
+from engine.runs.gpu import gpu_problem
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 _BILLIONS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)[bB](?![A-Za-z0-9])")
 
 
 def check_model(model: ModelSpec) -> list[FieldError]:
-    """Errors in the model's name, as far as possible without the Hub."""
-    message = _model_error(model.model_name)
-    return [FieldError("model.model_name", message)] if message else []
+    """Errors in the model's name, as far as possible without the Hub, and a GPU that it could not be loaded on."""
+    errors = [FieldError("model.model_name", message)] if (message := _model_error(model.model_name)) else []
+    if not model.use_cpu and (problem := gpu_problem()):
+        errors.append(FieldError("model.use_cpu", problem))
+    return errors
 
 
 def _model_error(name: str) -> Message | None:

@@ -9,7 +9,7 @@ from transformers import AutoConfig, GenerationConfig
 from unsloth.tokenizer_utils import load_correct_tokenizer
 
 from engine.config.run_spec import ModelSpec
-from engine.model.loading import with_eos
+from engine.model.loading import unknown_tokens, with_eos
 from engine.runtime.explain import explain
 
 
@@ -17,12 +17,12 @@ class TokenizerCache:
     """Loads tokenizers, and keeps the last one: most proofs are for the same model."""
 
     def __init__(self) -> None:
-        self._key: tuple[str, str] | None = None
+        self._key: tuple[str, str, tuple[str, ...]] | None = None
         self._cached: tuple[Any, list[int]] = (None, [])
 
     def get(self, model: ModelSpec) -> tuple[Any, list[int]]:
         """(the tokenizer as corrected by Unsloth, the tokens that end an answer). Raises `UserError`."""
-        key = (model.model_name, model.revision)
+        key = (model.model_name, model.revision, model.new_tokens)
         if key != self._key:
             try:
                 tokenizer = load_correct_tokenizer(
@@ -30,6 +30,8 @@ class TokenizerCache:
                 )
             except Exception as error:
                 raise explain(error, "model.model_name") from error
+            if new := unknown_tokens(tokenizer, model.new_tokens):
+                tokenizer.add_tokens(new)
             self._cached, self._key = (tokenizer, stop_ids(model, tokenizer)), key
         return self._cached
 

@@ -148,6 +148,21 @@ def list_checkpoints(folder: Path, *, hashes: bool = False) -> list[Checkpoint]:
     return sorted(found, key=lambda one: one.step, reverse=True)
 
 
+class _TrainerState(msgspec.Struct):
+    """What is read of the trainer's own record in a checkpoint."""
+
+    epoch: float | None = None
+
+
+def epochs_at(folder: Path, step: int) -> float:
+    """How often training had gone through its rows at a checkpoint, which may be a fraction; 0 if not known."""
+    try:
+        text = (folder / f"checkpoint-{step}" / "trainer_state.json").read_bytes()
+        return msgspec.json.decode(text, type=_TrainerState).epoch or 0.0
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return 0.0
+
+
 def newest_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that is complete in every byte."""
     return next((one for one in list_checkpoints(folder) if not find_fault(one.path)), None)

@@ -40,7 +40,8 @@ def check_resume_rules(checkpoint: manifest.Checkpoint, spec: RunSpec) -> None:
     path = checkpoint.path / "spec.yaml"
     if not path.is_file():
         return  # of an older Loris
-    errors = resume_errors(absolute_paths(load_spec(path)), spec, checkpoint.step)
+    epochs = manifest.epochs_at(checkpoint.path.parent, checkpoint.step)
+    errors = resume_errors(absolute_paths(load_spec(path)), spec, checkpoint.step, epochs)
     if errors:
         sys.stderr.write("\n".join([*(f"{error.field}: {error.message}" for error in errors), ""]))
         hint = say("Put the setting back, or start a new run with it.")

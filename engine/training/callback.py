@@ -22,6 +22,14 @@ DIVERGED_LOSS, DIVERGED_FACTOR, DIVERGED_LOGS = 8.0, 3.0, 5
 FIRST_LOGS = 5
 
 
+def evaluations_without_gain(losses: Sequence[float], threshold: float) -> int:
+    """How many of the last losses are not lower than the best before them, by more than `threshold`."""
+    best, since = math.inf, 0
+    for loss in losses:
+        best, since = (loss, 0) if loss < best - threshold else (best, since + 1)
+    return since
+
+
 class EventCallback(TrainerCallback):
     """Turns the trainer's callbacks into events, and the control's flags into the trainer's control."""
 
@@ -44,6 +52,12 @@ class EventCallback(TrainerCallback):
         self._diverged = False
         self._first_losses: list[float] = []
         self._high_logs = 0
+        self._patience, self._threshold = 0, 0.0
+        self.stopped_early = False
+
+    def stop_early(self, patience: int, threshold: float) -> None:
+        """Stop after `patience` evaluations without a gain above `threshold`; never if it is 0."""
+        self._patience, self._threshold = patience, threshold
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -170,6 +184,10 @@ class EventCallback(TrainerCallback):
         """Report the loss on the evaluation rows."""
         if metrics and math.isfinite(metrics.get("eval_loss", math.nan)):
             self._control.record.emit(ev.Evaluated(step=state.global_step, eval_loss=metrics["eval_loss"]))
+        # The trainer's own history is part of its checkpoints, so a resumed run counts on.
+        losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
+        if self._patience and evaluations_without_gain(losses, self._threshold) >= self._patience:
+            self.stopped_early = control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Call `on_checkpoint`; the trainer has reported the checkpoint already."""

@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PrinterCallback
 
 from engine.config.methods import METHODS
+from engine.config.optimizers import NEEDS_GPU, ON_CPU, SCHEDULE_ARGUMENTS
 from engine.config.run_spec import RunSpec
 from engine.config.sources import eval_source
 from engine.messages.message import say
@@ -79,6 +80,7 @@ def train(
             trainer.first_loss,
         ),
     )
+    progress.stop_early(spec.training.early_stopping_patience, spec.training.early_stopping_threshold)
     trainer.add_callback(progress)
     record.enter("training")
     if checkpoint:
@@ -95,8 +97,13 @@ def train(
 
     if control.terminate.is_set():
         return method.prompt_format  # terminated: the checkpoint is there to resume from
+    if progress.stopped_early:
+        record.emit(early_notice(trainer.state.global_step, spec.training.early_stopping_patience))
+    if spec.training.load_best_model_at_end and (best := trainer.load_best()):
+        record.emit(best_notice(best))
     check_finite(loaded.model, trainer.state.global_step, folder.checkpoints)
-    outcome: ev.Outcome = "completed" if trainer.state.global_step >= trainer.state.max_steps else "stopped"
+    completed = trainer.state.global_step >= trainer.state.max_steps or progress.stopped_early
+    outcome: ev.Outcome = "completed" if completed else "stopped"
     record.emit(
         ev.TrainingFinished(
             outcome=outcome,
@@ -111,36 +118,58 @@ def train(
     return method.prompt_format
 
 
+def early_notice(step: int, patience: int) -> ev.Notice:
+    message = say(
+        "Training ended early at step {step}: the loss on the held-out rows did not come down in {count} "
+        "evaluations.",
+        step=step, count=patience,
+    )  # fmt: skip
+    return ev.Notice(code="stopped_early", message=message)
+
+
+def best_notice(best: manifest.Checkpoint) -> ev.Notice:
+    message = say(
+        "The adapter is that of step {step}, whose loss on the held-out rows was the lowest: {loss}.",
+        step=best.step, loss=round(best.eval_loss or 0.0, 4),
+    )  # fmt: skip
+    return ev.Notice(code="best_taken", message=message)
+
+
 def training_arguments(
     method: TrainingMethod, loaded: loading.Loaded, folder: RunFolder, rows: int, record: Any
 ) -> Any:
     """The trainer's arguments; what the hardware does not support is replaced, with a notice."""
     t, optim = method.spec.training, method.spec.training.optim
     evaluates = bool(method.spec.dataset.test_size or eval_source(method.spec.dataset))
-    if hardware.device().kind == "cpu" and optim in ("adamw_8bit", "paged_adamw_8bit"):
-        optim = "adamw_torch_fused"
+    if hardware.device().kind == "cpu" and optim in NEEDS_GPU:
+        optim = ON_CPU
         replaced = say("{optim} needs a GPU: using {instead}.", optim=t.optim, instead=optim)
         record.emit(ev.Notice(code="optim_replaced", message=replaced))
     return method.config_class(
         per_device_train_batch_size=t.per_device_train_batch_size,
-        per_device_eval_batch_size=t.per_device_train_batch_size,
+        per_device_eval_batch_size=t.per_device_eval_batch_size or t.per_device_train_batch_size,
+        eval_accumulation_steps=t.eval_accumulation_steps or None,
         gradient_accumulation_steps=t.gradient_accumulation_steps,
         max_steps=t.max_steps,
         num_train_epochs=t.num_train_epochs,
         learning_rate=t.learning_rate,
-        warmup_steps=t.warmup_steps,
+        warmup_steps=t.warmup_ratio or t.warmup_steps,  # below 1, it is a share of all steps
         lr_scheduler_type=t.lr_scheduler_type,
+        lr_scheduler_kwargs=SCHEDULE_ARGUMENTS.get(t.lr_scheduler_type),
         optim=optim,
         weight_decay=t.weight_decay,
+        max_grad_norm=t.max_grad_norm,
+        neftune_noise_alpha=t.neftune_noise_alpha or None,
+        train_sampling_strategy=t.train_sampling_strategy,
         seed=t.seed,
         fp16=loaded.dtype == "float16",
         bf16=loaded.dtype == "bfloat16",
         logging_steps=t.logging_steps,
         logging_nan_inf_filter=False,  # it would log a loss that is not finite as 0
-        save_strategy="steps" if t.save_steps else "no",
+        save_strategy=t.save_strategy if t.save_steps else "no",
         save_steps=t.save_steps or 500,
         save_total_limit=t.save_total_limit,
-        eval_strategy="steps" if evaluates else "no",
+        eval_strategy=t.eval_strategy if evaluates else "no",
         eval_steps=t.eval_steps if evaluates else None,
         output_dir=str(folder.checkpoints),
         report_to=t.report_to,

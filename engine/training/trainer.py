@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 import torch.distributed
-from transformers import Trainer
+from transformers import SchedulerType, Trainer
 
 from engine.config.files import set_aside
+from engine.config.optimizers import DECAY_SHARE
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol import events as ev
@@ -150,15 +151,39 @@ class AtomicCheckpoints(Trainer):
         return loss if at == step and loss is not None and math.isfinite(loss) else None
 
     def evaluate(self, *args: Any, **named: Any) -> dict[str, float]:
-        """Evaluate; empty when training is asked to stop meanwhile."""
+        metrics: dict[str, float] = super().evaluate(*args, **named)
+        self._last_eval = (self.state.global_step, metrics.get("eval_loss"))
+        return metrics
+
+    def _evaluate(self, *args: Any, **named: Any) -> dict[str, float]:
+        """Evaluate between two steps; empty when training is asked to stop meanwhile."""
         try:
-            metrics: dict[str, float] = super().evaluate(*args, **named)
+            metrics: dict[str, float] = super()._evaluate(*args, **named)
         except _EvaluationStopped:
             self.control.should_training_stop = True
             self.control.should_save = True  # to resume from
             return {}
-        self._last_eval = (self.state.global_step, metrics.get("eval_loss"))
         return metrics
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        return bool(metrics) and bool(super()._determine_best_metric(metrics, trial))
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        if self.args.lr_scheduler_type == SchedulerType.WARMUP_STABLE_DECAY:
+            self.args.lr_scheduler_kwargs = {"num_decay_steps": math.ceil(num_training_steps * DECAY_SHARE)}
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def load_best(self) -> manifest.Checkpoint | None:
+        """Put the weights of the best checkpoint into the model; None if the last weights are as good."""
+        found = manifest.list_checkpoints(Path(str(self.args.output_dir)), hashes=True)
+        best = manifest.best_checkpoint(found)
+        at, loss = getattr(self, "_last_eval", (-1, None))
+        if best is None or best.eval_loss is None or best.step == self.state.global_step:
+            return None
+        if at == self.state.global_step and loss is not None and loss <= best.eval_loss:
+            return None
+        self._load_from_checkpoint(str(best.path))
+        return best
 
     def prediction_step(self, *args: Any, **named: Any) -> Any:
         # With several ranks only one receives the stop request, and all must do the same.

@@ -396,6 +396,14 @@ def test_settings_that_may_not_change(
     assert main.main(["resume", folder.name, "--set", change]) == 2
     assert words in capsys.readouterr().err
     assert folder.spec.read_bytes() == before
+
+
+def test_fewer_epochs_than_were_trained_are_refused(folder: RunFolder, capsys: pytest.CaptureFixture[str]):
+    write_run(folder, *TRAINED)
+    checkpoint(folder, 20)
+    (folder.checkpoints / "checkpoint-20" / "trainer_state.json").write_text('{"epoch": 1.5, "global_step": 20}')
+    assert main.main(["resume", folder.name, "--set", "training.num_train_epochs=1"]) == 2
+    assert "training.num_train_epochs: The run is already at epoch 1.5" in capsys.readouterr().err
     assert not is_alive(folder)
 
 

@@ -30,3 +30,17 @@ def test_which_settings_may_change():
     (late,) = resume_errors(old, with_changes(old, training={"max_steps": 50}), step=50)
     assert late.field == "training.max_steps"
     assert changed_fields(old, msgspec.structs.replace(old, name="x")) == ["name"]
+
+
+def test_fewer_epochs_than_were_trained_are_refused_as_fewer_steps_are():
+    by_steps = RunSpec()
+    by_epochs = with_changes(by_steps, training={"max_steps": -1, "num_train_epochs": 3.0})
+    for old in (by_steps, by_epochs):
+        for epochs in (1.0, 1.5):
+            new = with_changes(old, training={"max_steps": -1, "num_train_epochs": epochs})
+            (late,) = resume_errors(old, new, step=30, epochs=1.5)
+            assert late.field == "training.num_train_epochs"
+            assert "already at epoch 1.5" in str(late.message)
+        more = with_changes(old, training={"max_steps": -1, "num_train_epochs": 2.0})
+        assert resume_errors(old, more, step=30, epochs=1.5) == []
+    assert resume_errors(by_epochs, by_epochs, step=90, epochs=3.0) == []

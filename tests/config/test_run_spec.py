@@ -82,7 +82,7 @@ def test_every_field_has_a_label_and_help():
         ("lora.r", 0, "from 1 to 1024"),
         ("lora.lora_dropout", 1, "from 0 to 1"),
         ("lora.target_modules", [], "at least one"),
-        ("lora.target_modules", ["q_prj"], "Give a list of these: q_proj"),
+        ("lora.target_modules", [5], "Give a list of these: q_proj"),
         ("lora.bias", "nine", "Did you mean none"),
         ("lora.use_gradient_checkpointing", "maybe", "is not one of unsloth, true, false"),
         ("lora.loftq_config", {"bits": 4}, "is not one of null"),

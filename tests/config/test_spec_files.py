@@ -61,7 +61,7 @@ def test_byte_order_mark_and_windows_lines(file: Path):
         ("training:\n\tmax_steps: 1\n", 2, "not valid YAML"),
         ("# hi\ntraining:\n  # more\n  learning_rat: 1\n", 4, "Did you mean learning_rate?"),
         ("training:\n  max_steps: 3.5\n", 2, "whole number"),
-        ("training:\n  max_steps: 3\n", 1, "warm-up"),  # not in the file: its section
+        ("dataset:\n  instruction_part: Q\n", 1, "both markers"),  # not in the file: its section
         ("training: 5\n", 1, "block of settings"),
         ("- a\n", None, "mapping of settings"),
         ("just text\n", None, "mapping of settings"),

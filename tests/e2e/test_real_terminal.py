@@ -106,6 +106,7 @@ def test_sigkill_of_the_wizard_loses_nothing_on_the_whole_way(login: Callable[[]
     check_status(run.folder, None, {"state": "serving", "alive": True, "trained": True, "step": 80})
     check_files(run.folder)
     assert len(state_of(run.folder).loss) == 80
+    assert "Could not build the patched" not in run.folder.log.read_text(), "see engine.inference.base_model.fused"
     assert (run.folder.adapter / "adapter_model.safetensors").is_file()
 
     tmux.type("reset\n")  # a killed program leaves the terminal as it was drawing

@@ -125,6 +125,34 @@ async def test_navigation_and_changing_the_language_lose_nothing() -> None:
         assert "Give a number" in error_of(wizard(pilot).field_at("training.learning_rate"))
 
 
+async def test_epochs_typed_into_the_form_mean_epochs() -> None:
+    app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.go("training")
+        await settle(pilot)
+        assert not app.draft.is_typed("training.num_train_epochs"), "to look at a form is not to fill it in"
+        steps, epochs = (wizard(pilot).field_at(f"training.{key}") for key in ("max_steps", "num_train_epochs"))
+        await type_into(pilot, "training.num_train_epochs", "2")
+        assert (steps.value, epochs.value) == ("-1", "2")
+        assert "2 epochs over" in screen_text(app)
+        await type_into(pilot, "training.max_steps", "4")
+        assert (steps.value, epochs.value) == ("4", "1.0")
+        assert wizard(pilot).field_at("training.warmup_steps").value == "2"
+        assert app.draft.errors() == {}
+
+
+async def test_one_of_many_optimizers_is_chosen_from_a_list() -> None:
+    app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.go("training", "training.optim")
+        await settle(pilot)
+        await pilot.press("enter", "down", "enter")
+        await until(pilot, lambda: app.draft["training.optim"] == "paged_adamw_8bit")
+        assert wizard(pilot).STEP == "training"
+
+
 async def test_values_that_differ_from_the_preset_are_marked() -> None:
     app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
     async with app.run_test(size=(120, 36)) as pilot:

@@ -23,6 +23,7 @@ async def test_errors_are_at_their_fields_and_start_is_refused() -> None:
         assert "Give a whole number from 1 to 4096." in error_of(field)
         other = await type_into(pilot, "training.max_steps", "3")
         assert error_of(other) == ""
+        await type_into(pilot, "training.warmup_steps", "5")
         await open_step(pilot, "f6")
         assert "Batch size" in screen_text(app)
         await pilot.press("ctrl+r")

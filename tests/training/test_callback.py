@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import get_args
 
+import pytest
 from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import SchedulerType
+from transformers.training_args import OptimizerNames
 
+from engine.config.optimizers import NEEDS_GPU, OptimizerName, ScheduleName
 from engine.protocol import events as ev
 from engine.protocol.state import fold
 from engine.runtime.control import Control
 from engine.runtime.event_writer import EventWriter
-from engine.training.callback import EventCallback
+from engine.training.callback import EventCallback, evaluations_without_gain
 from tui.cli.printer import step_facts
 
 
@@ -92,3 +97,17 @@ def test_the_metrics_of_a_method_are_reported_with_the_step(tmp_path: Path) -> N
         progress.on_log(arguments, TrainerState(global_step=step), TrainerControl(), logs=logs)
     steps = [ev.decode(line) for line in path.read_bytes().splitlines()]
     assert [step.metrics or {} for step in steps if isinstance(step, ev.Step)] == [{"rewards/margins": 0.5}, {}]
+
+
+@pytest.mark.parametrize(
+    ("losses", "threshold", "count"),
+    [([], 0, 0), ([2.0], 0, 0), ([2.0, 1.0], 0, 0), ([2.0, 2.0], 0, 1), ([2, 1.9, 1.8], 0.5, 2), ([1, 2, 0], 0, 0)],
+)  # fmt: skip
+def test_evaluations_without_a_gain_are_counted(losses: list[float], threshold: float, count: int) -> None:
+    assert evaluations_without_gain(losses, threshold) == count
+
+
+def test_every_optimizer_and_schedule_of_the_installed_transformers_is_offered() -> None:
+    assert set(get_args(ScheduleName)) == {one.value for one in SchedulerType}
+    assert set(get_args(OptimizerName)) == {one.value for one in OptimizerNames}
+    assert set(get_args(OptimizerName)) > NEEDS_GPU

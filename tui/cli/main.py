@@ -71,16 +71,20 @@ def _decode_argument(word: str, encoding: str | None) -> str:
 
 
 def _command(options: argparse.Namespace) -> int:
+    if options.command in ("chat", "export") and options.cpu:
+        from engine.runs.gpu import USE_CPU
+
+        os.environ[USE_CPU] = "1"
     match options.command:
         case "run":
             from tui.cli.run import run_file
 
-            return run_file(options.spec, options.json, options.allow_command)
+            return run_file(options.spec, options.json, options.allow_command, options.cpu)
         case "demo":
             if _unusable_terminal():
                 from tui.cli.run import run_demo
 
-                return run_demo()
+                return run_demo(options.cpu)
             return wizard("demo", options.lang, "review")
         case "data":
             from tui.cli.data import run_data
@@ -119,7 +123,8 @@ def _run_command(options: argparse.Namespace) -> int:
         case "logs":
             return runs.logs(options.run, options.follow)
         case "resume":
-            return runs.resume_run(options.run, options.set, options.allow_command)
+            changes = [*options.set, *(["model.use_cpu=true"] if options.cpu else [])]
+            return runs.resume_run(options.run, changes, options.allow_command)
         case _:
             return runs.stop_run(options.run, options.mode, options.grace)
 
@@ -186,19 +191,21 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
-    command(
+    demo = command(
         "demo",
         _("try everything with a tiny model that needs no GPU and no network"),
         _("In a terminal, the wizard opens filled in and ready to start. Elsewhere it trains and prints lines.")
         + "\n"
         + _exit_codes("run"),
     )
+    _add_cpu(demo)
     run = command("run", _("train as a spec file or preset file says, without the wizard"), _exit_codes("run"))
     run.add_argument("spec", type=Path, metavar="SPEC.yaml", help=_("the run spec: a preset, or a run's spec.yaml"))
     run.add_argument("--json", action="store_true", help=_("print the engine's events as JSON lines instead"))
     run.add_argument(
         "--allow-command", action="store_true", help=_("run the spec's export.after_command after success")
     )
+    _add_cpu(run)
     data = command(
         "data",
         _("show what a spec's dataset teaches: rows, lengths, mask, and what is wrong with it"),
@@ -218,13 +225,14 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
         _("talk with a trained model: of an earlier run, or an adapter's folder"),
         _exit_codes("chat"),
     )
+    _add_cpu(chat)
     if given is None or "chat" in given:  # its options come from the spec, which takes a moment to import
         from tui.cli.chat import add_arguments
 
         add_arguments(chat)
-    export_options.add_arguments(
-        command("export", _("export a trained run: adapter, merged model, GGUF"), _exit_codes("export"))
-    )
+    export = command("export", _("export a trained run: adapter, merged model, GGUF"), _exit_codes("export"))
+    export_options.add_arguments(export)
+    _add_cpu(export)
     command("presets", _("list the presets that come with Loris, and your own"))
     _add_run_commands(command)
     return top
@@ -265,6 +273,11 @@ def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     resume.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
     allow_command = _("run the spec's export.after_command after success")
     resume.add_argument("--allow-command", action="store_true", help=allow_command)
+    _add_cpu(resume)
+
+
+def _add_cpu(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--cpu", action="store_true", help=_("use the processor, although there is a GPU"))
 
 
 def _exit_codes(command: str) -> str:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 
+import msgspec
+
 from engine.client.connection import CommandRefused, Connection, EngineGone
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import launch, new_run
@@ -44,10 +46,12 @@ LEAVE_SECONDS = 20.0  # how long an engine may take to exit after its last event
 LOG_LINES = 15
 
 
-def run_file(path: Path, as_json: bool = False, allow_command: bool = False) -> int:
+def run_file(path: Path, as_json: bool = False, allow_command: bool = False, use_cpu: bool = False) -> int:
     """Train as a spec file says. Returns an exit code; see `loris run --help`."""
     try:
         spec = load_spec(path)
+        if use_cpu:
+            spec = msgspec.structs.replace(spec, model=msgspec.structs.replace(spec.model, use_cpu=True))
         if errors := check_inputs(spec):
             raise SpecError(path, add_line_numbers(path, errors))
         try:
@@ -72,9 +76,9 @@ def run_file(path: Path, as_json: bool = False, allow_command: bool = False) -> 
         printer.close()
 
 
-def run_demo() -> int:
+def run_demo(use_cpu: bool = False) -> int:
     """Train the demo preset, and show the effect."""
-    return run_file(shipped_folder() / "demo.yaml")
+    return run_file(shipped_folder() / "demo.yaml", use_cpu=use_cpu)
 
 
 def choose_printer(as_json: bool) -> Printer:

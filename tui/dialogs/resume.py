@@ -1,6 +1,6 @@
 """The resume dialog: the checkpoint, the settings that can be changed, and why the others cannot."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -15,7 +15,6 @@ from engine.config.fields import FieldError, field_info
 from engine.config.resume_rules import changeable_fields, resume_errors, why_fixed
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
-from engine.config.spec_files import to_values
 from tui.dialogs.ask import LineDialog
 from tui.dialogs.modal import Modal
 from tui.text.sanitize import visible
@@ -46,7 +45,10 @@ def resume_point(step: int, last_step: int, total: int) -> str:
 
 
 class ResumeDialog(Modal[tuple[Change, ...]]):
-    """The result is the user's changes; None when cancelled. `run`: its title, sanitized."""
+    """The result is the user's changes; None when cancelled.
+
+    `run`: its title, sanitized. `epochs`: how often it has gone through its rows at `step`; 0 if not known.
+    """
 
     DEFAULT_CSS = """
     ResumeDialog > Vertical { width: 90; }
@@ -54,9 +56,9 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("r", "resume", N_("Resume"), show=False)]
 
-    def __init__(self, run: str, spec: RunSpec, step: int, last_step: int, total: int) -> None:
+    def __init__(self, run: str, spec: RunSpec, step: int, last_step: int, total: int, epochs: float = 0.0) -> None:
         super().__init__()
-        self._run, self._spec, self._step = run, spec, step
+        self._run, self._spec, self._step, self._epochs = run, spec, step, epochs
         self._where = resume_point(step, last_step, total)
         self._changes: dict[str, str | bool] = {}
 
@@ -79,10 +81,8 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
         go = _("Resume with these settings") if self._changes else _("Resume")
         box.add_option(Option(Content.styled("▶ " + go, "bold"), id=GO))
         box.add_option(Option(Content.styled(_("Can be changed"), "bold $text-primary"), disabled=True))
-        values = to_values(self._spec)
         for path in (path for path in changeable_fields(SECTIONS) if path not in HIDDEN):
-            section, _dot, key = path.partition(".")
-            value = describe_value(values[section][key])
+            value = describe_value(self._before(path))
             if path in self._changes:
                 value += " → " + describe_value(self._changes[path])
             title = _(field_info(path).title)
@@ -96,13 +96,18 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
             box.add_option(Option(Content.assemble("  ", _(title), ": ", (render(why), "dim"))))
         box.highlighted = at or 0
 
+    def _before(self, path: str) -> Any:
+        """The value that the run has now."""
+        section, _dot, key = path.partition(".")
+        return getattr(getattr(self._spec, section), key)
+
     def _errors(self) -> list[FieldError]:
         """The errors in the changes."""
         try:
             new = apply_changes(self._spec, self.changes)
         except SpecError as error:
             return error.errors
-        return resume_errors(self._spec, new, self._step) if self._step else []
+        return resume_errors(self._spec, new, self._step, self._epochs) if self._step else []
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -128,8 +133,7 @@ class ResumeDialog(Modal[tuple[Change, ...]]):
 
     @work(exclusive=True, group="change")
     async def _change(self, path: str) -> None:
-        section, _dot, key = path.partition(".")
-        info, before = field_info(path), to_values(self._spec)[section][key]
+        info, before = field_info(path), self._before(path)
         now = self._changes.get(path, before)
         typed: str | bool | None
         if info.kind == "bool":

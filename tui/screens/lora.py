@@ -22,7 +22,13 @@ class LoraScreen(WizardScreen):
     FOLDS = (
         (
             N_("More LoRA settings"),
-            ("lora.bias", "lora.use_gradient_checkpointing", "lora.use_rslora", "lora.random_state"),
+            (
+                "lora.modules_to_save",
+                "lora.bias",
+                "lora.use_gradient_checkpointing",
+                "lora.use_rslora",
+                "lora.random_state",
+            ),
         ),
     )
 

@@ -31,7 +31,12 @@ class ModelScreen(WizardScreen):
     STEP = "model"
     INTRO = N_("Which model to start from? You train a small adapter on top of it.")
     FIELDS = (NAME, "model.max_seq_length", "model.load_in_4bit")
-    FOLDS = ((N_("More model settings"), ("model.dtype", "model.revision")),)
+    FOLDS = (
+        (
+            N_("More model settings"),
+            ("model.load_in_8bit", "model.dtype", "model.revision", "model.new_tokens", "model.use_cpu"),
+        ),
+    )
     DEFAULT_CSS = """
     ModelScreen #suggested { color: $text-muted; height: 1; margin-left: 2; }
     ModelScreen #models.-textual-compact { margin: 0 0 1 2; height: 7; background: $surface; }
@@ -97,7 +102,7 @@ class ModelScreen(WizardScreen):
 
     def _checked_folder(self, model: ModelSpec, found: dict[str, Message]) -> None:
         if self.is_mounted and self.loris.draft.model() == model:
-            self.show_preflight_errors(found, among=(NAME,))
+            self.show_preflight_errors(found, among=(NAME, "model.use_cpu"))
 
     def action_browse(self) -> None:
         def apply(folder: str | None) -> None:

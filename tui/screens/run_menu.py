@@ -12,6 +12,7 @@ from engine.config.spec_files import load_spec
 from engine.messages.errors import UserError
 from engine.runs.disk_usage import prunable, prune, size_of
 from engine.runs.labels import read_label, write_label
+from engine.runs.manifest import epochs_at
 from engine.runs.run_list import RunSummary, delete_run
 from tui.dialogs.ask import ConfirmModal, LineDialog, MenuDialog, MenuItem
 from tui.dialogs.resume import ResumeDialog
@@ -111,7 +112,9 @@ class RunMenu:
     async def resume_with(self, run: RunSummary) -> None:
         """Show what can be changed, then resume."""
         if spec := self._spec_of(run):
-            ask = ResumeDialog(visible(run.title), spec, run.checkpoint or 0, run.steps, run.total_steps)
+            step = run.checkpoint or 0
+            epochs = epochs_at(run.folder.checkpoints, step)
+            ask = ResumeDialog(visible(run.title), spec, step, run.steps, run.total_steps, epochs)
             changes = await self._screen.app.push_screen_wait(ask)
             if changes is not None:
                 self.resume(run, changes)

@@ -6,6 +6,7 @@ from engine.config.spec_error import SpecError
 from engine.messages.errors import UserError
 from engine.protocol.commands import Deliver, Done, Refused, StopMode
 from engine.runs.exit_cause import exit_cause_of
+from engine.runs.manifest import epochs_at
 from tui.dialogs.allow_command import ask_before_resume
 from tui.dialogs.ask import ConfirmModal
 from tui.dialogs.failure import Failure, FailureChoice, FailureModal
@@ -105,9 +106,10 @@ class StopAndResume:
             return
         last_step, total = state.step.step if state.step else 0, state.training.total_steps if state.training else 0
         title = visible(session.spec.name or session.folder.name)
-        changes = await self._screen.app.push_screen_wait(
-            ResumeDialog(title, session.spec, self._watch.checkpoint or 0, last_step, total)
-        )
+        step = self._watch.checkpoint or 0
+        epochs = epochs_at(session.folder.checkpoints, step)
+        dialog = ResumeDialog(title, session.spec, step, last_step, total, epochs)
+        changes = await self._screen.app.push_screen_wait(dialog)
         if changes is not None:
             self.resume(changes)
 

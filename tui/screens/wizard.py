@@ -12,6 +12,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
+from engine.config.either_or import PAIRED
 from engine.config.fields import FieldInfo, field_info
 from engine.config.run_spec import ModelSpec
 from engine.messages.message import Message
@@ -141,7 +142,7 @@ class WizardScreen(LorisScreen):
         if self.wanted_field:
             self.focus_field(self.wanted_field)
         elif fields := self.query(Field):
-            self.call_after_refresh(fields.first().editor.focus)
+            self.set_focus(fields.first().editor)
         self.begin()
 
     def begin(self) -> None:
@@ -197,6 +198,8 @@ class WizardScreen(LorisScreen):
         errors = draft.errors()
         for field in self.query(Field):
             path = field.info.path
+            if path in PAIRED and not draft.is_typed(path):
+                field.follow(draft.as_typed(path))
             field.show_state(render(errors[path]) if path in errors else "", draft.differs(path))
         for fold in self.query(Fold):
             wrong = sum(f.info.path in errors for f in fold.query(Field))

@@ -3,6 +3,17 @@
 from typing import Any
 
 from engine.config.check import build_spec
+from engine.config.either_or import (
+    BY_EPOCHS,
+    EPOCHS,
+    PAIRED,
+    STEPS,
+    WARMUP,
+    counts,
+    default_warmup,
+    off_value,
+    replaced_by,
+)
 from engine.config.fields import FieldError, field_info, parse_field, section_fields
 from engine.config.presets import Difference
 from engine.config.run_spec import SECTIONS, ModelSpec, RunSpec
@@ -25,24 +36,29 @@ class Draft:
         """The field's value: what the user typed if it was changed, else the preset's."""
         if path in self._typed:
             return parse_field(field_info(path), self._typed[path])[0]
-        return self._of_preset(path)
+        return self._untyped(path)
 
     def __setitem__(self, path: str, value: Any) -> None:
         self._typed[path] = value
+        self._typed.pop(replaced_by(path, value), None)
         self.reported_errors.pop(path, None)
 
     def as_typed(self, path: str) -> Any:
         """The field's value in the user's own notation: 2e-4 stays 2e-4."""
-        return self._typed[path] if path in self._typed else self._of_preset(path)
+        return self._typed[path] if path in self._typed else self._untyped(path)
+
+    def is_typed(self, path: str) -> bool:
+        """Whether the value is the user's own."""
+        return path in self._typed
 
     def differs(self, path: str) -> bool:
         """Whether the field differs from the preset."""
-        return path in self._typed and bool(self[path] != self._of_preset(path))
+        return bool(self[path] != self._of_preset(path))
 
     @property
     def changed(self) -> bool:
         """Whether any field differs from the preset."""
-        return any(self.differs(path) for path in self._typed)
+        return any(self.differs(path) for path in (*self._typed, *PAIRED))
 
     def changes(self) -> list[Difference]:
         """The changes to the preset, in the order of the wizard, including invalid values."""
@@ -57,9 +73,11 @@ class Draft:
     def values(self) -> dict[str, Any]:
         """Nested plain values, as in YAML, with the typed ones in place."""
         values = to_values(self.preset)
-        for path in self._typed:
+        for path in (*PAIRED, *self._typed):
             section, _, key = path.rpartition(".")
             (values[section] if section else values)[key] = self[path]
+        if EPOCHS not in self._typed and self[STEPS] != BY_EPOCHS:
+            del values["training"]["num_train_epochs"]
         return values
 
     def build(self) -> tuple[RunSpec | None, list[FieldError]]:
@@ -84,6 +102,15 @@ class Draft:
                 values[section] = mine[section]
         spec, _ = build_spec(values)
         return spec or self.preset
+
+    def _untyped(self, path: str) -> Any:
+        """The value of a field that the user did not type: the preset's, or what follows from another one."""
+        if (off := off_value(path, self._typed)) is not None:
+            return off
+        value = self._of_preset(path)
+        if path == WARMUP and value == default_warmup(self._of_preset(STEPS)):
+            return default_warmup(self[STEPS] if counts(STEPS, self[STEPS]) else BY_EPOCHS)
+        return value
 
     def _of_preset(self, path: str) -> Any:
         section, _, key = path.rpartition(".")

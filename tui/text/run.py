@@ -4,8 +4,9 @@ from operator import attrgetter
 
 from engine.config.change import Change
 from engine.config.fields import field_info
+from engine.config.lora import ALL_LINEAR
 from engine.config.presets import Difference
-from engine.config.run_spec import TARGET_MODULES, RunSpec
+from engine.config.run_spec import TARGET_MODULES, LoraSpec, RunSpec
 from tui.text.sanitize import visible
 from tui.text.training import amounts_of, describe_training
 from tui.text.translation import _
@@ -15,7 +16,8 @@ from tui.text.values import describe_value
 def describe_run(spec: RunSpec, rows: int) -> list[str]:
     """One line per part of the run. `rows`: in the dataset's file, or 0 when not known."""
     data, lora, training = spec.dataset, spec.lora, spec.training
-    bits = _("in 4 bits") if spec.model.load_in_4bit else _("in full precision")
+    quantised = _("in 8 bits") if spec.model.load_in_8bit else _("in full precision")
+    bits = _("in 4 bits") if spec.model.load_in_4bit else quantised
     lines = [
         _("Model: {model}, loaded {bits}, texts up to {length} tokens.").format(
             model=spec.model.model_name, bits=bits, length=spec.model.max_seq_length
@@ -23,9 +25,7 @@ def describe_run(spec: RunSpec, rows: int) -> list[str]:
         _("Dataset: {path}, split {split}.").format(path=data.path, split=data.split)
         + (" " + _("{rows} rows.").format(rows=rows) if rows else "")
         + (" " + _("Only the answers are learned.") if data.train_on_responses_only else ""),
-        _("Adapter: rank {rank}, alpha {alpha}, on {layers} of {all} kinds of layers.").format(
-            rank=lora.r, alpha=lora.lora_alpha, layers=len(lora.target_modules), all=len(TARGET_MODULES)
-        ),
+        _describe_adapter(lora),
         _("Training: learning rate {rate}.").format(rate=f"{training.learning_rate:g}")
         + " "
         + describe_training(amounts_of(lambda field: attrgetter(field)(spec), rows)),
@@ -47,6 +47,19 @@ def describe_run(spec: RunSpec, rows: int) -> list[str]:
             _("Test prompts answered before and after: {count}.").format(count=len(spec.generation.prompts))
         )
     return [*lines, " ".join(then)]
+
+
+def _describe_adapter(lora: LoraSpec) -> str:
+    targets = lora.target_modules
+    if ALL_LINEAR in targets:
+        words = _("Adapter: rank {rank}, alpha {alpha}, on every linear layer.")
+    elif set(targets) <= set(TARGET_MODULES):
+        words = _("Adapter: rank {rank}, alpha {alpha}, on {layers} of {all} kinds of layers.")
+    else:
+        words = _("Adapter: rank {rank}, alpha {alpha}, on {names}.")
+    return words.format(
+        rank=lora.r, alpha=lora.lora_alpha, layers=len(targets), all=len(TARGET_MODULES), names=", ".join(targets)
+    )
 
 
 def describe_differences(found: list[Difference]) -> list[str]:

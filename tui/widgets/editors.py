@@ -75,6 +75,7 @@ class ChoiceEditor(Widget, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space", "move(1)", N_("Next choice"), show=False),
         Binding("left", "move(-1)", N_("Previous choice"), show=False),
+        Binding("enter", "list", N_("Choose from a list"), show=False),
     ]
     value: reactive[Any] = reactive(None, init=False)
 
@@ -100,6 +101,9 @@ class ChoiceEditor(Widget, can_focus=True):
         at = self.choices.index(self.value) if self.value in self.choices else -1
         self.value = self.choices[(at + by) % len(self.choices)]
         self.post_message(Edited(self, self.value))
+
+    def action_list(self) -> None:
+        self.post_message(ChoicesWanted())
 
     def on_click(self, event: events.Click) -> None:
         self.action_move(1)
@@ -143,9 +147,13 @@ class SeveralEditor(Widget, can_focus=True):
     value: reactive[tuple[Any, ...]] = reactive((), init=False)
     at: reactive[int] = reactive(0)
 
-    def __init__(self, choices: Sequence[Any], value: Sequence[Any], id: str | None = None) -> None:
+    def __init__(
+        self, choices: Sequence[Any], value: Sequence[Any], alone: Any = None, id: str | None = None
+    ) -> None:
+        """Other values than the choices are offered too. `alone`: a choice that excludes the others."""
         super().__init__(id=id)
-        self.choices = tuple(choices)
+        self.choices = tuple(dict.fromkeys((*choices, *value)))
+        self._alone = alone
         self._cell = max(cell_len(str(choice)) for choice in self.choices) + 5
         self.set_reactive(SeveralEditor.value, tuple(value))
 
@@ -172,7 +180,10 @@ class SeveralEditor(Widget, can_focus=True):
     def action_turn(self) -> None:
         chosen = self.choices[self.at]
         # In the order of the choices, so that toggling twice changes nothing.
-        self.value = tuple(c for c in self.choices if (c in self.value) != (c == chosen))
+        value = tuple(c for c in self.choices if (c in self.value) != (c == chosen))
+        if self._alone in value:
+            value = (chosen,) if chosen == self._alone else tuple(c for c in value if c != self._alone)
+        self.value = value
         self.post_message(Edited(self, self.value))
 
     def on_click(self, event: events.Click) -> None:

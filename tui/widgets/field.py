@@ -15,6 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from engine.config.fields import FieldInfo
+from engine.config.lora import ALL_LINEAR
 from tui.text.sanitize import visible
 from tui.text.translation import _
 from tui.text.values import shown
@@ -34,6 +35,7 @@ ESCAPED = ("dataset.instruction_part", "dataset.response_part")
 # The library's name is shown next to short editors only; the help has it for all.
 HINTED = ("int", "float", "bool")
 CHOICE_HINT_CELLS = 40
+MANY_CHOICES = 6  # more are offered as a list too
 
 
 class Field(Widget):
@@ -77,6 +79,8 @@ class Field(Widget):
         super().__init__(id=field_id(info.path))
         self.info = info
         self.suggestions = tuple(suggestions)
+        if info.kind == "choice" and len(info.choices) > MANY_CHOICES:
+            self.suggestions = tuple(map(shown, info.choices))
         self.editor = _editor(info, value)
         if info.kind in ("int", "float"):
             self.add_class("-number")
@@ -152,13 +156,26 @@ class Field(Widget):
         if isinstance(self.editor, LineEditor | TextBlock):
             self.editor.put(_as_text(self.info, value))
         else:
-            self.editor.value = value
+            self.editor.value = self.reported = value
             self.post_message(Field.Changed(self, value))
+
+    def follow(self, value: Any) -> None:
+        """Show a value that follows from another field. It is no edit; one that was not reported yet is kept."""
+        wanted = _as_text(self.info, value) if isinstance(self.editor, LineEditor) else value
+        if self.value != self.reported or self.value == wanted:
+            return
+        if isinstance(self.editor, LineEditor):
+            with self.editor.prevent(LineEditor.Changed):
+                self.editor.put(wanted)
+        elif not isinstance(self.editor, TextBlock):
+            self.editor.value = wanted
+        self.reported = self.value
 
     def on_edited(self, event: Edited) -> None:
         event.stop()
-        self.reported = event.value
-        self.post_message(Field.Changed(self, event.value))
+        if event.value != self.reported:  # Textual also posts this for the value that an editor starts with
+            self.reported = event.value
+            self.post_message(Field.Changed(self, event.value))
 
     def on_choices_wanted(self, event: ChoicesWanted) -> None:
         event.stop()
@@ -185,7 +202,7 @@ def _editor(info: FieldInfo, value: Any) -> LineEditor | ChoiceEditor | SwitchEd
         case "choice":
             return ChoiceEditor(info.choices, value)
         case "choices":
-            return SeveralEditor(info.choices, value)
+            return SeveralEditor(info.choices, value, alone=ALL_LINEAR)
         case "lines":
             return TextBlock(_as_text(info, value), lines=True)
     if info.path in BLOCKS:
