@@ -64,8 +64,9 @@ class ExportSpec(Section, frozen=True, kw_only=True):
         about(
             N_("Command after success"),
             N_(
-                "A shell command to run once everything is saved, for instance to shut down the rented "
-                "machine. It runs only if it was confirmed for this run."
+                "A shell command to run once everything that is asked for here is done, for instance to shut "
+                "down the rented machine. It does not run while an export, a copy or a push is missing, and only "
+                "if it was confirmed for this run."
             ),
         ),
     ] = ""

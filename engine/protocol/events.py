@@ -6,7 +6,7 @@ Units are in the names or the docstrings: bytes, seconds. Times are the engine's
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -318,8 +318,26 @@ _decoder = msgspec.json.Decoder(AnyEvent)
 
 
 def encode(event: AnyEvent) -> bytes:
-    """The event as one line, with its newline."""
-    return _encoder.encode(event) + b"\n"
+    """The event as one line, with its newline.
+
+    Bytes that are not UTF-8, as in the name of a file, become question marks: no event may be lost over them.
+    """
+    try:
+        return _encoder.encode(event) + b"\n"
+    except UnicodeEncodeError:
+        return _encoder.encode(_as_utf8(msgspec.to_builtins(event))) + b"\n"
+
+
+def _as_utf8(value: Any) -> Any:
+    """Plain values with every text made UTF-8."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {key: _as_utf8(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_as_utf8(one) for one in value]
+    return value
 
 
 def decode(line: bytes) -> AnyEvent | None:

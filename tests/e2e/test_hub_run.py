@@ -48,15 +48,15 @@ def hub() -> Iterator[HubStub]:
 
 @pytest.fixture(scope="module")
 def engine(hub: HubStub, demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    folder = tmp_path_factory.mktemp("hub")
     spec = with_changes(
         demo,
         model={"model_name": "ann/base"},
         dataset={"path": "ann/identity"},
         training={"max_steps": 3, "save_steps": 0, "warmup_steps": 1},
         generation={"prompts": ()},
-        export={"push_to": "trained", "after_command": "touch ran"},
+        export={"push_to": "trained", "copy_to": str(folder / "drive"), "after_command": "touch ran"},
     )
-    folder = tmp_path_factory.mktemp("hub")
     (folder / "run").mkdir()
     give_consent(RunFolder(folder / "run"), "touch ran")
     started = Engine(folder / "run", spec, **hub.environment(folder / "hf", LOGIN))
@@ -320,8 +320,12 @@ def test_a_spec_asks_for_everything_and_has_it_when_training_ends(
 
 
 def test_the_command_after_the_run_waits_for_its_push(engine: Engine, hub: HubStub) -> None:
-    """Refused when training ended: missing until one command has carried out the rest."""
+    """Refused when training ended: missing until one command has carried out the rest. The copy was made."""
     run, ran = engine.folder, engine.folder.path / "ran"
+    subprocess.run(
+        ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"],
+        cwd=run.path.parent / "drive" / run.name / "adapter", check=True,
+    )  # fmt: skip
     assert engine.events_of(ev.Undelivered)[-1].missing == ("adapter → trained",)
     (withheld,) = [one for one in engine.events_of(ev.Notice) if one.code == "after_withheld"]
     assert "adapter → trained" in str(withheld.message)

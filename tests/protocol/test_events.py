@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from engine.config.change import Change
+from engine.messages.message import say
 from engine.protocol import events as ev
 from tests.helpers.every_event import ONE_OF_EACH
 
@@ -30,3 +32,12 @@ def test_invalid_lines_are_skipped(line: bytes):
 
 def test_fields_of_a_newer_loris_are_ignored():
     assert ev.decode(b'{"type":"StageChanged","stage":"ready","colour":"red"}') == ev.StageChanged(stage="ready")
+
+
+def test_an_event_that_names_a_file_that_is_not_utf8_is_not_lost():
+    """As in an error of the system: the engine would end without a word."""
+    change = Change(field="model.model_name", value="\udcd3")
+    failed = ev.Failed(code="c", message=say("{path}: gone", path="/\udcd3\udcc3/x"), changes=(change,))
+    found = ev.decode(ev.encode(failed))
+    assert isinstance(found, ev.Failed)
+    assert str(found.message) == "/??/x: gone"

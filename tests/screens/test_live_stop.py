@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
+import msgspec
 import pytest
 
+from engine.config.run_spec import ExportSpec
 from engine.messages.message import say
+from engine.protocol import events as ev
 from engine.protocol.commands import AnyReply, Command, Refused, Stop
 from engine.runs.lock_owner import SavedWork
 from tests.helpers import fake_run
@@ -31,6 +34,30 @@ async def test_stop_asks_once_and_keeps_the_model() -> None:
         await until(pilot, lambda: [type(command) for command in backend.asked] == [Stop])
         backend.feed(fake_run.finished("stopped", 35)[-5:])
         await shown(pilot, "Stopped early. The model was kept.")
+
+
+async def test_the_command_after_the_run_is_named_before_an_early_stop() -> None:
+    """It runs all the same once everything is carried out: it may shut the machine down."""
+    spec = msgspec.structs.replace(fake_run.SPEC, export=ExportSpec(after_command="poweroff"))
+    app = app_on("live", FakeBackend(), fake_run.training(), spec=spec)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("x")
+        await shown(pilot, "this command runs, if it was confirmed: poweroff")
+
+
+@pytest.mark.parametrize(
+    ("stage", "question", "mode"),
+    [("training", "keep the model?", "save"), ("saving", "it is lost", "now"), ("exporting", "--rest", "now")],
+)
+async def test_the_stop_does_what_its_question_says(stage: ev.Stage, question: str, mode: str) -> None:
+    backend = FakeBackend()
+    missing = [ev.Undelivered(missing=("merged_16bit",))] if stage == "exporting" else []
+    app = app_on("live", backend, [*fake_run.training(), *missing, ev.StageChanged(stage=stage)])
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("x")
+        await shown(pilot, question)
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: [c.mode for c in backend.asked if isinstance(c, Stop)] == [mode])
 
 
 async def test_refused_stop_is_shown() -> None:

@@ -13,6 +13,7 @@ from engine.protocol.state import RunState
 from engine.runs.lock_owner import TERMINATE_SECONDS
 from tui.dialogs.ask import ConfirmModal
 from tui.dialogs.modal import Modal
+from tui.text.sanitize import visible
 from tui.text.translation import N_, _
 
 Leave = Literal["keep", "save", "discard"]
@@ -26,8 +27,8 @@ CHOICES: dict[Leave, tuple[str, str]] = {
 }
 
 
-def stop_question(rung: int, state: RunState, frozen: bool = False) -> ConfirmModal:
-    """`rung`: 0 stop and save, 1 at once, 2 by force."""
+def stop_question(rung: int, state: RunState, frozen: bool = False, command: str = "") -> ConfirmModal:
+    """`rung`: 0 stop and save, 1 at once, 2 by force. `command`: of the spec, to run after the run."""
     if rung == 2:
         why = (
             _("Its process was stopped by a signal (kill -STOP) and cannot save anything.")
@@ -65,6 +66,10 @@ def stop_question(rung: int, state: RunState, frozen: bool = False) -> ConfirmMo
         "Training stops after the step in progress, and what was learned so far is saved as an "
         "adapter, and exported as the spec asks. You can then chat with it and export it."
     )
+    if command:
+        words += " " + _("Once all that is done, this command runs, if it was confirmed: {command}").format(
+            command=visible(command)
+        )
     return ConfirmModal(
         _("Stop training and keep the model?"), done + words, yes=_("Stop and keep"), no=_("Continue training")
     )

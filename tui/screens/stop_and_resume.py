@@ -166,7 +166,8 @@ class StopAndResume:
             self._stopped_engine, self._stop_level = (session.folder, state.started), 0
         self._watch.check()
         rung = 2 if self._watch.frozen else min(self._stop_level, 2)
-        if not await self._screen.app.push_screen_wait(stop_question(rung, state, self._watch.frozen)):
+        command = session.spec.export.after_command.strip() if session.spec else ""
+        if not await self._screen.app.push_screen_wait(stop_question(rung, state, self._watch.frozen, command)):
             return
         self._stop_level = max(self._stop_level, rung + 1)
         self._screen.notify((_("Stopping …"), _("Stopping at once …"), _("Terminating it …"))[rung])
