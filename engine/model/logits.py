@@ -52,20 +52,20 @@ def _rows(batch: dict[str, Any]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The rows of a batch without their padding: token ids and labels. Rows that were joined are taken apart."""
     mask, positions = batch.get("attention_mask"), batch.get("position_ids")
     for number, (ids, labels) in enumerate(zip(batch["input_ids"], batch["labels"], strict=True)):
-        if mask is not None and mask.dim() == 2:
-            kept = mask[number].bool()
-            yield ids[kept], labels[kept]
-        elif positions is not None:
+        if positions is not None and len(batch["input_ids"]) == 1:
             starts = (positions[number] == 0).nonzero().flatten().tolist()
             for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
                 yield ids[start:end], labels[start:end]
+        elif mask is not None and mask.dim() == 2:
+            kept = mask[number].bool()
+            yield ids[kept], labels[kept]
         else:
             yield ids, labels
 
 
 def vocabulary_size(model: Any) -> int:
     """How many tokens the model can write; guessing has the logarithm of it as loss."""
-    return int(model.get_output_embeddings().weight.shape[0])
+    return int(model.config.get_text_config().vocab_size)
 
 
 def guessing_loss(model: Any) -> float:

@@ -116,7 +116,7 @@ def require_intact(folder: Path, hint: Message | None = None) -> None:
         say("{path} differs from what was saved there: the disk may be faulty, or a file was changed.",
             path=str(folder)),
         hint or say("Copy or export it again. If you changed it yourself, delete {files} in it.",
-                    files=f"{MANIFEST}, {CHECKSUMS}"),
+                    files=", ".join((MANIFEST, CHECKSUMS))),
     )  # fmt: skip
 
 

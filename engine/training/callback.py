@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import torch
@@ -14,7 +14,9 @@ from engine.messages.message import say
 from engine.model import hardware
 from engine.protocol import events as ev
 from engine.runtime.control import Control
-from engine.training.first_loss import FirstLoss
+
+if TYPE_CHECKING:  # it imports Unsloth
+    from engine.training.first_loss import FirstLoss
 
 # A loss that is both this high and this many times the first losses is no better than guessing, or nearly:
 # with 260,000 tokens, guessing has a loss of 12.5. It may come down again; after this many logs it does not.
@@ -39,7 +41,7 @@ class EventCallback(TrainerCallback):
         started: ev.TrainingStarted,
         on_checkpoint: Callable[[int], None],
         metrics: Sequence[str] = (),
-        first_loss: FirstLoss | None = None,
+        first_loss: "FirstLoss | None" = None,
     ) -> None:
         """`on_checkpoint`: called with the step of each complete checkpoint; training waits for it.
 

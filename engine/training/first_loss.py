@@ -1,5 +1,6 @@
 """Looks at the loss of the first step, in which most faults of a model, a template or a library already show."""
 
+import traceback
 from typing import Any
 
 from engine.messages.message import Message, say
@@ -20,10 +21,14 @@ class FirstLoss:
         self._comparable = True
 
     def before(self, batch: dict[str, Any]) -> None:
-        """Measure the model's own loss on a batch that is about to be trained on."""
+        """Measure the model's own loss on a batch that is about to be trained on. Never raises."""
         if not self._comparable:
             return
-        found = summed_loss(self._model, batch)
+        try:
+            found = summed_loss(self._model, batch)
+        except Exception:
+            traceback.print_exc()
+            found = None
         if found is None:
             self._comparable = False
         else:
@@ -39,7 +44,7 @@ class FirstLoss:
         if self._trained > guessing + FAR_ABOVE_GUESSING:
             return say(
                 "The first loss is {loss}, worse than guessing ({guessing}): the chat template, the tokenizer or a "
-                    "library does not fit this model. What it learns so is hardly of use.",
+                    "library does not fit this model. What it learns this way is of little use.",
                 loss=round(self._trained, 2), guessing=round(guessing, 2),
             )  # fmt: skip
         if not (self._comparable and self._tokens):

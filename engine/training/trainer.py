@@ -7,7 +7,7 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed
@@ -23,7 +23,9 @@ from engine.runs.file_modes import set_usual_modes
 from engine.runs.own_files import is_own_folder, remove_checkpoint, replace_folder
 from engine.runtime.control import Control
 from engine.runtime.explain import explain
-from engine.training.first_loss import FirstLoss
+
+if TYPE_CHECKING:  # it imports Unsloth
+    from engine.training.first_loss import FirstLoss
 
 SPEC = "spec.yaml"
 
@@ -59,7 +61,7 @@ class AtomicCheckpoints(Trainer):
     """Saves each checkpoint under a temporary name, writes its manifest, renames it, and then deletes old ones."""
 
     run_control: Control
-    first_loss: FirstLoss | None = None
+    first_loss: "FirstLoss | None" = None
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **named: Any) -> torch.Tensor:
         """Train on a batch; in the first step, measure the model's own loss on it before."""

@@ -55,6 +55,18 @@ def test_killed_in_the_middle_of_a_step_and_resumed_with_the_same_result(
     check_after_fault(later, state="completed", trained=True, alive=False)
 
 
+def test_other_library_versions_than_at_the_start_are_told_on_resume(demo: RunSpec, tmp_path: Path) -> None:
+    killed = run_to_end(tmp_path / "run", small(demo), "--exit", LORIS_FAULT="kill@5")
+    recorded = killed.folder.events.read_text()
+    here = killed.events_of(ev.EngineStarted)[0].versions["trl"]
+    killed.folder.events.write_text(recorded.replace(f'"trl":"{here}"', '"trl":"0.1"'))
+    later = run_to_end(tmp_path / "run", None, "--resume", "--exit")
+    assert later.finish() == 0
+    (notice,) = [one for one in later.events_of(ev.Notice) if one.code == "versions_changed"]
+    assert notice.level == "warning"
+    assert f"trl 0.1 → {here}" in str(notice.message)
+
+
 def test_sigterm_and_a_resume_lose_and_repeat_no_step(straight: Engine, demo: RunSpec, tmp_path: Path) -> None:
     spec = small(demo, max_steps=STEPS, save_steps=0)
     engine = Engine(tmp_path / "run", spec, "--exit", LORIS_FAULT="slow@0.1")

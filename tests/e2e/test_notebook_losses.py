@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.client.launch import has_accelerator
 from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec
 from engine.protocol.state import read_state
@@ -21,6 +22,8 @@ from tests.helpers.tiny_models import SHAPES, make_tiny_model
 SCRIPTS = ROOT / "tests/helpers/scripts"
 DTYPES = ("float32", "bfloat16")
 RUNS = list(product(SHAPES, DTYPES))
+Runs = dict[tuple[str, str], RunFolder]
+Losses = dict[tuple[str, str], list[float]]
 STEPS = 3
 
 
@@ -50,7 +53,7 @@ def start(script: str, place: Path, arguments: list[Path]) -> subprocess.Popen[s
 
 
 @pytest.fixture(scope="module")
-def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], RunFolder]:
+def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """The folder of every shape in every dtype, with its spec."""
     place = tmp_path_factory.mktemp("shapes")
     data = place / "data.jsonl"
@@ -65,8 +68,13 @@ def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[
     return found
 
 
+def losses_in(output: str) -> list[list[float]]:
+    """Those that the notebook's script prints, of each run."""
+    return [json.loads(line) for line in output.splitlines() if line.startswith("[")]
+
+
 @pytest.fixture(scope="module")
-def notebook_losses(runs: dict[tuple[str, str], RunFolder]) -> Iterator[dict[tuple[str, str], list[float]]]:
+def notebook_losses(runs: Runs) -> Iterator[Losses]:
     """What a notebook's user gets; `runs` are trained by Loris meanwhile."""
     place = next(iter(runs.values())).path.parent
     loris = start("train_with_loris.py", place, [folder.path for folder in runs.values()])
@@ -75,8 +83,7 @@ def notebook_losses(runs: dict[tuple[str, str], RunFolder]) -> Iterator[dict[tup
         for process in (loris, notebook):
             output, errors = process.communicate(timeout=TIMEOUT_SECONDS)
             assert process.returncode == 0, errors[-3000:]
-        lines = [json.loads(line) for line in output.splitlines() if line.startswith("[")]
-        yield dict(zip(runs, lines, strict=True))
+        yield dict(zip(runs, losses_in(output), strict=True))
     finally:
         for process in (loris, notebook):
             process.kill()
@@ -87,8 +94,8 @@ def notebook_losses(runs: dict[tuple[str, str], RunFolder]) -> Iterator[dict[tup
 def test_losses_equal_the_notebooks_with_test_prompts_asked_before(
     shape: str,
     dtype: str,
-    runs: dict[tuple[str, str], RunFolder],
-    notebook_losses: dict[tuple[str, str], list[float]],
+    runs: Runs,
+    notebook_losses: Losses,
 ) -> None:
     folder, expected = runs[shape, dtype], notebook_losses[shape, dtype]
     state = read_state(folder.events)
@@ -98,6 +105,8 @@ def test_losses_equal_the_notebooks_with_test_prompts_asked_before(
     assert not [one for one in state.notices if one.code == "first_loss"]
     losses = list(state.loss.values)
     assert len(set(losses)) == STEPS
+    if has_accelerator():
+        pytest.skip("on a GPU two runs differ: see the test below")
     if dtype == "bfloat16":
         assert losses == expected, "to the last bit"
     else:
@@ -109,3 +118,20 @@ def test_losses_equal_the_notebooks_with_test_prompts_asked_before(
 def test_the_saved_tokenizer_does_not_pad_on_the_left(shape: str, runs: dict[tuple[str, str], RunFolder]) -> None:
     saved = json.loads((runs[shape, "float32"].adapter / "tokenizer_config.json").read_text())
     assert saved.get("padding_side", "right") == "right"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not has_accelerator(), reason="there is no GPU")
+def test_on_a_gpu_loris_differs_no_more_than_two_bare_runs_do(runs: Runs, notebook_losses: Losses) -> None:
+    again = start(
+        "train_without_loris.py", next(iter(runs.values())).path.parent, [folder.spec for folder in runs.values()]
+    )
+    output, errors = again.communicate(timeout=TIMEOUT_SECONDS)
+    assert again.returncode == 0, errors[-3000:]
+    apart = {"bare": 0.0, "loris": 0.0}
+    for (key, once), twice in zip(notebook_losses.items(), losses_in(output), strict=True):
+        mine = read_state(runs[key].events).loss.values
+        for name, other in (("bare", twice), ("loris", mine)):
+            apart[name] = max(apart[name], *(abs(a - b) for a, b in zip(once, other, strict=True)))
+    print(apart)  # noqa: T201
+    assert apart["loris"] <= max(2 * apart["bare"], 1e-3)
