@@ -13,6 +13,9 @@ CHANGEABLE = frozenset(
         "training.max_steps", "training.num_train_epochs", "training.logging_steps", "training.save_steps",
         "training.save_total_limit", "training.eval_steps", "training.report_to", "training.output_dir",
         "training.dataset_num_proc", "training.retry_out_of_memory",
+        "training.save_strategy", "training.eval_strategy", "training.per_device_eval_batch_size",
+        "training.eval_accumulation_steps", "training.load_best_model_at_end", "training.early_stopping_patience",
+        "training.early_stopping_threshold",
         "model.load_in_4bit", "model.max_seq_length", "model.use_cpu", "lora.use_gradient_checkpointing",
         "dataset.max_cut_share",
     )

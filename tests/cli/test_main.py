@@ -71,7 +71,7 @@ def test_demo_opens_ready_to_start(opened: list[dict[str, object]]):
 
 def test_demo_without_a_terminal_trains(monkeypatch: pytest.MonkeyPatch):
     asked: list[Path] = []
-    monkeypatch.setattr(run, "run_file", lambda path: asked.append(path) or 0)
+    monkeypatch.setattr(run, "run_file", lambda path, use_cpu: asked.append(path) or 0)
     assert main.main(["demo"]) == 0
     assert asked[0].name == "demo.yaml"
 

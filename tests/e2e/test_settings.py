@@ -50,10 +50,13 @@ def test_checkpoints_by_epoch(demo: RunSpec, tmp_path: Path) -> None:
 
 def test_new_tokens_are_trained_and_come_back_with_the_adapter(demo: RunSpec, tmp_path: Path) -> None:
     token = "<|a new token|>"
-    spec = with_changes(small(demo, max_steps=4), model={"new_tokens": (token,)})
+    spec = with_changes(small(demo, max_steps=4), model={"new_tokens": (token,)}, export={"merged_16bit": True})
     engine = run_to_end(tmp_path / "run", spec, "--exit")
     assert engine.events_of(ev.TrainingFinished)[0].outcome == "completed"
     assert token in (engine.folder.adapter / "tokenizer.json").read_text(encoding="utf-8")
+    assert not [notice for notice in engine.events_of(ev.Notice) if notice.level == "warning"]
+    (merged,) = [event for event in engine.events_of(ev.Exported) if event.kind == "merged_16bit"]
+    assert token in (Path(merged.path) / "tokenizer.json").read_text(encoding="utf-8")
     adapter = json.loads((engine.folder.adapter / "adapter_config.json").read_text())
     assert set(adapter["modules_to_save"]) >= {"embed_tokens"}
     served = Engine(engine.folder.path, None, "--serve")

@@ -94,10 +94,12 @@ class ReviewScreen(WizardScreen):
         yield from super().form()
         yield LiteralText(id="differences")
 
+    def first_focus(self) -> Widget | None:
+        return self.query_one("#start")
+
     def begin(self) -> None:
-        if not self.wanted_field:
-            first = "#wrong" if self.loris.draft.errors() or self._stops else "#start"
-            self.call_after_refresh(self.query_one(first).focus)
+        if not self.wanted_field and (self.loris.draft.errors() or self._stops):
+            self.call_after_refresh(self.query_one("#wrong").focus)  # it is displayed only now
         self.check_disk()
 
     def edited(self, path: str) -> None:

@@ -141,9 +141,14 @@ class WizardScreen(LorisScreen):
         self.check()
         if self.wanted_field:
             self.focus_field(self.wanted_field)
-        elif fields := self.query(Field):
-            self.set_focus(fields.first().editor)
+        else:
+            self.set_focus(self.first_focus())
         self.begin()
+
+    def first_focus(self) -> Widget | None:
+        """What has the focus when the step is shown."""
+        fields = self.query(Field)
+        return fields.first().editor if fields else None
 
     def begin(self) -> None:
         """Called once the form is mounted. (Textual would call the `on_mount` of every base class.)"""
