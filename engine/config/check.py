@@ -6,6 +6,7 @@ from typing import Any
 from engine.config.fields import FieldError, did_you_mean, parse_field, section_fields
 from engine.config.methods import METHODS
 from engine.config.prompt_templates import placeholders
+from engine.config.role_names import role_name_error
 from engine.config.run_spec import SECTIONS, RunSpec, sections_of
 from engine.config.sources import parse_source
 from engine.messages.message import say
@@ -107,6 +108,9 @@ def check_spec(spec: RunSpec) -> list[FieldError]:
         )
     errors += [
         FieldError("dataset.mix", message) for line in data.mix if (message := parse_source(line)[1]) is not None
+    ]
+    errors += [
+        FieldError("dataset.role_names", message) for line in data.role_names if (message := role_name_error(line))
     ]
     if bool(data.instruction_part) != bool(data.response_part):
         empty = "response_part" if data.instruction_part else "instruction_part"

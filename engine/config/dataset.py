@@ -59,7 +59,7 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             N_(
                 "Other places to mix in, one a line: a file, folder or Hub id, then what differs from the usual, "
                 "as in owner/name, split=train[:1000], name=en, revision=main, weight=0.5. A weight of 2 takes "
-                "every row twice, 0.5 a random half."
+                "every row twice, 0.5 a random half. Columns with other names: output_column=reply."
             ),
         ),
     ] = ()
@@ -132,6 +132,16 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             ),
         ),
     ] = "auto"
+    encoding: Annotated[
+        Literal["auto", "utf-8", "gb18030", "big5", "shift_jis", "euc_kr", "cp1252", "utf-16"],
+        about(
+            N_("Text encoding"),
+            N_(
+                "How the characters of a text file are stored. auto reads UTF-8 and UTF-16, and names any other. "
+                "Files from Chinese Windows are often gb18030 (GBK), from Taiwan big5, from Western Europe cp1252."
+            ),
+        ),
+    ] = "auto"
     messages_column: Annotated[
         str,
         about(
@@ -139,6 +149,16 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             N_("The column with the list of turns. auto takes messages or conversations, whichever is there."),
         ),
     ] = "auto"
+    role_names: Annotated[
+        tuple[str, ...],
+        about(
+            N_("Names of roles"),
+            N_(
+                "For chats whose turns have names that Loris does not know, one a line: Alice=assistant, Bob=user. "
+                "The roles are system, user, assistant and tool; *=assistant stands for every other name."
+            ),
+        ),
+    ] = ()
     text_column: Annotated[
         str,
         about(

@@ -4,21 +4,32 @@ import re
 
 import msgspec
 
+from engine.config.fields import field_info, parse_field
 from engine.config.run_spec import DatasetSpec
 from engine.messages.message import Message, say
 
-_SETTING = re.compile(r",\s*(split|name|revision|weight)\s*=\s*([^,]*)$")
+# How the rows of a source are read, where that differs from the dataset's own settings.
+READING = (
+    "format", "encoding", "instruction_column", "input_column", "output_column", "system_column", "messages_column",
+    "text_column",
+)  # fmt: skip
+_SETTING = re.compile(rf",\s*(split|name|revision|weight|{'|'.join(READING)})\s*=\s*([^,]*)$")
 _SLICE = re.compile(r"\s*([\w.-]+)\s*(?:\[\s*(-?\d+%?)?\s*:\s*(-?\d+%?)?\s*\])?\s*")
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """One source of rows. `weight`: how many times its rows are used; 0.5 uses a random half of them."""
+    """One source of rows. `weight`: how many times its rows are used; 0.5 uses a random half of them.
+
+    `encoding`: of its text files. `reading`: (setting of `READING`, value) pairs of a line of the mix.
+    """
 
     path: str
     name: str = ""
     revision: str = ""
     split: str = "train"
     weight: float = 1.0
+    encoding: str = "auto"
+    reading: tuple[tuple[str, str], ...] = ()
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -58,7 +69,7 @@ def parse_split(text: str) -> Slice | None:
 
 
 def parse_source(line: str) -> tuple[Source | None, Message | None]:
-    """A line of `dataset.mix`: PATH, then any of split, name, revision and weight.
+    """A line of `dataset.mix`: PATH, then any of split, name, revision, weight and `READING`.
 
     Returns (source, None) or (None, error message).
     """
@@ -79,14 +90,25 @@ def parse_source(line: str) -> tuple[Source | None, Message | None]:
         return None, say("In {line}, the weight must be a number above 0, 1000 at most.", line=line.strip())
     if not parse_split(given.get("split", "train")):
         return None, say("In {line}, the split must be like train or train[:1000].", line=line.strip())
-    return Source(path=rest, weight=weight, **given), None
+    reading = {key: given.pop(key) for key in READING if key in given}
+    for key, value in reading.items():
+        if wrong := parse_field(field_info(f"dataset.{key}"), value)[1]:
+            return None, say("In {line}: {reason}", line=line.strip(), reason=str(wrong))
+    encoding = reading.pop("encoding", "auto")
+    return Source(path=rest, weight=weight, encoding=encoding, reading=tuple(reading.items()), **given), None
 
 
 def write_source(source: Source) -> str:
     """The line of `dataset.mix` for a source."""
-    settings = {"split": source.split, "name": source.name, "revision": source.revision}
-    defaults = {"split": "train", "name": "", "revision": ""}
+    settings = {
+        "split": source.split,
+        "name": source.name,
+        "revision": source.revision,
+        "encoding": source.encoding,
+    }
+    defaults = {"split": "train", "name": "", "revision": "", "encoding": "auto"}
     parts = [f"{key}={value}" for key, value in settings.items() if value != defaults[key]]
+    parts += [f"{key}={value}" for key, value in source.reading]
     parts += [f"weight={source.weight:g}"] if source.weight != 1 else []
     return ", ".join([source.path, *parts])
 
@@ -100,7 +122,7 @@ class SpecSource(msgspec.Struct, frozen=True):
 
 
 def main_source(data: DatasetSpec) -> Source:
-    return Source(path=data.path, name=data.name, revision=data.revision, split=data.split)
+    return Source(path=data.path, name=data.name, revision=data.revision, split=data.split, encoding=data.encoding)
 
 
 def training_sources(data: DatasetSpec) -> list[SpecSource]:
@@ -118,6 +140,7 @@ def eval_source(data: DatasetSpec) -> SpecSource | None:
         return None
     split = data.eval_split or "train"
     if data.eval_path:
-        return SpecSource(Source(path=data.eval_path, split=split), "dataset.eval_path", "dataset.eval_split")
-    source = Source(path=data.path, name=data.name, revision=data.revision, split=split)
+        source = Source(path=data.eval_path, split=split, encoding=data.encoding)
+        return SpecSource(source, "dataset.eval_path", "dataset.eval_split")
+    source = msgspec.structs.replace(main_source(data), split=split)
     return SpecSource(source, "dataset.eval_split", "dataset.eval_split")

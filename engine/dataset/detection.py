@@ -1,21 +1,25 @@
-"""Detects the format of rows, and why: the first rule that fits wins, the most certain rule first."""
+"""Detects the format of rows, and why: the first rule that fits most rows wins, the most certain rule first."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from engine.config.fields import FieldError, did_you_mean
 from engine.config.methods import METHODS
+from engine.config.role_names import role_names
 from engine.config.run_spec import DatasetSpec
+from engine.config.sources import READING, SpecSource
+from engine.dataset.columns import Columns, is_enough
 from engine.dataset.mapping import Kind, Mapping, Row, columns_in, is_template
-from engine.dataset.turns import is_conversation, parse_json
+from engine.dataset.turn_shapes import HISTORY_NAMES, TOOL_NAMES, has_texts_as_turns
+from engine.dataset.turns import parse_json
 from engine.messages.message import Message, say
 
 MESSAGE_COLUMNS = ("messages", "conversations")
-CHAT_NAMES = (*MESSAGE_COLUMNS, "conversation", "dialogue", "dialog", "chat", "turns", "对话")
+CHAT_NAMES = (*MESSAGE_COLUMNS, "contents", "conversation", "dialogue", "dialog", "chat", "turns", "对话")
 TEXT_NAMES = ("text", "content", "文本", "内容")
-SYSTEM_NAMES = ("system", "system_prompt", "系统")
+SYSTEM_NAMES = ("system", "system_prompt", "systeminstruction", "system_instruction", "系统")
 # Most certain names first. A context is a third column that goes with a question.
 QUESTIONS = (
     "instruction", "instructions", "question", "prompt", "query", "problem", "request", "user", "human", "input",
@@ -26,6 +30,8 @@ ANSWERS = (
     "summary", "回答", "答案", "输出", "回复", "答",
 )  # fmt: skip
 CONTEXTS = ("input", "inputs", "context", "passage", "background", "document", "article", "输入", "上下文")
+HISTORY = " with history"  # of a variant: pairs with earlier turns
+GUESS = 0.6  # a format of which Loris is not surer than this is a guess, of which the report warns
 KNOWN_PAIRS = {
     ("instruction", "output"), ("prompt", "completion"), ("question", "answer"), ("prompt", "response"),
     ("instruction", "response"), ("query", "response"), ("input", "output"), ("问题", "回答"),
@@ -57,42 +63,35 @@ class Detected(msgspec.Struct, frozen=True, kw_only=True):
         return self.mapping.kind
 
 
-class _Columns:
-    """The columns of some rows, and their values."""
-
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self.names = list(dict.fromkeys(str(key) for row in rows for key in row))
-        self._plain = {name.strip().lower(): name for name in reversed(self.names)}
-        self._rows = rows
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.names
-
-    def find(self, names: Sequence[str], *, exclude: str = "") -> str:
-        """The first column with one of these names, ignoring case; "" if there is none."""
-        return next((c for name in names if (c := self._plain.get(name, "")) and c != exclude), "")
-
-    def values(self, name: str) -> list[Any]:
-        """The non-empty values of a column."""
-        return [row[name] for row in self._rows if row.get(name) not in (None, "", [])]
-
-    def is_text(self, name: str) -> bool:
-        values = self.values(name)
-        return bool(values) and all(isinstance(value, str) for value in values)
-
-    def has_turns(self, name: str) -> bool:
-        return any(is_conversation(parse_json(value)) for value in self.values(name))
-
-
 def detect(rows: Sequence[Row], data: DatasetSpec, method: str = "sft") -> Detected:
     """Detect the format of the first rows of a dataset. The settings in `data` win over any guess.
 
     `method`: the training method; a format that it does not support is reported as a problem.
     """
-    columns = _Columns(rows)
+    columns = Columns(rows)
     found = _from_settings(columns, data) or _guess(columns, data)
     problem = found.problem or _missing_column(found.mapping, columns, data) or _unsupported(found, method)
     return msgspec.structs.replace(found, problem=problem)
+
+
+def detect_source(rows: Sequence[Row], data: DatasetSpec, place: SpecSource, method: str = "sft") -> Detected:
+    """Detect the format of the first rows of one source. A line of the mix can name its own columns."""
+    return detect(rows, _settings_of(data, place, rows), method)
+
+
+def _settings_of(data: DatasetSpec, place: SpecSource, rows: Sequence[Row]) -> DatasetSpec:
+    """The settings for the rows of a source: its own, then those of the dataset whose columns it has."""
+    if place.field in ("dataset.path", "dataset.eval_split"):
+        return data
+    own, known, usual = dict(place.source.reading), {key for row in rows for key in row}, DatasetSpec()
+    settings = {"format": "auto"} if own else {}
+    for key in (name for name in READING if name.endswith("_column") and name not in own):
+        filler = str(getattr(data, key))
+        parts = filler.split("+") if key == "messages_column" else [filler]
+        needed = [name.strip() for part in parts if not part.startswith("=") for name in columns_in(part)]
+        if filler != "auto" and not known.issuperset(needed):
+            settings[key] = getattr(usual, key)
+    return msgspec.structs.replace(data, **settings, **own)
 
 
 def _unsupported(found: Detected, method: str) -> FieldError | None:
@@ -119,7 +118,7 @@ def _is_set(data: DatasetSpec, key: str) -> bool:
     return bool(getattr(data, f"{key}_column") != key)
 
 
-def _from_settings(columns: _Columns, data: DatasetSpec) -> Detected | None:
+def _from_settings(columns: Columns, data: DatasetSpec) -> Detected | None:
     """The format that the settings choose, or None."""
     why = say("Set by the dataset settings.")
     if data.format == "messages":
@@ -137,38 +136,52 @@ def _from_settings(columns: _Columns, data: DatasetSpec) -> Detected | None:
     return None
 
 
-def _guess(columns: _Columns, data: DatasetSpec) -> Detected:
-    """The format by the names and values of the columns."""
-    if {"chosen", "rejected"} <= {name.lower() for name in columns.names}:
-        return _preference(columns, data)
+def _guess(columns: Columns, data: DatasetSpec) -> Detected:
+    """The format by the names and values of the columns: the most certain one that fits enough of the rows."""
+    found = [(one, _rows_fitting(one.mapping, columns)) for one in _candidates(columns, data)]
+    most = max(count for _, count in found)
+    return next(one for one, count in found if is_enough(count, most))
+
+
+def _rows_fitting(mapping: Mapping, columns: Columns) -> int:
+    """How many rows have the columns that this mapping needs."""
+    needed = (mapping.instruction, mapping.output, mapping.rejected, mapping.text, *mapping.turns)
+    return 0 if mapping.kind == "unknown" else columns.count(*(name for one in needed for name in columns_in(one)))
+
+
+def _candidates(columns: Columns, data: DatasetSpec) -> Iterator[Detected]:
+    """The formats that fit, the most certain one first."""
+    if columns.count(*(columns.find((name,)) for name in ("chosen", "rejected"))):
+        yield _preference(columns, data)
     chat = columns.find(CHAT_NAMES)
-    if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat)):
+    if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat, texts=True)):
+        has_turns = columns.has_turns(chat)
         why = (
             say('"{column}" contains lists of turns.', column=chat)
-            if columns.has_turns(chat)
+            if has_turns
             else say('The column name "{column}" is usual for chats.', column=chat)
         )
-        return _chat(columns, data, why, 1.0 if columns.has_turns(chat) else 0.5)
-    question, answer = columns.find(QUESTIONS), columns.find(ANSWERS)
-    if question and answer and columns.has_turns(question) and columns.has_turns(answer):
+        yield _chat(columns, data, why, 1.0 if has_turns else 0.5)
+    question, answer = _question_and_answer(columns, data)
+    if columns.has_turns(question) and columns.has_turns(answer):
         why = say('"{question}" and "{answer}" contain turns.', question=question, answer=answer)
         mapping = Mapping(
             kind="messages",
             turns=(question, answer),
             system=_system(columns, data),
-            tools=columns.find(("tools",)),
+            tools=columns.find(TOOL_NAMES),
+            roles=tuple(role_names(data.role_names).items()),
         )
-        return Detected(mapping=mapping, variant="prompt/completion turns", confidence=0.95, why=why)
-    if answer and (question or not data.instruction_column or is_template(data.instruction_column)):
-        return _pair(columns, data, None)
-    turns = next((name for name in columns.names if columns.has_turns(name)), "")
-    if turns:
+        yield Detected(mapping=mapping, variant="prompt/completion turns", confidence=0.95, why=why)
+    elif answer in columns and (question in columns or not question or is_template(question)):
+        yield _pair(columns, data, None)
+    if turns := next((name for name in columns.names if columns.has_turns(name)), ""):
         why = say('"{column}" contains lists of turns.', column=turns)
-        return _chat(columns, data, why, 0.9, turns)
-    return _text_or_guess(columns, data)
+        yield _chat(columns, data, why, 0.9, turns)
+    yield _text_or_guess(columns, data)
 
 
-def _text_or_guess(columns: _Columns, data: DatasetSpec) -> Detected:
+def _text_or_guess(columns: Columns, data: DatasetSpec) -> Detected:
     """A column of plain text, else a pair if there are exactly two text columns, else unknown."""
     texts = [name for name in columns.names if columns.is_text(name)]
     named = columns.find(TEXT_NAMES)
@@ -178,7 +191,7 @@ def _text_or_guess(columns: _Columns, data: DatasetSpec) -> Detected:
     if len(texts) == 1 and len(columns.names) == 1:
         why = say('"{column}" is the only column and contains plain text.', column=texts[0])
         return _plain_text(columns, data, why, 0.6, texts[0])
-    if len(texts) == 2:
+    if len(texts) == 2 and columns.count(*texts):
         why = say(
             'A guess: "{question}" and "{answer}" are the two columns of text.',
             question=texts[0], answer=texts[1],
@@ -201,7 +214,7 @@ def _text_or_guess(columns: _Columns, data: DatasetSpec) -> Detected:
     )
 
 
-def _unknown_format(columns: _Columns) -> Message:
+def _unknown_format(columns: Columns) -> Message:
     named = columns.find(TEXT_NAMES)
     values = columns.values(named) if named else []
     if values and not columns.is_text(named):
@@ -219,50 +232,75 @@ def _unknown_format(columns: _Columns) -> Message:
     )
 
 
-def _system(columns: _Columns, data: DatasetSpec) -> str:
+def _system(columns: Columns, data: DatasetSpec) -> str:
     return columns.find(SYSTEM_NAMES) if data.system_column == "auto" else data.system_column
 
 
-def _chat(columns: _Columns, data: DatasetSpec, why: Message, confidence: float, name: str = "") -> Detected:
+def _chat(columns: Columns, data: DatasetSpec, why: Message, confidence: float, name: str = "") -> Detected:
     if data.messages_column != "auto":
         names = tuple(part.strip() for part in data.messages_column.split("+"))
     else:
         found = name or columns.find(CHAT_NAMES)
         names = (found or next((c for c in columns.names if columns.has_turns(c)), MESSAGE_COLUMNS[0]),)
     mapping = Mapping(
-        kind="messages", turns=names, system=_system(columns, data), tools=columns.find(("tools", "functions"))
-    )
+        kind="messages", turns=names, system=_system(columns, data), tools=columns.find(TOOL_NAMES),
+        roles=tuple(role_names(data.role_names).items()),
+    )  # fmt: skip
     values = columns.values(names[0]) if names[0] in columns else []
-    first: Row = next((turns[0] for v in values if is_conversation(turns := parse_json(v))), {})
+    turns: list[Any] = next((found for v in values if isinstance(found := parse_json(v), list) and found), [{}])
+    first = turns[0] if isinstance(turns[0], dict) else {}
     variant = "sharegpt" if "from" in first else "messages"
+    if has_texts_as_turns(turns) and confidence < 1:
+        variant, confidence = "texts in turn", min(confidence, GUESS)
+        why = say('A guess: the texts in "{column}" are in turn a question and its answer.', column=names[0])
     return Detected(mapping=mapping, variant=variant, confidence=confidence, why=why)
 
 
-def _plain_text(columns: _Columns, data: DatasetSpec, why: Message, confidence: float, name: str = "") -> Detected:
+def _plain_text(columns: Columns, data: DatasetSpec, why: Message, confidence: float, name: str = "") -> Detected:
     if data.text_column != "auto":
         name = data.text_column
     name = name or columns.find(TEXT_NAMES) or next((n for n in columns.names if columns.is_text(n)), "text")
     return Detected(mapping=Mapping(kind="text", text=name), variant="text", confidence=confidence, why=why)
 
 
-def _pair(columns: _Columns, data: DatasetSpec, forced: Message | None) -> Detected:
+def _question_and_answer(columns: Columns, data: DatasetSpec) -> tuple[str, str]:
+    """What fills these roles: the user's choice, else columns with usual names in the same rows, else the default
+    names."""
+    questions, answers = [data.instruction_column], [data.output_column]
+    if not _is_set(data, "instruction"):
+        # The user may have chosen a column as the input.
+        context = data.input_column if _is_set(data, "input") else ""
+        questions = [name for name in columns.named(QUESTIONS) if name != context]
+    if not _is_set(data, "output"):
+        answers = columns.named(ANSWERS)
+    if found := columns.find_pair(questions, answers, CONTEXTS):
+        return found
+    question = data.instruction_column if _is_set(data, "instruction") else columns.find(QUESTIONS)
+    answer = data.output_column if _is_set(data, "output") else columns.find(ANSWERS)
+    if question and answer and question in columns and answer in columns:
+        return data.instruction_column, data.output_column  # they are in different rows
+    return question or data.instruction_column, answer or data.output_column
+
+
+def _context(columns: Columns, data: DatasetSpec, question: str, answer: str) -> str:
+    """What fills the input: the user's choice, else a column with a usual name in the rows of the pair, else ""."""
+    if _is_set(data, "input"):
+        return data.input_column
+    needed = [*columns_in(question), *columns_in(answer)]
+    names = [name for name in columns.named(CONTEXTS) if name not in needed and columns.in_one_row(name, *needed)]
+    return columns.find([name.strip().lower() for name in names])
+
+
+def _pair(columns: Columns, data: DatasetSpec, forced: Message | None) -> Detected:
     """A question and an answer: the columns that the user named, else those with usual names."""
-    answer = data.output_column
-    if not _is_set(data, "output") and answer not in columns:
-        answer = columns.find(ANSWERS) or answer
-    context = data.input_column
-    question = data.instruction_column
-    if not _is_set(data, "instruction") and question not in columns:
-        found = columns.find(QUESTIONS, exclude=answer)
-        if found == context and _is_set(data, "input"):
-            found = ""  # the user chose that column as the input
-        question = found or question
-    if not _is_set(data, "input") and (context not in columns or context == question):
-        context = columns.find(CONTEXTS, exclude=answer)
-        context = "" if context == question else context
+    question, answer = _question_and_answer(columns, data)
+    context = _context(columns, data, question, answer)
+    history = columns.find(HISTORY_NAMES)
+    as_chat = columns.count(history) and data.written_with != "prompt_template"  # which has no place for it
     mapping = Mapping(
-        kind="alpaca", instruction=question, input=context, output=answer, system=_system(columns, data)
-    )
+        kind="messages" if as_chat else "alpaca", instruction=question, input=context, output=answer,
+        system=_system(columns, data), history=history if as_chat else "",
+    )  # fmt: skip
     names = (question.lower(), answer.lower())
     known = names in KNOWN_PAIRS
     others: list[Alternative] = []
@@ -277,6 +315,7 @@ def _pair(columns: _Columns, data: DatasetSpec, forced: Message | None) -> Detec
         variant = "alpaca" if context and question else "instruction+output"
     else:
         variant = f"{question}/{answer}" if known else "pair"
+    variant += HISTORY if as_chat else ""
     why = say(
         '"{question}" and "{answer}" are usual names of a question and its answer.',
         question=question or context, answer=answer,
@@ -287,7 +326,7 @@ def _pair(columns: _Columns, data: DatasetSpec, forced: Message | None) -> Detec
     )
 
 
-def _preference(columns: _Columns, data: DatasetSpec) -> Detected:
+def _preference(columns: Columns, data: DatasetSpec) -> Detected:
     chosen, prompt = columns.find(("chosen",)), columns.find(("prompt", "question", "instruction", "input"))
     settings = {"format": "alpaca", "instruction_column": prompt, "output_column": chosen}
     if columns.has_turns(chosen):
@@ -303,7 +342,7 @@ def _preference(columns: _Columns, data: DatasetSpec) -> Detected:
     )
 
 
-def _missing_column(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> FieldError | None:
+def _missing_column(mapping: Mapping, columns: Columns, data: DatasetSpec) -> FieldError | None:
     """An error for the first column that the mapping needs and the rows lack, or None."""
     if mapping.kind == "messages":
         for name in mapping.turns:
@@ -315,8 +354,9 @@ def _missing_column(mapping: Mapping, columns: _Columns, data: DatasetSpec) -> F
                     columns=", ".join(columns.names),
                 )
                 return FieldError("dataset.messages_column", message)
-    roles = {"text": ["text"], "alpaca": ["instruction", "input", "output"]}.get(mapping.kind, [])
-    if mapping.kind == "alpaca" and not mapping.output:
+    pair = mapping.kind == "alpaca" or mapping.history
+    roles = ["text"] if mapping.kind == "text" else ["instruction", "input", "output"] if pair else []
+    if pair and not mapping.output:
         message = say(
             "Name the column with the answers. The columns are: {columns}.", columns=", ".join(columns.names)
         )

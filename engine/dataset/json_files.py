@@ -8,18 +8,21 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from functools import cached_property
+from itertools import islice
 from typing import Any, BinaryIO, Literal
 
 import msgspec
 
-from engine.dataset.row_file import SNIFF_BYTES, UNPACK_ERRORS, DataError, RemoteFile, RowFile, not_utf8
+from engine.dataset.limits import ROW_BYTES, ROW_VALUES, open_regular, too_deep, too_long
+from engine.dataset.row_file import RAW_CHARACTERS, SNIFF_BYTES, UNPACK_ERRORS, DataError, RowFile
 from engine.dataset.turns import is_conversation, is_turn
 from engine.messages.message import say
 
 MAX_DOCUMENT_BYTES = 32 << 20  # a JSON document up to this size is parsed at once, in about half a second
+MAX_DOCUMENT_VALUES = 4_000_000  # and with so many values: each is an object in memory
+BLANK_LINES = 1000  # passed over at the start, to tell lines from a document
 HEAD_BYTES = 4 << 20  # how much of a larger one is read without `read_all`, and the block size with it
-LINE_BYTES = 16 << 20  # a longer row is rejected
 LINES_NAME = re.compile(r"\.(jsonl|ndjson)(\.\w+)?$", re.IGNORECASE)
 # An object up to its first list of objects, with only plain values before it. Possessive: never backtracks.
 _TEXT = r'"(?:[^"\\]++|\\.)*+"'
@@ -29,50 +32,70 @@ _LIST_UNDER_KEY = re.compile(
 
 
 class JsonFile(RowFile):
-    """A JSON or JSONL file. `shape`: one row per line, or one document."""
+    """A JSON or JSONL file, whatever its name. `shape`: one row per line, or one document."""
 
-    def __init__(self, path: Path, *, read_all: bool = False, remote: RemoteFile | None = None) -> None:
-        super().__init__(path, read_all=read_all, remote=remote)
-        self.shape = self._shape()
-
-    def _shape(self) -> Literal["lines", "document"]:
-        """The shape by the first lines; a file named .jsonl or .ndjson always has lines."""
-        if LINES_NAME.search(self.path.name):
-            return "lines"
+    @cached_property
+    def shape(self) -> Literal["lines", "document"]:
+        """By the first lines. The name decides only about a first line that is no JSON text of its own: it is the
+        start of a document, or a broken row."""
         try:
             with self.open() as file:
                 first, second = self._line(file, HEAD_BYTES), self._line(file, SNIFF_BYTES)
-        except UnicodeDecodeError:
-            raise DataError(not_utf8()) from None
-        except (*UNPACK_ERRORS, OSError):
+        except (*UNPACK_ERRORS, OSError, UnicodeDecodeError):
             return "document"  # reading it reports what is wrong
-        if not first.lstrip().startswith(b"{"):
+        if _is_json(first):
+            # An object or a list: the first of many, one per line, or the only one, with the rows in it.
+            alone = first.lstrip()[:1] == b"{" and LINES_NAME.search(self.path.name)
+            return "lines" if second.strip() or alone else "document"
+        if not LINES_NAME.search(self.path.name):
             return "document"
-        # An object: the first of many, one per line, or the only one, with the rows under one of its keys.
-        try:
-            msgspec.json.decode(first)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return "document"
-        return "lines" if second.strip() else "document"
+        is_long = len(first) >= HEAD_BYTES
+        starts_list = first.lstrip()[:1] == b"[" and not is_long
+        starts_object = first.strip() == b"{" or (second[:1] in b" \t" and not _is_json(second))
+        return "document" if starts_list or (starts_object and first.lstrip()[:1] == b"{" and second) else "lines"
+
+    @property
+    def has_plain_lines(self) -> bool:
+        """Whether a line can be read from anywhere in the file: it is UTF-8, and not compressed."""
+        with self.open() as file:
+            start = file.read(SNIFF_BYTES)
+        with open_regular(self.path) as raw:
+            return self.shape == "lines" and raw.read(SNIFF_BYTES) == start
+
+    def is_likely(self) -> bool:
+        """Whether the first line is an object or a list, or opens one: then it is JSON whatever the name."""
+        with suppress(DataError, *UNPACK_ERRORS, OSError, UnicodeDecodeError), self.open() as file:
+            first = self._line(file, SNIFF_BYTES).strip()
+            return first in (b"{", b"[") or (first[:1] in (b"{", b"[") and _is_json(first))
+        return False
 
     @staticmethod
     def _line(file: BinaryIO, limit: int) -> bytes:
-        """The next non-blank line, at most `limit` bytes of it."""
-        while line := file.readline(limit):
+        """The next non-blank line, at most `limit` bytes of it; empty if there is none in the next few."""
+        for line in islice(iter(lambda: file.readline(limit), b""), BLANK_LINES):
             if line.strip(b" \t\r\n"):
-                break
-        return line
+                return line
+        return b""
 
     def values(self) -> Iterator[tuple[int | None, Any]]:
         if self.shape == "lines":
+            self.is_list = True
             yield from self._lines()
             return
         with self.open() as file:
             data = file.read(MAX_DOCUMENT_BYTES + 1)
-        if self.truncated or len(data) > MAX_DOCUMENT_BYTES:
+        if self.truncated or len(data) > MAX_DOCUMENT_BYTES or data.count(b",") > MAX_DOCUMENT_VALUES:
             yield from self._stream()
             return
-        _, values = _list_in(_decode(data))
+        try:
+            document = self._decode(data)
+        except DataError:
+            if not _has_two_values(data):
+                raise
+            yield from self._stream(at_top=True)  # each over several lines
+            return
+        _, values = _list_in(document)
+        self.is_list = isinstance(document, list)
         for number, value in enumerate(values, 1):
             self.bytes_read = self.size * number // len(values)
             yield None, value
@@ -81,28 +104,60 @@ class JsonFile(RowFile):
     def _lines(self) -> Iterator[tuple[int, Any]]:
         with self.open() as file:
             number = 0
-            while line := file.readline(LINE_BYTES):
+            while line := file.readline(ROW_BYTES):
                 number += 1
                 self.count_bytes(len(line))
-                if len(line) >= LINE_BYTES:
-                    raise DataError(say("Line {line} is too long for one example.", line=number))
+                if len(line) >= ROW_BYTES or line.count(b",") > ROW_VALUES:
+                    self._skip_line(file, line)
+                    self.report_bad_row(too_long(number), line[:RAW_CHARACTERS].decode("utf-8", "replace"))
+                    continue
                 if not line.strip():
                     continue
                 try:
-                    value = _decode(line, number)
+                    value = self._decode(line, number)
                 except DataError as error:
-                    self.report_bad_row(error.message, line.decode("utf-8", "replace"))
+                    self.report_bad_row(error.message, line[: 4 * RAW_CHARACTERS].decode("utf-8", "replace"))
                     continue
                 yield number, value
         self.ended = not self.truncated
 
-    def _stream(self) -> Iterator[tuple[None, Any]]:
-        """The rows of a large document one by one: all of them with `read_all`, else those in its head."""
+    def _skip_line(self, file: BinaryIO, start: bytes) -> None:
+        """Read to the end of a line that began with `start`."""
+        while not start.endswith(b"\n") and (start := file.readline(SNIFF_BYTES)):
+            self.count_bytes(len(start))
+
+    def _decode(self, data: bytes, line: int | None = None) -> Any:
+        """The value of a JSON text. Raises `DataError` with the line of the error."""
+        try:
+            return msgspec.json.decode(data)
+        except RecursionError:
+            raise DataError(too_deep(line)) from None
+        except UnicodeDecodeError:
+            raise self.wrong_encoding(data) from None
+        except msgspec.DecodeError as error:
+            reason, at = str(error), line
+            try:
+                json.loads(data)  # slower, but reports the line
+            except json.JSONDecodeError as precise:
+                reason, at = precise.msg, line or precise.lineno
+            except UnicodeDecodeError:
+                raise self.wrong_encoding(data) from None
+            except (ValueError, RecursionError):
+                pass
+        if at is None:
+            raise DataError(say("This is not valid JSON: {reason}.", reason=reason)) from None
+        raise DataError(say("Line {line} is not valid JSON: {reason}.", line=at, reason=reason)) from None
+
+    def _stream(self, *, at_top: bool = False) -> Iterator[tuple[None, Any]]:
+        """The rows of a large document one by one: all of them with `read_all`, else those in its head.
+
+        `at_top`: it has objects one after the other instead of a list.
+        """
         decoder, utf8 = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")("replace")
         with self.open() as file:
             # A block may end within a character: the decoder keeps the partial one.
             text = utf8.decode(file.read(HEAD_BYTES))
-            position = _first_row(text)
+            position = text.index("{") if at_top else _first_row(text)
             while True:
                 while position < len(text) and text[position] in " \t\r\n,":
                     position += 1
@@ -114,7 +169,7 @@ class JsonFile(RowFile):
                 except (ValueError, RecursionError) as error:
                     # The row is cut off here, or broken.
                     more = file.read(HEAD_BYTES) if self.read_all else b""
-                    if more and len(text) - position <= LINE_BYTES:
+                    if more and len(text) - position <= ROW_BYTES:
                         text, position = text[position:] + utf8.decode(more), 0
                         continue
                     if not text[position:].strip():
@@ -145,29 +200,34 @@ def _first_row(text: str) -> int:
     return text.index("{") if start == "{" else text.find("[") + 1
 
 
-def _decode(data: bytes, line: int | None = None) -> Any:
-    """The value of a JSON text. Raises `DataError` with the line of the error."""
+def _is_json(text: bytes) -> bool:
+    """Whether this is a JSON object, list or text of its own."""
+    if text.lstrip()[:1] not in (b"{", b"[", b'"'):
+        return False
     try:
-        return msgspec.json.decode(data)
-    except UnicodeDecodeError:
-        raise DataError(not_utf8()) from None
-    except (msgspec.DecodeError, RecursionError) as error:
-        reason, at = str(error), line
-        try:
-            json.loads(data)  # slower, but reports the line
-        except json.JSONDecodeError as precise:
-            reason, at = precise.msg, line or precise.lineno
-        except UnicodeDecodeError:
-            raise DataError(not_utf8()) from None
-        except (ValueError, RecursionError):
-            pass
-        if at is None:
-            raise DataError(say("This is not valid JSON: {reason}.", reason=reason)) from None
-        raise DataError(say("Line {line} is not valid JSON: {reason}.", line=at, reason=reason)) from None
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _has_two_values(data: bytes) -> bool:
+    """Whether a JSON text starts with an object or a list, and another follows it."""
+    try:
+        text = data.decode()
+        start = len(text) - len(text.lstrip())
+        if text[start : start + 1] != "{":
+            return False
+        _, end = json.JSONDecoder().raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return False
+    return text[end:].lstrip()[:1] == "{"
 
 
 def _list_in(document: Any) -> tuple[str, list[Any]]:
     """(key, rows) of a JSON document: the list itself with key "", or the list under one of its keys."""
+    if is_conversation(document):
+        return "", [document]
     if isinstance(document, list):
         return "", document
     if not isinstance(document, dict):
@@ -184,7 +244,8 @@ def _list_in(document: Any) -> tuple[str, list[Any]]:
         for key, value in document.items()
         if isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
     }
+    if any(map(is_conversation, lists.values())):  # a single object with a conversation is the only row
+        return "", [document]
     if len(lists) > 1:
         raise DataError(say("This file has several lists of rows: {keys}. Keep one.", keys=", ".join(lists)))
-    # A single object with a conversation is the only row.
-    return next(((key, rows) for key, rows in lists.items() if not is_conversation(rows)), ("", [document]))
+    return next(iter(lists.items()), ("", [document]))

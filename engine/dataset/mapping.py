@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from engine.config.run_spec import DatasetSpec
+from engine.dataset.turn_shapes import as_tools, as_turns, is_masked
 from engine.dataset.turns import (
     KNOWN_ROLES,
     Turn,
@@ -14,7 +15,6 @@ from engine.dataset.turns import (
     foreign_part,
     is_turn,
     normalize_turns,
-    parse_json,
     to_last_answer,
 )
 from engine.messages.message import N_, Message, say
@@ -30,7 +30,8 @@ class Example(msgspec.Struct, frozen=True):
     """One training example: a pair keyed by the placeholders of the prompt text, or turns, or plain text.
 
     `rejected`: in preference data, the rejected answer to the pair's question. `tools`: the tool descriptions of
-    a chat, as chat templates expect them.
+    a chat, as chat templates expect them. `masked`: the answers that shall not be learned, counted from 0.
+    `dropped_turns`: how many turns of the row are not in `turns`.
     """
 
     pair: dict[str, str] = {}
@@ -38,6 +39,8 @@ class Example(msgspec.Struct, frozen=True):
     text: str = ""
     tools: list[Any] | None = None
     rejected: str = ""
+    masked: tuple[int, ...] = ()
+    dropped_turns: int = 0
 
     def as_chat(self) -> list[Turn]:
         """The turns, or the pair as a chat; the input follows the instruction after a blank line."""
@@ -100,6 +103,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     """Which column fills which role; a role can also be a template or a constant (see `fill`).
 
     `turns`: the columns whose turns, concatenated, are the conversation. `tools`: the column with the tools.
+    `history`: the column with the turns before the question of a pair. `roles`: (name, role) of names in turns.
     """
 
     kind: Kind
@@ -111,12 +115,14 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     text: str = ""
     turns: tuple[str, ...] = ()
     tools: str = ""
+    history: str = ""
+    roles: tuple[tuple[str, str], ...] = ()
 
     def example(self, row: Row) -> Example:
         """The training example of a row. Raises `BadRow`."""
         match self.kind:
             case "messages":
-                return self._chat(row)
+                return self._with_history(row) if self.history else self._chat(row)
             case "text":
                 return self._text(row)
             case "alpaca":
@@ -156,11 +162,20 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
                 )  # fmt: skip
         return Example(text=text)
 
-    def _chat(self, row: Row) -> Example:
+    @property
+    def columns(self) -> set[str]:
+        """The columns that are used."""
+        fillers = (self.instruction, self.input, self.output, self.rejected, self.system, self.text)
+        return {*self.turns, self.tools, self.history, *(name for one in fillers for name in columns_in(one))} - {
+            ""
+        }
+
+    def raw_turns(self, row: Row) -> list[Any]:
+        """The turns of a row with role and content, and all their other keys. Raises `BadRow`."""
         turns: list[Any] = []
         for name in self.turns:
             require_columns(row, name, "dataset.messages_column")
-            found = parse_json(row.get(name))
+            found = as_turns(row.get(name), dict(self.roles))
             check_turns(name, found)
             turns += found or []
         for number, turn in enumerate(turns, 1):
@@ -170,23 +185,53 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
                     N_("Row {row}: turn {turn} has a part of type {type}. Loris trains on text alone."),
                     turn=number, type=shorten(kind),
                 )  # fmt: skip
-        made = to_last_answer(normalize_turns(turns))
-        if unknown_role := next((turn["role"] for turn in made if turn["role"] not in KNOWN_ROLES), None):
+        return turns
+
+    def _with_history(self, row: Row) -> Example:
+        """A pair as a chat, after the earlier turns in its history."""
+        earlier = as_turns(row.get(self.history), dict(self.roles))
+        check_turns(self.history, earlier)
+        first, *rest = self._pair(row).as_chat()
+        system = [first] if first["role"] == "system" else []
+        return Example(turns=[*system, *normalize_turns(earlier or []), *([] if system else [first]), *rest])
+
+    def _chat(self, row: Row) -> Example:
+        turns = self.raw_turns(row)
+        normal = normalize_turns(turns)
+        made = to_last_answer(normal)
+        if unknown := [turn["role"] for turn in made or normal if turn["role"] not in KNOWN_ROLES]:
             raise BadRow(
                 "dataset.messages_column",
                 N_('Row {row}: "{column}" has a turn of "{role}". Templates know these roles: {roles}.'),
-                column=" + ".join(self.turns), role=shorten(unknown_role), roles="system, user, assistant, tool",
+                column=" + ".join(self.turns), role=shorten(unknown[0]), roles="system, user, assistant, tool",
+                unknown=list(dict.fromkeys(unknown)),
             )  # fmt: skip
         if not made:
             raise BadRow(
                 "dataset.messages_column", N_("Row {row} has no answer: {column} has no turn of the assistant."),
                 empty=True, column=" + ".join(self.turns),
             )  # fmt: skip
-        system = fill(self.system, row)
+        answers = [turn for turn in turns[: len(made)] if normalize_turns([turn])[0]["role"] == "assistant"]
+        masked = tuple(number for number, turn in enumerate(answers) if is_masked(turn))
+        if len(masked) == len(answers):
+            raise BadRow(
+                "dataset.messages_column", N_("Row {row} has no answer to learn: each has weight: 0 or the like."),
+                empty=True, column=" + ".join(self.turns),
+            )  # fmt: skip
+        dropped = len(turns) - len(made)
+        system = self._system(row)
         if system and made[0]["role"] != "system":
             made.insert(0, {"role": "system", "content": system})
-        tools = parse_json(row.get(self.tools)) if self.tools else None
-        return Example(turns=made, tools=tools if isinstance(tools, list) and tools else None)
+        tools = as_tools(row.get(self.tools)) if self.tools else None
+        return Example(turns=made, tools=tools, masked=masked, dropped_turns=dropped)
+
+    def _system(self, row: Row) -> str:
+        """The system text; Gemini writes it in parts."""
+        found = row.get(self.system) if self.system else None
+        if isinstance(found, AnyMapping) and "parts" in found:
+            [turn] = as_turns([{"role": "system", **found}])
+            return as_string(turn["content"])
+        return fill(self.system, row)
 
 
 def require_columns(row: Row, filler: str, field: str) -> None:

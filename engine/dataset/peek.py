@@ -8,13 +8,15 @@ from engine.config.fields import FieldError
 from engine.config.local_paths import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source, SpecSource, eval_source, main_source, parse_split, training_sources
-from engine.dataset.detection import Detected, common_prompt_format, detect
+from engine.dataset.detection import Detected, common_prompt_format, detect, detect_source
+from engine.dataset.limits import LOOK_BYTES, LOOK_SECONDS, DataError
 from engine.dataset.mapping import BadRow, Kind
 from engine.dataset.open_source import open_source, slice_rows
-from engine.dataset.row_file import DataError, Row, RowFile
+from engine.dataset.row_file import Row, RowFile
+from engine.messages.errors import last_line
 from engine.messages.message import Message, say
 
-CHECKED_BYTES = 32 << 20  # how far into a file its rows are checked, and counted one by one
+CHECKED_BYTES = LOOK_BYTES
 DETECTED_ROWS = 100  # used to detect the format
 
 
@@ -47,21 +49,25 @@ def peek(
     `data`: the settings that map the columns. `source`: another source than the main one of `data`.
     `method`: the training method to check the format against.
     """
-    data = data or DatasetSpec(path=path)
+    try:
+        return _peek(path, limit, data or DatasetSpec(path=path), source, method)
+    except Exception as error:  # whatever foreign data does to a reader
+        return Peek(path=path, error=say("The data cannot be read: {reason}", reason=last_line(error)))
+
+
+def _peek(path: str, limit: int, data: DatasetSpec, source: Source | None, method: str) -> Peek:
     source = source or msgspec.structs.replace(main_source(data), path=path)
     rows: list[Row] = []
     first: list[Row] = []
     file = error = None
     try:
-        file = open_source(source)
-        if data.drop_bad_rows:
-            file.on_bad_row = lambda row, why, text: None
+        file = _open_look(source, data)
         for _, row in slice_rows(file, source.split):
             if len(first) < max(limit, DETECTED_ROWS):
                 first.append(row)
-            elif file.bytes_processed > CHECKED_BYTES:
-                break
         rows = first[:limit]
+        if not rows and file.look_ended:
+            error = _nothing_found()
     except DataError as bad:
         error, rows = bad.message, first[:limit]
     detected = detect(first, data, method) if first else None
@@ -77,6 +83,25 @@ def peek(
         error=error,
         detected=detected,
     )
+
+
+def _open_look(source: Source, data: DatasetSpec) -> RowFile:
+    """The start of a source. Raises `DataError`."""
+    file = open_source(source)
+    if data.drop_bad_rows:
+        file.on_bad_row = lambda row, why, text: None
+    file.limit_look(CHECKED_BYTES, LOOK_SECONDS)
+    return file
+
+
+def _nothing_found() -> Message:
+    return say("No row was found in the first {count} MB.", count=CHECKED_BYTES >> 20)
+
+
+def is_late(split: str) -> bool:
+    """Whether a slice leaves out rows at the start."""
+    found = parse_split(split)
+    return found is not None and found.start not in (None, "0")
 
 
 def _total(file: RowFile, split: str) -> tuple[int, bool]:
@@ -116,30 +141,32 @@ def _check_place(data: DatasetSpec, place: SpecSource, method: str, kinds: list[
     if not parse_split(source.split):
         return [FieldError(split_at, say("Write a split as train, train[:1000], train[10:20] or train[:10%]."))]
     try:
-        file = open_source(source)
-        found = _check_rows(file, source, data, method, kinds)
+        file = _open_look(source, data)
+        found = _check_rows(file, place, data, method, kinds)
     except DataError as bad:
         return [FieldError(split_at if bad.code == "split_missing" else at, bad.message)]
+    except Exception as error:  # whatever foreign data does to a reader
+        return [FieldError(at, say("The data cannot be read: {reason}", reason=last_line(error)))]
     if at == "dataset.path" or not found:
         return found
     return [FieldError(at, say("{path}: {reason}", path=source.path, reason=str(e.message))) for e in found]
 
 
 def _check_rows(
-    file: RowFile, source: Source, data: DatasetSpec, method: str, kinds: list[Kind]
+    file: RowFile, place: SpecSource, data: DatasetSpec, method: str, kinds: list[Kind]
 ) -> list[FieldError]:
     """Try to make an example of each row of the first `CHECKED_BYTES`. Raises `DataError`."""
-    if data.drop_bad_rows:
-        file.on_bad_row = lambda row, why, text: None
-    numbered = slice_rows(file, source.split)
+    numbered = slice_rows(file, place.source.split)
     first = list(islice(numbered, DETECTED_ROWS))
     if not first:
-        raise DataError(say("This file has no rows."))
-    found = detect([row for _, row in first], data, method)
+        if file.look_ended and is_late(place.source.split):
+            return []  # the slice begins further on than a look reads
+        raise DataError(_nothing_found() if file.look_ended else say("This file has no rows."))
+    found = detect_source([row for _, row in first], data, place, method)
     kinds.append(found.kind)
     if found.problem:
         return [found.problem]
-    usable, empty = 0, None
+    usable, empty, left_out = 0, None, None
     for rows in (first, numbered):
         for number, row in rows:
             try:
@@ -150,9 +177,11 @@ def _check_rows(
                     empty = empty or bad
                 elif not data.drop_bad_rows:
                     return [FieldError(bad.field, bad.describe(number))]
-            if file.bytes_processed > CHECKED_BYTES and number > DETECTED_ROWS:
-                break
-    if empty and not usable:
+                else:
+                    left_out = left_out or FieldError(bad.field, bad.describe(number))
+    if usable:
+        return []
+    if empty and not left_out:
         column = str(empty.values["column"])
         return [FieldError(empty.field, say('"{column}" is empty in every row.', column=column))]
-    return []
+    return [left_out] if left_out else []

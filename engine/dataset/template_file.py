@@ -6,7 +6,8 @@ import subprocess
 from functools import lru_cache
 
 from engine.config.local_paths import local_path
-from engine.dataset.row_file import missing_file, not_utf8, unreadable
+from engine.dataset.limits import unreadable
+from engine.dataset.row_file import missing_file
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.runs.python_process import environment, python
@@ -14,6 +15,7 @@ from engine.runs.python_process import environment, python
 MOST_BYTES = 256 << 10  # the longest templates of models have 20 KB
 TRIAL_SECONDS = 20  # of a process that may compute for 5, on a busy machine
 FIELD = "dataset.chat_template"
+NOT_TEXT = say("A chat template is a file of text in UTF-8.")
 
 
 def read_template(name: str) -> str:
@@ -22,13 +24,13 @@ def read_template(name: str) -> str:
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _error(say("A chat template is a file of text."))
+                raise _error(NOT_TEXT)
             data = file.read(MOST_BYTES + 1)
         source = data.decode()
     except FileNotFoundError:
         raise _error(missing_file(path)) from None
     except (OSError, ValueError) as error:
-        raise _error(unreadable(error) if isinstance(error, OSError) else not_utf8()) from None
+        raise _error(unreadable(error) if isinstance(error, OSError) else NOT_TEXT) from None
     if len(data) > MOST_BYTES:
         raise _error(say("This file is too large for a chat template."))
     if message := _problem(source):

@@ -12,14 +12,24 @@ ROLE_ALIASES = {
     "human": "user", "input": "user", "gpt": "assistant", "output": "assistant", "model": "assistant",
     "bot": "assistant", "chatgpt": "assistant", "ai": "assistant", "function_call": "assistant",
     "observation": "tool", "function": "tool", "function_response": "tool", "developer": "system",
+    # Of other tools and languages.
+    "prompter": "user", "instruction": "user", "question": "user", "q": "user", "usuario": "user",
+    "usuário": "user",
+    "utilisateur": "user", "nutzer": "user", "benutzer": "user", "пользователь": "user",
+    "用户": "user", "使用者": "user", "人类": "user", "人": "user", "问": "user", "提问": "user", "客户": "user",
+    "ユーザー": "user", "사용자": "user",
+    "response": "assistant", "answer": "assistant", "a": "assistant", "chatbot": "assistant", "llm": "assistant",
+    "asistente": "assistant", "assistente": "assistant", "assistent": "assistant", "ассистент": "assistant",
+    "助手": "assistant", "助理": "assistant", "机器人": "assistant", "模型": "assistant", "答": "assistant",
+    "回答": "assistant", "客服": "assistant", "アシスタント": "assistant", "어시스턴트": "assistant",
+    "sistema": "system", "система": "system", "système": "system", "系统": "system", "系統": "system",
+    "系统提示": "system", "システム": "system", "시스템": "system",
+    "tool_response": "tool", "tool_result": "tool", "工具": "tool", "函数": "tool",
 }  # fmt: skip
 # The last three are used by the templates of single models.
 KNOWN_ROLES = ("system", "user", "assistant", "tool", "ipython", "documents", "context")
 # Keys that templates read besides role and content. Other keys of a turn are dropped.
 EXTRA_KEYS = ("tool_calls", "tool_call_id", "name", "reasoning_content")
-# Keys of a turn that hold what the model thought, or which tools it called, by many names.
-THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning", "thoughts", "thought", "reasoning_text")
-CALL_KEYS = ("tool_calls", "function_call", "tool_call", "function_calls")
 # Content parts of text, by the names that APIs give them. All other parts are files.
 _PART_TYPES = {"input_text": "text", "output_text": "text", "refusal": "text", "reasoning": "thinking"}
 

@@ -8,8 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from engine.dataset.encodings import encoding_of
+from engine.dataset.limits import DataError
 from engine.dataset.open_source import READERS, reader_for
-from engine.dataset.row_file import DataError, RemoteFile, Row, RowFile, encoding_of
+from engine.dataset.row_file import RemoteFile, Row, RowFile
 from engine.hub.errors import HubError
 from engine.messages.message import Message, say
 
@@ -60,7 +62,7 @@ def _read_text(files: Any, path: str, limit: int) -> HubRows:
 
 def _decode_start(path: str, data: bytes, ended: bool) -> tuple[bytes, bool]:
     """(the decompressed UTF-8 text of the first bytes, whether that is the complete file)."""
-    if path.lower().endswith(".gz"):
+    if path.lower().endswith(".gz") or data.startswith(b"\x1f\x8b"):
         unpack = zlib.decompressobj(31)
         try:
             data = unpack.decompress(data, 4 * MAX_BYTES)

@@ -1,9 +1,8 @@
 """Counts, batch by batch, what training would make of the rows."""
 
-import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,8 +11,10 @@ from typing import Any, NamedTuple
 from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
 from engine.proof.tried_fixes import tried_fixes
+from engine.proof.usage import Usage
 from engine.protocol.data_report import Fix, LackingRows, ProvenRow, TokenView
 from engine.training.check_labels import MASKED, ends_with_stop
+from engine.training.hold_out import text_key
 from engine.training.method import RowProblem, TrainingMethod, convert, incomplete
 from engine.training.row_check import COUNTED, Part
 
@@ -61,6 +62,10 @@ class RowCounts:
     endless: RowIssue = field(default_factory=RowIssue)
     marked: RowIssue = field(default_factory=RowIssue)
     lacking: dict[Part, RowIssue] = field(default_factory=lambda: defaultdict(RowIssue))
+    overlap: RowIssue = field(default_factory=RowIssue)  # rows of the evaluation data that are trained on
+    usage: Usage = field(default_factory=Usage)
+    keys: list[bytes] = field(default_factory=list)  # of each row that can be trained on; duplicates have the same
+    drawn: list[int] = field(default_factory=list)  # these rows as indices into `keys`, one of weight 2 twice
     examples: list[ProvenRow] = field(default_factory=list)
 
     @property
@@ -91,7 +96,7 @@ class RowCounter:
         markers = (method.instruction_part, method.response_part, *tokenizer.all_special_tokens)
         self._markers = tuple(dict.fromkeys(m for marker in markers if (m := marker.strip())))
         self._special = set(tokenizer.all_special_ids) | set(getattr(tokenizer, "added_tokens_decoder", {}))
-        self._text_hashes: set[bytes] = set()
+        self._known_keys: set[bytes] = set()
         self._problem_counts: Counter[str] = Counter()
         # While one batch is tokenised, which does not need the GIL, the previous one is counted.
         method.tokens(["a"])  # initialises it, which is not thread-safe
@@ -108,6 +113,9 @@ class RowCounter:
                 made: Any = RowProblem("bad_row", found.describe(number), found.field)
             else:
                 row, made = found, convert(number, found, mapping, self._method.text)
+            if not isinstance(found, BadRow):
+                example = None if isinstance(made, RowProblem) else made[0]
+                self.found.usage.add(row, mapping, example, learn_all=not self._method.response_part)
             if isinstance(made, RowProblem):
                 issue = self.found.empty if made.empty else self.found.bad
                 if made.code == "template_refused" and not issue.count:
@@ -116,11 +124,15 @@ class RowCounter:
                 self._show_failed(number, row, made.message)
                 continue
             example, text = made
+            if example.masked:
+                self._method.remember_masked(text, example.masked)
             self._find_markers(number, example, times)
-            key = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-            if key in self._text_hashes:
+            key = text_key(text)
+            if key in self._known_keys:
                 self.found.duplicate.add(number, text)
-            self._text_hashes.add(key)
+            self._known_keys.add(key)
+            self.found.drawn += [len(self.found.keys)] * times
+            self.found.keys.append(key)
             good.append(_PendingRow(number, row, text, times, mapping))
         before = self._pending
         texts = [one.text for one in good]
@@ -131,6 +143,13 @@ class RowCounter:
     def _tokenize(self, texts: list[str]) -> tuple[list[list[int]], list[str]]:
         tokens = self._method.tokens(texts)
         return tokens, self._method.decode(tokens)
+
+    def count_overlap(self, rows: Iterable[tuple[int, Row | BadRow]], mapping: Mapping) -> None:
+        """Count the rows of the evaluation data whose text is trained on. Call it after the last `add`."""
+        for number, row in rows:
+            made = None if isinstance(row, BadRow) else convert(number, row, mapping, self._method.text)
+            if isinstance(made, tuple) and text_key(made[1]) in self._known_keys:
+                self.found.overlap.add(number, made[1])
 
     def close(self) -> RowCounts:
         """Count the last batch, and return the counts."""

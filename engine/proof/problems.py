@@ -1,19 +1,24 @@
 """Turns counts into problems: what each one means, its first row, and its fixes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from engine.config.fields import FieldError
 from engine.config.run_spec import RunSpec
+from engine.dataset.detection import GUESS, Detected
 from engine.dataset.mapping import BadRow, Row
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.proof.measure import RowCounts, RowIssue
 from engine.protocol.data_report import DataProblem, Fix
+from engine.training.hold_out import HeldOut, describe_kept_apart, describe_overlap
 from engine.training.row_check import COUNTED, STOPS
 
 LENGTH = "model.max_seq_length"
 MOST_LENGTH = 131_072
+LEARN_ANSWERS = Fix(say("Learn the answers only"), {"dataset.train_on_responses_only": True})
 LEARN_ALL = Fix(say("Learn all of each text"), {"dataset.train_on_responses_only": False})
 LEAVE_OUT = Fix(say("Leave these rows out, and list them in dropped.jsonl"), {"dataset.drop_bad_rows": True})
 ACCEPT = Fix(say("Train without what is missing"), {"dataset.missing_parts": "accept"})
@@ -30,9 +35,17 @@ def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str
         *([] if all_cut_off else _cut(found, spec)),
         *_endless(found, spec, eos),
     ]
-    if found.rows and not found.lengths and not found.bad.count:
-        message = say("No row of the dataset has an answer.")
-        problems.append(_problem("dataset_empty", "stop", found.empty, message, ()))
+    if not found.lengths and not any(problem.level == "stop" for problem in problems):
+        message = (
+            say(
+                "Every row is left out: nothing would be learned. The first: {reason}",
+                reason=str(found.bad.message),
+            )
+            if found.bad.message
+            else say("No row of the dataset has an answer.")
+        )
+        issue = found.bad if found.bad.message else found.empty
+        problems.append(_problem("dataset_empty", "stop", issue, message, (), "dataset.path"))
     elif found.empty.count:
         message = say("Rows without an answer: {count}. They are left out.", count=found.empty.count)
         problems.append(_problem("rows_empty", "warning", found.empty, message, ()))
@@ -45,7 +58,19 @@ def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str
             "may read it as the end of a turn.", marker=found.marked.value, count=found.marked.count,
         )  # fmt: skip
         problems.append(_problem("markers_in_text", "warning", found.marked, message, ()))
+    if found.overlap.count:
+        message = describe_overlap(found.overlap.count)
+        problems.append(_problem("rows_on_both_sides", "warning", found.overlap, message, ()))
     return tuple(sorted(problems, key=lambda problem: problem.level != "stop"))
+
+
+def kept_apart(found: HeldOut) -> tuple[DataProblem, ...]:
+    """What to report of rows that are on neither side, as they are equal to rows held out."""
+    if not found.kept_apart:
+        return ()
+    message = describe_kept_apart(found.kept_apart)
+    return (DataProblem(code="rows_kept_apart", level="warning", message=message, field="dataset.test_size",
+                        count=found.kept_apart),)  # fmt: skip
 
 
 def _problem(
@@ -66,7 +91,23 @@ def _bad_rows(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
         return [_problem("rows_dropped", "warning", bad, message, ())]
     message = say("Rows that cannot be learned: {count}. The first: {reason}", count=bad.count,
                 reason=str(bad.message))  # fmt: skip
-    return [_problem("rows_bad", "stop", bad, message, (*bad.fixes, LEAVE_OUT))]
+    leave_out = (LEAVE_OUT,) if 2 * sum(found.lengths.values()) > found.rows else ()
+    fixes = (*bad.fixes, *_role_fixes(bad.message, spec), *leave_out)
+    return [_problem("rows_bad", "stop", bad, message, fixes)]
+
+
+def _role_fixes(why: Message, spec: RunSpec) -> Iterator[Fix]:
+    """Ways to read names in turns that are no roles: one is the assistant, or the second who speaks."""
+    found: Any = why.values.get("unknown")
+    names: list[str] = found or []
+    ways: list[tuple[str, ...]] = [("*=assistant",)] if names else []
+    if len(names) == 1:
+        ways.insert(0, (f"{names[0]}=assistant",))
+    elif names:
+        ways.insert(0, (f"{names[0]}=user", f"{names[1]}=assistant"))
+    for way in ways:
+        changes = {"dataset.role_names": [*spec.dataset.role_names, *way]}
+        yield Fix(say("Read names as roles: {names}", names=", ".join(way)), changes)
 
 
 def _incomplete_rows(found: RowCounts, spec: RunSpec) -> Iterator[DataProblem]:
@@ -165,7 +206,18 @@ def as_problem(failure: UserError, spec: RunSpec) -> DataProblem:
         fixes = template_fixes(spec)
     elif failure.code == "markers_missing":
         fixes = (*template_fixes(spec), LEARN_ALL) if spec.dataset.chat_template != "auto" else (LEARN_ALL,)
+    elif failure.code == "mask_unused":
+        fixes = (LEARN_ANSWERS,)
+    elif failure.field == "dataset.path":
+        fixes = _encoding_fixes(failure.message.values)
     return DataProblem(code=failure.code, level="stop", message=failure.message, field=failure.field, fixes=fixes)
+
+
+def _encoding_fixes(values: Mapping[str, Any]) -> tuple[Fix, ...]:
+    """The fix for text in another encoding. `values`: of the message, with the guess."""
+    if not (encoding := values.get("encoding")):
+        return ()
+    return (Fix(say("Read it as {encoding}", encoding=str(encoding)), {"dataset.encoding": encoding}),)
 
 
 def mixed_formats(clash: FieldError) -> DataProblem:
@@ -177,10 +229,34 @@ def mixed_formats(clash: FieldError) -> DataProblem:
     return DataProblem(code="mixed_formats", level="stop", message=clash.message, field=clash.field, fixes=(fix,))
 
 
+def unknown_format(found: Detected) -> DataProblem:
+    """Rows that cannot be used as they are, with other ways to read them as fixes."""
+    problem = found.problem or FieldError("dataset.format", found.why)
+    fixes = tuple(
+        Fix(one.label, {f"dataset.{key}": value for key, value in one.settings.items()})
+        for one in found.alternatives
+    )
+    return DataProblem(
+        code="format_unknown", level="stop", message=problem.message, field=problem.field, fixes=fixes
+    )
+
+
+def guessed_format(found: Detected) -> DataProblem | None:
+    """A warning that the format is a guess, with other ways to read the rows."""
+    if found.problem or found.confidence > GUESS:
+        return None
+    return msgspec.structs.replace(
+        unknown_format(found), code="format_guessed", level="warning",
+        message=say("The format is a guess, {share} sure. {why} If that is wrong, name the columns.",
+                    share=f"{found.confidence:.0%}", why=str(found.why)),
+    )  # fmt: skip
+
+
 def no_readable_row(rows: Sequence[tuple[int, Row | BadRow]], field: str) -> DataProblem:
     """None of the first rows can be read, so leaving out bad rows is no fix."""
     number, bad = next((number, row) for number, row in rows if isinstance(row, BadRow))
     return DataProblem(
         code="rows_bad", level="stop", message=bad.describe(number), field=field, row=number,
         value=str(bad.values.get("raw", "")), count=len(rows),
+        fixes=_encoding_fixes(bad.values) if field == "dataset.path" else (),
     )  # fmt: skip

@@ -2,27 +2,41 @@
 
 import resource
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from itertools import chain
+from typing import Any, TypeVar
+
+import msgspec
 
 from engine.config.run_spec import RunSpec
 from engine.config.sources import SpecSource, eval_source, training_sources
-from engine.dataset.detection import Detected, common_prompt_format, detect
+from engine.dataset.detection import Detected, common_prompt_format, detect_source
+from engine.dataset.limits import LOOK_BYTES
 from engine.dataset.mapping import BadRow
 from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import count_sampled, is_sampled, sample_rows
 from engine.messages.errors import UserError
-from engine.messages.message import say
+from engine.proof.fix_trials import with_tried_fixes
 from engine.proof.measure import RowCounter
-from engine.proof.problems import as_problem, mixed_formats, no_readable_row, problems_of
+from engine.proof.problems import (
+    as_problem,
+    guessed_format,
+    kept_apart,
+    mixed_formats,
+    no_readable_row,
+    problems_of,
+    unknown_format,
+)
 from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import TokenizerCache
-from engine.protocol.data_report import DataProblem, DataReport, Fix, ProofProgress
+from engine.protocol.data_report import DataProblem, DataReport, ProofProgress, TurnCounts
+from engine.training.hold_out import hold_out
 from engine.training.methods import method_for
 
-BATCH_ROWS = 1000
+BATCH_ROWS, BATCH_BYTES = 1000, 64 << 20
 
+T = TypeVar("T", bound=tuple[Any, ...])
 OnProgress = Callable[[ProofProgress], None]
 
 
@@ -36,12 +50,19 @@ def prove(
     on_progress: OnProgress,
     cancelled: Callable[[], bool],
     max_rows: int | None,
+    *,
+    try_fixes: bool = True,
 ) -> DataReport:
     """Measure the spec's data. `max_rows`: read at most this many rows of each source, None for all.
 
-    Raises `UserError` if nothing can be measured, and `ProofCancelled`.
+    `try_fixes`: offer only fixes that work for the first rows. Raises `UserError` if nothing can be measured, and
+    `ProofCancelled`.
     """
     started, data = time.monotonic(), spec.dataset
+
+    def trial(changed: RunSpec) -> DataReport:
+        return prove(changed, tokenizers, lambda progress: None, cancelled, DETECTED_ROWS, try_fixes=False)
+
     on_progress(ProofProgress(stage="tokenizer"))
     tokenizer, stop_ids = tokenizers.get(spec.model)
     places = training_sources(data)
@@ -51,13 +72,15 @@ def prove(
     stops: list[DataProblem] = []
     opened = [_open_source(sample, spec, stops) for sample in samples]
     first = opened[0][0]
-    eval_data = eval_source(data)  # only checked, not measured
-    held = [_open_source(Sample(eval_data, DETECTED_ROWS), spec, stops)[0]] if eval_data else []
+    eval_data = eval_source(data)  # its texts are only compared with those trained on
+    held = [_open_source(Sample(eval_data, max_rows), spec, stops)] if eval_data else []
     counter, markers, eos = None, ("", ""), str(tokenizer.eos_token or "")
     if not stops:
-        kind, clash = common_prompt_format([found.kind for found in (*(found for found, _ in opened), *held)], data)
+        kind, clash = common_prompt_format([found.kind for found, _ in (*opened, *held)], data)
         if clash:
             stops.append(mixed_formats(clash))
+            for _, rows in opened:  # they are counted, to judge a fix that leaves sources out
+                deque(rows, maxlen=0)
     if not stops:
         if data.chat_template != "auto":
             tokenizers.clear()
@@ -70,11 +93,28 @@ def prove(
             markers = (method.instruction_part, method.response_part)
             counter = RowCounter(method, {*stop_ids, method.tokenizer.eos_token_id})
             times = _times_drawn(spec, places, weights, max_rows)
-            for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
-                _count_source(counter, found, rows, on_progress, cancelled, sample, taken)
+            try:
+                for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
+                    _count_source(counter, found, rows, on_progress, cancelled, sample, taken)
+                if held:
+                    counter.count_overlap(held[0][1], held[0][0].mapping)
+            except UserError as failure:
+                if failure.code != "mask_unused":
+                    raise
+                stops.append(as_problem(failure, spec))
+                counter = None
+    stops += [guessed for found, _ in opened if (guessed := guessed_format(found))]
     counted = counter.close() if counter else None
     problems = problems_of(counted, spec, train_on_all=not data.train_on_responses_only, eos=eos) if counted else ()
-    return DataReport(
+    apart = None
+    if counted and counted.keys and data.test_size:
+        try:
+            apart = hold_out(counted.keys, counted.drawn, data.test_size, spec.training.seed)
+        except UserError as failure:
+            stops.append(as_problem(failure, spec))
+        else:
+            problems += kept_apart(apart)
+    report = DataReport(
         path=data.path,
         rows_total=sum(sample.total for sample in samples),
         exact=all(sample.exact for sample in samples),
@@ -96,6 +136,10 @@ def prove(
         endless_rows=counted.endless.count if counted else 0,
         marked_rows=counted.marked.count if counted else 0,
         lacking=counted.lacking_rows if counted else (),
+        unused=counted.usage.unused if counted else (),
+        turns=counted.usage.turns if counted else TurnCounts(),
+        held_out_rows=len(apart.held_out) if apart else 0,
+        kept_apart_rows=apart.kept_apart if apart else 0,
         tokens=counted.tokens if counted else 0,
         learned_tokens=counted.learned if counted else 0,
         lengths=tuple(sorted(counted.lengths.items())) if counted else (),
@@ -104,10 +148,25 @@ def prove(
         instruction_part=markers[0],
         response_part=markers[1],
         examples=tuple(counted.examples) if counted else (),
-        problems=(*stops, *problems),
+        problems=tuple(sorted((*stops, *problems), key=lambda problem: problem.level != "stop")),
         seconds=time.monotonic() - started,
         peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
+    return with_tried_fixes(report, spec, trial) if try_fixes else report
+
+
+def batches(rows: Iterator[T], count: int, size: int) -> Iterator[list[T]]:
+    """Lists of so many rows, or of about so many bytes. The rest stays in `rows` when no more lists are taken."""
+    batch: list[T] = []
+    taken = 0
+    for one in rows:
+        batch.append(one)
+        taken += len(msgspec.json.encode(one[1], enc_hook=str))
+        if len(batch) == count or taken > size:
+            yield batch
+            batch, taken = [], 0
+    if batch:
+        yield batch
 
 
 def _times_drawn(
@@ -132,13 +191,19 @@ def _times_drawn(
 def _open_source(sample: Sample, spec: RunSpec, stops: list[DataProblem]) -> tuple[Detected, Iterator[Numbered]]:
     """(the detected format of a source, its rows). A problem that prevents training is added to `stops`."""
     rows = iter(sample)
-    first = list(islice(rows, DETECTED_ROWS))
+    try:
+        first = next(batches(rows, DETECTED_ROWS, LOOK_BYTES), [])
+    except UserError as failure:
+        if failure.code != "dataset_encoding":
+            raise
+        stops.append(as_problem(failure, spec))
+        return detect_source([], spec.dataset, sample.place, spec.training.method), rows
     good = [row for _, row in first if not isinstance(row, BadRow)]
-    found = detect(good, spec.dataset, spec.training.method)
+    found = detect_source(good, spec.dataset, sample.place, spec.training.method)
     if first and not good:
         stops.append(no_readable_row(first, sample.field))
     elif found.problem:
-        stops.append(_unknown_format(found))
+        stops.append(unknown_format(found))
     return found, chain(first, rows)
 
 
@@ -156,22 +221,8 @@ def _count_source(
         for index, (number, row) in enumerate(rows)
         if times is None or times[index]
     )
-    while batch := list(islice(wanted, BATCH_ROWS)):
+    for batch in batches(wanted, BATCH_ROWS, BATCH_BYTES):
         if cancelled():
             raise ProofCancelled
         counter.add(batch, found.mapping)
         on_progress(ProofProgress(stage="measuring", done=counter.found.rows, total=sample.total))
-
-
-def _unknown_format(found: Detected) -> DataProblem:
-    """Rows that cannot be used as they are, with other ways to read them as fixes."""
-    problem = found.problem
-    assert problem is not None
-    fixes = tuple(
-        Fix(one.label, {f"dataset.{key}": value for key, value in one.settings.items()})
-        for one in found.alternatives
-    )
-    return DataProblem(
-        code="format_unknown", level="stop", message=problem.message or say("The format was not recognised."),
-        field=problem.field, fixes=fixes,
-    )  # fmt: skip

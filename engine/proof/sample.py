@@ -11,10 +11,12 @@ import msgspec
 
 from engine.config.local_paths import is_local
 from engine.config.sources import Slice, SpecSource, parse_split
+from engine.dataset.json_files import JsonFile
+from engine.dataset.limits import DataError, nested_deeper, too_deep
 from engine.dataset.mapping import BadRow, Row
-from engine.dataset.open_source import find_files, open_source, slice_rows
-from engine.dataset.row_file import DataError
+from engine.dataset.open_source import find_files, open_file, open_source, slice_rows
 from engine.dataset.table_nulls import without_table_nulls
+from engine.dataset.turns import is_conversation
 from engine.messages.message import N_, Message
 from engine.runtime.explain import explain
 
@@ -38,12 +40,8 @@ class Sample:
     """
 
     def __init__(self, place: SpecSource, max_rows: int | None = MAX_ROWS) -> None:
-        self._source, self._max_rows, self.field, self._split_field = (
-            place.source,
-            max_rows,
-            place.field,
-            place.split_field,
-        )
+        self.place, self._max_rows = place, max_rows
+        self._source, self.field, self._split_field = place.source, place.field, place.split_field
         self.total, self.exact, self.sampled = 0, False, False
 
     @property
@@ -114,7 +112,10 @@ class Sample:
         only = files[0]
         if len(files) > 1 or (split and not split.whole) or only.suffix.lower() not in (".jsonl", ".ndjson"):
             return None
-        return only if only.stat().st_size > SAMPLED_BYTES else None
+        if only.stat().st_size <= SAMPLED_BYTES:
+            return None
+        file = open_file(only, encoding=self._source.encoding)
+        return only if isinstance(file, JsonFile) and file.has_plain_lines else None
 
     def _random_lines(self, path: Path) -> Iterator[Numbered]:
         """The first rows, then lines at random positions. All lines are counted on the way; in a file too large for
@@ -200,10 +201,14 @@ def _decoded(line: bytes) -> Row | BadRow:
         row: Any = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return BadRow("dataset.path", N_("Row {row} is not valid JSON: {reason}."), reason=str(error), raw=raw)
+    if is_conversation(row):
+        row = {"messages": row}
     if not isinstance(row, dict):
         return BadRow(
             "dataset.path", N_("Row {row} is not an object but {type}."), type=type(row).__name__, raw=raw
         )
+    if nested_deeper(row):
+        return _unreadable_row(too_deep(0), raw)
     return row
 
 

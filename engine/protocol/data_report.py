@@ -70,13 +70,30 @@ class LackingRows(msgspec.Struct, frozen=True):
     rows: int
 
 
+class Unused(msgspec.Struct, frozen=True):
+    """A column, or a key of turns, that training does not use. `rows`: in how many measured rows it is filled."""
+
+    kind: Literal["column", "key"]
+    name: str
+    rows: int
+
+
+class TurnCounts(msgspec.Struct, frozen=True):
+    """The turns of the measured chats. `masked`: read, not learned. `dropped`: in no text."""
+
+    learned: int = 0
+    masked: int = 0
+    dropped: int = 0
+
+
 class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
     """See the module. `rows_total`: in the data, an estimate unless `exact`. `rows`: measured. `taken`: rows that
     training uses after weights and `sample_rows`, None if it uses each row once.
 
     `lacking`: what the texts lack of their rows; empty if everything in a row is in its text.
     `lengths`: (tokens, rows) pairs. `answers_at`: (position of the first learned token, rows) pairs: an answer
-    whose first token is cut off is lost completely. `peak_bytes`: the peak memory of the measuring process.
+    whose first token is cut off is lost completely. `held_out_rows`: of the measured rows, for evaluation;
+    `kept_apart_rows`: equal to one of them, so on neither side. `peak_bytes`: the peak memory of the process.
     """
 
     number: int = 0
@@ -99,6 +116,10 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     endless_rows: int = 0
     marked_rows: int = 0
     lacking: tuple[LackingRows, ...] = ()
+    held_out_rows: int = 0
+    kept_apart_rows: int = 0
+    unused: tuple[Unused, ...] = ()
+    turns: TurnCounts = TurnCounts()
     tokens: int = 0
     learned_tokens: int = 0
     lengths: tuple[tuple[int, int], ...] = ()

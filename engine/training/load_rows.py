@@ -10,8 +10,9 @@ from datasets import Dataset, Features, Value, load_dataset
 from engine.config.local_paths import is_local
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source, parse_split
+from engine.dataset.limits import LOOK_BYTES, DataError
 from engine.dataset.open_source import find_files, open_source, slice_rows
-from engine.dataset.row_file import DataError, empty_file
+from engine.dataset.row_file import empty_file
 from engine.dataset.table_nulls import without_table_nulls
 from engine.hub.retry import with_retries
 from engine.messages.errors import UserError, causes, last_line
@@ -38,10 +39,12 @@ class SourceRows:
         return len(self.records)
 
     def first(self, count: int) -> list[dict[str, Any]]:
-        """The first rows that can be read."""
+        """The first rows that can be read: so many, or what a look reads."""
         found: list[dict[str, Any]] = []
+        size = 0
         for index, record in enumerate(self.records):
-            if len(found) == count:
+            size += len(record["raw"]) if self.local else 0
+            if len(found) == count or (found and size > LOOK_BYTES):
                 break
             _, row, problem = decode_record(self.local, record, index)
             if problem is None:
@@ -81,8 +84,8 @@ def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str)
             "source": msgspec.json.encode(source).decode(),
             "skip_bad": data.drop_bad_rows,
         }
-        if sum(size for _, _, size in stamp) <= IN_MEMORY_BYTES:
-            found = list(_records(**arguments))
+        found = _small(_records(**arguments)) if sum(size for _, _, size in stamp) <= IN_MEMORY_BYTES else None
+        if found is not None:
             if not found:
                 raise DataError(empty_file(), "dataset_empty")
             records = Dataset.from_list(found, features=FEATURES)
@@ -99,6 +102,17 @@ def _from_files(data: DatasetSpec, source: Source, field: str, split_field: str)
         and any(bound and (bound.endswith("%") or bound.startswith("-")) for bound in (split.start, split.stop))
     )  # other slices were applied while reading
     return SourceRows(source, records.select(range(first, last)) if select_late else records, local=True)
+
+
+def _small(records: Iterator[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """The records, None if they take more than `IN_MEMORY_BYTES`: compressed files hold more than their size."""
+    found, size = [], 0
+    for record in records:
+        size += len(record["raw"])
+        if size > IN_MEMORY_BYTES:
+            return None
+        found.append(record)
+    return found
 
 
 def _records(source: str, skip_bad: bool, stamp: str = "") -> Iterator[dict[str, Any]]:

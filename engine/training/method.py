@@ -89,6 +89,15 @@ class TrainingMethod(ABC):
         found = check_row(row, mapping, text, last_answer_only=data.last_answer_only)
         return part not in {finding.part for finding in found}
 
+    def remember_masked(self, text: str, masked: tuple[int, ...]) -> None:
+        """Mask answers of a training text, counted from 0, in `labels` and in the trainer. Raises `UserError`."""
+        raise UserError(
+            "mask_unsupported",
+            say("A turn has weight: 0 or train: false. This training method cannot leave single turns out."),
+            None,
+            "training.method",
+        )
+
     @property
     @abstractmethod
     def labels(self) -> Labels | None:

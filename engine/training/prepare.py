@@ -2,7 +2,9 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +13,16 @@ from datasets import Dataset, concatenate_datasets
 
 from engine.config.run_spec import RunSpec
 from engine.config.sources import SpecSource, eval_source, training_sources
-from engine.dataset.detection import common_prompt_format, detect
+from engine.dataset.detection import common_prompt_format, detect_source
 from engine.dataset.mapping import Mapping
 from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import sample_rows
 from engine.messages.errors import UserError
-from engine.messages.message import say
+from engine.messages.message import Message, say
 from engine.protocol import events as ev
 from engine.runs.folder import RunFolder
 from engine.runtime.event_writer import EventWriter
+from engine.training.hold_out import describe_kept_apart, describe_overlap, hold_out, text_key
 from engine.training.load_rows import SourceRows, decode_record, fetch
 from engine.training.method import Prepared, RowProblem, TrainingMethod, convert, incomplete, processes
 from engine.training.methods import method_for
@@ -50,19 +53,35 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
     method = method_for(spec, kind, tokenizer, stop_ids)
     writer = RowWriter(spec, method, record)
     counts, weights = [len(source.rows) for source in sources], [source.rows.source.weight for source in sources]
-    rows = writer.rows(sources, sample_rows(data, counts, weights))
-    held_out = writer.rows([eval_data], [range(len(eval_data.rows))]) if eval_data else None
+    written, drawn = writer.rows(sources, sample_rows(data, counts, weights))
+    held_out = writer.rows([eval_data], [range(len(eval_data.rows))])[0] if eval_data else None
     writer.report_left_out()
     if data.test_size:
-        rows, held_out = hold_out(rows, data.test_size, spec.training.seed)
-    return Prepared(rows, held_out, sources[0].columns, writer.example_raw, method)
+        found = hold_out(_keys(written), drawn, data.test_size, spec.training.seed)
+        drawn, held_out = found.train, written.select(found.held_out)
+        if found.kept_apart:
+            _warn(record, "rows_kept_apart", describe_kept_apart(found.kept_apart))
+    elif held_out is not None:
+        trained = set(_keys(written))
+        if overlap := sum(key in trained for key in _keys(held_out)):
+            _warn(record, "rows_on_both_sides", describe_overlap(overlap))
+    return Prepared(written.select(drawn), held_out, sources[0].columns, writer.example_raw, method)
+
+
+def _keys(rows: Dataset) -> list[bytes]:
+    """The key of each row; duplicates have the same one."""
+    return [text_key(*texts) for batch in rows.iter(1000) for texts in zip(*batch.values(), strict=True)]
+
+
+def _warn(record: EventWriter, code: str, message: Message) -> None:
+    record.emit(ev.Notice(code=code, message=message, level="warning"))
 
 
 def _load_source(spec: RunSpec, place: SpecSource) -> SourceData:
     """Load the rows of a source and detect their format. Raises `UserError`."""
     rows = fetch(spec.dataset, place.source, place.field, place.split_field)
     first = rows.first(DETECTED_ROWS)
-    found = detect(first, spec.dataset, spec.training.method)
+    found = detect_source(first, spec.dataset, place, spec.training.method)
     columns = tuple(dict.fromkeys(key for row in first for key in row))
     if found.problem:
         code = "column_missing" if "_column" in found.problem.field else "format_unknown"
@@ -70,20 +89,6 @@ def _load_source(spec: RunSpec, place: SpecSource) -> SourceData:
         field = found.problem.field if place.field == "dataset.path" else place.field
         raise UserError(code, found.problem.message, hint, field)
     return SourceData(rows, found.mapping, columns)
-
-
-def hold_out(rows: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
-    """(training rows, evaluation rows)."""
-    try:
-        parts = rows.train_test_split(test_size=share, seed=seed)
-    except ValueError as error:
-        raise UserError(
-            "dataset_too_small",
-            say("A share of {share} cannot be held out of {rows} rows.", rows=len(rows), share=share),
-            say("Set it to 0, or add data."),
-            "dataset.test_size",
-        ) from error
-    return parts["train"], parts["test"]
 
 
 class RowWriter:
@@ -98,21 +103,38 @@ class RowWriter:
         self._lacking: dict[Part, tuple[int, int]] = {}  # rows, and the number of the first
         self.example_raw = ""
 
-    def rows(self, sources: list[SourceData], drawn_rows: list[Any]) -> Dataset:
-        """The rows of all sources in the trainer's columns. `drawn_rows`: indices into each. Raises `UserError`."""
-        drawn_sources = zip(sources, drawn_rows, strict=True)
-        found = [self._write_source(source, indices) for source, indices in drawn_sources if len(indices)]
-        rows = concatenate_datasets(found) if len(found) > 1 else found[0]
-        if not len(rows):
+    def rows(self, sources: list[SourceData], drawn_rows: list[Sequence[int]]) -> tuple[Dataset, Sequence[int]]:
+        """(the rows in the trainer's columns, each once; the drawn ones as indices into them, with repeats).
+
+        `drawn_rows`: indices into each source. Raises `UserError`.
+        """
+        found: list[Dataset] = []
+        drawn: list[Sequence[int]] = []
+        start = 0
+        for source, indices in zip(sources, drawn_rows, strict=True):
+            if not len(indices):
+                continue
+            once = indices if isinstance(indices, range) else sorted(set(indices))
+            written, good = self._write_source(source, once)
+            if isinstance(indices, range):
+                drawn.append(range(start, start + len(good)))
+            else:
+                at = {once[index]: start + number for number, index in enumerate(good)}
+                drawn.append([at[index] for index in indices if index in at])
+            start += len(good)
+            found.append(written)
+        if not start:
             raise UserError(
                 "dataset_empty",
                 say("No row of the dataset has an answer."),
                 say("A conversation needs a turn of the assistant; other rows need text in the output column."),
                 "dataset.path",
             )
-        return rows
+        rows = concatenate_datasets(found) if len(found) > 1 else found[0]
+        return rows, range(start) if all(isinstance(one, range) for one in drawn) else list(chain(*drawn))
 
-    def _write_source(self, source: SourceData, indices: Any) -> Dataset:
+    def _write_source(self, source: SourceData, indices: Sequence[int]) -> tuple[Dataset, list[int]]:
+        """(the rows that training can use, their positions in `indices`)."""
         records = source.rows.records
         if not isinstance(indices, range):
             records = records.select(indices)
@@ -136,9 +158,15 @@ class RowWriter:
                     **dict.fromkeys(method.columns, ""),
                     "problem": msgspec.json.encode(made).decode(),
                     "lacking": "",
+                    "masked": "",
                 }
             parts = {finding.part: number for finding in lacking}
-            return {**made[1], "problem": "", "lacking": json.dumps(parts) if parts else ""}
+            return {
+                **made[1],
+                "problem": "",
+                "lacking": json.dumps(parts) if parts else "",
+                "masked": ",".join(map(str, made[0].masked)),
+            }
 
         written = records.map(
             write,
@@ -151,6 +179,9 @@ class RowWriter:
             for part, number in json.loads(parts).items():
                 count, first = self._lacking.get(part, (0, number))
                 self._lacking[part] = (count + 1, first)
+        for index, masked in enumerate(written["masked"]):
+            if masked:
+                method.remember_masked(written[index][method.columns[0]], tuple(map(int, masked.split(","))))
         good = [index for index, problem in enumerate(written["problem"]) if not problem]
         if len(good) < len(written):
             self._record_left_out(source, records, written, picked)
@@ -158,7 +189,7 @@ class RowWriter:
             _, row, _ = decode_record(local, records[good[0]], good[0])
             self.example_raw = json.dumps(row, ensure_ascii=False, indent=2, default=str)
         rows = written.select_columns(list(method.columns))
-        return rows if len(good) == len(written) else rows.select(good)
+        return (rows if len(good) == len(written) else rows.select(good)), good
 
     def _record_left_out(self, source: SourceData, records: Dataset, written: Dataset, picked: Any) -> None:
         """List the rows left out. Raises `UserError` for a bad one, unless `drop_bad_rows` is set."""
@@ -195,7 +226,7 @@ class RowWriter:
             self._record.emit(ev.Notice(code=f"row_lacks_{part}", message=message, level="warning"))
         if self._empty:
             message = say("Rows without an answer left out: {count}.", count=self._empty)
-            self._record.emit(ev.Notice(code="rows_left_out", message=message, level="warning"))
+            _warn(self._record, "rows_left_out", message)
         if self._bad:
             message = say("Bad rows left out: {count}. They are in {file}.", count=self._bad, file=str(self._file))
-            self._record.emit(ev.Notice(code="bad_rows_left_out", message=message, level="warning"))
+            _warn(self._record, "bad_rows_left_out", message)

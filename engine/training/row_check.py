@@ -13,15 +13,8 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from engine.dataset.mapping import Mapping, Row, columns_in, fill, shorten
-from engine.dataset.turns import (
-    CALL_KEYS,
-    THOUGHT_KEYS,
-    Turn,
-    is_json_content,
-    normalize_turns,
-    parse_json,
-    to_last_answer,
-)
+from engine.dataset.turn_shapes import CALL_KEYS, HISTORY_NAMES, THOUGHT_KEYS, TOOL_NAMES, as_turns, is_masked
+from engine.dataset.turns import Turn, is_json_content, normalize_turns, parse_json, to_last_answer
 from engine.messages.message import N_, Message, say
 
 Part = Literal[
@@ -44,9 +37,7 @@ COUNTED: dict[Part, str] = {
     "characters": N_("Rows with characters that the tokenizer cannot write: {count}, from row {row} on."),
     "json_answer": N_("Rows whose answer is a list or an object, learned as JSON: {count}, from row {row} on."),
 }
-HISTORY_NAMES = ("history", "chat_history", "conversation_history", "历史", "历史对话")
 THOUGHT_NAMES = (*THOUGHT_KEYS, "cot", "chain_of_thought", "complex_cot", "think", "思考", "思维链")
-TOOL_NAMES = ("tools", "functions", "tool_defs", "tool_definitions")
 
 _TAGS = "think|thinking|thought|reasoning"
 _TAG = re.compile(rf"</?(?:{_TAGS})>|\[THINK\]")
@@ -85,10 +76,12 @@ def check_row(
 
     `last_answer_only`: only the last answer is learned, so a template may leave out thoughts before it.
     """
-    turns = _turns(row, mapping) if mapping.kind == "messages" else []
-    answered = len(to_last_answer([turn for _, turn in turns]))
+    turns = _turns(row, mapping)
+    answered = len(turns) if mapping.history else len(to_last_answer([turn for _, turn in turns]))
+    last = answered + 1 if mapping.history else answered  # the number of the last answer
     pieces = [piece for n, turn in enumerate(turns[:answered], 1) for piece in _turn_pieces(*turn, n)]
-    pieces += [] if turns else _pair_pieces(row, mapping)
+    if mapping.kind != "messages" or mapping.history:
+        pieces += _pair_pieces(row, mapping)
     if mapping.kind != "text":
         known = {(piece.part, value) for piece in pieces for value in piece.values}
         columns = _column_pieces(row, mapping)
@@ -98,9 +91,9 @@ def check_row(
     found = [
         Finding(piece.part, shorten(_longest(piece)), piece.turn)
         for piece in missing
-        if not (last_answer_only and piece.part == "thought" and 0 < piece.turn < answered)
+        if not (last_answer_only and piece.part == "thought" and 0 < piece.turn < last)
     ]
-    found += _empty_answers(turns[:answered], pieces, missing, answered if last_answer_only else 1)
+    found += _empty_answers(turns[:answered], pieces, missing, last if last_answer_only else 1)
     found += [Finding("unanswered", shorten(raw), n) for n, (raw, _) in enumerate(turns[answered:], answered + 1)]
     if decoded is not None and text not in decoded:
         lost = [piece for piece in _missing(pieces, decoded) if piece not in missing]
@@ -109,8 +102,10 @@ def check_row(
 
 
 def _turns(row: Row, mapping: Mapping) -> list[tuple[Any, Turn]]:
-    """(the turn as it is in the row, with role and content) of each turn."""
-    raw = [turn for name in mapping.turns for turn in parse_json(row.get(name)) or []]
+    """(the turn as it is in the row, with role and content) of each turn; of a pair, those of its history."""
+    raw = mapping.raw_turns(row)
+    if mapping.history:
+        raw = as_turns(row.get(mapping.history), dict(mapping.roles)) or []
     return [(turn, normalize_turns([turn])[0]) for turn in raw]
 
 
@@ -173,7 +168,7 @@ def _column_pieces(row: Row, mapping: Mapping) -> Iterator[_Piece]:
     if (system := fill(mapping.system, row)).strip():
         yield _Piece("system", (system,))
     roles = (mapping.instruction, mapping.input, mapping.output, mapping.text)
-    used = {*mapping.turns, *(name for filler in roles for name in columns_in(filler))}
+    used = {*mapping.turns, mapping.history, *(name for filler in roles for name in columns_in(filler))}
     for name, value in row.items():
         leaves = () if name in used else tuple(_leaves(parse_json(value)))
         if not leaves:
@@ -244,7 +239,7 @@ def _empty_answers(
     """The answers of which nothing is written, from turn `first` on."""
     written = {piece.turn for piece in pieces if piece not in missing}
     for number, (raw, turn) in enumerate(turns, 1):
-        if number >= first and number not in written and turn["role"] == "assistant":
+        if number >= first and number not in written and turn["role"] == "assistant" and not is_masked(raw):
             yield Finding("empty_answer", shorten(raw), number)
 
 

@@ -245,3 +245,8 @@ def test_a_log_on_a_full_disk_is_no_traceback(monkeypatch: pytest.MonkeyPatch, c
     monkeypatch.setattr(main._Version, "__call__", lambda *_: full())
     assert main.main(["--version"]) == 1
     assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+def test_an_input_without_its_question_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["chat", "nowhere", "--input", "1, 1, 2, 3"]) == codes.BAD_INPUT
+    assert "--input: " in capsys.readouterr().err

@@ -17,6 +17,9 @@ from engine.config.sources import Slice, Source, parse_source, parse_split, writ
         ("x.csv, weight=0.5", Source(path="x.csv", weight=0.5)),
         ("o/n, split=train[:1000], name=en, revision=main, weight=2",
          Source(path="o/n", split="train[:1000]", name="en", revision="main", weight=2)),
+        ("b.csv, output_column=reply, encoding=gb18030, instruction_column={a} {b}",
+         Source(path="b.csv", encoding="gb18030",
+                reading=(("instruction_column", "{a} {b}"), ("output_column", "reply")))),
         ("o/n , weight = 1e-1 , split = test", Source(path="o/n", split="test", weight=0.1)),
     ],
 )  # fmt: skip
@@ -34,6 +37,8 @@ def test_a_line_of_the_mix(line: str, source: Source) -> None:
         ("x, weight=much", "the weight must be a number above 0"),
         ("x, weight=nan", "the weight must be a number above 0"),
         ("x, split=a+b", "the split must be like"),
+        ("x, encoding=gbq", "gb18030"),
+        ("x, format=chat", "messages"),
         ("x, wieght=2", 'Unknown setting "wieght"'),
     ],
 )

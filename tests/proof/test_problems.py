@@ -321,6 +321,74 @@ def test_a_column_that_the_prompt_template_has_no_place_for(row: Any, part: str,
         assert next(iter(row.values())) in report.examples[0].text
 
 
-def test_an_alpaca_history_column_is_reported(spec_for: Any) -> None:
-    spec = spec_for([{"instruction": "And two?", "output": "2", "history": [["One?", "1 it is."]]}])
-    assert "row_lacks_history" in codes(proof(spec))
+def test_an_alpaca_history_column_is_in_the_text(spec_for: Any) -> None:
+    report = proof(spec_for([{"instruction": "And two?", "output": "2", "history": [["One?", "1 it is."]]}]))
+    assert report.lacking == ()
+    assert "1 it is." in report.examples[0].text
+
+
+def test_a_set_with_no_usable_row_is_never_good_to_train(spec_for: Any, trainer_for: Any) -> None:
+    """A stop, even when the bad rows are left out."""
+    spec = spec_for([{"messages": "hi"}] * 9, drop_bad_rows=True)
+    assert [stop.code for stop in proof(spec).stops] == ["dataset_empty"]
+    with pytest.raises(UserError):
+        trainer_for(spec)
+
+
+def test_a_messy_file_keeps_its_rows(spec_for: Any, trainer_for: Any) -> None:
+    """39 rows prompt/response, one stray question/answer row, two broken lines."""
+    lines = [json.dumps({"prompt": f"{n}?", "response": f"It is {n}."}) for n in range(39)]
+    lines.insert(5, json.dumps({"question": "q", "answer": "a"}))
+    spec = spec_for("\n".join([*lines[:20], "{", *lines[20:], '{"prompt": ']) + "\n")
+    (stop,) = proof(spec).stops
+    assert (stop.code, stop.count) == ("rows_bad", 3)
+    (fix,) = stop.fixes
+    report = proof(fixed(spec, fix.changes))
+    assert not report.stops
+    assert sum(rows for _, rows in report.lengths) == 39
+    assert len(trainer_for(fixed(spec, fix.changes)).train_dataset) == 39
+
+
+BROKEN_FIXES = {
+    "every row is bad": [{"messages": n} for n in range(1, 7)],
+    "most rows are bad": [*PAIRS, *[{"messages": n} for n in range(4)]],
+    "rows of a third kind": [{"a": "x", "b": 1, "c": [n]} for n in range(6)],
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_FIXES)
+def test_a_fix_is_offered_only_if_it_keeps_most_rows(name: str, spec_for: Any) -> None:
+    """Dropping six of six rows is no fix."""
+    rows = BROKEN_FIXES[name]
+    report = proof(spec_for(rows))
+    assert report.stops
+    for fix in (fix for problem in report.problems for fix in problem.fixes):
+        again = proof(fixed(spec_for(rows), fix.changes))
+        assert not again.stops
+        assert sum(count for _, count in again.lengths) > len(rows) / 2
+
+
+def test_a_fix_that_leaves_the_larger_source_out_is_not_offered(spec_for: Any, tmp_path: Path) -> None:
+    other = tmp_path / "texts.jsonl"
+    other.write_text("".join(json.dumps(row) + "\n" for row in TEXTS * 20))
+    (stop,) = proof(spec_for(ALPACA, mix=(str(other),))).stops
+    assert (stop.code, stop.fixes) == ("mixed_formats", ())
+
+
+@pytest.mark.parametrize(
+    ("names", "way"),
+    [(("human", "Alice"), ["alice=assistant"]), (("Bob", "Alice"), ["bob=user", "alice=assistant"])],
+)
+def test_the_name_of_a_character_is_offered_for_mapping(
+    names: tuple[str, str], way: list[str], spec_for: Any, trainer_for: Any
+) -> None:
+    """Instead of "no answer"."""
+    turns = [{"from": name, "value": f"{name}?"} for name in names]
+    spec = spec_for([{"conversations": turns}] * 3)
+    (stop,) = proof(spec).stops
+    assert stop.code == "rows_bad"
+    assert stop.fixes[0].changes == {"dataset.role_names": way}
+    fixed_spec = fixed(spec, stop.fixes[0].changes)
+    report = proof(fixed_spec)
+    assert not report.stops
+    assert proven_rows(report) == trained_rows(trainer_for(fixed_spec))

@@ -238,3 +238,82 @@ def test_the_report_says_that_everything_in_the_row_is_in_the_text_or_what_is_no
         finally:
             translation.set_language("en")
     assert bool(report.lacking) == (lines != COMPLETE)
+
+
+def test_rows_are_held_out_before_weights_and_duplicates_multiply_them(
+    spec_for: Any, trainer_for: Any, tmp_path: Path
+) -> None:
+    """With weight=3 and test_size 0.2, 12 of 16 held-out rows were trained on."""
+    other = tmp_path / "other.jsonl"
+    lines = [{"question": f"What is {n} + {n}?", "answer": f"It is {n + n}."} for n in [*range(10), *range(5)]]
+    other.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    spec = spec_for(PAIRS * 5, mix=(f"{other}, weight=3",), test_size=0.2)
+    report = proof(spec)
+    trainer = trainer_for(spec)
+    trained = [tuple(ids) for ids in trainer.train_dataset["input_ids"]]
+    held_out = [tuple(ids) for ids in trainer.eval_dataset["input_ids"]]
+    assert not set(trained) & set(held_out)
+    assert len(held_out) == len(set(held_out)) == report.held_out_rows == 3  # of 12 different texts
+    (apart,) = [problem for problem in report.problems if problem.code == "rows_kept_apart"]
+    assert apart.count == report.kept_apart_rows > 0
+    # Every row is trained on, held out or kept apart.
+    assert sum(any(row in side for side in (trained, held_out)) for row in {*trained, *held_out}) == 12
+    once = 10 + 15 - report.held_out_rows - report.kept_apart_rows
+    assert once <= len(trained) <= 3 * once
+
+
+def test_evaluation_data_that_is_trained_on_is_told(spec_for: Any, tmp_path: Path) -> None:
+    (tmp_path / "eval.jsonl").write_text(json.dumps(PAIRS[0]) + "\n" + json.dumps({"question": "q", "answer": "a"}))
+    report = proof(spec_for(PAIRS, eval_path=str(tmp_path / "eval.jsonl")))
+    assert [(problem.code, problem.count) for problem in report.problems] == [("rows_on_both_sides", 1)]
+
+
+@pytest.mark.parametrize("mask", [{"weight": 0}, {"train": False}])
+def test_a_turn_with_weight_0_is_masked_as_in_training(
+    mask: dict[str, Any], spec_for: Any, trainer_for: Any
+) -> None:
+    first, second = CHATS[1]["messages"][:2], CHATS[1]["messages"][2:]
+    rows = [CHATS[0], {"messages": [first[0], first[1] | mask, *second]}, {"messages": [first[0], first[1] | mask]}]
+    report = proof(spec_for(rows))
+    trainer = trainer_for(spec_for(rows))
+    assert not report.stops
+    assert proven_rows(report) == trained_rows(trainer)
+    learned = [
+        "".join(token.text for token in row.tokens if token.learned) for row in report.examples if row.tokens
+    ]
+    assert [text.replace("</s>", "").strip() for text in learned] == ["Hello there.", "Two: 二"]
+    assert (report.turns.learned, report.turns.masked, report.turns.dropped) == (2, 4, 2)
+    (stop,) = proof(spec_for(rows, train_on_responses_only=False)).stops
+    assert (stop.code, stop.field) == ("mask_unused", "dataset.train_on_responses_only")
+    assert [fix.changes for fix in stop.fixes] == [{"dataset.train_on_responses_only": True}]
+
+
+@pytest.mark.parametrize("name", ["csv", "jsonl"])
+def test_text_in_another_encoding_is_converted_by_a_fix(name: str, spec_for: Any, tmp_path: Path) -> None:
+    table = "question,answer\n" + "你好吗，请介绍一下你自己,我是一只懒猴\n" * 3
+    lines = json.dumps({"question": "你好吗，请介绍一下", "answer": "我是懒猴"}, ensure_ascii=False) + "\n"
+    path = tmp_path / f"gbk.{name}"
+    path.write_bytes((table if name == "csv" else lines * 3).encode("gbk"))
+    (stop,) = proof(spec_for(PAIRS, path=str(path))).stops
+    assert "gb18030" in str(stop.message)
+    (fix,) = stop.fixes
+    assert fix.changes == {"dataset.encoding": "gb18030"}
+    report = proof(spec_for(PAIRS, path=str(path), encoding="gb18030"))
+    assert not report.stops
+    assert "懒猴" in report.examples[0].text
+
+
+def test_what_is_not_used_is_listed(spec_for: Any) -> None:
+    turns = [turn | {"id": 1, "weight": 1} for turn in CHATS[0]["messages"]]
+    report = proof(spec_for([{"messages": turns, "score": 5, "note": ""}, {"messages": turns, "score": None}]))
+    assert [(one.kind, one.name, one.rows) for one in report.unused] == [("column", "score", 1), ("key", "id", 2)]
+    lines = "\n".join(facts(report))
+    assert "Columns not used: score." in lines
+    assert "Keys of turns not used: id." in lines
+    assert "Turns: 2 learned, 2 masked, 0 in no text." in lines
+
+
+def test_a_guess_is_a_warning(spec_for: Any) -> None:
+    report = proof(spec_for([{"en": "Who?", "de": "Wer?"}, {"en": "What?", "de": "Was?"}]))
+    assert [(problem.code, problem.level) for problem in report.problems] == [("format_guessed", "warning")]
+    assert report.problems[0].fixes

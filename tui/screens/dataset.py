@@ -77,6 +77,7 @@ class DatasetScreen(WizardScreen):
             (
                 MESSAGES,
                 "dataset.system_column",
+                "dataset.role_names",
                 "dataset.chat_template",
                 "dataset.last_answer_only",
                 "dataset.instruction_part",
@@ -87,6 +88,7 @@ class DatasetScreen(WizardScreen):
             N_("More dataset settings"),
             (
                 "dataset.revision",
+                "dataset.encoding",
                 "dataset.mix",
                 "dataset.sample_rows",
                 "dataset.sample_seed",

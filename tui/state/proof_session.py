@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 
 from engine.config.run_spec import RunSpec
+from engine.dataset.detection import HISTORY
 from engine.protocol.data_report import AnyProof, DataProblem, DataReport, ProofFailed, ProofProgress, ProvenRow
 
 NOTIFY_SECONDS = 0.2  # between two updates of the progress: each is sent to the terminal
@@ -81,10 +82,12 @@ class ProofSession:
     async def row(self, spec: RunSpec, number: int) -> ProvenRow | ProofFailed | None:
         """Any row of the main dataset by its number, from 1; None if there is no such row."""
         name = spec.dataset.split.partition("[")[0].strip()
-        kind = self.report.format if self.report else "auto"
+        found = self.report
+        kind = found.format if found and HISTORY not in found.variant else "auto"
         only = msgspec.structs.replace(
             spec.dataset,
-            split=f"{name}[{number - 1}:{number}]", mix=(), sample_rows=0,
+            split=f"{name}[{number - 1}:{number}]", mix=(), sample_rows=0, test_size=0.0,
+            eval_path="", eval_split="",
             format=kind if kind in ("alpaca", "messages", "text") else spec.dataset.format,
         )  # fmt: skip
         async with aclosing(self._worker().prove(msgspec.structs.replace(spec, dataset=only))) as answers:
@@ -108,8 +111,8 @@ class ProofSession:
 
 def _relevant_settings(spec: RunSpec) -> tuple[object, ...]:
     """The settings that a report depends on."""
-    data = msgspec.structs.replace(spec.dataset, test_size=0.0, eval_path="", eval_split="")
-    model = spec.model
+    model, training = spec.model, spec.training
     return (
-        model.model_name, model.revision, model.max_seq_length, data, spec.training.per_device_train_batch_size,
+        model.model_name, model.revision, model.max_seq_length, spec.dataset, training.per_device_train_batch_size,
+        training.seed if spec.dataset.test_size else None,
     )  # fmt: skip

@@ -1,6 +1,6 @@
 """The report of a dataset's proof in sentences, for the screen and for `loris data`."""
 
-from engine.protocol.data_report import AtLength, DataReport, ProofProgress, at_length
+from engine.protocol.data_report import AtLength, DataReport, ProofProgress, TurnCounts, at_length
 from tui.text.amounts import count, size
 from tui.text.translation import N_, _, render
 
@@ -78,6 +78,20 @@ def numbers(report: DataReport, now: AtLength) -> list[str]:
             unlearned=report.unlearned_rows,
         ),
     ]  # fmt: skip
+    if report.turns != TurnCounts():
+        lines.append(
+            _("Turns: {learned} learned, {masked} masked, {dropped} in no text.").format(
+                learned=count(report.turns.learned), masked=count(report.turns.masked),
+                dropped=count(report.turns.dropped),
+            )
+        )  # fmt: skip
+    lines += _unused(report)
+    if report.held_out_rows:
+        lines.append(
+            _("Held out for evaluation: {held} rows; kept apart, as they are equal to those: {apart}.").format(
+                held=count(report.held_out_rows), apart=count(report.kept_apart_rows)
+            )
+        )
     if report.response_part:
         lines.append(
             _("Markers: question {question!r}, answer {answer!r}.").format(
@@ -103,6 +117,19 @@ def describe_lacking(report: DataReport) -> str:
         for one in report.lacking
     ]
     return _("Not in the text as it is in the rows: {parts}.").format(parts=_(", ").join(parts))
+
+
+def _unused(report: DataReport) -> list[str]:
+    """What the rows have and training does not use, and what to do."""
+    found = {kind: ", ".join(one.name for one in report.unused if one.kind == kind) for kind in ("column", "key")}
+    lines = []
+    if found["column"]:
+        words = _("Columns not used: {names}. To use one, name it in a role, as in {example}.")
+        lines.append(words.format(names=found["column"], example="instruction_column: {title}\\n{body}"))
+    if found["key"]:
+        words = _("Keys of turns not used: {names}. To use one, write its text into the turn's content.")
+        lines.append(words.format(names=found["key"]))
+    return lines
 
 
 def length_lines(now: AtLength) -> list[str]:

@@ -1,6 +1,7 @@
 """Supervised fine-tuning: learns the answers of the dataset, or complete texts."""
 
 from functools import cached_property
+from itertools import count, groupby
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -10,6 +11,7 @@ from unsloth.chat_templates import train_on_responses_only
 from engine.config.run_spec import RunSpec
 from engine.dataset.detection import PromptFormatName
 from engine.dataset.mapping import Example
+from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.model import hardware, loading
 from engine.prompting import mask_markers
@@ -27,6 +29,7 @@ class SFT(TrainingMethod):
 
     def __init__(self, spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int]) -> None:
         super().__init__(spec, kind, tokenizer, stop_ids)
+        self._masked: dict[int, tuple[int, ...]] = {}  # answers to mask, by the hash of a row's tokens
         # TRL's own trainer, which Unsloth uses on a CPU, adds a BOS token even if the text starts with one, and an
         # EOS token if it does not end with one, whatever the template. Unsloth's trainer on a GPU does neither.
         self._by_trl = hardware.device().kind == "cpu"
@@ -51,14 +54,51 @@ class SFT(TrainingMethod):
         self.tokenizer(texts[0])  # sets the backend up: no padding, no truncation
         return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=True)]
 
-    @cached_property
+    def remember_masked(self, text: str, masked: tuple[int, ...]) -> None:
+        if self._labels_of_answers is None:
+            raise UserError(
+                "mask_unused",
+                say("A turn has weight: 0 or train: false. It can be masked only if training is on responses."),
+                None,
+                "dataset.train_on_responses_only",
+            )
+        [ids] = self.tokens([text])
+        self._masked[hash(tuple(ids[: self.spec.model.max_seq_length]))] = masked
+
+    @property
     def labels(self) -> Labels | None:
+        """The labels of all answers but the masked ones, or of the last."""
+        labels_of = self._labels_of_answers
+        if labels_of is None:
+            return None
+        return lambda batch: [
+            self._without_masked(ids, labels) for ids, labels in zip(batch, labels_of(batch), strict=True)
+        ]
+
+    def _without_masked(self, ids: list[int], labels: list[int]) -> list[int]:
+        """The labels without those of the row's masked answers: each run of labels is an answer."""
+        masked = self._masked.get(hash(tuple(ids)), ()) if self._masked else ()
+        last_only = self.spec.dataset.last_answer_only
+        if not masked and not last_only:
+            return labels
+        grouped = groupby(labels, lambda label: label != check_labels.MASKED)
+        runs = [(learned, list(run)) for learned, run in grouped]
+        last = sum(learned for learned, _ in runs) - 1
+        answers = count()
+        found: list[int] = []
+        for learned, run in runs:
+            answer = next(answers) if learned else 0
+            drop = learned and (answer in masked or (last_only and answer < last))
+            found += [check_labels.MASKED] * len(run) if drop else run
+        return found
+
+    @cached_property
+    def _labels_of_answers(self) -> Labels | None:
         if not self.response_part:
             return None
         mask = train_on_responses_only(
             None, instruction_part=self.instruction_part, response_part=self.response_part,
             tokenizer=self.tokenizer, return_function=True,
-            last_response_only=self.spec.dataset.last_answer_only,
         )  # fmt: skip
 
         def labels(batch: list[list[int]]) -> list[list[int]]:
@@ -89,12 +129,18 @@ class SFT(TrainingMethod):
                     trainer,
                     instruction_part=self.instruction_part,
                     response_part=self.response_part,
-                    last_response_only=self.spec.dataset.last_answer_only,
                     num_proc=processes(self.spec, len(trainer.train_dataset)) or 1,
                 )
             except (ValueError, ZeroDivisionError) as error:
                 raise check_labels.nothing_learned(self.spec) from error
+        if self._masked or self.spec.dataset.last_answer_only:
+            trainer.train_dataset = trainer.train_dataset.map(self._mask_row)
+            if trainer.eval_dataset is not None:
+                trainer.eval_dataset = trainer.eval_dataset.map(self._mask_row)
         return trainer
+
+    def _mask_row(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"labels": self._without_masked(row["input_ids"], row["labels"])}
 
     def check(self, trainer: Any, data: Prepared, stop_ids: list[int], record: EventWriter) -> ev.DatasetReady:
         return check_labels.check_labels(trainer, data, self.spec, stop_ids, record)
