@@ -98,8 +98,7 @@ def _bad_rows(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
 
 def _role_fixes(why: Message, spec: RunSpec) -> Iterator[Fix]:
     """Ways to read names in turns that are no roles: one is the assistant, or the second who speaks."""
-    found: Any = why.values.get("unknown")
-    names: list[str] = found or []
+    names = str(why.values.get("unknown") or "").splitlines()
     ways: list[tuple[str, ...]] = [("*=assistant",)] if names else []
     if len(names) == 1:
         ways.insert(0, (f"{names[0]}=assistant",))
