@@ -92,7 +92,8 @@ def _bad_rows(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
     message = say("Rows that cannot be learned: {count}. The first: {reason}", count=bad.count,
                 reason=str(bad.message))  # fmt: skip
     leave_out = (LEAVE_OUT,) if 2 * sum(found.lengths.values()) > found.rows else ()
-    fixes = (*bad.fixes, *_role_fixes(bad.message, spec), *leave_out)
+    answers = (LEARN_ANSWERS,) if bad.field == "dataset.train_on_responses_only" else ()
+    fixes = (*bad.fixes, *answers, *_role_fixes(bad.message, spec), *leave_out)
     return [_problem("rows_bad", "stop", bad, message, fixes)]
 
 
@@ -205,8 +206,6 @@ def as_problem(failure: UserError, spec: RunSpec) -> DataProblem:
         fixes = template_fixes(spec)
     elif failure.code == "markers_missing":
         fixes = (*template_fixes(spec), LEARN_ALL) if spec.dataset.chat_template != "auto" else (LEARN_ALL,)
-    elif failure.code == "mask_unused":
-        fixes = (LEARN_ANSWERS,)
     elif failure.field == "dataset.path":
         fixes = _encoding_fixes(failure.message.values)
     return DataProblem(code=failure.code, level="stop", message=failure.message, field=failure.field, fixes=fixes)

@@ -284,7 +284,7 @@ def test_a_turn_with_weight_0_is_masked_as_in_training(
     assert [text.replace("</s>", "").strip() for text in learned] == ["Hello there.", "Two: 二"]
     assert (report.turns.learned, report.turns.masked, report.turns.dropped) == (2, 4, 2)
     (stop,) = proof(spec_for(rows, train_on_responses_only=False)).stops
-    assert (stop.code, stop.field) == ("mask_unused", "dataset.train_on_responses_only")
+    assert (stop.code, stop.count, stop.field) == ("rows_bad", 1, "dataset.train_on_responses_only")
     assert [fix.changes for fix in stop.fixes] == [{"dataset.train_on_responses_only": True}]
 
 

@@ -54,14 +54,17 @@ class SFT(TrainingMethod):
         self.tokenizer(texts[0])  # sets the backend up: no padding, no truncation
         return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=True)]
 
-    def remember_masked(self, text: str, masked: tuple[int, ...]) -> None:
-        if self._labels_of_answers is None:
+    def text(self, example: Example) -> str:
+        if example.masked and not self.response_part:
             raise UserError(
                 "mask_unused",
                 say("A turn has weight: 0 or train: false. It can be masked only if training is on responses."),
                 None,
                 "dataset.train_on_responses_only",
             )
+        return super().text(example)
+
+    def remember_masked(self, text: str, masked: tuple[int, ...]) -> None:
         [ids] = self.tokens([text])
         self._masked[hash(tuple(ids[: self.spec.model.max_seq_length]))] = masked
 
