@@ -136,7 +136,7 @@ class SFT(TrainingMethod):
                 )
             except (ValueError, ZeroDivisionError) as error:
                 raise check_labels.nothing_learned(self.spec) from error
-        if self._masked or self.spec.dataset.last_answer_only:
+        if self.response_part and (self._masked or self.spec.dataset.last_answer_only):
             trainer.train_dataset = trainer.train_dataset.map(self._mask_row)
             if trainer.eval_dataset is not None:
                 trainer.eval_dataset = trainer.eval_dataset.map(self._mask_row)
