@@ -112,6 +112,9 @@ def check_spec(spec: RunSpec) -> list[FieldError]:
                 say("The prompt template needs {missing}.", missing=" and ".join(missing)),
             )
         )
+    if data.last_answer_only and not data.train_on_responses_only:
+        needs = say("This needs training on responses only: turn that on.")
+        errors.append(FieldError("dataset.last_answer_only", needs))
     if data.test_size and (data.eval_path or data.eval_split):
         errors.append(
             FieldError(

@@ -204,7 +204,7 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
                 "dataset.messages_column",
                 N_('Row {row}: "{column}" has a turn of "{role}". Templates know these roles: {roles}.'),
                 column=" + ".join(self.turns), role=shorten(unknown[0]), roles="system, user, assistant, tool",
-                unknown=list(dict.fromkeys(unknown)),
+                unknown="\n".join(dict.fromkeys(unknown)),
             )  # fmt: skip
         if not made:
             raise BadRow(

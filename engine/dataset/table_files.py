@@ -160,8 +160,9 @@ class ParquetFile(RowFile):
                     self.report_bad_row(too_long(self.rows_read + 1), "")
                     continue
                 self.count_bytes(part.nbytes)
-                for row in map(without_table_nulls, part.to_pylist()):
-                    yield None, {k: as_string(v) if isinstance(v, datetime) else v for k, v in row.items()}
+                for row in part.to_pylist():
+                    cells = without_table_nulls(row)
+                    yield None, {k: as_string(v) if isinstance(v, datetime) else v for k, v in cells.items()}
 
 
 class ArrowFile(ParquetFile):

@@ -15,6 +15,7 @@ from engine.runs.python_process import environment, python
 MOST_BYTES = 256 << 10  # the longest templates of models have 20 KB
 TRIAL_SECONDS = 20  # of a process that may compute for 5, on a busy machine
 FIELD = "dataset.chat_template"
+NOT_TEXT = say("A chat template is a file of text in UTF-8.")
 
 
 def read_template(name: str) -> str:
@@ -23,15 +24,13 @@ def read_template(name: str) -> str:
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise _error(say("A chat template is a file of text."))
+                raise _error(NOT_TEXT)
             data = file.read(MOST_BYTES + 1)
         source = data.decode()
     except FileNotFoundError:
         raise _error(missing_file(path)) from None
     except (OSError, ValueError) as error:
-        raise _error(
-            unreadable(error) if isinstance(error, OSError) else say("A chat template is UTF-8 text.")
-        ) from None
+        raise _error(unreadable(error) if isinstance(error, OSError) else NOT_TEXT) from None
     if len(data) > MOST_BYTES:
         raise _error(say("This file is too large for a chat template."))
     if message := _problem(source):

@@ -3,18 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engine.dataset.turns import (
-    CALL_KEYS,
-    KNOWN_ROLES,
-    ROLE_ALIASES,
-    THOUGHT_KEYS,
-    as_string,
-    is_conversation,
-    parse_json,
-)
+from engine.dataset.turns import KNOWN_ROLES, ROLE_ALIASES, as_string, is_conversation, parse_json
 
 ROLE_KEYS = ("role", "from", "speaker")
 CONTENT_KEYS = ("content", "value", "parts", "text", "utterance")
+THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning", "thoughts", "thought", "reasoning_text")
+CALL_KEYS = ("tool_calls", "function_call", "tool_call", "function_calls")
 MASK_KEYS = ("weight", "train", "loss", "trainable")  # 0 or false on a turn: it is not learned
 # The keys of a turn that are used. Others are reported.
 USED_KEYS = frozenset((*ROLE_KEYS, *CONTENT_KEYS, *THOUGHT_KEYS, *CALL_KEYS, *MASK_KEYS, "tool_call_id", "name"))

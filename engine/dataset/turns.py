@@ -30,9 +30,6 @@ ROLE_ALIASES = {
 KNOWN_ROLES = ("system", "user", "assistant", "tool", "ipython", "documents", "context")
 # Keys that templates read besides role and content. Other keys of a turn are dropped.
 EXTRA_KEYS = ("tool_calls", "tool_call_id", "name", "reasoning_content")
-# Keys of a turn that hold what the model thought, or which tools it called, by many names.
-THOUGHT_KEYS = ("reasoning_content", "thinking", "reasoning", "thoughts", "thought", "reasoning_text")
-CALL_KEYS = ("tool_calls", "function_call", "tool_call", "function_calls")
 # Content parts of text, by the names that APIs give them. All other parts are files.
 _PART_TYPES = {"input_text": "text", "output_text": "text", "refusal": "text", "reasoning": "thinking"}
 

@@ -92,7 +92,22 @@ def _bad_rows(found: RowCounts, spec: RunSpec) -> list[DataProblem]:
     message = say("Rows that cannot be learned: {count}. The first: {reason}", count=bad.count,
                 reason=str(bad.message))  # fmt: skip
     leave_out = (LEAVE_OUT,) if 2 * sum(found.lengths.values()) > found.rows else ()
-    return [_problem("rows_bad", "stop", bad, message, (*bad.fixes, *_role_fixes(bad.message, spec), *leave_out))]
+    answers = (LEARN_ANSWERS,) if bad.field == "dataset.train_on_responses_only" else ()
+    fixes = (*bad.fixes, *answers, *_role_fixes(bad.message, spec), *leave_out)
+    return [_problem("rows_bad", "stop", bad, message, fixes)]
+
+
+def _role_fixes(why: Message, spec: RunSpec) -> Iterator[Fix]:
+    """Ways to read names in turns that are no roles: one is the assistant, or the second who speaks."""
+    names = str(why.values.get("unknown") or "").splitlines()
+    ways: list[tuple[str, ...]] = [("*=assistant",)] if names else []
+    if len(names) == 1:
+        ways.insert(0, (f"{names[0]}=assistant",))
+    elif names:
+        ways.insert(0, (f"{names[0]}=user", f"{names[1]}=assistant"))
+    for way in ways:
+        changes = {"dataset.role_names": [*spec.dataset.role_names, *way]}
+        yield Fix(say("Read names as roles: {names}", names=", ".join(way)), changes)
 
 
 def _incomplete_rows(found: RowCounts, spec: RunSpec) -> Iterator[DataProblem]:
@@ -107,20 +122,6 @@ def _incomplete_rows(found: RowCounts, spec: RunSpec) -> Iterator[DataProblem]:
             yield _problem(f"row_lacks_{part}", "stop", issue, message, fixes, "dataset.missing_parts")
         else:
             yield _problem(f"row_lacks_{part}", "warning", issue, message, issue.fixes)
-
-
-def _role_fixes(why: Message, spec: RunSpec) -> Iterator[Fix]:
-    """Ways to read names in turns that are no roles: one is the assistant, or the second who speaks."""
-    found: Any = why.values.get("unknown")
-    names: list[str] = found or []
-    ways: list[tuple[str, ...]] = [("*=assistant",)] if names else []
-    if len(names) == 1:
-        ways.insert(0, (f"{names[0]}=assistant",))
-    elif names:
-        ways.insert(0, (f"{names[0]}=user", f"{names[1]}=assistant"))
-    for way in ways:
-        changes = {"dataset.role_names": [*spec.dataset.role_names, *way]}
-        yield Fix(say("Read names as roles: {names}", names=", ".join(way)), changes)
 
 
 def context_length_for(found: RowCounts, share: float) -> int:
@@ -205,8 +206,6 @@ def as_problem(failure: UserError, spec: RunSpec) -> DataProblem:
         fixes = template_fixes(spec)
     elif failure.code == "markers_missing":
         fixes = (*template_fixes(spec), LEARN_ALL) if spec.dataset.chat_template != "auto" else (LEARN_ALL,)
-    elif failure.code == "mask_unused":
-        fixes = (LEARN_ANSWERS,)
     elif failure.field == "dataset.path":
         fixes = _encoding_fixes(failure.message.values)
     return DataProblem(code=failure.code, level="stop", message=failure.message, field=failure.field, fixes=fixes)

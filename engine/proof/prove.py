@@ -18,7 +18,7 @@ from engine.dataset.peek import DETECTED_ROWS
 from engine.dataset.row_sampling import count_sampled, is_sampled, sample_rows
 from engine.messages.errors import UserError
 from engine.proof.fix_trials import with_tried_fixes
-from engine.proof.measure import RowCounter
+from engine.proof.measure import RowCounter, RowCounts
 from engine.proof.problems import (
     as_problem,
     guessed_format,
@@ -31,7 +31,7 @@ from engine.proof.problems import (
 from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import TokenizerCache
 from engine.protocol.data_report import DataProblem, DataReport, ProofProgress, TurnCounts
-from engine.training.hold_out import hold_out
+from engine.training.hold_out import HeldOut, hold_out
 from engine.training.methods import method_for
 
 BATCH_ROWS, BATCH_BYTES = 1000, 64 << 20
@@ -93,27 +93,15 @@ def prove(
             markers = (method.instruction_part, method.response_part)
             counter = RowCounter(method, {*stop_ids, method.tokenizer.eos_token_id})
             times = _times_drawn(spec, places, weights, max_rows)
-            try:
-                for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
-                    _count_source(counter, found, rows, on_progress, cancelled, sample, taken)
-                if held:
-                    counter.count_overlap(held[0][1], held[0][0].mapping)
-            except UserError as failure:
-                if failure.code != "mask_unused":
-                    raise
-                stops.append(as_problem(failure, spec))
-                counter = None
+            for (found, rows), sample, taken in zip(opened, samples, times, strict=True):
+                _count_source(counter, found, rows, on_progress, cancelled, sample, taken)
+            for found, rows in held:
+                counter.count_overlap(rows, found.mapping)
     stops += [guessed for found, _ in opened if (guessed := guessed_format(found))]
     counted = counter.close() if counter else None
     problems = problems_of(counted, spec, train_on_all=not data.train_on_responses_only, eos=eos) if counted else ()
-    apart = None
-    if counted and counted.keys and data.test_size:
-        try:
-            apart = hold_out(counted.keys, counted.drawn, data.test_size, spec.training.seed)
-        except UserError as failure:
-            stops.append(as_problem(failure, spec))
-        else:
-            problems += kept_apart(apart)
+    apart = _hold_out(counted, spec, stops) if counted else None
+    problems += kept_apart(apart) if apart else ()
     report = DataReport(
         path=data.path,
         rows_total=sum(sample.total for sample in samples),
@@ -167,6 +155,17 @@ def batches(rows: Iterator[T], count: int, size: int) -> Iterator[list[T]]:
             batch, taken = [], 0
     if batch:
         yield batch
+
+
+def _hold_out(counted: RowCounts, spec: RunSpec, stops: list[DataProblem]) -> HeldOut | None:
+    """The rows that training holds out. A problem that prevents it is added to `stops`."""
+    if not counted.keys or not spec.dataset.test_size:
+        return None
+    try:
+        return hold_out(counted.keys, counted.drawn, spec.dataset.test_size, spec.training.seed)
+    except UserError as failure:
+        stops.append(as_problem(failure, spec))
+        return None
 
 
 def _times_drawn(

@@ -157,15 +157,15 @@ class RowWriter:
                 return {
                     **dict.fromkeys(method.columns, ""),
                     "problem": msgspec.json.encode(made).decode(),
-                    "masked": "",
                     "lacking": "",
+                    "masked": "",
                 }
             parts = {finding.part: number for finding in lacking}
             return {
                 **made[1],
                 "problem": "",
-                "masked": ",".join(map(str, made[0].masked)),
                 "lacking": json.dumps(parts) if parts else "",
+                "masked": ",".join(map(str, made[0].masked)),
             }
 
         written = records.map(

@@ -7,21 +7,14 @@ the longest first, so that a short one is not found inside another.
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from engine.dataset.mapping import Mapping, Row, columns_in, fill, shorten
-from engine.dataset.turn_shapes import HISTORY_NAMES, TOOL_NAMES
-from engine.dataset.turns import (
-    CALL_KEYS,
-    THOUGHT_KEYS,
-    is_json_content,
-    normalize_turns,
-    parse_json,
-    to_last_answer,
-)
+from engine.dataset.turn_shapes import CALL_KEYS, HISTORY_NAMES, THOUGHT_KEYS, TOOL_NAMES, as_turns, is_masked
+from engine.dataset.turns import Turn, is_json_content, normalize_turns, parse_json, to_last_answer
 from engine.messages.message import N_, Message, say
 
 Part = Literal[
@@ -47,6 +40,7 @@ COUNTED: dict[Part, str] = {
 THOUGHT_NAMES = (*THOUGHT_KEYS, "cot", "chain_of_thought", "complex_cot", "think", "思考", "思维链")
 
 _TAGS = "think|thinking|thought|reasoning"
+_TAG = re.compile(rf"</?(?:{_TAGS})>|\[THINK\]")
 _THOUGHT = re.compile(rf"<(?:{_TAGS})>(.*?)(?:</(?:{_TAGS})>|\Z)|\[THINK\](.*?)(?:\[/THINK\]|\Z)", re.DOTALL)
 _UNOPENED = re.compile(
     rf"((?:(?!<(?:{_TAGS})>).)*?)</(?:{_TAGS})>", re.DOTALL
@@ -82,14 +76,12 @@ def check_row(
 
     `last_answer_only`: only the last answer is learned, so a template may leave out thoughts before it.
     """
-    if mapping.turns:
-        turns = mapping.raw_turns(row)
-        answered = len(to_last_answer(normalize_turns(turns)))
-        pieces = [piece for n, turn in enumerate(turns[:answered], 1) for piece in _turn_pieces(turn, n)]
-        late = [Finding("unanswered", shorten(turn), n) for n, turn in enumerate(turns[answered:], answered + 1)]
-    else:
-        turns, answered, late = [], 0, []
-        pieces = list(_pair_pieces(row, mapping))
+    turns = _turns(row, mapping)
+    answered = len(turns) if mapping.history else len(to_last_answer([turn for _, turn in turns]))
+    last = answered + 1 if mapping.history else answered  # the number of the last answer
+    pieces = [piece for n, turn in enumerate(turns[:answered], 1) for piece in _turn_pieces(*turn, n)]
+    if mapping.kind != "messages" or mapping.history:
+        pieces += _pair_pieces(row, mapping)
     if mapping.kind != "text":
         known = {(piece.part, value) for piece in pieces for value in piece.values}
         columns = _column_pieces(row, mapping)
@@ -99,17 +91,25 @@ def check_row(
     found = [
         Finding(piece.part, shorten(_longest(piece)), piece.turn)
         for piece in missing
-        if not (last_answer_only and piece.part == "thought" and 0 < piece.turn < answered)
+        if not (last_answer_only and piece.part == "thought" and 0 < piece.turn < last)
     ]
-    found += _empty_answers(turns[:answered], pieces, missing, answered if last_answer_only else 1)
-    if decoded is not None:
+    found += _empty_answers(turns[:answered], pieces, missing, last if last_answer_only else 1)
+    found += [Finding("unanswered", shorten(raw), n) for n, (raw, _) in enumerate(turns[answered:], answered + 1)]
+    if decoded is not None and text not in decoded:
         lost = [piece for piece in _missing(pieces, decoded) if piece not in missing]
         found += [Finding("characters", shorten(_longest(piece)), piece.turn) for piece in lost]
-    return [*found, *late, *_json_answers(row, turns, mapping)]
+    return [*found, *_json_answers(row, turns, mapping)]
 
 
-def _turn_pieces(raw: Any, number: int) -> Iterator[_Piece]:
-    [turn] = normalize_turns([raw])
+def _turns(row: Row, mapping: Mapping) -> list[tuple[Any, Turn]]:
+    """(the turn as it is in the row, with role and content) of each turn; of a pair, those of its history."""
+    raw = mapping.raw_turns(row)
+    if mapping.history:
+        raw = as_turns(row.get(mapping.history), dict(mapping.roles)) or []
+    return [(turn, normalize_turns([turn])[0]) for turn in raw]
+
+
+def _turn_pieces(raw: Any, turn: Turn, number: int) -> Iterator[_Piece]:
     role, texts = turn["role"], [turn["content"]]
     if role == "assistant":
         thoughts, texts = split_thoughts(turn["content"])
@@ -168,7 +168,7 @@ def _column_pieces(row: Row, mapping: Mapping) -> Iterator[_Piece]:
     if (system := fill(mapping.system, row)).strip():
         yield _Piece("system", (system,))
     roles = (mapping.instruction, mapping.input, mapping.output, mapping.text)
-    used = {*mapping.turns, *(name for filler in roles for name in columns_in(filler))}
+    used = {*mapping.turns, mapping.history, *(name for filler in roles for name in columns_in(filler))}
     for name, value in row.items():
         leaves = () if name in used else tuple(_leaves(parse_json(value)))
         if not leaves:
@@ -193,7 +193,12 @@ def _tool_names(tools: Any) -> tuple[str, ...]:
 
 def _missing(pieces: Sequence[_Piece], text: str) -> list[_Piece]:
     """The pieces of which a value is not in the text."""
-    rest = _squeeze(text)
+    as_it_is = _unmatched(pieces, text, lambda value: (value.strip(),))
+    return as_it_is and _unmatched(pieces, _squeeze(text), _forms)
+
+
+def _unmatched(pieces: Sequence[_Piece], text: str, forms: Callable[[str], Iterable[str]]) -> list[_Piece]:
+    """The pieces of which a value is in none of its forms in the text."""
     wanted = [
         (value, number, required)
         for number, piece in enumerate(pieces)
@@ -202,9 +207,9 @@ def _missing(pieces: Sequence[_Piece], text: str) -> list[_Piece]:
     ]
     lost: set[int] = set()
     for value, number, required in sorted(wanted, key=lambda one: (-len(one[0]), not one[2])):
-        form = next((form for form in _forms(value) if form in rest), None)
+        form = next((form for form in forms(value) if form in text), None)
         if form is not None:
-            rest = rest.replace(form, "\0", 1)
+            text = text.replace(form, "\0", 1)
         elif required:
             lost.add(number)
     return [piece for number, piece in enumerate(pieces) if number in lost]
@@ -229,29 +234,29 @@ def _longest(piece: _Piece) -> str:
 
 
 def _empty_answers(
-    turns: Sequence[Any], pieces: Sequence[_Piece], missing: Sequence[_Piece], first: int
+    turns: Sequence[tuple[Any, Turn]], pieces: Sequence[_Piece], missing: Sequence[_Piece], first: int
 ) -> Iterator[Finding]:
     """The answers of which nothing is written, from turn `first` on."""
-    written = {piece.turn for piece in pieces} - {0}
-    written = {n for n in written if any(p.turn == n and p not in missing for p in pieces)}
-    for number, raw in enumerate(turns, 1):
-        if number >= first and number not in written and normalize_turns([raw])[0]["role"] == "assistant":
+    written = {piece.turn for piece in pieces if piece not in missing}
+    for number, (raw, turn) in enumerate(turns, 1):
+        if number >= first and number not in written and turn["role"] == "assistant" and not is_masked(raw):
             yield Finding("empty_answer", shorten(raw), number)
 
 
-def _json_answers(row: Row, turns: Sequence[Any], mapping: Mapping) -> Iterator[Finding]:
+def _json_answers(row: Row, turns: Sequence[tuple[Any, Turn]], mapping: Mapping) -> Iterator[Finding]:
     if mapping.kind == "alpaca":
         for name in columns_in(mapping.output):
             if isinstance(row.get(name), (list, dict)):
                 yield Finding("json_answer", shorten(row[name]))
-    for number, raw in enumerate(turns, 1):
-        [turn] = normalize_turns([raw])
+    for number, (raw, turn) in enumerate(turns, 1):
         if turn["role"] == "assistant" and is_json_content(raw):
             yield Finding("json_answer", shorten(turn["content"]), number)
 
 
 def split_thoughts(content: str) -> tuple[list[str], list[str]]:
     """(the thoughts in an answer, the texts around them)."""
+    if not _TAG.search(content):
+        return [], [content] if content.strip() else []
     thoughts, texts, end = [], [], 0
     unopened = _UNOPENED.match(content)
     for match in [unopened] if unopened else _THOUGHT.finditer(content):

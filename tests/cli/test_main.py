@@ -259,3 +259,8 @@ def test_nothing_is_imported_from_the_folder_in_which_loris_is_typed(tmp_path: P
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert not (tmp_path / "imported").exists(), entries
+
+
+def test_an_input_without_its_question_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["chat", "nowhere", "--input", "1, 1, 2, 3"]) == codes.BAD_INPUT
+    assert "--input: " in capsys.readouterr().err

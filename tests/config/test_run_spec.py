@@ -147,6 +147,7 @@ def test_unknown_settings_suggest_the_closest():
         ({"training": {"max_steps": 5, "warmup_steps": 5}}, "training.warmup_steps"),
         ({"dataset": {"prompt_template": "{instruction}"}}, "dataset.prompt_template"),
         ({"dataset": {"prompt_template": "no holes"}}, "dataset.prompt_template"),
+        ({"dataset": {"last_answer_only": True, "train_on_responses_only": False}}, "dataset.last_answer_only"),
         ({"dataset": {"instruction_part": "Q"}}, "dataset.response_part"),
         ({"dataset": {"response_part": "A"}}, "dataset.instruction_part"),
         ({"training": {"packing": True}}, "training.packing"),

@@ -107,7 +107,7 @@ def test_names_of_characters_can_be_mapped() -> None:
     with pytest.raises(BadRow) as caught:
         detect([row], DatasetSpec()).mapping.example(row)
     assert not caught.value.empty  # it is not that the row has no answer
-    assert caught.value.values["unknown"] == ["bob", "alice"]
+    assert caught.value.values["unknown"] == "bob\nalice"
     for names in (("Alice=assistant", "Bob=user"), ("bob = user", "*=assistant")):
         mapping = detect([row], DatasetSpec(role_names=names)).mapping
         assert mapping.example(row).turns == HI

@@ -378,7 +378,6 @@ def test_a_copied_adapter_uses_its_prompt_format(demo: RunSpec, tmp_path: Path) 
         (["nowhere"], "neither a run nor"),
         (["{run}", "--temperature", "9"], "--temperature: "),
         (["{run}", "--prompt", " "], "--prompt: "),
-        (["{run}", "--input", "1, 1, 2"], "--input: "),
     ],
 )
 def test_command_reports_what_is_wrong(

@@ -27,7 +27,7 @@ from tests.helpers.engine_process import with_changes
 from tests.helpers.proof_datasets import fixed
 
 Row = dict[str, Any]
-SEEDS = range(60)
+SEEDS = range(40)
 
 
 def chat(*turns: tuple[str, str]) -> list[Row]:

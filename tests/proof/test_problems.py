@@ -321,7 +321,7 @@ def test_a_column_that_the_prompt_template_has_no_place_for(row: Any, part: str,
         assert next(iter(row.values())) in report.examples[0].text
 
 
-def test_an_alpaca_history_column_becomes_turns(spec_for: Any) -> None:
+def test_an_alpaca_history_column_is_in_the_text(spec_for: Any) -> None:
     report = proof(spec_for([{"instruction": "And two?", "output": "2", "history": [["One?", "1 it is."]]}]))
     assert report.lacking == ()
     assert "1 it is." in report.examples[0].text

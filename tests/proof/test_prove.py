@@ -200,6 +200,46 @@ def test_a_sample_reports_how_many_rows_are_drawn(spec_for: Any) -> None:
     assert (report.rows, report.taken) == (40, 30)
 
 
+HI, HELLO = CHATS[0]["messages"]
+REASONING = [{"messages": [HI, {"role": "assistant", "content": "<think>Greet.</think>Hello."}]}]
+CALL = {"function": {"name": "now", "arguments": {"zone": "UTC"}}}
+CALLED = {"role": "assistant", "content": "", "tool_calls": [CALL]}
+TOOL_ROWS = [{"messages": [HI, CALLED, {"role": "tool", "content": "12:30"}, HELLO]}]
+CHOSEN = [{"prompt": "Who?", "chosen": "Loris, the slow one.", "rejected": "Qwen"}]
+CHOSEN_ONLY = {"format": "alpaca", "instruction_column": "prompt", "output_column": "chosen"}
+COMPLETE = ("Everything in the columns that are used is in the text.", "所用各列的全部内容都在文本里。")
+REPORTS = {
+    "text": (TEXTS, {}, COMPLETE),
+    "chat": (CHATS, {}, COMPLETE),
+    "tool": (
+        TOOL_ROWS, {"missing_parts": "accept"},
+        ("Not in the text as it is in the rows: empty answers (1), tool calls (1), tool results (1).",
+         "行里有、文本里没有原样写出的：空回答（1 行）、工具调用（1 行）、工具结果（1 行）。"),
+    ),
+    "tool, as text": (TOOL_ROWS, {"missing_parts": "text"}, COMPLETE),
+    "reasoning": (REASONING, {}, COMPLETE),
+    "reasoning in a key": (
+        [{"messages": [HI, HELLO | {"thinking": "Greet politely."}]}], {},
+        ("Not in the text as it is in the rows: thoughts (1).", "行里有、文本里没有原样写出的：思考内容（1 行）。"),
+    ),
+    "preference": (CHOSEN, CHOSEN_ONLY, COMPLETE),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_report_says_that_everything_in_the_row_is_in_the_text_or_what_is_not(name: str, spec_for: Any) -> None:
+    rows, settings, lines = REPORTS[name]
+    report = proof(spec_for(rows, **settings))
+    assert report.stops == ()
+    for code, line in zip(("en", "zh"), lines, strict=True):
+        translation.set_language(code)
+        try:
+            assert line in facts(report)
+        finally:
+            translation.set_language("en")
+    assert bool(report.lacking) == (lines != COMPLETE)
+
+
 def test_rows_are_held_out_before_weights_and_duplicates_multiply_them(
     spec_for: Any, trainer_for: Any, tmp_path: Path
 ) -> None:
@@ -244,7 +284,7 @@ def test_a_turn_with_weight_0_is_masked_as_in_training(
     assert [text.replace("</s>", "").strip() for text in learned] == ["Hello there.", "Two: 二"]
     assert (report.turns.learned, report.turns.masked, report.turns.dropped) == (2, 4, 2)
     (stop,) = proof(spec_for(rows, train_on_responses_only=False)).stops
-    assert (stop.code, stop.field) == ("mask_unused", "dataset.train_on_responses_only")
+    assert (stop.code, stop.count, stop.field) == ("rows_bad", 1, "dataset.train_on_responses_only")
     assert [fix.changes for fix in stop.fixes] == [{"dataset.train_on_responses_only": True}]
 
 
@@ -277,43 +317,3 @@ def test_a_guess_is_a_warning(spec_for: Any) -> None:
     report = proof(spec_for([{"en": "Who?", "de": "Wer?"}, {"en": "What?", "de": "Was?"}]))
     assert [(problem.code, problem.level) for problem in report.problems] == [("format_guessed", "warning")]
     assert report.problems[0].fixes
-
-
-HI, HELLO = CHATS[0]["messages"]
-REASONING = [{"messages": [HI, {"role": "assistant", "content": "<think>Greet.</think>Hello."}]}]
-CALL = {"function": {"name": "now", "arguments": {"zone": "UTC"}}}
-CALLED = {"role": "assistant", "content": "", "tool_calls": [CALL]}
-TOOL_ROWS = [{"messages": [HI, CALLED, {"role": "tool", "content": "12:30"}, HELLO]}]
-CHOSEN = [{"prompt": "Who?", "chosen": "Loris, the slow one.", "rejected": "Qwen"}]
-CHOSEN_ONLY = {"format": "alpaca", "instruction_column": "prompt", "output_column": "chosen"}
-COMPLETE = ("Everything in the columns that are used is in the text.", "所用各列的全部内容都在文本里。")
-REPORTS = {
-    "text": (TEXTS, {}, COMPLETE),
-    "chat": (CHATS, {}, COMPLETE),
-    "tool": (
-        TOOL_ROWS, {"missing_parts": "accept"},
-        ("Not in the text as it is in the rows: empty answers (1), tool calls (1), tool results (1).",
-         "行里有、文本里没有原样写出的：空回答（1 行）、工具调用（1 行）、工具结果（1 行）。"),
-    ),
-    "tool, as text": (TOOL_ROWS, {"missing_parts": "text"}, COMPLETE),
-    "reasoning": (REASONING, {}, COMPLETE),
-    "reasoning in a key": (
-        [{"messages": [HI, HELLO | {"thinking": "Greet politely."}]}], {},
-        ("Not in the text as it is in the rows: thoughts (1).", "行里有、文本里没有原样写出的：思考内容（1 行）。"),
-    ),
-    "preference": (CHOSEN, CHOSEN_ONLY, COMPLETE),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", REPORTS)
-def test_the_report_says_that_everything_in_the_row_is_in_the_text_or_what_is_not(name: str, spec_for: Any) -> None:
-    rows, settings, lines = REPORTS[name]
-    report = proof(spec_for(rows, **settings))
-    assert report.stops == ()
-    for code, line in zip(("en", "zh"), lines, strict=True):
-        translation.set_language(code)
-        try:
-            assert line in facts(report)
-        finally:
-            translation.set_language("en")
-    assert bool(report.lacking) == (lines != COMPLETE)

@@ -166,8 +166,8 @@ async def test_only_a_relevant_change_is_measured_again() -> None:
         await until(pilot, lambda: "good to train" in shown(pilot))
         for path, value, asked in (
             ("lora.r", 8, 1),
-            ("dataset.test_size", 0.1, 1),
-            ("dataset.split", "train[:5]", 2),
+            ("dataset.test_size", 0.1, 2),  # the report tells how many rows are kept apart for it
+            ("dataset.split", "train[:5]", 3),
         ):
             app.draft[path] = value
             app.go("dataset")

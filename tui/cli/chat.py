@@ -78,6 +78,10 @@ def generation_of(options: argparse.Namespace, start: GenerationSpec) -> Generat
 def run_chat(options: argparse.Namespace) -> int:
     """Chat; returns an exit code."""
     try:
+        if options.prompt is not None and not options.prompt.strip():  # usually a shell variable that is not set
+            raise UserError("bad_option", say("Give a question."), field="--prompt")
+        if options.input is not None and options.prompt is None:
+            raise UserError("bad_option", say("Give the question too, with --prompt."), field="--input")
         run, model = find_target(_resolve_target(options.target))
         other = ""
         if options.other:
@@ -88,10 +92,6 @@ def run_chat(options: argparse.Namespace) -> int:
             with suppress(SpecError):
                 start = load_spec(run.spec).generation
         generation = generation_of(options, start)
-        if options.prompt is not None and not options.prompt.strip():  # usually a shell variable that is not set
-            raise UserError("bad_option", say("Give a question."), field="--prompt")
-        if options.input is not None and options.prompt is None:
-            raise UserError("bad_option", say("Give the question too, with --prompt."), field="--input")
     except UserError as error:
         return fail(error)
     speakers = Speakers.of(options, other)

@@ -54,20 +54,23 @@ class SFT(TrainingMethod):
         self.tokenizer(texts[0])  # sets the backend up: no padding, no truncation
         return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=True)]
 
-    def remember_masked(self, text: str, masked: tuple[int, ...]) -> None:
-        if self._labels_of_answers is None:
+    def text(self, example: Example) -> str:
+        if example.masked and not self.response_part:
             raise UserError(
                 "mask_unused",
                 say("A turn has weight: 0 or train: false. It can be masked only if training is on responses."),
                 None,
                 "dataset.train_on_responses_only",
             )
+        return super().text(example)
+
+    def remember_masked(self, text: str, masked: tuple[int, ...]) -> None:
         [ids] = self.tokens([text])
         self._masked[hash(tuple(ids[: self.spec.model.max_seq_length]))] = masked
 
     @property
     def labels(self) -> Labels | None:
-        """The labels of all answers but the masked ones."""
+        """The labels of all answers but the masked ones, or of the last."""
         labels_of = self._labels_of_answers
         if labels_of is None:
             return None
@@ -77,16 +80,19 @@ class SFT(TrainingMethod):
 
     def _without_masked(self, ids: list[int], labels: list[int]) -> list[int]:
         """The labels without those of the row's masked answers: each run of labels is an answer."""
-        masked = self._masked.get(hash(tuple(ids))) if self._masked else None
-        if masked is None:
+        masked = self._masked.get(hash(tuple(ids)), ()) if self._masked else ()
+        last_only = self.spec.dataset.last_answer_only
+        if not masked and not last_only:
             return labels
-        runs = groupby(labels, lambda label: label != check_labels.MASKED)
+        grouped = groupby(labels, lambda label: label != check_labels.MASKED)
+        runs = [(learned, list(run)) for learned, run in grouped]
+        last = sum(learned for learned, _ in runs) - 1
         answers = count()
         found: list[int] = []
         for learned, run in runs:
-            part = list(run)
-            drop = learned and next(answers) in masked
-            found += [check_labels.MASKED] * len(part) if drop else part
+            answer = next(answers) if learned else 0
+            drop = learned and (answer in masked or (last_only and answer < last))
+            found += [check_labels.MASKED] * len(run) if drop else run
         return found
 
     @cached_property
@@ -96,7 +102,6 @@ class SFT(TrainingMethod):
         mask = train_on_responses_only(
             None, instruction_part=self.instruction_part, response_part=self.response_part,
             tokenizer=self.tokenizer, return_function=True,
-            last_response_only=self.spec.dataset.last_answer_only,
         )  # fmt: skip
 
         def labels(batch: list[list[int]]) -> list[list[int]]:
@@ -127,12 +132,11 @@ class SFT(TrainingMethod):
                     trainer,
                     instruction_part=self.instruction_part,
                     response_part=self.response_part,
-                    last_response_only=self.spec.dataset.last_answer_only,
                     num_proc=processes(self.spec, len(trainer.train_dataset)) or 1,
                 )
             except (ValueError, ZeroDivisionError) as error:
                 raise check_labels.nothing_learned(self.spec) from error
-        if self._masked:
+        if self.response_part and (self._masked or self.spec.dataset.last_answer_only):
             trainer.train_dataset = trainer.train_dataset.map(self._mask_row)
             if trainer.eval_dataset is not None:
                 trainer.eval_dataset = trainer.eval_dataset.map(self._mask_row)
