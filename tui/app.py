@@ -138,6 +138,8 @@ class LorisApp(App[None]):
             self.notify(visible(render(error.errors[0].message)), severity="error", markup=False)
 
     def _poll(self) -> None:
+        if not self.screen_stack:
+            return  # the app is ending
         if self.session.poll() or self.session.has_unshown:
             self.session.has_unshown = False
             self.screen.post_message(RunChanged())

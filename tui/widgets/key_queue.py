@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from textual import events
-from textual.app import App
+from textual.app import App, ScreenStackError
 from textual.message_pump import MessagePump
 from textual.widgets import Input, TextArea
 
@@ -49,7 +49,7 @@ class KeyQueue:
 
     async def _work(self) -> None:
         while self._waiting:
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, ScreenStackError):  # without a screen the app is ending
                 async with asyncio.timeout(PATIENCE_SECONDS):
                     await self._settle()
             typed = self._waiting.popleft()
@@ -60,7 +60,7 @@ class KeyQueue:
     async def _settle(self) -> None:
         """Wait until no message is on its way from the focus to the app, and focus and screen stay as they are."""
         refreshed = self._app.screen if self._only_text else None
-        while self._app.screen_stack:
+        while True:
             screen, focused = self._app.screen, self._app.focused
             way = (focused or screen).ancestors_with_self
             for node in way:
