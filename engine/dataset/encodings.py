@@ -25,7 +25,7 @@ def guess_encoding(data: bytes) -> str:
     from charset_normalizer import from_bytes  # slow to import
 
     lines = b"\n".join(line for line in data[:GUESSED_BYTES].splitlines() if not line.isascii())
-    found = from_bytes(lines, cp_isolation=list(_USUAL))
+    found = [match for match in from_bytes(lines, cp_isolation=list(_USUAL)) if match.encoding in _USUAL]
     if best := max(found, key=lambda match: match.coherence - match.chaos + _USUAL[match.encoding], default=None):
         return best.encoding
     with suppress(UnicodeDecodeError):  # text with many accents is taken for none of them

@@ -28,6 +28,7 @@ from tests.helpers.dataset_cases import PAIR, QA
 from tests.helpers.dataset_files import lines
 from tests.helpers.engine_process import ROOT
 
+pytestmark = pytest.mark.xdist_group("limits")  # the data is made, and looked at, once
 MEMORY = 700 << 20  # beyond what Python and pyarrow have mapped at the start
 SECONDS = 120  # for all of them; about 15 on an idle core
 LOOK = """

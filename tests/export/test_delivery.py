@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -199,16 +200,18 @@ def test_a_copy_that_differs_is_not_done(tmp_path: Path, monkeypatch: pytest.Mon
     manifest.write_manifest(adapter)
     write_checksums(merged, lambda *_: None)
     for source in (adapter, merged):
-        copy_export(source, tmp_path / "good" / source.name, False, lambda: False)
+        copy_export(source, tmp_path / "good" / source.name, False, lambda: False, lambda _: None)
         assert (tmp_path / "good" / source.name / CHECKSUMS).is_file()
-    usual = shutil.copytree
 
-    def faulty(source: Path, target: Path, **named: bool) -> None:
+    def faulty(usual: Callable[..., object], source: Path, target: Path, **named: bool) -> None:
         usual(source, target, **named)
-        (target / "weights").write_bytes(b"weighty")
+        for weights in (target, *target.rglob("*")):
+            if weights.name == "weights":
+                weights.write_bytes(b"weighty")
 
-    monkeypatch.setattr(shutil, "copytree", faulty)
+    for copies in (shutil.copy2, shutil.copytree):  # one file, and all of them
+        monkeypatch.setattr(shutil, copies.__name__, partial(faulty, copies))
     for source in (adapter, merged):
         with pytest.raises(UserError, match="differs from the original"):
-            copy_export(source, tmp_path / "bad" / source.name, False, lambda: False)
+            copy_export(source, tmp_path / "bad" / source.name, False, lambda: False, lambda _: None)
     assert list((tmp_path / "bad").iterdir()) == []
