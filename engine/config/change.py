@@ -1,5 +1,8 @@
 """One setting of a spec and its new value."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from engine.config.check import build_spec
@@ -18,12 +21,16 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 def apply_changes(spec: RunSpec, changes: tuple[Change, ...]) -> RunSpec:
     """The spec with these settings replaced. Raises `SpecError` naming each that is wrong."""
+    return replace_settings(spec, {change.field: change.value for change in changes})
+
+
+def replace_settings(spec: RunSpec, changes: Mapping[str, Any]) -> RunSpec:
+    """The same with values of any type, by field, such as dataset.role_names."""
     values = to_values(spec)
-    changed = {change.field for change in changes}
-    for change in changes:
-        section, _, key = change.field.rpartition(".")
-        (values.setdefault(section, {}) if section else values)[key] = change.value
-        if (other := replaced_by(change.field, change.value)) and other not in changed:
+    for field, value in changes.items():
+        section, _, key = field.rpartition(".")
+        (values.setdefault(section, {}) if section else values)[key] = value
+        if (other := replaced_by(field, value)) and other not in changes:
             values[section].pop(other.rpartition(".")[2], None)
     new, errors = build_spec(values)
     if new is None or errors:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from engine.config.check import build_spec
+from engine.config.change import replace_settings
 from engine.config.run_spec import RunSpec
-from engine.config.spec_files import to_values
+from engine.config.spec_error import SpecError
 from engine.messages.errors import UserError
 from engine.protocol.data_report import DataProblem, DataReport, Fix
 
@@ -24,24 +24,11 @@ def with_tried_fixes(report: DataReport, spec: RunSpec, trial: Trial) -> DataRep
 
 def _works(fix: Fix, problem: DataProblem, report: DataReport, spec: RunSpec, trial: Trial) -> bool:
     """Whether a fix ends its problem and keeps most of the rows."""
-    changed = with_changes(spec, fix)
-    if changed is None:
-        return False
     try:
-        found = trial(changed)
-    except UserError:
+        found = trial(replace_settings(spec, fix.changes))
+    except (SpecError, UserError):
         return False
     if found.stops:  # behind the problem there may be another one, which can be fixed too
         return all(stop.code != problem.code and stop.fixes for stop in found.stops)
     measured = sum(rows for _, rows in found.lengths)
     return 2 * measured > found.rows and 2 * found.rows_total > report.rows_total
-
-
-def with_changes(spec: RunSpec, fix: Fix) -> RunSpec | None:
-    """The spec after a fix, None if that is not valid."""
-    values = to_values(spec)
-    for path, value in fix.changes.items():
-        section, _, key = path.partition(".")
-        values[section][key] = value
-    found, errors = build_spec(values)
-    return None if errors else found
