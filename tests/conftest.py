@@ -51,6 +51,8 @@ def _group(item: pytest.Item) -> str:
         return "data"  # importing Unsloth takes long: once for all that do so themselves
     if file.startswith("test_faults"):
         return "faults"
+    if file.startswith("test_method_"):
+        return "methods"
     if E2E in item.path.parents:
         return "terminal" if any(word in file for word in ("screen", "terminal", "wizard")) else "engines"
     starts_one = any(names.get(name) is getattr(engine_process, name) for name in ("Engine", "ENVIRONMENT"))

@@ -6,7 +6,7 @@ from typing import Any
 from engine.config.either_or import both_given, complete
 from engine.config.fields import MOST_CHARACTERS, FieldError, did_you_mean, parse_field, section_fields
 from engine.config.lora import ALL_LINEAR, FULLY_TRAINED, LoraSpec
-from engine.config.methods import METHODS
+from engine.config.methods import FULL_FINETUNING, METHODS, method_defaults
 from engine.config.prompt_templates import placeholders
 from engine.config.role_names import role_name_error
 from engine.config.run_spec import SECTIONS, RunSpec, sections_of
@@ -32,6 +32,7 @@ def build_spec(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldErr
     errors, so that a form can still show it.
     """
     errors: list[FieldError] = []
+    values = with_method_defaults(values)
     top = _section("", values, errors, also=tuple(SECTIONS))
     parts: dict[str, Any] = {}
     for section, kind in SECTIONS.items():
@@ -56,6 +57,22 @@ def build_spec(values: Mapping[str, Any]) -> tuple[RunSpec | None, list[FieldErr
     message = say("These settings are not those of the method {method}: leave them out.", method=method)
     foreign = [FieldError(name, message) for name in SECTIONS if name in values and name not in used]
     return spec, [*foreign, *both_given(values.get("training") or {}), *check_spec(spec)]
+
+
+def with_method_defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a spec, with the defaults of its training method where nothing is given."""
+    found = dict(values)
+    training, model = values.get("training"), values.get("model")
+    method = training.get("method") if isinstance(training, Mapping) else None
+    full = isinstance(model, Mapping) and model.get("full_finetuning") in (True, "true")
+    for path, value in method_defaults(method if isinstance(method, str) else "sft", full).items():
+        section, _, key = path.partition(".")
+        given = found.get(section)
+        if given is None:
+            given = {}
+        if isinstance(given, Mapping) and given.get(key) is None:
+            found[section] = {**given, key: value}
+    return found
 
 
 def _section(
@@ -131,8 +148,24 @@ def check_spec(spec: RunSpec) -> list[FieldError]:
     if bool(data.instruction_part) != bool(data.response_part):
         empty = "response_part" if data.instruction_part else "instruction_part"
         errors.append(FieldError(f"dataset.{empty}", say("Give both markers, or leave both empty.")))
+    errors += _full_finetuning_errors(spec)
     errors += [FieldError(field, message) for field, message in METHODS[training.method].rules(spec)]
     return errors + [FieldError(f"lora.{key}", message) for key, message in _lora_errors(spec.lora)]
+
+
+def _full_finetuning_errors(spec: RunSpec) -> Iterator[FieldError]:
+    if not spec.model.full_finetuning:
+        return
+    if not METHODS[spec.training.method].full_finetuning:
+        message = say("The method {method} trains an adapter: turn this off.", method=spec.training.method)
+        yield FieldError(FULL_FINETUNING, message)
+    for name in ("load_in_4bit", "load_in_8bit"):
+        if getattr(spec.model, name):
+            message = say("The whole model cannot be trained in few bits: turn this off, or train an adapter.")
+            yield FieldError(f"model.{name}", message)
+    if spec.model.model_name.lower().endswith("bnb-4bit"):
+        message = say("This model is stored in 4 bits: name the one without bnb-4bit to train all of it.")
+        yield FieldError("model.model_name", message)
 
 
 def _lora_errors(lora: LoraSpec) -> Iterator[tuple[str, Message]]:

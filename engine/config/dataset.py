@@ -82,12 +82,13 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
         ),
     ] = 3407
     format: Annotated[
-        Literal["auto", "alpaca", "messages", "text"],
+        Literal["auto", "alpaca", "messages", "text", "preference", "votes", "prompts"],
         about(
             N_("Format"),
             N_(
-                "alpaca: columns with a question or instruction and its answer. messages: a column with a list "
-                "of turns. text: a column of plain text to learn as it is. auto looks at the rows and decides."
+                "alpaca: a question or instruction and its answer. messages: a list of turns. text: plain text. "
+                "preference: a chosen and a rejected answer. votes: an answer and whether it was good. prompts: "
+                "without an answer. auto looks at the rows and decides."
             ),
         ),
     ] = "auto"
@@ -122,6 +123,33 @@ class DatasetSpec(Section, frozen=True, kw_only=True):
             ),
         ),
     ] = "output"
+    chosen_column: Annotated[
+        str,
+        about(
+            N_("Chosen column"),
+            N_(
+                "In preference data, the column with the better answer, as text or turns. auto takes the usual "
+                "name, chosen, or the better of two scored answers."
+            ),
+            min_length=1,
+        ),
+    ] = "auto"
+    rejected_column: Annotated[
+        str,
+        about(
+            N_("Rejected column"),
+            N_("In preference data, the column with the worse answer. auto takes the usual name, rejected."),
+            min_length=1,
+        ),
+    ] = "auto"
+    label_column: Annotated[
+        str,
+        about(
+            N_("Vote column"),
+            N_("In votes, the column that says whether the answer was good: true or false, 1 or 0, up or down."),
+            min_length=1,
+        ),
+    ] = "auto"
     system_column: Annotated[
         str,
         about(

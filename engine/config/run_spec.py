@@ -88,6 +88,16 @@ class ModelSpec(Section, frozen=True, kw_only=True):
             ),
         ),
     ] = False
+    full_finetuning: Annotated[
+        bool,
+        about(
+            N_("Train the whole model"),
+            N_(
+                "Trains all weights instead of a small adapter (full fine-tuning). It can learn more and forget "
+                "more, needs 4 to 8 times the memory, and saves a whole model. It cannot load in 4-bit."
+            ),
+        ),
+    ] = False
     new_tokens: Annotated[
         tuple[str, ...],
         about(

@@ -15,7 +15,7 @@ def check_training(spec: RunSpec) -> Iterator[FieldError]:
     if message := _length_error(training):
         yield FieldError("training.max_steps", message)
     yield from _warmup_errors(training)
-    if message := _optimizer_error(training.optim):
+    if message := _optimizer_error(training.optim, spec.model.full_finetuning):
         yield FieldError("training.optim", message)
     if not (spec.dataset.test_size or eval_source(spec.dataset)):
         yield from _without_evaluation(training)
@@ -38,8 +38,8 @@ def _warmup_errors(training: TrainingSpec) -> Iterator[FieldError]:
         yield FieldError("training.warmup_ratio", message)
 
 
-def _optimizer_error(name: str) -> Message | None:
-    if name.startswith(FULL_MATRICES):
+def _optimizer_error(name: str, full_finetuning: bool) -> Message | None:
+    if name.startswith(FULL_MATRICES) and not full_finetuning:
         return say("{optim} works on full matrices, and LoRA trains small ones: choose adamw_8bit.", optim=name)
     if name in OTHER_HARDWARE:
         return say("{optim} needs hardware that Unsloth does not train on: choose adamw_8bit.", optim=name)

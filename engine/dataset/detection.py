@@ -11,7 +11,7 @@ from engine.config.role_names import role_names
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import READING, SpecSource
 from engine.dataset.columns import Columns, is_enough
-from engine.dataset.mapping import Kind, Mapping, Row, columns_in, is_template
+from engine.dataset.mapping import BAD, GOOD, Kind, Mapping, Row, columns_in, is_template
 from engine.dataset.turn_shapes import HISTORY_NAMES, TOOL_NAMES, has_texts_as_turns
 from engine.dataset.turns import parse_json
 from engine.messages.message import Message, say
@@ -29,6 +29,7 @@ ANSWERS = (
     "output", "outputs", "response", "answer", "completion", "solution", "reply", "target", "assistant", "answers",
     "summary", "回答", "答案", "输出", "回复", "答",
 )  # fmt: skip
+LABELS = ("label", "vote", "rating", "feedback", "thumbs", "标签", "评价")
 CONTEXTS = ("input", "inputs", "context", "passage", "background", "document", "article", "输入", "上下文")
 HISTORY = " with history"  # of a variant: pairs with earlier turns
 GUESS = 0.6  # a format of which Loris is not surer than this is a guess, of which the report warns
@@ -69,7 +70,7 @@ def detect(rows: Sequence[Row], data: DatasetSpec, method: str = "sft") -> Detec
     `method`: the training method; a format that it does not support is reported as a problem.
     """
     columns = Columns(rows)
-    found = _from_settings(columns, data) or _guess(columns, data)
+    found = _from_settings(columns, data) or _guess(columns, data, METHODS[method].kinds)
     problem = found.problem or _missing_column(found.mapping, columns, data) or _unsupported(found, method)
     return msgspec.structs.replace(found, problem=problem)
 
@@ -125,6 +126,12 @@ def _from_settings(columns: Columns, data: DatasetSpec) -> Detected | None:
         return _chat(columns, data, why, 1.0)
     if data.format == "text":
         return _plain_text(columns, data, why, 1.0)
+    if data.format == "preference" or "auto" not in (data.chosen_column, data.rejected_column):
+        return _preference(columns, data)
+    if data.format == "votes" or data.label_column != "auto":
+        return _votes(columns, data)
+    if data.format == "prompts":
+        return _prompts(columns, data, why)
     if data.format == "alpaca" or _is_set(data, "output"):
         return _pair(columns, data, why)
     if data.messages_column != "auto":
@@ -136,23 +143,31 @@ def _from_settings(columns: Columns, data: DatasetSpec) -> Detected | None:
     return None
 
 
-def _guess(columns: Columns, data: DatasetSpec) -> Detected:
-    """The format by the names and values of the columns: the most certain one that fits enough of the rows."""
-    found = [(one, _rows_fitting(one.mapping, columns)) for one in _candidates(columns, data)]
+def _guess(columns: Columns, data: DatasetSpec, kinds: Sequence[str]) -> Detected:
+    """The format by the names and values of the columns: the most certain one that fits enough of the rows.
+
+    `kinds`: those that the training method accepts.
+    """
+    found = [(one, _rows_fitting(one.mapping, columns)) for one in _candidates(columns, data, kinds)]
     most = max(count for _, count in found)
     return next(one for one, count in found if is_enough(count, most))
 
 
 def _rows_fitting(mapping: Mapping, columns: Columns) -> int:
     """How many rows have the columns that this mapping needs."""
-    needed = (mapping.instruction, mapping.output, mapping.rejected, mapping.text, *mapping.turns)
+    needed = (
+        mapping.instruction, mapping.output, mapping.rejected, mapping.label, mapping.text, *mapping.turns,
+        *mapping.rejected_turns,
+    )  # fmt: skip
     return 0 if mapping.kind == "unknown" else columns.count(*(name for one in needed for name in columns_in(one)))
 
 
-def _candidates(columns: Columns, data: DatasetSpec) -> Iterator[Detected]:
+def _candidates(columns: Columns, data: DatasetSpec, kinds: Sequence[str]) -> Iterator[Detected]:
     """The formats that fit, the most certain one first."""
     if columns.count(*(columns.find((name,)) for name in ("chosen", "rejected"))):
         yield _preference(columns, data)
+    if "votes" in kinds and columns.find(ANSWERS) and _is_votes(columns):  # else a label may mean anything
+        yield _votes(columns, data)
     chat = columns.find(CHAT_NAMES)
     if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat, texts=True)):
         has_turns = columns.has_turns(chat)
@@ -178,6 +193,8 @@ def _candidates(columns: Columns, data: DatasetSpec) -> Iterator[Detected]:
     if turns := next((name for name in columns.names if columns.has_turns(name)), ""):
         why = say('"{column}" contains lists of turns.', column=turns)
         yield _chat(columns, data, why, 0.9, turns)
+    if "prompts" in kinds and _prompt_column(columns, data) in columns:
+        yield _prompts(columns, data, say("Prompts without answers."))
     yield _text_or_guess(columns, data)
 
 
@@ -327,23 +344,97 @@ def _pair(columns: Columns, data: DatasetSpec, forced: Message | None) -> Detect
 
 
 def _preference(columns: Columns, data: DatasetSpec) -> Detected:
-    chosen, prompt = columns.find(("chosen",)), columns.find(("prompt", "question", "instruction", "input"))
+    """A chosen and a rejected answer: texts and a prompt, or turns, with the prompt's apart or not."""
+    chosen = columns.find(("chosen",)) if data.chosen_column == "auto" else data.chosen_column
+    rejected = columns.find(("rejected",)) if data.rejected_column == "auto" else data.rejected_column
+    prompt = _prompt_column(columns, data)
     settings = {"format": "alpaca", "instruction_column": prompt, "output_column": chosen}
+    turns: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     if columns.has_turns(chosen):
-        whole = not columns.has_turns(prompt) if prompt else True
-        settings = {"format": "messages", "messages_column": chosen if whole else f"{prompt}+{chosen}"}
-    why = say("Preference data: each row has a chosen and a rejected answer, for DPO.")
+        first = (prompt,) if prompt and columns.has_turns(prompt) else ()
+        turns, others = (*first, chosen), (*first, rejected)
+        settings = {"format": "messages", "messages_column": "+".join(turns)}
+    mapping = Mapping(
+        kind="preference", instruction="" if turns else prompt, output="" if turns else chosen,
+        rejected="" if turns else rejected, turns=turns, rejected_turns=others, system=_system(columns, data),
+        tools=columns.find(TOOL_NAMES), roles=tuple(role_names(data.role_names).items()),
+    )  # fmt: skip
     return Detected(
-        mapping=Mapping(kind="preference", instruction=prompt, output=chosen, rejected=columns.find(("rejected",))),
+        mapping=mapping,
         variant="preference",
         confidence=1.0,
-        why=why,
+        why=say("Preference data: each row has a chosen and a rejected answer, for DPO."),
         alternatives=(Alternative(say("Learn only the chosen answers"), settings),),
     )
 
 
+def _prompt_column(columns: Columns, data: DatasetSpec) -> str:
+    if _is_set(data, "instruction"):
+        return data.instruction_column
+    return columns.find(("prompt", "question", "instruction", "input", "query", "问题", "指令"))
+
+
+def _is_votes(columns: Columns) -> bool:
+    """Whether the column of votes has nothing but votes."""
+    label = columns.find(LABELS)
+    values = columns.values(label) if label else []
+    return bool(values) and all(str(value).strip().lower() in GOOD | BAD for value in values)
+
+
+def _votes(columns: Columns, data: DatasetSpec) -> Detected:
+    """An answer, and whether it was good."""
+    label = columns.find(LABELS) if data.label_column == "auto" else data.label_column
+    answer = data.output_column if _is_set(data, "output") else columns.find(ANSWERS)
+    prompt = _prompt_column(columns, data)
+    as_turns = columns.has_turns(answer)
+    first = (prompt,) if prompt and columns.has_turns(prompt) else ()
+    mapping = Mapping(
+        kind="votes", instruction="" if as_turns else prompt, output="" if as_turns else answer, label=label,
+        turns=(*first, answer) if as_turns else (), system=_system(columns, data),
+        tools=columns.find(TOOL_NAMES), roles=tuple(role_names(data.role_names).items()),
+    )  # fmt: skip
+    settings = {"format": "messages", "messages_column": "+".join(mapping.turns)}
+    if not as_turns:
+        settings = {"format": "alpaca", "instruction_column": prompt, "output_column": answer}
+    return Detected(
+        mapping=mapping,
+        variant="votes",
+        confidence=1.0 if label and answer else 0.0,
+        why=say("Votes: each row has an answer and whether it was good, for KTO."),
+        alternatives=(Alternative(say("Learn all answers, whatever the vote"), settings),),
+    )
+
+
+def _prompts(columns: Columns, data: DatasetSpec, why: Message) -> Detected:
+    """Prompts without answers, as texts or turns."""
+    prompt = _prompt_column(columns, data) or next((name for name in columns.names if columns.is_text(name)), "")
+    turns = next((name for name in (prompt, *columns.names) if name and columns.has_turns(name)), "")
+    mapping = Mapping(
+        kind="prompts", instruction="" if turns else prompt, turns=(turns,) if turns else (),
+        input="" if turns else _context(columns, data, prompt, ""), system=_system(columns, data),
+        roles=tuple(role_names(data.role_names).items()),
+    )  # fmt: skip
+    return Detected(mapping=mapping, variant="prompts", confidence=0.9, why=why)
+
+
 def _missing_column(mapping: Mapping, columns: Columns, data: DatasetSpec) -> FieldError | None:
     """An error for the first column that the mapping needs and the rows lack, or None."""
+    if mapping.kind == "preference":
+        sides = {
+            "chosen": (mapping.output, *mapping.turns),
+            "rejected": (mapping.rejected, *mapping.rejected_turns),
+        }
+        for role, names in sides.items():
+            if not any(names):
+                message = say("Name the column with the {role} answers. The columns are: {columns}.",
+                              role=role, columns=", ".join(columns.names))  # fmt: skip
+                return FieldError(f"dataset.{role}_column", message)
+    if mapping.kind == "votes" and not mapping.label:
+        message = say(
+            "Name the column with the votes. The columns are: {columns}.", columns=", ".join(columns.names)
+        )
+        return FieldError("dataset.label_column", message)
     if mapping.kind == "messages":
         for name in mapping.turns:
             if name not in columns:
@@ -374,6 +465,13 @@ def _missing_column(mapping: Mapping, columns: Columns, data: DatasetSpec) -> Fi
 
 def common_prompt_format(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[PromptFormatName, FieldError | None]:
     """(the prompt format for the examples of all sources, an error if they do not fit together)."""
+    if answers := set(kinds) & {"preference", "votes", "prompts"}:
+        clash = say("Data of different kinds cannot be mixed: {kinds}.", kinds=", ".join(sorted(set(kinds))))
+        wrong = len(set(kinds)) > 1 and not (
+            answers == {"prompts"} and set(kinds) <= {"prompts", "alpaca", "messages"}
+        )
+        by_template = data.written_with == "prompt_template"
+        return "alpaca" if by_template else "messages", FieldError("dataset.mix", clash) if wrong else None
     if "text" in kinds:
         clash = say("Plain text cannot be mixed with questions and answers: train on each in a separate run.")
         return "plain", FieldError("dataset.mix", clash) if set(kinds) - {"text"} else None

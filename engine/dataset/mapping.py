@@ -20,8 +20,29 @@ from engine.dataset.turns import (
 from engine.messages.message import N_, Message, say
 
 Row = AnyMapping[str, Any]
-Kind = Literal["alpaca", "messages", "text", "preference", "unknown"]
+# alpaca: pairs of question and answer; messages: turns; preference: a chosen and a rejected answer; votes: an
+# answer and whether it was good; prompts: nothing but the question.
+Kind = Literal["alpaca", "messages", "text", "preference", "votes", "prompts", "unknown"]
 
+GOOD = frozenset(("true", "1", "1.0", "yes", "good", "up", "upvote", "thumbs_up", "like", "desirable", "👍", "好"))
+BAD = frozenset(
+    (
+        "false",
+        "0",
+        "0.0",
+        "-1",
+        "-1.0",
+        "no",
+        "bad",
+        "down",
+        "downvote",
+        "thumbs_down",
+        "dislike",
+        "undesirable",
+        "👎",
+        "差",
+    )
+)
 MAX_SHOWN = 60  # characters of a bad value
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 
@@ -29,18 +50,25 @@ _COLUMN = re.compile(r"\{([^{}]+)\}")
 class Example(msgspec.Struct, frozen=True):
     """One training example: a pair keyed by the placeholders of the prompt text, or turns, or plain text.
 
-    `rejected`: in preference data, the rejected answer to the pair's question. `tools`: the tool descriptions of
-    a chat, as chat templates expect them. `masked`: the answers that shall not be learned, counted from 0.
-    `dropped_turns`: how many turns of the row are not in `turns`.
+    `rejected`: in preference data, the same example with the rejected answer. `good`: in votes, whether the answer
+    was good. `tools`: the tool descriptions of a chat, as chat templates expect them. `masked`: the answers that
+    shall not be learned, counted from 0. `dropped_turns`: how many turns of the row are not in `turns`. A prompt
+    without an answer has an empty one.
     """
 
     pair: dict[str, str] = {}
     turns: list[Turn] = []
     text: str = ""
     tools: list[Any] | None = None
-    rejected: str = ""
+    rejected: "Example | None" = None
+    good: bool | None = None
     masked: tuple[int, ...] = ()
     dropped_turns: int = 0
+
+    @property
+    def answer(self) -> str:
+        """The last answer; empty if there is none."""
+        return str(self.turns[-1]["content"]) if self.turns else self.pair.get("output", "")
 
     def as_chat(self) -> list[Turn]:
         """The turns, or the pair as a chat; the input follows the instruction after a blank line."""
@@ -104,6 +132,8 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
 
     `turns`: the columns whose turns, concatenated, are the conversation. `tools`: the column with the tools.
     `history`: the column with the turns before the question of a pair. `roles`: (name, role) of names in turns.
+    In preference data, `output` or `turns` are of the chosen answer, `rejected` or `rejected_turns` of the other.
+    `label`: of a vote.
     """
 
     kind: Kind
@@ -111,9 +141,11 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     input: str = ""
     output: str = ""
     rejected: str = ""
+    label: str = ""
     system: str = ""
     text: str = ""
     turns: tuple[str, ...] = ()
+    rejected_turns: tuple[str, ...] = ()
     tools: str = ""
     history: str = ""
     roles: tuple[tuple[str, str], ...] = ()
@@ -127,9 +159,13 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
                 return self._text(row)
             case "alpaca":
                 return self._pair(row)
-            case "preference" if self.instruction:
-                require_columns(row, self.rejected, "dataset.format")
-                return msgspec.structs.replace(self._pair(row), rejected=fill(self.rejected, row))
+            case "preference":
+                return self._preference(row)
+            case "votes":
+                answered = self._chat(row) if self.turns else self._pair(row)
+                return msgspec.structs.replace(answered, good=self._vote(row))
+            case "prompts":
+                return self._prompt(row)
         raise ValueError(f"no example can be made of {self.kind}")
 
     def _pair(self, row: Row) -> Example:
@@ -142,6 +178,47 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
                 empty=True, column=self.output,
             )  # fmt: skip
         pair = {"instruction": fill(self.instruction, row), "input": fill(self.input, row), "output": answer}
+        if system := fill(self.system, row):
+            pair["system"] = system
+        return Example(pair=pair)
+
+    def _preference(self, row: Row) -> Example:
+        """The example with the chosen answer, which has the one with the rejected answer. Raises `BadRow`."""
+        if self.turns:
+            chosen = self._chat(row)
+            other = msgspec.structs.replace(self, turns=self.rejected_turns)._chat(row)
+        else:
+            chosen = self._pair(row)
+            require_columns(row, self.rejected, "dataset.rejected_column")
+            other = msgspec.structs.replace(self, output=self.rejected)._pair(row)
+        return msgspec.structs.replace(chosen, rejected=other)
+
+    def _vote(self, row: Row) -> bool:
+        """Whether the answer was good. Raises `BadRow`."""
+        require_columns(row, self.label, "dataset.label_column")
+        found = as_string(row.get(self.label)).strip().lower()
+        if found in GOOD:
+            return True
+        if found in BAD:
+            return False
+        raise BadRow(
+            "dataset.label_column", N_("Row {row}: {column} must be true or false, not {value}."),
+            column=self.label, value=shorten(row.get(self.label)),
+        )  # fmt: skip
+
+    def _prompt(self, row: Row) -> Example:
+        """A question without an answer. Raises `BadRow`."""
+        if self.turns:
+            turns = normalize_turns(self.raw_turns(row))
+            return Example(turns=[*turns, {"role": "assistant", "content": ""}])
+        require_columns(row, self.instruction, "dataset.instruction_column")
+        question = fill(self.instruction, row)
+        if not question.strip():
+            raise BadRow(
+                "dataset.instruction_column", N_("Row {row} has no prompt: {column} is empty."),
+                empty=True, column=self.instruction,
+            )  # fmt: skip
+        pair = {"instruction": question, "input": fill(self.input, row), "output": ""}
         if system := fill(self.system, row):
             pair["system"] = system
         return Example(pair=pair)
@@ -165,10 +242,16 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def columns(self) -> set[str]:
         """The columns that are used."""
-        fillers = (self.instruction, self.input, self.output, self.rejected, self.system, self.text)
-        return {*self.turns, self.tools, self.history, *(name for one in fillers for name in columns_in(one))} - {
-            ""
-        }
+        fillers = (
+            self.instruction, self.input, self.output, self.rejected, self.label, self.system, self.text,
+        )  # fmt: skip
+        return {
+            *self.turns,
+            *self.rejected_turns,
+            self.tools,
+            self.history,
+            *(name for one in fillers for name in columns_in(one)),
+        } - {""}
 
     def raw_turns(self, row: Row) -> list[Any]:
         """The turns of a row with role and content, and all their other keys. Raises `BadRow`."""

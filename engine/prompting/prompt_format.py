@@ -57,6 +57,14 @@ class PromptFormat:
             return prompt_templates.fill(self.template, **row) + str(tokenizer.eos_token)
         return render(tokenizer, row)
 
+    def question_text(self, tokenizer: Any, example: Example) -> str:
+        """The text of an example up to its last answer: what the model is asked."""
+        if self.format == "messages":
+            turns, tools = write_as_text(example.as_chat()[:-1], example.tools, self.as_text)
+            return render(tokenizer, turns, add_generation_prompt=True, tools=tools)
+        before = prompt_templates.before_answer(self.template) if self.format == "alpaca" else ""
+        return prompt_templates.fill(before, **{**example.pair, "output": ""})
+
     def prompt(self, tokenizer: Any, messages: Messages, system: str = "") -> str:
         """The prompt to answer a conversation. The formats alpaca and plain use only its last turn."""
         last = messages[-1] if messages else {"content": ""}

@@ -2,20 +2,23 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
+import msgspec
+
 from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
+from engine.model.logits import MASKED
 from engine.proof.tried_fixes import tried_fixes
 from engine.proof.usage import Usage
 from engine.protocol.data_report import Fix, LackingRows, ProvenRow, TokenView
-from engine.training.check_labels import MASKED, ends_with_stop
+from engine.training.check_labels import ends_with_stop
 from engine.training.hold_out import text_key
-from engine.training.method import RowProblem, TrainingMethod, convert, incomplete
+from engine.training.method import Encoded, RowProblem, TrainingMethod, convert, incomplete
 from engine.training.row_check import COUNTED, Part
 
 SHOWN_EXAMPLES = 20  # from the start; those with a problem are added
@@ -75,15 +78,26 @@ class RowCounts:
 
 
 class _PendingRow(NamedTuple):
-    """A row to be counted: its number in the data, and how many times training uses it."""
+    """A row to be counted: its number in the data, and how many times training uses it.
+
+    `columns`: as the trainer reads it. `texts`: those of them that are whole training texts.
+    """
 
     number: int
     row: Row
-    text: str
+    columns: dict[str, str]
+    texts: list[str]
     times: int
     mapping: Mapping
     example: Example
     key: bytes
+
+
+class _Sides(NamedTuple):
+    """A row as the trainer gets it, and what its tokens stand for."""
+
+    encoded: tuple[Encoded, ...]
+    decoded: str
 
 
 class RowCounter:
@@ -92,7 +106,7 @@ class RowCounter:
     def __init__(self, method: TrainingMethod, stops: set[int]) -> None:
         self.found = RowCounts()
         tokenizer = method.tokenizer
-        self._method, self._tokenizer, self._labels = method, tokenizer, method.labels
+        self._method, self._tokenizer = method, tokenizer
         self._stops, self._limit = stops, method.spec.model.max_seq_length
         # Texts that only the template should write.
         markers = (method.instruction_part, method.response_part, *tokenizer.all_special_tokens)
@@ -103,7 +117,7 @@ class RowCounter:
         # While one batch is tokenised, which does not need the GIL, the previous one is counted.
         method.tokens(["a"])  # initialises it, which is not thread-safe
         self._thread = ThreadPoolExecutor(1)
-        self._pending: tuple[list[_PendingRow], Future[tuple[list[list[int]], list[str]]]] | None = None
+        self._pending: tuple[list[_PendingRow], Future[list[_Sides]]] | None = None
 
     def add(self, rows: Sequence[tuple[int, Row | BadRow, int]], mapping: Mapping) -> None:
         """Count a batch of (number, row or why it cannot be read, how many times it is used)."""
@@ -114,7 +128,7 @@ class RowCounter:
                 row: Row = {"raw": found.values["raw"]} if "raw" in found.values else found.values
                 made: Any = RowProblem("bad_row", found.describe(number), found.field)
             else:
-                row, made = found, convert(number, found, mapping, self._method.text)
+                row, made = found, convert(number, found, mapping, self._method.row)
             if isinstance(made, RowProblem):
                 if not isinstance(found, BadRow):
                     self._count_usage(row, mapping, None)
@@ -124,37 +138,38 @@ class RowCounter:
                 issue.add(number, _raw(row), made.message, made.field, times)
                 self._show_failed(number, row, made.message)
                 continue
-            example, text = made
+            example, columns = made
+            texts = self._method.texts(columns)
             if example.masked:
-                self._method.remember_masked(text, example.masked)
+                self._method.remember_masked(texts[0], example.masked)
             self._find_markers(number, example, times)
-            key = text_key(text)
+            key = text_key(*columns.values())
             if key in self._known_keys:
-                self.found.duplicate.add(number, text)
+                self.found.duplicate.add(number, texts[0])
             self._known_keys.add(key)
-            good.append(_PendingRow(number, row, text, times, mapping, example, key))
+            good.append(_PendingRow(number, row, columns, texts, times, mapping, example, key))
         before = self._pending
-        texts = [one.text for one in good]
-        self._pending = (good, self._thread.submit(self._tokenize, texts)) if good else None
+        self._pending = (good, self._thread.submit(self._encode, good)) if good else None
         if before:
-            self._count(before[0], *before[1].result())
+            self._count(before[0], before[1].result())
 
-    def _tokenize(self, texts: list[str]) -> tuple[list[list[int]], list[str]]:
-        tokens = self._method.tokens(texts)
-        return tokens, self._method.decode(tokens)
+    def _encode(self, rows: list[_PendingRow]) -> list[_Sides]:
+        encoded = self._method.encode([one.columns for one in rows])
+        decoded = iter(self._method.decode([side.ids for sides in encoded for side in sides]))
+        return [_Sides(sides, "\n".join(next(decoded) for _ in sides)) for sides in encoded]
 
     def count_overlap(self, rows: Iterable[tuple[int, Row | BadRow]], mapping: Mapping) -> None:
         """Count the rows of the evaluation data whose text is trained on. Call it after the last `add`."""
         for number, row in rows:
-            made = None if isinstance(row, BadRow) else convert(number, row, mapping, self._method.text)
-            if isinstance(made, tuple) and text_key(made[1]) in self._known_keys:
-                self.found.overlap.add(number, made[1])
+            made = None if isinstance(row, BadRow) else convert(number, row, mapping, self._method.row)
+            if isinstance(made, tuple) and text_key(*made[1].values()) in self._known_keys:
+                self.found.overlap.add(number, self._method.texts(made[1])[0])
 
     def close(self) -> RowCounts:
         """Count the last batch, and return the counts."""
         last, self._pending = self._pending, None
         if last:
-            self._count(last[0], *last[1].result())
+            self._count(last[0], last[1].result())
         self._thread.shutdown(wait=False)
         self.found.examples.sort(key=lambda row: row.number)
         return self.found
@@ -166,22 +181,15 @@ class RowCounter:
                 self.found.marked.add(number, found, times=times)
                 return
 
-    def _count(self, rows: list[_PendingRow], tokens: list[list[int]], decoded: list[str]) -> None:
-        truncated = [ids[: self._limit] for ids in tokens]
-        labels = self._labels(truncated) if self._labels else truncated
-        # The start of the answer is needed even if it was cut off.
-        long = [n for n, ids in enumerate(tokens) if len(ids) > self._limit] if self._labels else []
-        full_labels = (
-            dict(zip(long, self._labels([tokens[n] for n in long]), strict=True)) if long and self._labels else {}
-        )
-        for n, one in enumerate(rows):
-            left_out = self._is_left_out(one, decoded[n])
+    def _count(self, rows: list[_PendingRow], found: list[_Sides]) -> None:
+        for one, sides in zip(rows, found, strict=True):
+            left_out = self._is_left_out(one, sides.decoded)
             self._count_usage(one.row, one.mapping, None if left_out else one.example)
             if left_out:
                 continue
             self.found.drawn += [len(self.found.keys)] * one.times
             self.found.keys.append(one.key)
-            self._count_row(one, tokens[n], labels[n], full_labels.get(n, labels[n]))
+            self._count_row(one, sides.encoded)
 
     def _count_usage(self, row: Row, mapping: Mapping, example: Example | None) -> None:
         """`example`: None if the row is left out."""
@@ -189,7 +197,7 @@ class RowCounter:
 
     def _is_left_out(self, one: _PendingRow, decoded: str) -> bool:
         """Count what the row's text lacks. Whether training leaves the row out for it."""
-        findings = self._method.lacking(one.row, one.mapping, one.text, decoded)
+        findings = self._method.lacking(one.row, one.mapping, "\n".join(one.texts), decoded)
         problem = incomplete(one.number, findings, self._method.spec)
         if problem and self._method.spec.dataset.drop_bad_rows:
             self.found.bad.add(one.number, _raw(one.row), problem.message, problem.field, one.times)
@@ -202,16 +210,21 @@ class RowCounter:
             issue.add(one.number, finding.value, times=one.times)
         return False
 
-    def _count_row(self, one: _PendingRow, ids: list[int], labels: list[int], full_labels: list[int]) -> None:
-        found, length = self.found, len(ids)
-        number, row, text, times = one[:4]
+    def _count_row(self, one: _PendingRow, sides: tuple[Encoded, ...]) -> None:
+        problem = ""
+        for text, side in zip(one.texts, sides, strict=True):
+            problem = self._count_side(one.number, text, one.times, side) or problem
+        self._show(one, sides, problem)
+
+    def _count_side(self, number: int, text: str, times: int, side: Encoded) -> str:
+        """Count one text of a row; returns its problem, if any."""
+        found, length, labels = self.found, len(side.ids), side.labels
         found.lengths[length] += times
         found.tokens += len(labels) * times
         learned = len(labels) - labels.count(MASKED)
         found.learned += learned * times
-        first = next((at for at, label in enumerate(full_labels) if label != MASKED), None)
-        if first is not None:
-            found.answers_at[first] += times
+        if side.answer_at is not None:
+            found.answers_at[side.answer_at] += times
         problem = ""
         if length > self._limit:
             found.cut.add(number, text, times=times)
@@ -224,7 +237,7 @@ class RowCounter:
         ):
             found.endless.add(number, text[-SHOWN_VALUE:], times=times)
             problem = "endless"
-        self._show(number, row, text, ids[: self._limit], labels, length, problem)
+        return problem
 
     def _should_show(self, problem: str) -> bool:
         """Whether an example is among the first, or among the first with its problem."""
@@ -233,27 +246,27 @@ class RowCounter:
         self._problem_counts[problem] += 1
         return bool(problem) and self._problem_counts[problem] <= SHOWN_OF_A_KIND
 
-    def _show(
-        self, number: int, row: Row, text: str, ids: list[int], labels: list[int], length: int, problem: str
-    ) -> None:
+    def _show(self, one: _PendingRow, sides: tuple[Encoded, ...], problem: str) -> None:
         if not self._should_show(problem):
             return
-        views = [
-            TokenView(token, part, label != MASKED, token in self._special)
-            for token, label, part in zip(
-                ids[:SHOWN_TOKENS], labels, token_texts(self._tokenizer, ids[:SHOWN_TOKENS]), strict=False
-            )
-        ]
-        self.found.examples.append(
+        shown = [
             ProvenRow(
-                number=number,
-                raw=_raw(row),
+                number=one.number,
+                raw=_raw(one.row),
                 text=text[:SHOWN_CHARACTERS],
-                tokens=tuple(views),
-                length=length,
-                learned=sum(label != MASKED for label in labels),
+                tokens=tuple(self._views(side)),
+                length=len(side.ids),
+                learned=sum(label != MASKED for label in side.labels),
             )
-        )
+            for text, side in zip(one.texts, sides, strict=True)
+        ]
+        other = shown[1] if len(shown) > 1 else None
+        self.found.examples.append(msgspec.structs.replace(shown[0], rejected=other))
+
+    def _views(self, side: Encoded) -> Iterator[TokenView]:
+        ids = side.ids[: min(self._limit, SHOWN_TOKENS)]
+        for token, label, part in zip(ids, side.labels, token_texts(self._tokenizer, ids), strict=False):
+            yield TokenView(token, part, label != MASKED, token in self._special)
 
     def _show_failed(self, number: int, row: Row, message: Message) -> None:
         self._problem_counts["bad"] += 1

@@ -85,7 +85,7 @@ def prove(
         if data.chat_template != "auto":
             tokenizers.clear()
         try:
-            method = method_for(spec, kind, tokenizer, stop_ids)
+            method = method_for(spec, kind, tokenizer, stop_ids, first.kind)
         except UserError as failure:
             stops.append(as_problem(failure, spec))
         else:

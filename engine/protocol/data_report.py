@@ -51,7 +51,8 @@ class TokenView(msgspec.Struct, frozen=True, array_like=True):
 class ProvenRow(msgspec.Struct, frozen=True, kw_only=True):
     """An example row. `number`: in the data, from 1. `tokens`: after truncation; empty if it failed.
 
-    `length`: tokens before truncation. `error`: why it cannot be learned.
+    `length`: tokens before truncation. `rejected`: of a pair, the same for the rejected answer; the row itself is
+    the chosen one. `error`: why it cannot be learned.
     """
 
     number: int
@@ -60,6 +61,7 @@ class ProvenRow(msgspec.Struct, frozen=True, kw_only=True):
     tokens: tuple[TokenView, ...] = ()
     length: int = 0
     learned: int = 0
+    rejected: "ProvenRow | None" = None
     error: Message | None = None
 
 

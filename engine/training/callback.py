@@ -40,15 +40,15 @@ class EventCallback(TrainerCallback):
         control: Control,
         started: ev.TrainingStarted,
         on_checkpoint: Callable[[int], None],
-        metrics: Sequence[str] = (),
+        is_metric: Callable[[str], bool] = lambda key: False,
         first_loss: "FirstLoss | None" = None,
     ) -> None:
         """`on_checkpoint`: called with the step of each complete checkpoint; training waits for it.
 
-        `metrics`: what to report of each step besides the loss, by the trainer's names. `first_loss`: what the
-        trainer measures in the first step.
+        `is_metric`: whether to report a number of the trainer with each step. `first_loss`: what the trainer
+        measures in the first step.
         """
-        self._metrics, self._first_loss = metrics, first_loss
+        self._is_metric, self._first_loss = is_metric, first_loss
         self._control, self._started, self._on_checkpoint = control, started, on_checkpoint
         self._clock, self._tokens = time.monotonic(), 0
         self._diverged = False
@@ -120,7 +120,9 @@ class EventCallback(TrainerCallback):
         seconds, new = now - self._clock, tokens - self._tokens
         self._clock, self._tokens = now, tokens
         norm, loss = logs.get("grad_norm"), float(logs["loss"])
-        metrics = {key: float(logs[key]) for key in self._metrics if math.isfinite(logs.get(key, math.nan))}
+        metrics = {
+            key: float(value) for key, value in logs.items() if self._is_metric(key) and math.isfinite(value)
+        }
         if self._has_diverged(loss):
             self._warn_diverged(state.global_step)
             # The checkpoints already saved are better than one saved now.

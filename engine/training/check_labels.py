@@ -5,12 +5,12 @@ from typing import Any
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
 from engine.messages.message import say
+from engine.model.logits import MASKED
 from engine.prompting.prompt_format import eos_missing
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 from engine.training.method import Prepared
 
-MASKED = -100
 SHOWN_CHARACTERS = 20_000  # of each text of the example: a terminal shows it
 
 

@@ -50,7 +50,7 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
     kind, clash = common_prompt_format(kinds, data)
     if clash:
         raise UserError("formats_mixed", clash.message, None, clash.field)
-    method = method_for(spec, kind, tokenizer, stop_ids)
+    method = method_for(spec, kind, tokenizer, stop_ids, kinds[0])
     writer = RowWriter(spec, method, record)
     counts, weights = [len(source.rows) for source in sources], [source.rows.source.weight for source in sources]
     written, drawn = writer.rows(sources, sample_rows(data, counts, weights))
@@ -149,7 +149,7 @@ class RowWriter:
                 made = convert(number, row, mapping, method.row)
             lacking: list[Finding] = []
             if not isinstance(made, RowProblem):
-                texts = list(made[1].values())
+                texts = method.texts(made[1])
                 decoded = method.decode(method.tokens(texts))
                 lacking = method.lacking(row, mapping, "\n".join(texts), "\n".join(decoded))
                 made = incomplete(number, lacking, self._spec) or made
@@ -162,7 +162,7 @@ class RowWriter:
                 }
             parts = {finding.part: number for finding in lacking}
             return {
-                **made[1],
+                **method.for_trainer(made[1]),
                 "problem": "",
                 "lacking": json.dumps(parts) if parts else "",
                 "masked": ",".join(map(str, made[0].masked)),

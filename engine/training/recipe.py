@@ -4,11 +4,12 @@ What differs between training methods is in `engine.training.method`.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from transformers import PrinterCallback
 
-from engine.config.methods import METHODS
+from engine.config.methods import METHODS, is_metric
 from engine.config.optimizers import NEEDS_GPU, ON_CPU, SCHEDULE_ARGUMENTS
 from engine.config.run_spec import RunSpec
 from engine.config.sources import eval_source
@@ -69,14 +70,15 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)  # events report every step; the log is for errors
     # With several cards, each sees only its own rows; and a resumed run is not at its first step.
-    trainer.first_loss = FirstLoss(trainer.model) if config.world_size == 1 and not checkpoint else None
+    comparable = METHODS[spec.training.method].loss_is_likelihood and config.world_size == 1 and not checkpoint
+    trainer.first_loss = FirstLoss(trainer.model) if comparable else None
     trainer.run_control, progress = (
         control,
         EventCallback(
             control,
             started,
             on_checkpoint,
-            [metric.key for metric in METHODS[spec.training.method].metrics],
+            partial(is_metric, spec.training.method),
             trainer.first_loss,
         ),
     )

@@ -30,7 +30,8 @@ from tui.widgets.status_line import progress_of
 def margins(monkeypatch: pytest.MonkeyPatch) -> Method:
     """A preference method, registered for one test."""
     method = Method(
-        title="Margins", description="", kinds=("preference",), trainer="tests.nowhere",
+        title="Margins", description="", data="", memory="", preset="", kinds=("preference",),
+        trainer="tests.nowhere",
         metrics=(Metric("rewards/margins", "Margin of the rewards"),),
         rules=lambda spec: [("training.packing", say("No."))] if spec.training.packing else [],
     )  # fmt: skip
@@ -75,7 +76,9 @@ def test_rules_and_data_depend_on_the_method(margins: Method) -> None:
     found = detect(pairs, usual.dataset, "margins")
     assert found.problem is None
     example = found.mapping.example(pairs[0])
-    assert (example.pair["instruction"], example.pair["output"], example.rejected) == ("Who?", "Loris", "Nobody")
+    assert (example.pair["instruction"], example.answer) == ("Who?", "Loris")
+    assert example.rejected
+    assert example.rejected.answer == "Nobody"
     assert detect(pairs, usual.dataset).problem
     texts = detect([{"text": "Once."}], usual.dataset, "margins")
     assert texts.problem

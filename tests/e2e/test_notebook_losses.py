@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
@@ -16,10 +13,10 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec
 from engine.protocol.state import read_state
 from engine.runs.folder import RunFolder
-from tests.helpers.engine_process import ENVIRONMENT, ROOT, TIMEOUT_SECONDS, with_changes
+from tests.helpers.engine_process import with_changes
+from tests.helpers.script_process import json_lines, outputs, start
 from tests.helpers.tiny_models import SHAPES, make_tiny_model
 
-SCRIPTS = ROOT / "tests/helpers/scripts"
 DTYPES = ("float32", "bfloat16")
 RUNS = list(product(SHAPES, DTYPES))
 Runs = dict[tuple[str, str], RunFolder]
@@ -43,15 +40,6 @@ def tiny(demo: RunSpec, model: Path, data: Path, dtype: str) -> RunSpec:
     )  # fmt: skip
 
 
-def start(script: str, place: Path, arguments: list[Path]) -> subprocess.Popen[str]:
-    """One process for all runs. Compiled code would take longer to make than it runs."""
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPTS / script), *map(str, arguments)],
-        cwd=place, env={**ENVIRONMENT, "TORCHDYNAMO_DISABLE": "1"}, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """The folder of every shape in every dtype, with its spec."""
@@ -68,26 +56,13 @@ def runs(demo: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return found
 
 
-def losses_in(output: str) -> list[list[float]]:
-    """Those that the notebook's script prints, of each run."""
-    return [json.loads(line) for line in output.splitlines() if line.startswith("[")]
-
-
 @pytest.fixture(scope="module")
-def notebook_losses(runs: Runs) -> Iterator[Losses]:
+def notebook_losses(runs: Runs) -> Losses:
     """What a notebook's user gets; `runs` are trained by Loris meanwhile."""
     place = next(iter(runs.values())).path.parent
     loris = start("train_with_loris.py", place, [folder.path for folder in runs.values()])
     notebook = start("train_without_loris.py", place, [folder.spec for folder in runs.values()])
-    try:
-        for process in (loris, notebook):
-            output, errors = process.communicate(timeout=TIMEOUT_SECONDS)
-            assert process.returncode == 0, errors[-3000:]
-        yield dict(zip(runs, losses_in(output), strict=True))
-    finally:
-        for process in (loris, notebook):
-            process.kill()
-            process.wait()
+    return dict(zip(runs, json_lines(outputs(loris, notebook)[1]), strict=True))
 
 
 @pytest.mark.parametrize(("shape", "dtype"), RUNS)
@@ -126,10 +101,8 @@ def test_on_a_gpu_loris_differs_no_more_than_two_bare_runs_do(runs: Runs, notebo
     again = start(
         "train_without_loris.py", next(iter(runs.values())).path.parent, [folder.spec for folder in runs.values()]
     )
-    output, errors = again.communicate(timeout=TIMEOUT_SECONDS)
-    assert again.returncode == 0, errors[-3000:]
     apart = {"bare": 0.0, "loris": 0.0}
-    for (key, once), twice in zip(notebook_losses.items(), losses_in(output), strict=True):
+    for (key, once), twice in zip(notebook_losses.items(), json_lines(outputs(again)[0]), strict=True):
         mine = read_state(runs[key].events).loss.values
         for name, other in (("bare", twice), ("loris", mine)):
             apart[name] = max(apart[name], *(abs(a - b) for a, b in zip(once, other, strict=True)))

@@ -15,10 +15,13 @@ from engine.config.either_or import (
     replaced_by,
 )
 from engine.config.fields import FieldError, field_info, parse_field, section_fields
+from engine.config.methods import FULL_FINETUNING, method_defaults
 from engine.config.presets import Difference
-from engine.config.run_spec import SECTIONS, ModelSpec, RunSpec
+from engine.config.run_spec import SECTIONS, ModelSpec, RunSpec, sections_of
 from engine.config.spec_files import to_values
 from engine.messages.message import Message
+
+METHOD = "training.method"
 
 
 class Draft:
@@ -58,11 +61,12 @@ class Draft:
     @property
     def changed(self) -> bool:
         """Whether any field differs from the preset."""
-        return any(self.differs(path) for path in (*self._typed, *PAIRED))
+        return any(self.differs(path) for path in (*self._typed, *PAIRED) if self._is_used(path))
 
     def changes(self) -> list[Difference]:
         """The changes to the preset, in the order of the wizard, including invalid values."""
-        paths = [info.path for section in SECTIONS for info in section_fields(section).values()]
+        sections = sections_of(self[METHOD])
+        paths = [info.path for section in sections for info in section_fields(section).values()]
         return [Difference(path, self._of_preset(path), self[path]) for path in paths if self.differs(path)]
 
     def mark_saved(self, preset: RunSpec) -> None:
@@ -73,9 +77,11 @@ class Draft:
     def values(self) -> dict[str, Any]:
         """Nested plain values, as in YAML, with the typed ones in place."""
         values = to_values(self.preset)
-        for path in (*PAIRED, *self._typed):
+        for section in SECTIONS.keys() - set(sections_of(self[METHOD])):  # of the preset's method
+            values.pop(section, None)
+        for path in (*self._following(), *PAIRED, *filter(self._is_used, self._typed)):
             section, _, key = path.rpartition(".")
-            (values[section] if section else values)[key] = self[path]
+            (values.setdefault(section, {}) if section else values)[key] = self[path]
         if EPOCHS not in self._typed and self[STEPS] != BY_EPOCHS:
             del values["training"]["num_train_epochs"]
         return values
@@ -108,9 +114,31 @@ class Draft:
         if (off := off_value(path, self._typed)) is not None:
             return off
         value = self._of_preset(path)
+        if path not in (METHOD, FULL_FINETUNING):
+            was, now = self._method_defaults
+            usual = field_info(path).default
+            if (path in was or path in now) and value == was.get(path, usual):
+                value = now.get(path, usual)
         if path == WARMUP and value == default_warmup(self._of_preset(STEPS)):
             return default_warmup(self[STEPS] if counts(STEPS, self[STEPS]) else BY_EPOCHS)
         return value
+
+    @property
+    def _method_defaults(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The defaults of the preset's training method, and those of the chosen one."""
+        preset = self.preset
+        was = method_defaults(preset.training.method, preset.model.full_finetuning)
+        return was, method_defaults(str(self[METHOD]), self[FULL_FINETUNING] is True)
+
+    def _following(self) -> set[str]:
+        """The fields whose values may follow from another training method than the preset's."""
+        was, now = self._method_defaults
+        return {*was, *now} if was != now else set()
+
+    def _is_used(self, path: str) -> bool:
+        """Whether the field counts for the chosen method. What was typed for another one is kept."""
+        section = path.rpartition(".")[0]
+        return not section or section in sections_of(self[METHOD])
 
     def _of_preset(self, path: str) -> Any:
         section, _, key = path.rpartition(".")

@@ -23,7 +23,12 @@ METHOD = Method(
     description=N_(
         "The model learns to write the answers of the dataset. Right for most tasks, and the place to begin."
     ),
+    data=N_("Questions with answers, chats, or plain texts; a few hundred good ones are enough to begin."),
+    memory=N_("The least of all methods."),
+    preset="demo",
     kinds=("alpaca", "messages", "text"),
     trainer="engine.training.methods.sft",
     rules=rules,
+    full_finetuning=True,
+    loss_is_likelihood=True,
 )

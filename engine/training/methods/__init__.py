@@ -6,11 +6,14 @@ from typing import Any
 from engine.config.methods import METHODS
 from engine.config.run_spec import RunSpec
 from engine.dataset.detection import PromptFormatName
+from engine.dataset.mapping import Kind
 from engine.training.method import TrainingMethod
 
 
-def method_for(spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int]) -> TrainingMethod:
-    """The spec's training method, set up for data of a kind. Raises `UserError`."""
+def method_for(
+    spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int], data_kind: Kind
+) -> TrainingMethod:
+    """The spec's training method, set up for data of a kind, written in a format. Raises `UserError`."""
     module = import_module(METHODS[spec.training.method].trainer)
-    method: TrainingMethod = module.METHOD(spec, kind, tokenizer, stop_ids)
+    method: TrainingMethod = module.METHOD(spec, kind, tokenizer, stop_ids, data_kind)
     return method

@@ -4,18 +4,17 @@ from functools import cached_property
 from itertools import count, groupby
 from typing import Any
 
-from tokenizers import Tokenizer
 from trl import SFTConfig, SFTTrainer
 from unsloth.chat_templates import train_on_responses_only
 
 from engine.config.run_spec import RunSpec
 from engine.dataset.detection import PromptFormatName
-from engine.dataset.mapping import Example
+from engine.dataset.mapping import Example, Kind
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.model import hardware, loading
+from engine.model.logits import MASKED
 from engine.prompting import mask_markers
-from engine.prompting.prompt_format import adds_bos
 from engine.protocol import events as ev
 from engine.runtime.event_writer import EventWriter
 from engine.training import check_labels
@@ -25,34 +24,28 @@ from engine.training.method import Labels, Prepared, TrainingMethod, processes
 class SFT(TrainingMethod):
     """Trains with `trl.SFTTrainer`."""
 
-    trainer_class, config_class, columns = SFTTrainer, SFTConfig, ("text",)
+    trainer_class, config_class = SFTTrainer, SFTConfig
 
-    def __init__(self, spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int]) -> None:
-        super().__init__(spec, kind, tokenizer, stop_ids)
+    def __init__(
+        self, spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int], data_kind: Kind
+    ) -> None:
+        super().__init__(spec, kind, tokenizer, stop_ids, data_kind)
         self._masked: dict[int, tuple[int, ...]] = {}  # answers to mask, by the hash of a row's tokens
         # TRL's own trainer, which Unsloth uses on a CPU, adds a BOS token even if the text starts with one, and an
         # EOS token if it does not end with one, whatever the template. Unsloth's trainer on a GPU does neither.
         self._by_trl = hardware.device().kind == "cpu"
-        self._bos = self.tokenizer.bos_token if self.tokenizer.bos_token and adds_bos(self.tokenizer) else ""
         if spec.dataset.train_on_responses_only and kind != "plain":
             found = mask_markers.find_markers(spec.dataset, self.prompt_format, self.tokenizer)
             self.instruction_part, self.response_part = found
 
-    def row(self, example: Example) -> dict[str, str]:
-        text = self.text(example)
-        return {"text": text.removeprefix(self._bos) if self._by_trl else text}
+    def for_trainer(self, row: dict[str, str]) -> dict[str, str]:
+        return {"text": row["text"].removeprefix(self.bos)} if self._by_trl else row
 
     def tokens(self, texts: list[str]) -> list[list[int]]:
         if self._by_trl:
             eos = str(self.tokenizer.eos_token)
             texts = [text if text.endswith(eos) else text + eos for text in texts]
-        texts = [text.removeprefix(self._bos) for text in texts]  # the tokenizer adds it
-        backend = getattr(self.tokenizer, "_tokenizer", None)
-        if not (texts and isinstance(backend, Tokenizer)):
-            found: list[list[int]] = self.tokenizer(texts)["input_ids"]
-            return found
-        self.tokenizer(texts[0])  # sets the backend up: no padding, no truncation
-        return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=True)]
+        return super().tokens(texts)
 
     def text(self, example: Example) -> str:
         if example.masked and not self.response_part:
@@ -84,7 +77,7 @@ class SFT(TrainingMethod):
         last_only = self.spec.dataset.last_answer_only
         if not masked and not last_only:
             return labels
-        grouped = groupby(labels, lambda label: label != check_labels.MASKED)
+        grouped = groupby(labels, lambda label: label != MASKED)
         runs = [(learned, list(run)) for learned, run in grouped]
         last = sum(learned for learned, _ in runs) - 1
         answers = count()
@@ -92,7 +85,7 @@ class SFT(TrainingMethod):
         for learned, run in runs:
             answer = next(answers) if learned else 0
             drop = learned and (answer in masked or (last_only and answer < last))
-            found += [check_labels.MASKED] * len(run) if drop else run
+            found += [MASKED] * len(run) if drop else run
         return found
 
     @cached_property
