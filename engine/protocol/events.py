@@ -144,10 +144,31 @@ class Step(Event, frozen=True, kw_only=True):
 
 
 class Evaluated(Event, frozen=True, kw_only=True):
-    """The loss on the held-out rows."""
+    """The loss on the held-out rows. `metrics`: as those of a `Step`, without eval_ before the names."""
 
     step: int
     eval_loss: float
+    metrics: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ScoredAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer of the model, scored by rewards. `scores`: by the reward's name, None where it does not apply.
+
+    `reward`: their weighted sum. `cut`: it reached the longest length without an end.
+    """
+
+    prompt: str
+    answer: str
+    scores: dict[str, float | None]
+    reward: float
+    cut: bool = False
+
+
+class Completions(Event, frozen=True, kw_only=True):
+    """Some answers that the model wrote while it learned from rewards. Step 0: a trial of the rewards."""
+
+    step: int
+    answers: tuple[ScoredAnswer, ...]
 
 
 class CheckpointSaved(Event, frozen=True, kw_only=True):
@@ -309,8 +330,8 @@ class EngineEnded(Event, frozen=True, kw_only=True):
 
 AnyEvent = (
     EngineStarted | StageChanged | Notice | ModelLoaded | AdapterAdded | DatasetReady | TrainingStarted | Step
-    | Evaluated | CheckpointSaved | Resumed | Stopped | TrainingFinished | Exported | Pushing | Pushed | PushFailed
-    | Undelivered | Answered | Failed | EngineEnded
+    | Evaluated | Completions | CheckpointSaved | Resumed | Stopped | TrainingFinished | Exported | Pushing
+    | Pushed | PushFailed | Undelivered | Answered | Failed | EngineEnded
 )  # fmt: skip
 
 _encoder = msgspec.json.Encoder()

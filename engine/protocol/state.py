@@ -1,10 +1,12 @@
 """The state of a run: a fold over its events, the same for a live run, a replay and a test."""
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.config.files import read_bytes
+from engine.config.methods.method import LIGHT_STEPS
 from engine.protocol import events as ev
 from engine.protocol.curve import Curve
 
@@ -43,6 +45,11 @@ class RunState:
     step: ev.Step | None = None
     loss: Curve = field(default_factory=Curve)
     eval_loss: Curve = field(default_factory=Curve)
+    metric_curves: dict[str, Curve] = field(default_factory=dict)  # of the training method, by the trainer's names
+    recent_metrics: deque[dict[str, float]] = field(default_factory=lambda: deque(maxlen=LIGHT_STEPS))
+    eval_metrics: dict[str, float] = field(default_factory=dict)  # of the last evaluation
+    completions: ev.Completions | None = None  # the newest answers of a training by rewards
+    trial: ev.Completions | None = None  # those of the trial of the rewards
     checkpoint: ev.CheckpointSaved | None = None
     finished: ev.TrainingFinished | None = None
     notices: list[ev.Notice] = field(default_factory=list)
@@ -70,6 +77,8 @@ class RunState:
                 self.step = event
                 if loss is not None:
                     self.loss.add(step, loss)
+                if event.metrics:
+                    self._add_metrics(event.metrics, step)
             case ev.EngineStarted():
                 # A new engine on the same folder, as for a chat with an earlier run: earlier results are kept.
                 self.started, self.stage, self.failed, self.ended = event, "starting", None, None
@@ -91,8 +100,16 @@ class RunState:
                 self.training, self.finished, self.unsaved = event, None, True
                 self.undelivered = ()
                 self.loss.set_total_steps(event.total_steps)
+                for curve in self.metric_curves.values():
+                    curve.set_total_steps(event.total_steps)
             case ev.Evaluated(step=step, eval_loss=loss):
                 self.eval_loss.add(step, loss)
+                self.eval_metrics = event.metrics or {}
+            case ev.Completions():
+                if event.step:
+                    self.completions = event
+                else:
+                    self.trial = event
             case ev.CheckpointSaved():
                 self.checkpoint = event
             case ev.Resumed():
@@ -119,6 +136,14 @@ class RunState:
                 self.failed = event
             case ev.EngineEnded():
                 self.ended, self.stage = event, "ended"
+
+    def _add_metrics(self, metrics: dict[str, float], step: int) -> None:
+        self.recent_metrics.append(metrics)
+        for key, value in metrics.items():
+            if key not in self.metric_curves:
+                self.metric_curves[key] = Curve()
+                self.metric_curves[key].set_total_steps(self.training.total_steps if self.training else 0)
+            self.metric_curves[key].add(step, value)
 
     @property
     def metrics(self) -> dict[str, float]:

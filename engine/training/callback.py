@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -120,9 +120,7 @@ class EventCallback(TrainerCallback):
         seconds, new = now - self._clock, tokens - self._tokens
         self._clock, self._tokens = now, tokens
         norm, loss = logs.get("grad_norm"), float(logs["loss"])
-        metrics = {
-            key: float(value) for key, value in logs.items() if self._is_metric(key) and math.isfinite(value)
-        }
+        metrics = self._reported(logs)
         if self._has_diverged(loss):
             self._warn_diverged(state.global_step)
             # The checkpoints already saved are better than one saved now.
@@ -145,6 +143,10 @@ class EventCallback(TrainerCallback):
                 metrics=metrics or msgspec.UNSET,
             )
         )
+
+    def _reported(self, logs: Mapping[str, float]) -> dict[str, float]:
+        """The training method's own numbers in a log."""
+        return {key: float(value) for key, value in logs.items() if self._is_metric(key) and math.isfinite(value)}
 
     def _has_diverged(self, loss: float) -> bool:
         """Whether training cannot recover: the loss is not finite, or far too high for several logs."""
@@ -187,7 +189,10 @@ class EventCallback(TrainerCallback):
     ) -> None:
         """Report the loss on the evaluation rows."""
         if metrics and math.isfinite(metrics.get("eval_loss", math.nan)):
-            self._control.record.emit(ev.Evaluated(step=state.global_step, eval_loss=metrics["eval_loss"]))
+            own = self._reported({key.removeprefix("eval_"): value for key, value in metrics.items()})
+            self._control.record.emit(
+                ev.Evaluated(step=state.global_step, eval_loss=metrics["eval_loss"], metrics=own or msgspec.UNSET)
+            )
         # The trainer's own history is part of its checkpoints, so a resumed run counts on.
         losses = [entry["eval_loss"] for entry in state.log_history if "eval_loss" in entry]
         if self._patience and evaluations_without_gain(losses, self._threshold) >= self._patience:

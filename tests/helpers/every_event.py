@@ -28,7 +28,10 @@ ONE_OF_EACH: list[ev.AnyEvent] = [
     ev.TrainingStarted(total_steps=4, num_train_epochs=1, effective_batch_size=8, optim="o", dtype="d",
                        reserved_bytes=1, elapsed=10.0),
     ev.Step(step=1, epoch=0.5, loss=2.0, learning_rate=1e-4, elapsed=12.0),
-    ev.Evaluated(step=1, eval_loss=3.0),
+    ev.Evaluated(step=1, eval_loss=3.0, metrics={"rewards/margins": 0.5}),
+    ev.Completions(
+        step=1, answers=(ev.ScoredAnswer(prompt="p", answer="a", scores={"c": 1.0, "d": None}, reward=1.0),)
+    ),
     ev.CheckpointSaved(step=1, path="p"),
     ev.Resumed(step=1, path="p"),
     ev.Stopped(mode="now", stage="training", checkpoint=1, adapter=True),

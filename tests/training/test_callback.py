@@ -90,7 +90,7 @@ def test_the_metrics_of_a_method_are_reported_with_the_step(tmp_path: Path) -> N
         total_steps=9, num_train_epochs=1, effective_batch_size=1, optim="", dtype="", reserved_bytes=0
     )
     metrics = ("rewards/margins", "rewards/missing")
-    progress = EventCallback(Control(EventWriter(path)), started, lambda step: None, metrics)
+    progress = EventCallback(Control(EventWriter(path)), started, lambda step: None, metrics.__contains__)
     arguments = TrainingArguments(output_dir=str(tmp_path), report_to="none")
     for step, margin in enumerate((0.5, math.nan), 1):
         logs = {"loss": 1.0, "learning_rate": 1.0, "rewards/margins": margin, "entropy": 3.0}
