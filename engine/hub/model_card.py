@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.config.local_paths import is_local
+from engine.config.methods import METHODS, metric_title
 from engine.config.prompt_templates import before_answer, fill
 from engine.config.prompts import as_turn, fill_question, join_input
 from engine.config.run_spec import RunSpec
@@ -81,10 +82,12 @@ def _metadata(spec: RunSpec, kind: str, license: str) -> str:
         values["base_model"] = spec.model.model_name
         values["base_model_relation"] = _RELATION.get(kind, "finetune")
     values["library_name"] = {"adapter": "peft", "gguf": "gguf"}.get(kind, "transformers")
-    values["pipeline_tag"] = "text-generation"
+    scores = spec.training.method == "reward"
+    values["pipeline_tag"] = "text-classification" if scores else "text-generation"
     if not is_local(spec.dataset.path):
         values["datasets"] = [spec.dataset.path]
-    values["tags"] = ["unsloth", "lora", "sft", "loris"]
+    adapter = [] if spec.model.full_finetuning else ["lora"]
+    values["tags"] = ["unsloth", *adapter, spec.training.method, "loris"]
     return ModelCardData(**values).to_yaml(original_order=list(values))
 
 
@@ -100,7 +103,11 @@ def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str,
     parts = [f"# {repo_id.rpartition('/')[2]}", text(what, base=base)]
     if spec.description:
         parts.append(spec.description)
-    facts = [(N_("Base model"), base), (N_("Dataset"), f"{data} ({spec.dataset.split})")]
+    facts = [
+        (N_("Base model"), base),
+        (N_("Method"), translate(METHODS[spec.training.method].title)),
+        (N_("Dataset"), f"{data} ({spec.dataset.split})"),
+    ]
     if state.dataset:
         facts.append((N_("Examples"), f"{state.dataset.rows}"))
     if state.finished:
@@ -111,9 +118,10 @@ def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str,
         facts.append((N_("Last loss"), f"{state.loss.values[-1]:.4f}"))
     if len(state.eval_loss):
         facts.append((N_("Loss on held-out examples"), f"{state.eval_loss.values[-1]:.4f}"))
+    facts += [(metric_title(key), f"{value:.4f}") for key, value in state.metrics.items()]
+    if not spec.model.full_finetuning:
+        facts += [(N_("Rank"), f"{spec.lora.r}"), (N_("Alpha"), f"{spec.lora.lora_alpha}")]
     facts += [
-        (N_("Rank"), f"{spec.lora.r}"),
-        (N_("Alpha"), f"{spec.lora.lora_alpha}"),
         (N_("Learning rate"), f"{spec.training.learning_rate:g}"),
         (N_("Effective batch"),
          f"{spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps}"),
@@ -136,6 +144,8 @@ def _usage(spec: RunSpec, trained_on: str, kind: str, repo_id: str) -> str:
     """Code to run the model, the same in every language. `trained_on`: the prompt format of the training."""
     if kind == "gguf":
         return f"```sh\nllama-cli -hf {repo_id}\nollama run hf.co/{repo_id}\n```"
+    if spec.training.method == "reward":
+        return _scoring(kind, repo_id)
     if kind == "adapter":
         lines = ["from peft import AutoPeftModelForCausalLM", "from transformers import AutoTokenizer", "",
                  f'model = AutoPeftModelForCausalLM.from_pretrained("{repo_id}", device_map="auto")']  # fmt: skip
@@ -147,6 +157,24 @@ def _usage(spec: RunSpec, trained_on: str, kind: str, repo_id: str) -> str:
         *_input_lines(spec, trained_on),
         "output = model.generate(**inputs.to(model.device), max_new_tokens=128)",
         "print(tokenizer.decode(output[0], skip_special_tokens=True))",
+    ]
+    return "\n".join(["```python", *lines, "```"])
+
+
+def _scoring(kind: str, repo_id: str) -> str:
+    """Code to score an answer."""
+    package, name = ("peft", "AutoPeftModelForSequenceClassification")
+    if kind != "adapter":
+        package, name = "transformers", "AutoModelForSequenceClassification"
+    lines = [
+        f"from {package} import {name}",
+        "from transformers import AutoTokenizer",
+        "",
+        f'model = {name}.from_pretrained("{repo_id}", num_labels=1, device_map="auto")',
+        f'tokenizer = AutoTokenizer.from_pretrained("{repo_id}")',
+        'turns = [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]',
+        'inputs = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True)',
+        "print(model(**inputs.to(model.device)).logits.item())  # the score",
     ]
     return "\n".join(["```python", *lines, "```"])
 

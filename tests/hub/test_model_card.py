@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from engine.config.prompt_templates import ALPACA_ZH, before_answer, fill
-from engine.config.run_spec import DatasetSpec, GenerationSpec, ModelSpec, RunSpec
+from engine.config.run_spec import DatasetSpec, GenerationSpec, ModelSpec, RunSpec, TrainingSpec
 from engine.config.spec_files import save_spec
 from engine.hub.model_card import draft_card
 from engine.protocol import events as ev
@@ -50,6 +50,25 @@ def test_metadata(run: RunFolder) -> None:
     assert (merged["base_model_relation"], merged["library_name"]) == ("finetune", "transformers")
     assert "license" not in merged
     assert metadata(draft_card(run, "gguf", "ann/mine"))["base_model_relation"] == "quantized"
+
+
+@pytest.mark.parametrize("kind", ["adapter", "merged_16bit"])
+def test_a_reward_models_card_says_how_to_score(run: RunFolder, kind: str) -> None:
+    save_spec(run.spec, RunSpec(training=TrainingSpec(method="reward")))
+    card = draft_card(run, kind, "ann/mine")
+    found = metadata(card)
+    assert found["pipeline_tag"] == "text-classification"
+    assert found["tags"] == ["unsloth", "lora", "reward", "loris"]
+    assert "| Method | Reward model |" in card.splitlines()
+    assert "ForSequenceClassification" in card
+    assert "generate" not in card
+
+
+def test_the_card_of_a_full_fine_tuning_names_no_adapter(run: RunFolder) -> None:
+    save_spec(run.spec, RunSpec(model=ModelSpec(model_name="a/b", full_finetuning=True, load_in_4bit=False)))
+    card = draft_card(run, "merged_16bit", "ann/mine")
+    assert metadata(card)["tags"] == ["unsloth", "sft", "loris"]
+    assert "Rank" not in card
 
 
 def test_text(run: RunFolder) -> None:
