@@ -13,11 +13,12 @@ from tests.helpers.engine_process import ENVIRONMENT, ROOT, TIMEOUT_SECONDS
 SCRIPTS = ROOT / "tests/helpers/scripts"
 
 
-def start(script: str, place: Path, arguments: list[Path]) -> subprocess.Popen[str]:
-    """One process for all runs. Compiled code would take longer to make than it runs."""
+def start(script: str, place: Path, arguments: list[Path], *, compiled: bool = False) -> subprocess.Popen[str]:
+    """One process for all runs. Of a few steps, compiled code would take longer to make than it runs."""
+    uncompiled = {} if compiled else {"TORCHDYNAMO_DISABLE": "1"}
     return subprocess.Popen(
         [sys.executable, str(SCRIPTS / script), *map(str, arguments)],
-        cwd=place, env={**ENVIRONMENT, "TORCHDYNAMO_DISABLE": "1"}, stdout=subprocess.PIPE,
+        cwd=place, env={**ENVIRONMENT, **uncompiled}, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
