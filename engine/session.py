@@ -25,7 +25,7 @@ from engine.messages.exit_codes import COMPLETED, TERMINATED, UNDELIVERED
 from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
-from engine.model.reward_model import scores_of
+from engine.model.reward_model import has_trained_head, scores_of
 from engine.preflight.check import check_inputs
 from engine.preflight.tested_versions import changed_since
 from engine.prompting.format_file import read_prompt_format
@@ -387,6 +387,8 @@ class Session:
             raise UserError(
                 "not_a_reward_model", say("This model writes answers: only a reward model scores them.")
             )
+        if not has_trained_head(self._loaded.model):
+            raise UserError("not_trained", say("There is nothing to score with yet: train first."))
         limit, system = self._spec.model.max_seq_length, self._spec.generation.system_prompt
         tokenizer, ids = self._loaded.tokenizer, []
         for answer in command.answers:

@@ -109,6 +109,12 @@ def head_of(model: Any) -> str:
     return next(name for name in HEADS if hasattr(model, name))
 
 
+def has_trained_head(model: Any) -> bool:
+    """Whether the head was loaded rather than drawn at random."""
+    stored = model.config.architectures or ()
+    return isinstance(model, PeftModel) or any("SequenceClassification" in name for name in stored)
+
+
 def add_adapter(model: Any, spec: LoraSpec) -> Any:
     """The model with a new LoRA adapter; its score head is trained in full and saved with it."""
     torch.manual_seed(spec.random_state)

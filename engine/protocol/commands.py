@@ -77,7 +77,7 @@ class ShowPrompt(Command, frozen=True, kw_only=True):
 
 
 class Score(Command, frozen=True, kw_only=True):
-    """Score answers to a prompt with a trained reward model. Accepted in "serving"."""
+    """Score answers to a prompt with a trained reward model. Accepted when `Generate` is."""
 
     prompt: str
     answers: tuple[str, ...]

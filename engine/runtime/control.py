@@ -19,7 +19,7 @@ ACCEPTED_IN: dict[str, tuple[Stage, ...]] = {
     "Train": ("starting", "loading", "ready"),  # it waits for the model: the connection may drop meanwhile
     "Generate": ("ready", "serving"),
     "ShowPrompt": ("ready", "serving"),
-    "Score": ("serving",),
+    "Score": ("ready", "serving"),
     "Export": ("serving",),
     "Push": ("serving", "exporting"),
     "Deliver": ("serving",),
@@ -194,8 +194,6 @@ def _refusal_reason(name: str, stage: Stage) -> tuple[str, Message]:
         return "busy", say("This engine has trained already, or is training: start a new run.")
     if stage in ("starting", "loading"):
         return "not_ready", say("The model is still loading.")
-    if name == "Score" and stage == "ready":
-        return "not_trained", say("There is nothing to score with yet: train first.")
     if name in ("Export", "Push", "Deliver") and stage == "ready":
         return "not_trained", say("There is nothing to export yet: train first.")
     if stage in ("preparing", "training"):

@@ -92,7 +92,7 @@ class AnswerView(Widget):
         if (answer.text, answer.note) == self._shown:
             return
         text = answer.text  # it may grow during the await
-        who = visible(Speaker(answer.adapter, answer.other).name)
+        who = visible(answer.title or Speaker(answer.adapter, answer.other).name)
         note = visible(answer.note)
         if answer.note != self._shown[1] or not self._shown[1]:
             tone = "$text-error" if answer.failed else "not bold $foreground-muted"

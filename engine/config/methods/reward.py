@@ -71,7 +71,9 @@ def _accuracy_light(mean: float) -> Light:
     if mean > CHANCE:
         return Light("accuracy", "doubtful", say("{percent}% of the pairs are told apart; guessing gives 50%.",
                                                  percent=percent))  # fmt: skip
-    message = say("{percent}% of the pairs are told apart, as by guessing: nothing is learned yet.", percent=percent)
+    message = say(
+        "{percent}% of the pairs are told apart, as by guessing: nothing is learned yet.", percent=percent
+    )
     return Light("accuracy", "bad", message)
 
 
