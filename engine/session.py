@@ -25,10 +25,11 @@ from engine.messages.exit_codes import COMPLETED, TERMINATED, UNDELIVERED
 from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
+from engine.model.reward_model import has_trained_head, scores_of
 from engine.preflight.check import check_inputs
 from engine.preflight.tested_versions import changed_since
 from engine.prompting.format_file import read_prompt_format
-from engine.prompting.prompt_format import PromptFormat, prompt_format_for
+from engine.prompting.prompt_format import PromptFormat, encode, prompt_format_for
 from engine.protocol import events as ev
 from engine.protocol.commands import (
     ChatMessage,
@@ -38,6 +39,7 @@ from engine.protocol.commands import (
     Generate,
     Push,
     Refused,
+    Score,
     ShowPrompt,
     Token,
     Train,
@@ -118,7 +120,7 @@ class Session:
                 "run",
             )
         try:
-            self._loaded = loading.load(self._spec.model, self._record, adapter)
+            self._loaded = loading.load(self._spec.model, self._record, adapter, self._spec.scores)
         except UserError:
             raise
         except Exception as error:
@@ -216,6 +218,11 @@ class Session:
     def _ask_test_prompts(self, *, adapter: bool, step: int | None = None) -> None:
         """Answer the spec's test prompts. A failure is only a warning: it must not end the run."""
         control = self._control
+        if self._loaded.scores:
+            if self._spec.generation.prompts:
+                message = say("A reward model writes no answers: the test prompts are not asked.")
+                self._record.emit(ev.Notice(code="prompts_skipped", message=message))
+            return
         try:
             answer_prompts(
                 self._loaded,
@@ -275,7 +282,7 @@ class Session:
         """Accept a spec to train with; False, and a refusal sent, if it cannot be used."""
         spec = absolute_paths(command.spec)
         errors = check_spec(spec) or check_inputs(spec)
-        if spec.model != self._spec.model:
+        if (spec.model, spec.scores) != (self._spec.model, self._spec.scores):
             message = say("Another model is loaded: start a new engine for this one.")
             job.reply(Refused(id=command.id, code="model_changed", message=message, field="model.model_name"))
         elif errors:
@@ -298,6 +305,8 @@ class Session:
         """Answer or export, and return the last reply. An error ends only this request."""
         command, stage = job.command, self._record.stage
         try:
+            if isinstance(command, Score):
+                return self._score(command)
             if isinstance(command, Generate):
                 return self._generate(job, command)
             if isinstance(command, Export):
@@ -344,6 +353,8 @@ class Session:
         return Exports(self._folder, self._spec, self._loaded, self._prompt_format, self._control)
 
     def _generate(self, job: Job, command: Generate) -> Done:
+        if self._loaded.scores:
+            raise UserError("not_a_writer", say("A reward model scores answers, it does not write them."))
         if command.adapter and not self._loaded.has_adapter:
             raise UserError("not_trained", say("There is no adapter yet: train first."))
         if not command.messages:
@@ -370,6 +381,25 @@ class Session:
             prompt_tokens=answer.prompt_tokens,
             context_tokens=answer.context_tokens,
         )
+
+    def _score(self, command: Score) -> Done:
+        if not self._loaded.scores:
+            raise UserError(
+                "not_a_reward_model", say("This model writes answers: only a reward model scores them.")
+            )
+        if not has_trained_head(self._loaded.model):
+            raise UserError("not_trained", say("There is nothing to score with yet: train first."))
+        limit, system = self._spec.model.max_seq_length, self._spec.generation.system_prompt
+        tokenizer, ids = self._loaded.tokenizer, []
+        for answer in command.answers:
+            ids.append(
+                encode(tokenizer, self._prompt_format.answered_text(tokenizer, command.prompt, answer, system))
+            )
+            if len(ids[-1]) > limit:
+                message = say("Prompt and answer have {tokens} tokens; the model was trained on at most {limit}.",
+                              tokens=len(ids[-1]), limit=limit)  # fmt: skip
+                raise UserError("prompt_too_long", message)
+        return Done(id=command.id, scores=tuple(scores_of(self._loaded.model, ids)))
 
     def _start_adapter(self) -> str:
         """The folder of the adapter that training continued from; empty if it began with the base model."""

@@ -57,6 +57,7 @@ SCREENS = {
     "proof": ("tui.screens.proof:ProofScreen", N_("go to: Proof of the dataset")),
     "live": ("tui.screens.live:LiveScreen", ""),
     "chat": ("tui.screens.chat:ChatScreen", ""),
+    "score": ("tui.screens.score:ScoreScreen", ""),
     "save": ("tui.screens.export:ExportScreen", ""),
     "samples": ("tui.screens.prompt_table:PromptTableScreen", ""),
     "compare": ("tui.screens.compare:CompareScreen", ""),
@@ -150,6 +151,8 @@ class LorisApp(App[None]):
 
     def go(self, name: str, field: str = "") -> None:
         """Show a screen by its name in `SCREENS`, with `field` in focus. It reads the draft and the session."""
+        if name == "chat" and self.session.scores:
+            name = "score"
         module, _colon, kind = SCREENS[name][0].partition(":")
         screen: LorisScreen = getattr(import_module(module), kind)()
         screen.wanted_field = field

@@ -152,7 +152,7 @@ class EngineClient:
         """
         async with self._changing:
             broken = self.state.failed or self.state.ended or self.lost
-            if self._warm_model == spec.model and not broken:
+            if self._warm_model == spec.model and self._scores_alike(spec) and not broken:
                 return
             await self._drop()
             # The engine writes the final spec into the folder when it is asked to train.
@@ -200,14 +200,19 @@ class EngineClient:
             yield reply
 
     def _warm_engine_fits(self, spec: RunSpec) -> bool:
-        """Whether the warm engine can train this spec: same model, same output folder."""
+        """Whether the warm engine can train this spec: same model, loaded alike, same output folder."""
         return (
             self._warm_model == spec.model
+            and self._scores_alike(spec)
             and self.spec is not None
             and self.spec.training.output_dir == spec.training.output_dir
             and self.state.stage in ("starting", "loading", "ready")
             and self.alive
         )
+
+    def _scores_alike(self, spec: RunSpec) -> bool:
+        """Whether both the attached run and this spec need a score head, or neither does."""
+        return self.spec is not None and self.spec.scores == spec.scores
 
     def stop(self, mode: StopMode = "save") -> AsyncGenerator[AnyReply, None]:
         """Stop the run: after this step, saving the model, or at once."""

@@ -10,11 +10,12 @@ from engine.client.backend import POLL_SECONDS, RealBackend
 from engine.client.connection import Connection, EngineGone
 from engine.client.engine_client import EngineClient
 from engine.config.paths import runs_folder
-from engine.config.run_spec import ModelSpec, RunSpec
+from engine.config.run_spec import ModelSpec, RunSpec, TrainingSpec
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.protocol.events import Stage
 from engine.runs.folder import RunFolder
+from engine.runs.model_folder import is_reward_model
 
 LEAVE_SECONDS = 20.0  # for an engine to exit, which may have to clean up an export
 
@@ -94,7 +95,9 @@ async def serving(
             client.attach(folder)
             await client.catch_up()
         else:
-            await client.warm_up(RunSpec(name="chat", model=ModelSpec(model_name=model)))
+            method = "reward" if is_reward_model(Path(model)) else "sft"
+            spec = RunSpec(name="chat", model=ModelSpec(model_name=model), training=TrainingSpec(method=method))
+            await client.warm_up(spec)
         await wait_for_engine(client, on_wait, exports)
         assert client.folder is not None
         yield await backend.connection(client.folder), client

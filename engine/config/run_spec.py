@@ -9,7 +9,7 @@ from typing import Annotated, Literal, get_type_hints
 from engine.config.dataset import DatasetSpec
 from engine.config.export import ExportSpec
 from engine.config.lora import TARGET_MODULES, LoraSpec
-from engine.config.methods import MethodSections
+from engine.config.methods import METHODS, MethodSections
 from engine.config.prompts import Prompt
 from engine.config.section import Section, about
 from engine.config.training import TrainingSpec
@@ -219,6 +219,11 @@ class RunSpec(MethodSections, frozen=True, kw_only=True):
     training: TrainingSpec = TrainingSpec()
     generation: GenerationSpec = GenerationSpec()
     export: ExportSpec = ExportSpec()
+
+    @property
+    def scores(self) -> bool:
+        """Whether its model scores texts instead of writing them: it is loaded with a score head."""
+        return METHODS[self.training.method].scores
 
 
 _METHOD_SECTIONS: dict[str, type[Section]] = get_type_hints(MethodSections)

@@ -143,9 +143,8 @@ class Exports:
         if found.error:
             if found.field == "path":
                 refuse_existing(found.target, command.replace)
-            code = {"llama_cpp": "llama_cpp", "kind": "needs_gpu", "quantizations": "quantizations"}.get(
-                found.field
-            )
+            needs = "reward_model" if self._loaded.scores else "needs_gpu"
+            code = {"llama_cpp": "llama_cpp", "kind": needs, "quantizations": "quantizations"}.get(found.field)
             raise UserError(code or "no_room", found.error, None, found.field)
         return found
 

@@ -1,6 +1,7 @@
 """`python -m engine.export.load_back JOB.json`: loads an exported model without Unsloth and runs it.
 
-JOB.json: {"folder", "ids": lists of tokens, "out": the file for the logits of each list, "device"}.
+JOB.json: {"folder", "ids": lists of tokens, "out": the file for the logits of each list, "device",
+"scores": whether it is a reward model}.
 """
 
 import json
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 
 def main() -> None:
@@ -18,8 +19,8 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     AutoTokenizer.from_pretrained(job["folder"])
     device = {"device_map": {"": 0}} if job["device"] == "cuda" else {}
-    loading: Any = AutoModelForCausalLM.from_pretrained
-    model, info = loading(job["folder"], dtype="auto", output_loading_info=True, **device)
+    kind: Any = AutoModelForSequenceClassification if job["scores"] else AutoModelForCausalLM
+    model, info = kind.from_pretrained(job["folder"], dtype="auto", output_loading_info=True, **device)
     if info["missing_keys"]:
         sys.exit(f"no weights for {', '.join(sorted(info['missing_keys'])[:8])}")
     model.train(False)

@@ -6,22 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from engine.export.cancellation import cancellable, run_tool
+from engine.export.compare_weights import base_weights
 from engine.export.export_job import ExportJob
 from engine.export.plan import no_gpu
 from engine.export.subprocess_env import OFFLINE
 from engine.messages.errors import UserError
-from engine.model.loading import count_parameters
+from engine.model.loading import QUANTISED, count_parameters
 from engine.runs.checksums import CHECKSUMS
 from engine.runs.disk_usage import size_of
 from engine.runs.python_process import python
 
 BUFFERS = ".buffers"  # where Unsloth puts what does not fit into the GPU's memory
+ADAPTER = ".adapter"  # of a reward model, for the process that merges it
 VOCABULARY = "tokenizer.model"
 
 
 def export_merged_16bit(work: ExportJob, folder: Path) -> None:
     """Merge through Unsloth into `folder`. Raises `Cancelled`, or whatever the libraries raise."""
     loaded = work.loaded
+    if loaded.scores:
+        export_merged_scores(work, folder)
+        return
     expected = 2 * count_parameters(loaded.model)[1]
     inner = getattr(loaded.tokenizer, "tokenizer", loaded.tokenizer)
     side = inner.padding_side
@@ -44,6 +49,27 @@ def export_merged_16bit(work: ExportJob, folder: Path) -> None:
         shutil.rmtree(folder / BUFFERS, ignore_errors=True)
     in_16_bits(folder)
     add_vocabulary(loaded.model, loaded.tokenizer, folder)
+
+
+def export_merged_scores(work: ExportJob, folder: Path) -> None:
+    """Merge a reward model, which Unsloth does not, in its own process, from 16-bit weights."""
+    model, adapter = work.loaded.model, folder / ADAPTER
+    expected = 2 * count_parameters(model)[1]
+
+    def tick() -> None:
+        work.step("merging", min(size_of(folder), expected), expected, "bytes")
+
+    tick()
+    name = base_name(model)
+    base = str(base_weights(name) or QUANTISED.sub("", name))
+    try:
+        model.save_pretrained(str(adapter))
+        command = python("-m", "engine.export.merge_scores", base, str(adapter), str(folder))
+        run_tool(command, work.cancelled, tick=tick, environment={"CUDA_VISIBLE_DEVICES": ""})
+    finally:
+        shutil.rmtree(adapter, ignore_errors=True)
+    work.loaded.tokenizer.save_pretrained(str(folder))
+    in_16_bits(folder)
 
 
 def export_merged_4bit(work: ExportJob, merged: Path, folder: Path) -> None:

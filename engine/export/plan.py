@@ -165,6 +165,8 @@ def _problem(
     """(the argument at fault, why it cannot be done)."""
     if message := non_utf8_path(target):
         return "path", message
+    if state.model and state.model.scores and kind in ("merged_4bit", "gguf"):
+        return "kind", no_scores()
     if kind == "merged_4bit" and state.model and state.model.device.kind == "cpu":
         return "kind", no_gpu()
     if kind == "gguf":
@@ -186,6 +188,12 @@ def _problem(
         )  # fmt: skip
         return "path", message
     return "", None
+
+
+def no_scores() -> Message:
+    return say(
+        "A reward model is exported as adapter or in 16 bits: llama.cpp and 4-bit exports have no score head."
+    )
 
 
 def no_gpu() -> Message:

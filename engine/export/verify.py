@@ -22,6 +22,7 @@ from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model.loading import Loaded
 from engine.model.logits import logits_of
+from engine.model.reward_model import scores_of
 from engine.prompting.prompt_format import encode
 from engine.runs.disk_usage import size_of
 from engine.runs.python_process import python
@@ -48,18 +49,20 @@ def check_adapter(work: ExportJob, folder: Path) -> Message:
     loaded = work.loaded
     check_adapter_weights(loaded, folder)
     ids = token_lists(work)
-    before = logits_of(loaded.model, ids)
+    before = outputs_of(loaded, ids)
     active = loaded.model.active_adapter
     try:
         loaded.model.load_adapter(str(folder), _CHECK)
         loaded.model.set_adapter(_CHECK)
-        after = logits_of(loaded.model, ids)
+        after = outputs_of(loaded, ids)
     finally:
         with suppress(ValueError, KeyError):
             loaded.model.delete_adapter(_CHECK)
         loaded.model.set_adapter(active)
     if not all(torch.equal(one, other) for one, other in zip(before, after, strict=True)):
         raise verify_error(say("The saved adapter answers differently from the one in memory."))
+    if loaded.scores:
+        return say("Loaded back: its scores are equal to those of the model in memory.")
     return say("Loaded back: its logits are equal to those of the model in memory.")
 
 
@@ -90,7 +93,8 @@ def check_merged(work: ExportJob, folder: Path, kind: str, merged: Path | None =
         return _not_loaded_back(compared)
     ids = token_lists(work)
     job, out = folder / ".check.json", folder / ".check.safetensors"
-    values = {"folder": str(folder), "ids": ids, "out": str(out), "device": "cuda" if four_bits else "cpu"}
+    scores, device = work.loaded.scores, "cuda" if four_bits else "cpu"
+    values = {"folder": str(folder), "ids": ids, "out": str(out), "device": device, "scores": scores}
     try:
         job.write_text(json.dumps(values), "utf-8")
         command = python("-m", "engine.export.load_back", str(job))
@@ -99,9 +103,10 @@ def check_merged(work: ExportJob, folder: Path, kind: str, merged: Path | None =
     finally:
         job.unlink(missing_ok=True)
         out.unlink(missing_ok=True)
-    apart = max(
-        difference(mine, found[str(number)]) for number, mine in enumerate(logits_of(work.loaded.model, ids))
-    )
+    back = [found[str(number)] for number in range(len(ids))]
+    if scores:
+        back = [torch.cat(back)]
+    apart = max(map(difference, outputs_of(work.loaded, ids), back))
     quantised = four_bits or work.loaded.load_in_4bit
     if not math.isfinite(apart) or (not compared and apart > (FROM_4BIT if quantised else MAX_APART)):
         raise verify_error(
@@ -181,6 +186,13 @@ def describe_loaded_back(
             "model in memory.",
         **values,
     )  # fmt: skip
+
+
+def outputs_of(loaded: Loaded, ids: list[list[int]]) -> list[torch.Tensor]:
+    """What a model makes of lists of tokens: the logits of each, or all scores of a reward model in one tensor."""
+    if loaded.scores:
+        return [torch.tensor(scores_of(loaded.model, ids))]
+    return logits_of(loaded.model, ids)
 
 
 def difference(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -19,7 +19,7 @@ from engine.config.run_spec import LoraSpec, ModelSpec
 from engine.hub.retry import with_retries
 from engine.messages.errors import UserError
 from engine.messages.message import say
-from engine.model import hardware
+from engine.model import hardware, reward_model
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.gpu import gpu_problem, has_card
@@ -34,7 +34,7 @@ class Loaded:
     """A model with its tokenizer. `model` becomes a PEFT model once `add_adapter` was called.
 
     `load_in_4bit`: whether its weights were quantised when they were loaded, in 4 bits or in 8. `has_new_tokens`:
-    whether its embeddings grew, and must be trained.
+    whether its embeddings grew, and must be trained. `scores`: whether it is a reward model.
     """
 
     model: Any
@@ -42,6 +42,7 @@ class Loaded:
     dtype: hardware.DtypeName
     load_in_4bit: bool
     has_new_tokens: bool = False
+    scores: bool = False
 
     @property
     def has_adapter(self) -> bool:
@@ -120,23 +121,23 @@ def check_saved(name: str, adapter: Path | None) -> None:
             manifest.require_intact(Path(base).expanduser())
 
 
-def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> Loaded:
-    """Load the spec's model, or a trained adapter with its base model. Raises `UserError`."""
+def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None, scores: bool = False) -> Loaded:
+    """Load the spec's model, or a trained adapter with its base model; `scores`: as a reward model.
+
+    Raises `UserError`.
+    """
     check_gpu(spec.use_cpu)
     spec, dtype = fit_to_hardware(spec, record)
     check_folder(spec.model_name)
     check_saved(spec.model_name, adapter)
-    model, tokenizer = with_retries(
-        lambda: FastLanguageModel.from_pretrained(
-            model_name=str(adapter) if adapter else spec.model_name,
-            max_seq_length=spec.max_seq_length,
-            dtype=getattr(torch, dtype),
-            load_in_4bit=spec.load_in_4bit,
-            load_in_8bit=spec.load_in_8bit,
-            revision=None if adapter else spec.revision or None,
+    if scores:
+        stock = say(
+            "Reward models are trained by TRL with transformers and PEFT: Unsloth's faster layers are not used."
         )
-    )
-    loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit or spec.load_in_8bit)
+        record.emit(ev.Notice(code="stock_model", message=stock))
+    read = reward_model.load if scores else _load_with_unsloth
+    model, tokenizer = with_retries(lambda: read(spec, dtype, adapter))
+    loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit or spec.load_in_8bit, scores=scores)
     if loaded.has_adapter:
         pad_for_training(loaded)
     elif new := unknown_tokens(tokenizer, spec.new_tokens):
@@ -152,15 +153,33 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
             reserved_bytes=hardware.reserved_bytes(),
             chat_template=bool(getattr(tokenizer, "chat_template", None)),
             has_adapter=loaded.has_adapter,
+            scores=scores,
         )
     )
     return loaded
 
 
+def _load_with_unsloth(spec: ModelSpec, dtype: hardware.DtypeName, adapter: Path | None) -> tuple[Any, Any]:
+    """(model, tokenizer)."""
+    model, tokenizer = FastLanguageModel.from_pretrained(
+        model_name=str(adapter) if adapter else spec.model_name,
+        max_seq_length=spec.max_seq_length,
+        dtype=getattr(torch, dtype),
+        load_in_4bit=spec.load_in_4bit,
+        load_in_8bit=spec.load_in_8bit,
+        revision=None if adapter else spec.revision or None,
+    )
+    return model, tokenizer
+
+
 def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: EventWriter) -> None:
     """Add a new adapter to the model. If it was loaded with one, that one is trained further instead."""
     if loaded.has_adapter:
-        FastLanguageModel.for_training(loaded.model)
+        if not loaded.scores:
+            FastLanguageModel.for_training(loaded.model)
+    elif loaded.scores:
+        check_modules(loaded.model, spec)
+        loaded.model = reward_model.add_adapter(loaded.model, spec)
     else:
         check_modules(loaded.model, spec)
         tied = bool(getattr(loaded.model.config, "tie_word_embeddings", False))
@@ -244,7 +263,8 @@ def count_parameters(model: Any) -> tuple[int, int]:
 
 def stop_ids(loaded: Loaded) -> list[int]:
     """The tokens that end an answer: the tokenizer's EOS and those of the model's generation config."""
-    return with_eos(loaded.tokenizer, getattr(loaded.model.generation_config, "eos_token_id", None))
+    config = loaded.model.config if loaded.scores else loaded.model.generation_config
+    return with_eos(loaded.tokenizer, getattr(config, "eos_token_id", None))
 
 
 def with_eos(tokenizer: Any, configured: Any) -> list[int]:

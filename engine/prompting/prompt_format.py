@@ -75,13 +75,23 @@ class PromptFormat:
             turns, _ = write_as_text(messages, None, self.as_text)
             return render(tokenizer, turns, add_generation_prompt=True)
         if self.format == "alpaca":
-            asked = fill_question(
-                self.template, last["content"], last.get("input", ""),
-                placeholder=self.question, instruction=self.instruction,
-            )  # fmt: skip
-            asked["system"] = system
-            return prompt_templates.fill(prompt_templates.before_answer(self.template), **asked)
+            return prompt_templates.fill(prompt_templates.before_answer(self.template), **self._asked(last, system))
         return join_input(system, _without_input(last)["content"])
+
+    def answered_text(self, tokenizer: Any, prompt: str, answer: str, system: str = "") -> str:
+        """A question with an answer to it, as a row of the training data has it. Raises `UserError`."""
+        turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+        if self.format == "alpaca":
+            return self.training_text(tokenizer, {**self._asked(turns[0], system), "output": answer})
+        return self.training_text(tokenizer, [{"role": "system", "content": system}] * bool(system) + turns)
+
+    def _asked(self, turn: Mapping[str, Any], system: str) -> dict[str, str]:
+        """What fills the prompt text for a question."""
+        asked = fill_question(
+            self.template, turn["content"], turn.get("input", ""),
+            placeholder=self.question, instruction=self.instruction,
+        )  # fmt: skip
+        return {**asked, "system": system}
 
 
 def _without_input(turn: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,13 @@ class ShowPrompt(Command, frozen=True, kw_only=True):
     generation: GenerationSpec
 
 
+class Score(Command, frozen=True, kw_only=True):
+    """Score answers to a prompt with a trained reward model. Accepted when `Generate` is."""
+
+    prompt: str
+    answers: tuple[str, ...]
+
+
 class Cancel(Command, frozen=True, kw_only=True):
     """Stop this client's request number `target`; an answer then ends with finish_reason cancelled."""
 
@@ -150,6 +157,7 @@ AnyCommand = (
     | SaveCheckpoint
     | Generate
     | ShowPrompt
+    | Score
     | Cancel
     | Export
     | Deliver
@@ -190,7 +198,7 @@ class Done(Reply, frozen=True, kw_only=True):
 
     `note`: what is left to do after an `Export`, such as the command that imports a GGUF into Ollama, or why an
     answer probably did not end by itself. `prompt_tokens`: of the conversation; `context_tokens`: the limit for
-    conversation and answer together. `text`: the prompt of `ShowPrompt`.
+    conversation and answer together. `text`: the prompt of `ShowPrompt`. `scores`: of the answers of a `Score`.
     """
 
     tokens: int = 0
@@ -201,6 +209,7 @@ class Done(Reply, frozen=True, kw_only=True):
     prompt_tokens: int = 0
     context_tokens: int = 0
     text: str = ""
+    scores: tuple[float, ...] = ()
 
 
 class Refused(Reply, frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelLoaded(Event, frozen=True, kw_only=True):
-    """The base model is in memory. `reserved_bytes`: device memory that it uses."""
+    """The base model is in memory. `reserved_bytes`: device memory that it uses. `scores`: it is a reward model."""
 
     model_name: str
     parameters: int
@@ -85,6 +85,7 @@ class ModelLoaded(Event, frozen=True, kw_only=True):
     reserved_bytes: int
     chat_template: bool = False
     has_adapter: bool = False
+    scores: bool = False
 
 
 class AdapterAdded(Event, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ ACCEPTED_IN: dict[str, tuple[Stage, ...]] = {
     "Train": ("starting", "loading", "ready"),  # it waits for the model: the connection may drop meanwhile
     "Generate": ("ready", "serving"),
     "ShowPrompt": ("ready", "serving"),
+    "Score": ("ready", "serving"),
     "Export": ("serving",),
     "Push": ("serving", "exporting"),
     "Deliver": ("serving",),
@@ -26,7 +27,7 @@ ACCEPTED_IN: dict[str, tuple[Stage, ...]] = {
     "SaveCheckpoint": ("training",),
 }
 # What the main thread executes, one after the other; the rest are flags that act at once.
-QUEUED = ("Train", "Generate", "ShowPrompt", "Export", "Push", "Deliver")
+QUEUED = ("Train", "Generate", "ShowPrompt", "Score", "Export", "Push", "Deliver")
 OUTLIVE_CLIENT = (Export, Push, Deliver)
 
 

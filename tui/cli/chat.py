@@ -25,6 +25,7 @@ from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED, INTERRUPTED
 from engine.messages.message import say
 from engine.protocol.commands import ChatMessage, Done, Generate, Refused, ShowPrompt, Token
 from tui.cli.run_choice import find_run
+from tui.cli.score import print_scores, wants_scores
 from tui.text.amounts import rate
 from tui.text.errors import fail, print_error
 from tui.text.json_output import to_json
@@ -45,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", metavar=_("TEXT"), help=_("with --prompt: the input that goes with it, for Alpaca models")
     )
+    parser.add_argument(
+        "--answer", metavar=_("TEXT"), action="append",
+        help=_("of a reward model: score this answer to --prompt; several can be given"),
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help=_("print each answer as one JSON line"))
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--base", action="store_true", help=_("ask the base model, without the adapter"))
@@ -83,6 +88,7 @@ def run_chat(options: argparse.Namespace) -> int:
         if options.input is not None and options.prompt is None:
             raise UserError("bad_option", say("Give the question too, with --prompt."), field="--input")
         run, model = find_target(_resolve_target(options.target))
+        scores = wants_scores(options, run, model)
         other = ""
         if options.other:
             aside, _folder = find_target(_resolve_target(options.other))
@@ -102,6 +108,8 @@ def run_chat(options: argparse.Namespace) -> int:
             entered = engine.enter_async_context(serving(run, lambda *_waits: loading(), str(model)))
             control, client = runner.run(entered)
             loaded = client.state.model
+            if scores:
+                return runner.run(print_scores(control, options.prompt, options.answer, options.json))
             if run is None and not (loaded and loaded.has_adapter):
                 if options.compare or other:
                     print_error(_("There is no adapter in this folder: only the model itself can answer."))

@@ -33,6 +33,7 @@ class Answer:
     """`adapter`: whether it answered with an adapter. `note`: such as its speed, or why there is no answer.
 
     `other`: the run folder whose adapter it was, if not this run's. `warning`: why it did not end by itself.
+    `title`: shown in place of who answered.
     """
 
     adapter: bool
@@ -41,6 +42,7 @@ class Answer:
     failed: bool = False
     other: str = ""
     warning: str = ""
+    title: str = ""
 
 
 class RunSession(EngineClient):
@@ -82,6 +84,11 @@ class RunSession(EngineClient):
         self.log_total += len(lines)
         before, self.log_line = self.log_line, visible(self._log.partial[:LINE_CHARS])
         return changed or bool(lines) or before != self.log_line
+
+    @property
+    def scores(self) -> bool:
+        """Whether the run's model scores texts instead of writing them."""
+        return bool(self.state.model and self.state.model.scores)
 
     @property
     def title(self) -> str:

@@ -92,7 +92,7 @@ class AnswerView(Widget):
         if (answer.text, answer.note) == self._shown:
             return
         text = answer.text  # it may grow during the await
-        who = visible(Speaker(answer.adapter, answer.other).name)
+        who = visible(answer.title or Speaker(answer.adapter, answer.other).name)
         note = visible(answer.note)
         if answer.note != self._shown[1] or not self._shown[1]:
             tone = "$text-error" if answer.failed else "not bold $foreground-muted"
@@ -121,6 +121,9 @@ class TurnView(Widget):
     def __init__(self, turn: Turn) -> None:
         super().__init__()
         self.turn = turn
+
+    def on_mount(self) -> None:
+        self.call_after_refresh(self.on_resize)  # the event of the first size can come before the mount, and is lost
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= self.SIDE_BY_SIDE, "-side")

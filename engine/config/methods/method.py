@@ -51,8 +51,9 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     named in `engine.dataset.mapping`. `metrics`: what its trainer logs besides the loss. `defaults`: of fields, by
     dotted path, where they differ from SFT's. `rules`: (field, message) of each rule across fields that a spec
     breaks. `lights`: what the metrics say. `full_finetuning`: whether it can train the whole model.
-    `loss_is_likelihood`: whether its loss is the mean negative log-likelihood of the learned tokens. `trainer`: the
-    module with its `METHOD`, a subclass of `engine.training.method.TrainingMethod`.
+    `loss_is_likelihood`: whether its loss is the mean negative log-likelihood of the learned tokens. `scores`:
+    whether the model scores texts instead of writing them. `trainer`: the module with its `METHOD`, a subclass of
+    `engine.training.method.TrainingMethod`.
     """
 
     title: str
@@ -68,3 +69,4 @@ class Method(msgspec.Struct, frozen=True, kw_only=True):
     lights: Callable[[History], Iterable[Light]] = no_lights
     full_finetuning: bool = False
     loss_is_likelihood: bool = False
+    scores: bool = False
