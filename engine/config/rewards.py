@@ -6,8 +6,8 @@ What a check does is in `engine.rewards`. Here are its settings, and what is wro
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -25,6 +25,8 @@ class Check(ObjectLine, frozen=True, kw_only=True, omit_defaults=True, tag_field
     """`weight`: what its score, from 0 to 1, is multiplied by; a negative one makes it a penalty."""
 
     weight: float = 1.0
+
+    path_fields: ClassVar[tuple[str, ...]] = ()  # its settings that are paths on this machine
 
     @property
     def name(self) -> str:
@@ -64,6 +66,7 @@ class Regex(Check, frozen=True, kw_only=True):
 class Json(Check, frozen=True, kw_only=True):
     """The answer is JSON, alone or in a code block, and fits the schema if one is given, here or in a file."""
 
+    path_fields = ("schema_file",)
     schema: dict[str, Any] | None = None
     schema_file: str = ""
 
@@ -133,6 +136,7 @@ class Similarity(Check, frozen=True, kw_only=True):
 class RewardModel(Check, frozen=True, kw_only=True, tag="reward_model"):
     """The score of a reward model that was trained here, between 0 and 1. `path`: its run or folder."""
 
+    path_fields = ("path",)
     path: str = ""
 
     def error(self) -> Message | None:
@@ -158,6 +162,14 @@ def checks_of(entries: Sequence[str | AnyCheck], rewards_file: str) -> list[AnyC
     if rewards_file and not any(isinstance(check, Python) for check in found):
         found.append(Python())
     return found
+
+
+def with_paths(entry: str | AnyCheck, change: Callable[[str], str]) -> Any:
+    """The entry as plain values, with its paths changed."""
+    if isinstance(entry, str):
+        return entry
+    paths = {name: change(path) for name in entry.path_fields if (path := getattr(entry, name))}
+    return msgspec.to_builtins(msgspec.structs.replace(entry, **paths))
 
 
 def entry_errors(entries: object) -> Iterator[Message]:
