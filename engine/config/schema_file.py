@@ -17,20 +17,23 @@ def schema_of(check: Json) -> dict[str, Any] | None:
         return check.schema
     path = local_path(check.schema_file)
     if not path.is_file():
-        raise _wrong(say("There is no file {path}.", path=str(path)))
+        raise _wrong(say("{entry}: there is no file {path}.", path=str(path)))
     try:
         schema = msgspec.json.decode(path.read_bytes())
     except OSError as error:
         raise _wrong(
-            say("{path} cannot be read: {reason}.", path=str(path), reason=error.strerror or "")
+            say("{entry}: {path} cannot be read: {reason}.", path=str(path), reason=error.strerror or "")
         ) from error
     except msgspec.DecodeError as error:
-        raise _wrong(say("{path} is not valid JSON: {reason}.", path=str(path), reason=str(error))) from error
+        raise _wrong(
+            say("{entry}: {path} is not valid JSON: {reason}.", path=str(path), reason=str(error))
+        ) from error
     if reason := schema_error(schema):
-        raise _wrong(Message(reason.template, {**reason.values, "entry": str(path)}))
+        raise _wrong(reason)
     found: dict[str, Any] = schema
     return found
 
 
 def _wrong(message: Message) -> UserError:
-    return UserError("schema_file", message, None, "grpo.rewards")
+    named = Message(message.template, {"entry": "json", **message.values})
+    return UserError("schema_file", named, None, "grpo.rewards")

@@ -44,7 +44,7 @@ def _file_error(check: AnyCheck, functions: list[str] | None) -> Message | None:
             try:
                 schema_of(check)
             except UserError as error:
-                return say("{entry}: {reason}", reason=str(error.message))
+                return error.message
         case RewardModel(path=path) if not is_adapter(local_path(path)):
             return say("{entry}: there is no trained reward model in {path}.", path=path)
         case Python(function=name) if name and functions is not None and name not in functions:

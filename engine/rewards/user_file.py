@@ -72,7 +72,7 @@ class UserFile:
 
     def _call(self, process: _Process, function: str, samples: Sequence[Sample]) -> list[float | None]:
         reply = process.ask(Call(function, list(samples)), self._timeout)
-        if isinstance(reply, Reply) and not reply.error:
+        if isinstance(reply, Reply) and not (reply.error or reply.wrong):
             if len(reply.scores) == len(samples):
                 return reply.scores
             raise self._wrong(say(
@@ -93,11 +93,13 @@ class UserFile:
         if isinstance(reply, int):
             message = say("{file}: {function} ended the process, with code {code}.", function=where, code=reply)
             return self._wrong(message)
-        if reply.line:
-            return self._wrong(say(
-                "{file}, line {line}: {function}: {reason}", line=reply.line, function=where, reason=reply.error
-            ))  # fmt: skip
-        return self._wrong(say("{file}: {function} {reason}", function=where, reason=reply.error))
+        if reply.wrong:
+            return self._wrong(Message(reply.wrong.template, {**reply.wrong.values, "function": where}))
+        if not reply.line:
+            return self._wrong(say("{file}: {function}: {reason}", function=where, reason=reply.error))
+        return self._wrong(say(
+            "{file}, line {line}: {function}: {reason}", line=reply.line, function=where, reason=reply.error
+        ))  # fmt: skip
 
     def _wrong(self, message: Message, hint: Message | None = None) -> UserError:
         named = Message(message.template, {**message.values, "file": self._path.name})

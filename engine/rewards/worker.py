@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import msgspec
 
+from engine.messages.message import Message, say
 from engine.rewards.reward import Sample
 
 MODULE = "rewards_file"
@@ -45,17 +46,22 @@ class Call(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct, frozen=True):
     """`takes_lists`: to `Start`, for each function, whether it takes lists as TRL's do. `scores`: to `Call`.
 
+    `wrong`: why what a function asks for or returned cannot be used; a template with {file} and {function}.
     `error`, `line`: what was raised, and where in the file; 0 if not in the file.
     """
 
     takes_lists: dict[str, bool] = {}
     scores: list[float | None] = []
+    wrong: Message | None = None
     error: str = ""
     line: int = 0
 
 
-class WrongResult(Exception):
-    """What a function returned cannot be used."""
+class Unusable(Exception):
+    """What a function asks for or returned cannot be used."""
+
+    def __init__(self, message: Message) -> None:
+        self.message = message
 
 
 def main() -> None:
@@ -110,12 +116,14 @@ def _call(module: ModuleType, path: str, call: Call) -> Reply:
         if _takes_lists(function):
             returned = function(**_arguments(function, _columns(call.samples)))
             if isinstance(returned, str) or not hasattr(returned, "__len__"):
-                raise WrongResult(f"returned {_shown(returned)}, not a list of numbers.")
+                raise Unusable(
+                    say("{file}: {function} returned {value}, not a list of numbers.", value=_shown(returned))
+                )
             return Reply(scores=[_score(value) for value in returned])
         values = call.samples[0]._asdict()
         return Reply(scores=[_score(function(**_arguments(function, values))) for _ in call.samples])
-    except WrongResult as error:
-        return Reply(error=str(error))
+    except Unusable as error:
+        return Reply(wrong=error.message)
     except BaseException as error:
         return Reply(error=_describe(error), line=_line(error, path))
 
@@ -134,19 +142,21 @@ def _columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:
 
 
 def _arguments(function: Callable[..., object], values: dict[str, Any]) -> dict[str, Any]:
-    """The values that a function asks for by name. Raises `WrongResult` if it asks for another."""
+    """The values that a function asks for by name. Raises `Unusable` if it asks for another."""
     parameters = inspect.signature(function).parameters.values()
     if any(one.kind is one.VAR_KEYWORD for one in parameters):
         return values
     asked = [one for one in parameters if one.kind is not one.VAR_POSITIONAL]
     for one in asked:
         if one.name not in values and one.default is one.empty:
-            raise WrongResult(f"asks for {one.name}; there is: {', '.join(values)}.")
+            message = say("{file}: {function} asks for {name}; there is: {names}.",
+                          name=one.name, names=", ".join(values))  # fmt: skip
+            raise Unusable(message)
     return {one.name: values[one.name] for one in asked if one.name in values}
 
 
 def _score(value: Any) -> float | None:
-    """The number that a function returned; None if the reward does not apply. Raises `WrongResult`."""
+    """The number that a function returned; None if the reward does not apply. Raises `Unusable`."""
     if value is None:
         return None
     try:
@@ -154,9 +164,9 @@ def _score(value: Any) -> float | None:
             raise TypeError
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise WrongResult(f"returned {_shown(value)}, not a number.") from None
+        raise Unusable(say("{file}: {function} returned {value}, not a number.", value=_shown(value))) from None
     if not math.isfinite(number):
-        raise WrongResult(f"returned {number}: a score must be finite.")
+        raise Unusable(say("{file}: {function} returned {value}: a score must be finite.", value=str(number)))
     return number
 
 

@@ -144,7 +144,7 @@ def test_functions_run_only_once_they_are_allowed(
         ("rewards: [{check: regex, pattern: '('}]", "grpo.rewards", "#1 regex: the pattern is not a regular"),
         ("rewards: [{check: answer, weight: 0}]", "grpo.rewards", "#1 answer: its weight must not be 0"),
         ("rewards: [{check: json, schema: {type: obj}}]", "grpo.rewards", "#1 json: schema.type must be one of"),
-        ("rewards: [{check: json, schema_file: ./no.json}]", "grpo.rewards", "#1 json: There is no file"),
+        ("rewards: [{check: json, schema_file: ./no.json}]", "grpo.rewards", "#1 json: there is no file"),
         ("rewards: [{check: reward_model, path: ./no}]", "grpo.rewards", "#1 reward_model: there is no trained"),
         ("rewards: [python]", "grpo.rewards_file", "The check python needs a file"),
         ("rewards_file: ./no.py", "grpo.rewards_file", "There is no file"),

@@ -35,7 +35,7 @@ def test_missing_and_wrong_files_are_errors_at_their_entry(tmp_path: Path) -> No
     (tmp_path / "torn.json").write_text("{")
     schema = {"check": "json", "schema_file": str(tmp_path / "gone.json")}
     assert errors_of(spec_with("answer", schema)) == [
-        ("grpo.rewards", f"#2 json: There is no file {tmp_path}/gone.json.")
+        ("grpo.rewards", f"#2 json: there is no file {tmp_path}/gone.json.")
     ]
     ((field, said),) = errors_of(spec_with({"check": "json", "schema_file": str(tmp_path / "no.json")}))
     assert (field, "uses minimum" in said) == ("grpo.rewards", True)
