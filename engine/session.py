@@ -10,7 +10,6 @@ from pathlib import Path
 
 import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
 
-from engine.config.check import check_spec
 from engine.config.local_paths import absolute_paths, is_local
 from engine.config.oom_fallback import OutOfMemory, smaller_settings
 from engine.config.run_spec import RunSpec
@@ -26,8 +25,8 @@ from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
 from engine.model.reward_model import has_trained_head, scores_of
-from engine.preflight.check import check_inputs
 from engine.preflight.tested_versions import changed_since
+from engine.preflight.unfit import why_unfit
 from engine.prompting.format_file import read_prompt_format
 from engine.prompting.prompt_format import PromptFormat, encode, prompt_format_for
 from engine.protocol import events as ev
@@ -43,8 +42,10 @@ from engine.protocol.commands import (
     ShowPrompt,
     Token,
     Train,
+    TryRewards,
 )
 from engine.protocol.state import read_state
+from engine.rewards.trial import try_rewards
 from engine.runs import manifest
 from engine.runs.folder import RunFolder
 from engine.runs.summary_fields import write_run_spec
@@ -54,7 +55,9 @@ from engine.runtime.environment import installed_versions
 from engine.runtime.explain import explain
 from engine.runtime.ranks import is_distributed, is_main_process
 from engine.runtime.recovery import RestartEngine, check_resume_rules, save_oom_fallback
+from engine.training.method import Prepared
 from engine.training.recipe import train
+from engine.training.try_rewards import rows_of, try_spec
 
 LEADER = is_main_process()
 POLL_SECONDS = 1.0
@@ -143,10 +146,13 @@ class Session:
         """Train, save the adapter, answer the test prompts again, deliver. A failed export loses no adapter."""
         record = self._record
 
-        def ask(prompt_format: PromptFormat) -> None:
-            self._prompt_format = prompt_format
+        def ask(data: Prepared) -> None:
+            self._prompt_format = data.method.prompt_format
             if LEADER and self._loaded.has_adapter:
                 self._exports().keep_start_adapter()
+            if self._spec.training.method == "grpo":
+                stopped = self._control.stop.is_set
+                try_rewards(self._loaded, self._spec, rows_of(data.train), record, stopped)
             self._ask_test_prompts(adapter=False)
 
         def on_checkpoint(step: int) -> None:
@@ -281,13 +287,8 @@ class Session:
     def _accept(self, job: Job, command: Train) -> bool:
         """Accept a spec to train with; False, and a refusal sent, if it cannot be used."""
         spec = absolute_paths(command.spec)
-        errors = check_spec(spec) or check_inputs(spec)
-        if (spec.model, spec.scores) != (self._spec.model, self._spec.scores):
-            message = say("Another model is loaded: start a new engine for this one.")
-            job.reply(Refused(id=command.id, code="model_changed", message=message, field="model.model_name"))
-        elif errors:
-            first = errors[0]
-            job.reply(Refused(id=command.id, code="spec_invalid", message=first.message, field=first.field))
+        if why := why_unfit(spec, self._spec):
+            job.reply(Refused.of(command.id, why))
         else:
             try:
                 write_run_spec(self._folder, spec)
@@ -314,6 +315,8 @@ class Session:
                 return self._exports().handle_export(job, command)
             if isinstance(command, Deliver):
                 return self._deliver(job, command)
+            if isinstance(command, TryRewards):
+                return self._try_rewards_of(job, command)
             assert isinstance(command, ShowPrompt)
             text = self._prompt_format.prompt(
                 self._loaded.tokenizer, as_dicts(command.messages), command.generation.system_prompt
@@ -325,6 +328,14 @@ class Session:
             return Refused.of(command.id, explain(error))
         finally:
             self._record.enter(stage)
+
+    def _try_rewards_of(self, job: Job, command: TryRewards) -> Done:
+        spec = absolute_paths(command.spec)
+        if why := why_unfit(spec, self._spec):
+            raise why
+        cancelled = job.cancelled.is_set
+        why_nothing = try_spec(self._loaded, spec, self._record, lambda: cancelled() or self._control.ending)
+        return Done(id=command.id, note=why_nothing, finish_reason="cancelled" if cancelled() else "")
 
     def _delivery(self) -> Delivery:
         return Delivery(self._folder, self._spec, self._exports(), self._pushes, self._record, self._warn)

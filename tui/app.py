@@ -205,6 +205,16 @@ class LorisApp(App[None]):
         if await self._warm_up():
             self.go("chat")
 
+    def try_rewards(self, spec: RunSpec) -> None:
+        """Let the spec's model answer a few prompts, and show how the spec's rewards score the answers."""
+        self.run_worker(self._try_rewards(spec), group="engine")
+
+    async def _try_rewards(self, spec: RunSpec) -> None:
+        if await self._warm_up():
+            from tui.dialogs.rewards_trial import RewardsTrialDialog
+
+            self.push_screen(RewardsTrialDialog(self.session, spec))
+
     async def _warm_up(self) -> bool:
         """Whether an engine for the draft's model is running. Shows why if not; stays on this screen."""
         if await self._free_gpu():

@@ -15,7 +15,7 @@ from engine.client.stop import OnPhase, stop
 from engine.config.change import Change
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
-from engine.protocol.commands import AnyReply, Command, Generate, Shutdown, StopMode
+from engine.protocol.commands import AnyReply, Command, Generate, Shutdown, StopMode, TryRewards
 from engine.protocol.events import AnyEvent
 from engine.runs import lock_owner, manifest
 from engine.runs.folder import RunFolder
@@ -140,7 +140,7 @@ class RealBackend:
                 yield reply
         finally:
             # Nobody reads the rest of an answer. Training and exports continue.
-            if isinstance(command, Generate):
+            if isinstance(command, Generate | TryRewards):
                 with suppress(UserError):
                     request.cancel()
 

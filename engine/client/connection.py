@@ -25,6 +25,7 @@ from engine.protocol.commands import (
     Push,
     Refused,
     Train,
+    TryRewards,
     decode_reply,
     encode,
 )
@@ -178,7 +179,7 @@ class Connection:
 
 def _with_absolute_paths(command: Command) -> Command:
     """The same command with its local paths made absolute."""
-    if isinstance(command, Train):
+    if isinstance(command, Train | TryRewards):
         return msgspec.structs.replace(command, spec=absolute_paths(command.spec))
     if isinstance(command, Export | Push) and command.path:
         return msgspec.structs.replace(command, path=str(local_path(command.path)))

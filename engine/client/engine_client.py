@@ -19,6 +19,7 @@ from engine.protocol.commands import (
     Stop,
     StopMode,
     Train,
+    TryRewards,
 )
 from engine.protocol.events import AnyEvent, EngineStarted
 from engine.protocol.state import RunState
@@ -223,6 +224,10 @@ class EngineClient:
     ) -> AsyncGenerator[AnyReply, None]:
         """Stream an answer. Close the iterator early, with `aclosing`, and the engine stops within a token."""
         return self.ask(Generate(id=0, messages=messages, adapter=adapter, generation=generation, other=other))
+
+    def try_rewards(self, spec: RunSpec) -> AsyncGenerator[AnyReply, None]:
+        """Try the rewards of a spec with the base model: see `TryRewards`."""
+        return self.ask(TryRewards(id=0, spec=spec))
 
     async def ask(self, command: Command) -> AsyncGenerator[AnyReply, None]:
         """Send the engine a command, such as an `Export`; yields its replies."""

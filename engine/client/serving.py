@@ -80,13 +80,18 @@ def _is_ready(stage: Stage, exports: bool) -> bool:
 
 @asynccontextmanager
 async def serving(
-    folder: RunFolder | None, on_wait: OnWait, model: str = "", exports: bool = False, stay: bool = False
+    folder: RunFolder | None,
+    on_wait: OnWait,
+    model: str = "",
+    exports: bool = False,
+    stay: bool = False,
+    spec: RunSpec | None = None,
 ) -> AsyncIterator[tuple[Connection, EngineClient]]:
     """A connection to the engine of a run once it is ready, and its client: see `wait_for_engine`.
 
     An engine that was started here is ended on exit, or ends by itself if this process is killed, unless `stay`.
-    Without a folder, a temporary run is created whose engine
-    loads `model`, a name or path. Raises `SpecError` when that fails.
+    Without a folder, a temporary run is created: of `spec`, or one whose engine loads `model`, a name or path.
+    Raises `SpecError` when that fails.
     """
     backend = RealBackend(ends_with_caller=not stay)
     client = EngineClient(backend)
@@ -96,8 +101,8 @@ async def serving(
             await client.catch_up()
         else:
             method = "reward" if is_reward_model(Path(model)) else "sft"
-            spec = RunSpec(name="chat", model=ModelSpec(model_name=model), training=TrainingSpec(method=method))
-            await client.warm_up(spec)
+            chat = RunSpec(name="chat", model=ModelSpec(model_name=model), training=TrainingSpec(method=method))
+            await client.warm_up(spec or chat)
         await wait_for_engine(client, on_wait, exports)
         assert client.folder is not None
         yield await backend.connection(client.folder), client

@@ -4,22 +4,23 @@ msgspec stops at the first bad value and its errors are for programmers. A form 
 and next to its field, so values are converted one at a time and the messages are ours.
 """
 
-import difflib
 import math
-from functools import cache
+from collections.abc import Callable
+from functools import cache, reduce
+from operator import or_
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import inspect
 
-from engine.config.prompts import parse_prompt
+from engine.config.object_lines import parse_line
 from engine.config.run_spec import SECTIONS, RunSpec, Section
-from engine.config.section import CHOICES
+from engine.config.section import CHOICES, EXPLAIN
+from engine.config.spelling import did_you_mean as did_you_mean
 from engine.messages.message import Message, say
 
 MOST_CHARACTERS = 80  # of a name or a value that an error quotes
-PROMPTS = "generation.prompts"  # the one field whose lines can be objects
 
 Kind = Literal["int", "float", "bool", "text", "choice", "choices", "lines", "none"]
 
@@ -36,7 +37,11 @@ class FieldError(msgspec.Struct, frozen=True):
 
 
 class FieldInfo(msgspec.Struct, frozen=True):
-    """One field of the spec, for forms and documentation. Bounds are None where there are none."""
+    """One field of the spec, for forms and documentation. Bounds are None where there are none.
+
+    `objects`: the type of the objects that its lines can be; None where they are texts. `explain`: what is wrong
+    with a value that is not of the field's type, where a general text would not do.
+    """
 
     path: str
     kind: Kind
@@ -49,6 +54,8 @@ class FieldInfo(msgspec.Struct, frozen=True):
     low_excluded: bool = False
     high: float | None = None
     required: bool = False
+    objects: Any = None
+    explain: Callable[[object], Message | None] | None = None
 
     @property
     def key(self) -> str:
@@ -72,12 +79,22 @@ def _kind(kind: inspect.Type) -> Kind:
             return "choice"
         case inspect.VarTupleType(item_type=inspect.LiteralType()):
             return "choices"
-        case (
-            inspect.VarTupleType(item_type=inspect.StrType())
-            | inspect.VarTupleType(item_type=inspect.UnionType(types=(inspect.StrType(), inspect.StructType())))
-        ):
+        case inspect.VarTupleType(item_type=inspect.StrType()):
+            return "lines"
+        case inspect.VarTupleType() if _objects(kind):
             return "lines"
     raise TypeError(f"the run spec has a field of a kind that no form shows: {kind}")
+
+
+def _objects(kind: inspect.Type) -> tuple[type, ...]:
+    """The types of the objects that the lines of a field can be besides texts."""
+    parts = (
+        kind.item_type.types
+        if isinstance(kind, inspect.VarTupleType) and isinstance(kind.item_type, inspect.UnionType)
+        else ()
+    )
+    found = tuple(part.cls for part in parts if isinstance(part, inspect.StructType))
+    return found if len(found) + 1 == len(parts) else ()
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:
@@ -96,7 +113,9 @@ def _describe(prefix: str, field: inspect.Field, annotation: Any) -> FieldInfo:
     if not isinstance(meta, inspect.Metadata):
         raise TypeError(f"{prefix}{field.name} has no label: annotate it with about(...)")
     extra = meta.extra_json_schema or {}
-    offered = (meta.extra or {}).get(CHOICES, ())
+    own = meta.extra or {}
+    offered = own.get(CHOICES, ())
+    objects = _objects(meta.type)
     low = getattr(meta.type, "ge", None)
     above = getattr(meta.type, "gt", None)
     return FieldInfo(
@@ -111,6 +130,8 @@ def _describe(prefix: str, field: inspect.Field, annotation: Any) -> FieldInfo:
         low_excluded=above is not None,
         high=next((b for name in ("le", "lt") if (b := getattr(meta.type, name, None)) is not None), None),
         required=bool(getattr(meta.type, "min_length", 0)),
+        objects=reduce(or_, objects) if objects else None,
+        explain=own.get(EXPLAIN),
     )
 
 
@@ -133,11 +154,6 @@ def field_info(path: str) -> FieldInfo:
     return section_fields(section)[key]
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    """The known word closest to a mistyped one, or an empty string."""
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=0.6)), "")
-
-
 def _as_yaml(value: Any) -> str:
     """A value as written in YAML, its start if it is long."""
     if isinstance(value, bool):
@@ -157,6 +173,8 @@ def _number_error(info: FieldInfo) -> Message:
 
 def _value_error(info: FieldInfo, value: Any) -> Message:
     """Why `value` is not valid for the field."""
+    if info.explain and (reason := info.explain(value)):
+        return reason
     match info.kind:
         case "int" | "float":
             return _number_error(info)
@@ -193,8 +211,8 @@ def parse_field(info: FieldInfo, value: Any) -> tuple[Any, Message | None]:
     """Turn a value from a form or a file into the field's type: (value, None), or (value as given, error)."""
     if isinstance(value, str) and info.kind not in ("text", "lines"):
         value = value.strip()
-    if info.path == PROMPTS and isinstance(value, (list, tuple)):
-        value = [parse_prompt(line) for line in value]
+    if info.objects and isinstance(value, (list, tuple)):
+        value = [parse_line(line, info.objects) for line in value]
     if info.kind == "choices" and isinstance(value, str):
         value = [name for part in value.split(",") if (name := part.strip())]
     if info.kind == "choice" and isinstance(value, str) and value in ("true", "false"):

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.config.fields import FieldError
 from engine.config.paths import runs_folder
+from engine.config.rewards import with_paths
 from engine.config.run_spec import RunSpec
 from engine.config.sources import parse_source, write_source
 from engine.config.spec_files import to_values
@@ -70,9 +71,10 @@ def non_utf8_paths(spec: RunSpec) -> list[FieldError]:
         ("training.output_dir", str(runs_folder())),
         ("training.output_dir", spec.training.output_dir),
         ("export.copy_to", spec.export.copy_to),
+        ("grpo.rewards_file", spec.grpo.rewards_file),
     ]
-    folders = ("training.output_dir", "export.copy_to")
-    local = [(f, n) for f, n in named if n and (f in folders or _as_utf8(n) != n or is_local(n))]
+    always = ("training.output_dir", "export.copy_to", "grpo.rewards_file")
+    local = [(f, n) for f, n in named if n and (f in always or _as_utf8(n) != n or is_local(n))]
     return [FieldError(f, message) for f, name in local if (message := non_utf8_path(local_path(name)))]
 
 
@@ -100,10 +102,16 @@ def absolute_paths(spec: RunSpec) -> RunSpec:
     if is_template_file(spec.dataset.chat_template):
         values["dataset"]["chat_template"] = str(local_path(spec.dataset.chat_template))
     values["dataset"]["mix"] = [_absolute_line(line) for line in spec.dataset.mix]
-    for section, key in (("training", "output_dir"), ("export", "copy_to")):
-        if values[section][key]:
+    for section, key in (("training", "output_dir"), ("export", "copy_to"), ("grpo", "rewards_file")):
+        if section in values and values[section][key]:
             values[section][key] = str(local_path(values[section][key]))
+    if "grpo" in values:
+        values["grpo"]["rewards"] = [with_paths(entry, _absolute) for entry in spec.grpo.rewards]
     return msgspec.convert(values, RunSpec)
+
+
+def _absolute(path: str) -> str:
+    return str(local_path(path))
 
 
 def _absolute_line(line: str) -> str:

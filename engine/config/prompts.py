@@ -1,30 +1,14 @@
 """Test prompts: a question, or for instruction data an instruction with an input of its own."""
 
-import json
-
-import msgspec
-
+from engine.config.object_lines import ObjectLine
 from engine.config.prompt_templates import placeholders
 
 
-class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An instruction and its input, as in Alpaca data. Its text is a line of JSON, which a form shows and reads."""
+class Prompt(ObjectLine, frozen=True):
+    """An instruction and its input, as in Alpaca data."""
 
     instruction: str
     input: str = ""
-
-    def __str__(self) -> str:
-        return json.dumps(msgspec.to_builtins(self), ensure_ascii=False)
-
-
-def parse_prompt(line: object) -> object:
-    """The instruction and input in a line of JSON; anything else unchanged."""
-    if isinstance(line, str) and line.lstrip().startswith("{"):
-        try:
-            return msgspec.json.decode(line, type=Prompt)
-        except msgspec.DecodeError:
-            return line
-    return line
 
 
 def label(prompt: str | Prompt) -> str:

@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 from msgspec import Meta
 
-CHOICES = "choices"  # in a field's `extra`: what a form offers, where other values are valid too
+# In a field's `extra`:
+CHOICES = "choices"  # what a form offers, where other values are valid too
+EXPLAIN = "explain"  # a function that says what is wrong with a value that is not of the field's type
 
 
 def about(title: str, description: str, **bounds: Any) -> Meta:

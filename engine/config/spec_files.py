@@ -6,6 +6,7 @@ import os
 import stat
 import uuid
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from engine.config.check import build_spec
 from engine.config.either_or import drop_ignored
 from engine.config.fields import FieldError
 from engine.config.files import set_aside
+from engine.config.rewards import with_paths
 from engine.config.run_spec import SECTIONS, RunSpec, sections_of
 from engine.config.spec_error import SpecError
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 # can be moved together with its data; anything else may be a Hub id.
 PATH_FIELDS = (
     "model.model_name", "dataset.path", "dataset.eval_path", "dataset.chat_template", "training.output_dir",
-    "export.copy_to",
+    "export.copy_to", "grpo.rewards_file",
 )  # fmt: skip
 
 
@@ -61,7 +63,11 @@ def _resolve_paths(spec: RunSpec, folder: Path) -> RunSpec:
     values = to_values(spec)
     for field in PATH_FIELDS:
         section, key = field.split(".")
-        values[section][key] = _absolute(values[section][key], folder)
+        if section in values:
+            values[section][key] = _absolute(values[section][key], folder)
+    if "grpo" in values:
+        make_absolute = partial(_absolute, folder=folder)
+        values["grpo"]["rewards"] = [with_paths(entry, make_absolute) for entry in spec.grpo.rewards]
     values["dataset"]["mix"] = [_absolute(line, folder) for line in values["dataset"]["mix"]]
     return msgspec.convert(values, RunSpec)
 

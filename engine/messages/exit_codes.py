@@ -35,6 +35,12 @@ EXIT_CODE_HELP: dict[str, dict[int, Message]] = {
         BAD_INPUT: say("something would stop the training"),
         INTERRUPTED: say("left with Ctrl-C"),
     },
+    "rewards": {
+        COMPLETED: say("the checks tell the answers apart"),
+        FAILED: say("the engine failed or refused"),
+        BAD_INPUT: say("a setting or an input is wrong, or nothing can be learned"),
+        INTERRUPTED: say("left with Ctrl-C"),
+    },
     "stop": {
         COMPLETED: say("stopped"),
         FAILED: say("it had to be ended by force"),

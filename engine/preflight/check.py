@@ -16,6 +16,7 @@ from engine.hub.errors import token_source
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.preflight.model import check_model, merged_bytes
+from engine.preflight.rewards import check_rewards
 from engine.runs.disk_space import space_problem, write_problem
 
 # A tracker needs any one of its packages. They are not dependencies of Loris.
@@ -35,6 +36,7 @@ def check_inputs(spec: RunSpec) -> list[FieldError]:
         *dataset,
         *_check_template(spec),
         *_check_packages(spec),
+        *check_rewards(spec),
         *_check_folders(spec),
     ]
 

@@ -38,6 +38,16 @@ class Train(Command, frozen=True, kw_only=True):
     spec: RunSpec
 
 
+class TryRewards(Command, frozen=True, kw_only=True):
+    """Let the base model answer a few prompts of this spec's dataset, and score the answers with its rewards.
+
+    Accepted in "ready". The result is the event `Completions` of step 0; the note of `Done` says why nothing can be
+    learned, if so.
+    """
+
+    spec: RunSpec
+
+
 StopMode = Literal["save", "now", "discard"]
 
 
@@ -153,6 +163,7 @@ class Shutdown(Command, frozen=True, kw_only=True):
 
 AnyCommand = (
     Train
+    | TryRewards
     | Stop
     | SaveCheckpoint
     | Generate
@@ -196,9 +207,10 @@ class ExportProgress(Reply, frozen=True, kw_only=True, tag="Progress"):
 class Done(Reply, frozen=True, kw_only=True):
     """The request was carried out. For `Generate`: the counts; for `Export`: `path`.
 
-    `note`: what is left to do after an `Export`, such as the command that imports a GGUF into Ollama, or why an
-    answer probably did not end by itself. `prompt_tokens`: of the conversation; `context_tokens`: the limit for
-    conversation and answer together. `text`: the prompt of `ShowPrompt`. `scores`: of the answers of a `Score`.
+    `note`: what is left to do after an `Export`, such as the command that imports a GGUF into Ollama, why an answer
+    probably did not end by itself, or why nothing can be learned from rewards. `prompt_tokens`: of the
+    conversation; `context_tokens`: the limit for conversation and answer together. `text`: the prompt of
+    `ShowPrompt`. `scores`: of the answers of a `Score`.
     """
 
     tokens: int = 0

@@ -1,7 +1,8 @@
-"""The consent to a command after a run: given once, for one run folder and for the exact text of the command.
+"""The consent to what runs on this machine besides the training: a command after a run, a file of reward functions.
 
-A preset from someone else may contain a command: opening the preset must not run it. Consents are therefore kept
-among the user's own files: a run folder may come from someone else too.
+To a command: given once, for one run folder and its exact text. To a file: for its exact content, wherever it is.
+A preset from someone else may contain either: opening the preset must not run it. Consents are therefore kept among
+the user's own files: a run folder may come from someone else too.
 """
 
 import hashlib
@@ -30,6 +31,22 @@ def withdraw_consent(folder: RunFolder) -> None:
     """Forget the consent: another run may be in a folder of this name later."""
     with suppress(OSError):
         _path(folder).unlink(missing_ok=True)
+
+
+def allow_rewards(content: bytes) -> None:
+    """Allow a file of reward functions with this content to run. Raises OSError."""
+    path = _rewards_path(content)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_text(path, "")
+
+
+def are_rewards_allowed(content: bytes) -> bool:
+    """Whether the user confirmed exactly this content."""
+    return _rewards_path(content).is_file()
+
+
+def _rewards_path(content: bytes) -> Path:
+    return home()[0] / "consents" / f"rewards-{hashlib.sha256(content).hexdigest()}"
 
 
 def _path(folder: RunFolder) -> Path:

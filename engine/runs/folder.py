@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "dropped.jsonl"
 
     @property
+    def rewards(self) -> Path:
+        """A copy of the user's file of reward functions that the run last used."""
+        return self.path / "rewards.py"
+
+    @property
     def lock(self) -> Path:
         """Locked with `flock` while an engine is alive; the kernel releases it however the engine dies."""
         return self.path / "lock"
@@ -78,8 +83,8 @@ class RunFolder:
     def own_files(self) -> tuple[Path, ...]:
         """The files that Loris writes directly into the folder."""
         return (
-            self.events, self.log, self.dropped, self.draft, self.pid_file, self.label, self.old_consent,
-            self.socket_path_file, self.summary, self.spec, self.lock,
+            self.events, self.log, self.dropped, self.rewards, self.draft, self.pid_file, self.label,
+            self.old_consent, self.socket_path_file, self.summary, self.spec, self.lock,
         )  # fmt: skip
 
     @property

@@ -17,6 +17,7 @@ Reply = Callable[[AnyReply], None]
 # The stages in which a command is accepted. What is not listed, such as Cancel, is accepted in any.
 ACCEPTED_IN: dict[str, tuple[Stage, ...]] = {
     "Train": ("starting", "loading", "ready"),  # it waits for the model: the connection may drop meanwhile
+    "TryRewards": ("ready",),
     "Generate": ("ready", "serving"),
     "ShowPrompt": ("ready", "serving"),
     "Score": ("ready", "serving"),
@@ -27,7 +28,7 @@ ACCEPTED_IN: dict[str, tuple[Stage, ...]] = {
     "SaveCheckpoint": ("training",),
 }
 # What the main thread executes, one after the other; the rest are flags that act at once.
-QUEUED = ("Train", "Generate", "ShowPrompt", "Score", "Export", "Push", "Deliver")
+QUEUED = ("Train", "TryRewards", "Generate", "ShowPrompt", "Score", "Export", "Push", "Deliver")
 OUTLIVE_CLIENT = (Export, Push, Deliver)
 
 
@@ -194,6 +195,8 @@ def _refusal_reason(name: str, stage: Stage) -> tuple[str, Message]:
         return "busy", say("This engine has trained already, or is training: start a new run.")
     if stage in ("starting", "loading"):
         return "not_ready", say("The model is still loading.")
+    if name == "TryRewards" and stage == "serving":
+        return "trained", say("The rewards are tried before training: start a new run.")
     if name in ("Export", "Push", "Deliver") and stage == "ready":
         return "not_trained", say("There is nothing to export yet: train first.")
     if stage in ("preparing", "training"):

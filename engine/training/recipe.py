@@ -22,7 +22,7 @@ from engine.runs.folder import RunFolder
 from engine.runtime.control import Control
 from engine.training.callback import EventCallback
 from engine.training.first_loss import FirstLoss
-from engine.training.method import TrainingMethod
+from engine.training.method import Prepared, TrainingMethod
 from engine.training.prepare import prepare
 from engine.training.trainer import check_finite, diverged
 
@@ -32,13 +32,13 @@ def train(
     spec: RunSpec,
     folder: RunFolder,
     control: Control,
-    before_training: Callable[[PromptFormat], None],
+    before_training: Callable[[Prepared], None],
     checkpoint: manifest.Checkpoint | None = None,
     on_checkpoint: Callable[[int], None] = lambda step: None,
 ) -> PromptFormat:
     """Fine-tune a loaded model by the spec; afterwards the adapter is on `loaded.model`.
 
-    `before_training`: called with the prompt format while nothing is trained yet; not on a resume.
+    `before_training`: called with the data while nothing is trained yet; not on a resume.
     `checkpoint`: resume from it. `on_checkpoint`: called with the step of each. Returns the prompt format. Raises
     `UserError` for errors in the user's input.
     """
@@ -51,7 +51,7 @@ def train(
         continues = say("The model comes with an adapter: training continues from it, with its own rank.")
         record.emit(ev.Notice(code=ev.CONTINUES_ADAPTER, message=continues))
     if not checkpoint:
-        before_training(method.prompt_format)
+        before_training(data)
 
     loading.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
     config = training_arguments(method, loaded, folder, len(data.train), record)

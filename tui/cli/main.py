@@ -79,7 +79,11 @@ def _command(options: argparse.Namespace) -> int:
         case "run":
             from tui.cli.run import run_file
 
-            return run_file(options.spec, options.json, options.allow_command, options.cpu)
+            return run_file(options.spec, options.json, options.allow_command, options.cpu, options.allow_rewards)
+        case "rewards":
+            from tui.cli.rewards import run_rewards
+
+            return run_rewards(options.spec, options.json, options.cpu, options.allow_rewards)
         case "demo":
             if _unusable_terminal():
                 from tui.cli.run import run_demo
@@ -124,7 +128,7 @@ def _run_command(options: argparse.Namespace) -> int:
             return runs.logs(options.run, options.follow)
         case "resume":
             changes = [*options.set, *(["model.use_cpu=true"] if options.cpu else [])]
-            return runs.resume_run(options.run, changes, options.allow_command)
+            return runs.resume_run(options.run, changes, options.allow_command, options.allow_rewards)
         case _:
             return runs.stop_run(options.run, options.mode, options.grace)
 
@@ -205,7 +209,17 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
     run.add_argument(
         "--allow-command", action="store_true", help=_("run the spec's export.after_command after success")
     )
+    _add_allow_rewards(run)
     _add_cpu(run)
+    rewards = command(
+        "rewards",
+        _("try the rewards of a GRPO spec: answers of the base model, scored by every check"),
+        _exit_codes("rewards"),
+    )
+    rewards.add_argument("spec", type=Path, metavar="SPEC.yaml", help=_("the run spec, for the method grpo"))
+    rewards.add_argument("--json", action="store_true", help=_("print JSON instead"))
+    _add_allow_rewards(rewards)
+    _add_cpu(rewards)
     data = command(
         "data",
         _("show what a spec's dataset teaches: rows, lengths, mask, and what is wrong with it"),
@@ -273,7 +287,13 @@ def _add_run_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     resume.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help=change)
     allow_command = _("run the spec's export.after_command after success")
     resume.add_argument("--allow-command", action="store_true", help=allow_command)
+    _add_allow_rewards(resume)
     _add_cpu(resume)
+
+
+def _add_allow_rewards(command: argparse.ArgumentParser) -> None:
+    words = _("run the spec's grpo.rewards_file, as it is now")
+    command.add_argument("--allow-rewards", action="store_true", help=words)
 
 
 def _add_cpu(command: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from engine.client.follow import Follower, LogFollower
 from engine.client.launch import launch, new_run
 from engine.config.fields import FieldError
 from engine.config.presets import shipped_folder
+from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import add_line_numbers, load_spec
 from engine.messages.exit_codes import (
@@ -33,6 +34,7 @@ from engine.protocol.commands import Command, Shutdown, Stop
 from engine.protocol.state import RunState
 from engine.runs.consent import give_consent
 from engine.runs.folder import RunFolder
+from tui.cli.allow_rewards import confirm_rewards
 from tui.cli.printer import JsonPrinter, LinePrinter, LivePrinter, Printer
 from tui.text.errors import error_lines, fail, print_error
 from tui.text.run import describe_changes
@@ -46,14 +48,16 @@ LEAVE_SECONDS = 20.0  # how long an engine may take to exit after its last event
 LOG_LINES = 15
 
 
-def run_file(path: Path, as_json: bool = False, allow_command: bool = False, use_cpu: bool = False) -> int:
+def run_file(
+    path: Path,
+    as_json: bool = False,
+    allow_command: bool = False,
+    use_cpu: bool = False,
+    allow_rewards: bool = False,
+) -> int:
     """Train as a spec file says. Returns an exit code; see `loris run --help`."""
     try:
-        spec = load_spec(path)
-        if use_cpu:
-            spec = msgspec.structs.replace(spec, model=msgspec.structs.replace(spec.model, use_cpu=True))
-        if errors := check_inputs(spec):
-            raise SpecError(path, add_line_numbers(path, errors))
+        spec = load_checked(path, use_cpu, allow_rewards)
         try:
             folder = new_run(spec)
             if allow_command:
@@ -74,6 +78,20 @@ def run_file(path: Path, as_json: bool = False, allow_command: bool = False, use
         return Watch(folder, process, printer, path).run()
     finally:
         printer.close()
+
+
+def load_checked(path: Path, use_cpu: bool, allow_rewards: bool) -> RunSpec:
+    """The spec of a file, with all that can be checked before a start. Raises `SpecError`.
+
+    `allow_rewards`: the user's consent to the file of reward functions that it names.
+    """
+    spec = load_spec(path)
+    if use_cpu:
+        spec = msgspec.structs.replace(spec, model=msgspec.structs.replace(spec.model, use_cpu=True))
+    errors = check_inputs(spec) or confirm_rewards(spec, allow_rewards)
+    if errors:
+        raise SpecError(path, add_line_numbers(path, errors))
+    return spec
 
 
 def run_demo(use_cpu: bool = False) -> int:

@@ -12,6 +12,7 @@ from engine.client.follow import LogFollower
 from engine.client.resume import parse_change, resume
 from engine.client.stop import GRACE_SECONDS, Phase, stop
 from engine.config.spec_error import SpecError
+from engine.config.spec_files import load_spec
 from engine.messages.errors import UserError
 from engine.messages.exit_codes import BAD_INPUT, COMPLETED, FAILED, UNDELIVERED
 from engine.messages.message import say
@@ -20,6 +21,7 @@ from engine.runs.consent import give_consent, has_consent
 from engine.runs.folder import RunFolder
 from engine.runs.lock_owner import SavedWork
 from engine.runs.run_list import RunSummary, is_alive, list_runs, summarise
+from tui.cli.allow_rewards import confirm_rewards
 from tui.cli.run_choice import find_run
 from tui.state.run_status import cost_of, describe_cost, seconds_so_far, state_of, status_lines, status_of
 from tui.state.settings import load_settings
@@ -157,10 +159,10 @@ def verified_survivors(run: RunSummary) -> SavedWork:
     return saved_work(run.folder)
 
 
-def resume_run(name: str, changes: list[str], allow_command: bool = False) -> int:
+def resume_run(name: str, changes: list[str], allow_command: bool = False, allow_rewards: bool = False) -> int:
     """Resume a run in the background; returns once its engine runs.
 
-    `allow_command`: the user's consent to the command of its spec.
+    `allow_command`, `allow_rewards`: the user's consent to the command, and the reward functions, of its spec.
     """
     try:
         run = find_run(name)
@@ -182,6 +184,8 @@ def resume_run(name: str, changes: list[str], allow_command: bool = False) -> in
         print_error(_("Write a change as training.max_steps=200, not {text}").format(text=visible(str(error))))
         return BAD_INPUT
     try:
+        if errors := confirm_rewards(load_spec(run.folder.spec), allow_rewards):
+            raise SpecError(run.folder.spec, errors)
         spec, process = resume(run.folder, wanted, run.checkpoint or 0)
         _check_command(run.folder, spec.export.after_command.strip(), allow_command)
     except SpecError as error:

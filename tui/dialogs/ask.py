@@ -1,7 +1,7 @@
 """Dialogs that ask for one value: a line, a number, yes or no, an item of a list, a file."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -10,8 +10,9 @@ from rich.cells import set_cell_size
 from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Button, OptionList, Static
 from textual.worker import get_current_worker
 
@@ -102,16 +103,48 @@ class ConfirmModal(Modal[bool]):
         self._texts = title, words, yes, no
 
     def compose(self) -> ComposeResult:
-        title, words, yes, no = self._texts
+        _title, _words, yes, no = self._texts
         with Vertical():
-            yield Static(title, markup=False, classes="title")
-            yield Static(words, markup=False)
+            yield from self.explanation()
             with Horizontal(classes="buttons"):
                 yield Button(Content(no), id="no", compact=True)
                 yield Button(Content(yes), id="yes", variant="warning", compact=True)
 
+    def explanation(self) -> Iterable[Widget]:
+        """What is above the buttons."""
+        title, words, _yes, _no = self._texts
+        yield Static(title, markup=False, classes="title")
+        yield Static(words, markup=False)
+
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")
+
+
+class FileQuestion(ConfirmModal):
+    """Yes or no to a file, which is shown: Page Up and Page Down scroll it."""
+
+    DEFAULT_CSS = """
+    FileQuestion VerticalScroll { height: auto; max-height: 12; background: $panel; padding: 0 1; }
+    FileQuestion VerticalScroll Static { margin-bottom: 0; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("pagedown", "scroll(1)", show=False),
+        Binding("pageup", "scroll(-1)", show=False),
+    ]
+
+    def __init__(self, title: str, words: str, text: str, yes: str, no: str) -> None:
+        super().__init__(title, words, yes, no)
+        self._file = text
+
+    def explanation(self) -> Iterable[Widget]:
+        yield from super().explanation()
+        with VerticalScroll(can_focus=False):
+            yield Static(Content(visible(self._file)), markup=False)
+        yield Static(_("Page Up and Page Down scroll it."), markup=False, classes="note")
+
+    def action_scroll(self, pages: int) -> None:
+        shown = self.query_one(VerticalScroll)
+        shown.scroll_relative(y=pages * shown.size.height, animate=False)
 
 
 class ListDialog(Modal[str]):

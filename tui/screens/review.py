@@ -17,10 +17,11 @@ from engine.messages.message import Message
 from engine.preflight.check import check_inputs
 from engine.protocol.data_report import DataProblem
 from engine.runs.run_list import list_runs
-from tui.dialogs.allow_command import command_question
+from tui.dialogs.allow_command import ask_about_rewards, command_question
 from tui.screens.base import PaletteEntry
 from tui.screens.wizard import STEPS, WizardScreen, step_of
 from tui.state.dataset_cache import peek_local
+from tui.state.draft import METHOD
 from tui.text.run import describe_differences, describe_run
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
@@ -76,6 +77,13 @@ class ReviewScreen(WizardScreen):
         Binding("ctrl+r", "start", N_("Start"), id="run.start", tooltip=N_("Start training now")),
         Binding("ctrl+s", "save_preset", N_("Save"), id="review.save", tooltip=N_("Keep these settings")),
         Binding("f7", "proof", N_("Proof"), id="review.proof", tooltip=N_("Which tokens are learned")),
+        Binding(
+            "ctrl+t",
+            "try_rewards",
+            N_("Try rewards"),
+            id="review.rewards",
+            tooltip=N_("Score answers of the model"),
+        ),
         Binding("ctrl+n", "start", N_("Start training"), show=False, id="review.next"),
     ]
     _wrong: tuple[str, ...] = ()
@@ -202,11 +210,36 @@ class ReviewScreen(WizardScreen):
         self.show_preflight_errors(found, among=tuple(self.loris.draft.reported_errors))
         if found:
             self._refuse()
-        elif command := spec.export.after_command.strip():
-            asked = command_question(command, _("Allow it and start"), _("Do not start"))
-            self.app.push_screen(asked, lambda agreed: self.loris.start_training(spec) if agreed else None)
         else:
-            self.loris.start_training(spec)
+            self._ask_and_start(spec)
+
+    @work(exclusive=True, group="ask")
+    async def _ask_and_start(self, spec: RunSpec) -> None:
+        if not await ask_about_rewards(self.app, spec):
+            return
+        if command := spec.export.after_command.strip():
+            asked = command_question(command, _("Allow it and start"), _("Do not start"))
+            if not await self.app.push_screen_wait(asked):
+                return
+        self.loris.start_training(spec)
+
+    # The trial of the rewards
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "try_rewards" or self.loris.draft[METHOD] == "grpo"
+
+    def action_try_rewards(self) -> None:
+        self.flush_edits()
+        spec, errors = self.loris.draft.build()
+        if spec is None or errors:
+            self._refuse()
+        else:
+            self._ask_and_try(spec)
+
+    @work(exclusive=True, group="ask")
+    async def _ask_and_try(self, spec: RunSpec) -> None:
+        if await ask_about_rewards(self.app, spec):
+            self.loris.try_rewards(spec)
 
     def _refuse(self) -> None:
         self.query_one("#wrong").focus()
@@ -215,6 +248,8 @@ class ReviewScreen(WizardScreen):
     def commands(self) -> Iterable[PaletteEntry]:
         yield from super().commands()
         yield _("run: start"), _("Start training now"), self.action_start
+        if self.check_action("try_rewards", ()):
+            yield _("rewards: try"), _("Score answers of the model"), self.action_try_rewards
 
 
 def _error_line(path: str, words: str) -> Content:

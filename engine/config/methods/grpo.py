@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from engine.config.methods import preference
 from engine.config.methods.method import Method, Metric
-from engine.config.section import Section, about
+from engine.config.rewards import AnyCheck, Python, entry_errors, first_entry_error
+from engine.config.section import EXPLAIN, Section, about
 from engine.messages.message import N_, Message, say
 
 if TYPE_CHECKING:
@@ -120,6 +121,37 @@ class GrpoSpec(Section, frozen=True, kw_only=True):
             lt=1,
         ),
     ] = 0.5
+    rewards: Annotated[
+        tuple[str | AnyCheck, ...],
+        about(
+            N_("Rewards"),
+            N_(
+                "The checks that score an answer, each from 0 to 1, one a line: answer, regex, json, length, "
+                "language, forbidden, format, similarity, reward_model, python. With settings: "
+                '{"check": "regex", "pattern": "...", "weight": 0.5}'
+            ),
+            extra={EXPLAIN: first_entry_error},
+        ),
+    ] = ()
+    rewards_file: Annotated[
+        str,
+        about(
+            N_("Rewards in Python"),
+            N_(
+                "A Python file of yours with functions such as def short(completion, answer, row), each returning "
+                "a number. You are shown it once, and confirm that it may run on this machine."
+            ),
+        ),
+    ] = ""
+    rewards_timeout: Annotated[
+        float,
+        about(
+            N_("Time limit of a reward"),
+            N_("The seconds that one call of a function in your Python file may take before the run ends."),
+            gt=0,
+            le=3600,
+        ),
+    ] = 10.0
 
 
 def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
@@ -142,6 +174,18 @@ def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
         message = say("With whole answers, use the loss grpo (GSPO) or luspo: {loss} counts tokens.",
                       loss=grpo.loss_type)  # fmt: skip
         yield "grpo.importance_sampling_level", message
+    yield from _reward_rules(grpo)
+
+
+def _reward_rules(grpo: GrpoSpec) -> Iterable[tuple[str, Message]]:
+    if not grpo.rewards and not grpo.rewards_file:
+        message = say("Say what a good answer is: name a check, for instance answer, or a Python file of your own.")
+        yield "grpo.rewards", message
+    wrong = list(entry_errors(grpo.rewards))
+    yield from (("grpo.rewards", message) for message in wrong)
+    asks = any(isinstance(entry, Python) or entry == "python" for entry in grpo.rewards)
+    if asks and not grpo.rewards_file:
+        yield "grpo.rewards_file", say("The check python needs a file: name it here.")
 
 
 METHOD = Method(
