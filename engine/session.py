@@ -25,6 +25,7 @@ from engine.messages.exit_codes import COMPLETED, TERMINATED, UNDELIVERED
 from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
+from engine.model.vllm import vllm_arguments
 from engine.preflight.check import check_inputs
 from engine.preflight.tested_versions import changed_since
 from engine.prompting.format_file import read_prompt_format
@@ -118,7 +119,8 @@ class Session:
                 "run",
             )
         try:
-            self._loaded = loading.load(self._spec.model, self._record, adapter)
+            vllm = {} if adapter else vllm_arguments(self._spec)
+            self._loaded = loading.load(self._spec.model, self._record, adapter, vllm)
         except UserError:
             raise
         except Exception as error:

@@ -20,6 +20,7 @@ from engine.hub.retry import with_retries
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.model import hardware
+from engine.model.vllm import check_loaded
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.gpu import gpu_problem, has_card
@@ -120,8 +121,13 @@ def check_saved(name: str, adapter: Path | None) -> None:
             manifest.require_intact(Path(base).expanduser())
 
 
-def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> Loaded:
-    """Load the spec's model, or a trained adapter with its base model. Raises `UserError`."""
+def load(
+    spec: ModelSpec, record: EventWriter, adapter: Path | None = None, vllm: dict[str, Any] | None = None
+) -> Loaded:
+    """Load the spec's model, or a trained adapter with its base model. Raises `UserError`.
+
+    `vllm`: the arguments that load it together with vLLM.
+    """
     check_gpu(spec.use_cpu)
     spec, dtype = fit_to_hardware(spec, record)
     check_folder(spec.model_name)
@@ -134,8 +140,10 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None) -> L
             load_in_4bit=spec.load_in_4bit,
             load_in_8bit=spec.load_in_8bit,
             revision=None if adapter else spec.revision or None,
+            **(vllm or {}),
         )
     )
+    check_loaded(model, vllm or {})
     loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit or spec.load_in_8bit)
     if loaded.has_adapter:
         pad_for_training(loaded)
