@@ -25,6 +25,7 @@ from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
 from engine.model.reward_model import has_trained_head, scores_of
+from engine.model.vllm import vllm_arguments
 from engine.preflight.tested_versions import changed_since
 from engine.preflight.unfit import why_unfit
 from engine.prompting.format_file import read_prompt_format
@@ -123,7 +124,10 @@ class Session:
                 "run",
             )
         try:
-            self._loaded = loading.load(self._spec.model, self._record, adapter, self._spec.scores)
+            vllm = {} if adapter else vllm_arguments(self._spec)
+            self._loaded = loading.load(
+                self._spec.model, self._record, adapter, scores=self._spec.scores, vllm=vllm
+            )
         except UserError:
             raise
         except Exception as error:

@@ -5,6 +5,7 @@ from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
 
 MIN_LENGTH = 256  # tokens; below that, most answers would be cut off
+MIN_ANSWER = 64  # tokens of an answer that the model writes in training
 
 
 class OutOfMemory(UserError):
@@ -15,6 +16,8 @@ class OutOfMemory(UserError):
 
 def smaller_settings(spec: RunSpec, gpu: bool, loading: bool = False, host: bool = False) -> tuple[Change, ...]:
     """Half the batch and twice the accumulation; then half the length; then 4-bit. Empty: nothing left to try.
+
+    Where the model writes answers in training, these get shorter, and then fewer, before the length is halved.
 
     `loading`: the weights alone did not fit, so a smaller batch does not help. `host`: the machine's memory ran out
     while preparing data, where each process uses its share.
@@ -30,8 +33,31 @@ def smaller_settings(spec: RunSpec, gpu: bool, loading: bool = False, host: bool
             Change(field="training.per_device_train_batch_size", value=half),
             Change(field="training.gradient_accumulation_steps", value=total // half),
         )
-    if length > MIN_LENGTH and not loading:
-        return (Change(field="model.max_seq_length", value=max(MIN_LENGTH, length // 2)),)
+    if training.method == "grpo" and not loading and (changes := _smaller_answers(spec)):
+        return changes
+    if length > max(MIN_LENGTH, _longest_answer(spec) + 1) and not loading:
+        return (
+            Change(field="model.max_seq_length", value=max(MIN_LENGTH, _longest_answer(spec) + 1, length // 2)),
+        )
     if gpu and not spec.model.load_in_4bit:
         return (Change(field="model.load_in_4bit", value=True),)
+    return ()
+
+
+def _longest_answer(spec: RunSpec) -> int:
+    """The tokens that the context length must leave room for."""
+    return spec.grpo.max_completion_length if spec.training.method == "grpo" else 0
+
+
+def _smaller_answers(spec: RunSpec) -> tuple[Change, ...]:
+    """Answers of half the length; then half as many to a prompt, for as many prompts in a step."""
+    longest, count = spec.grpo.max_completion_length, spec.grpo.num_generations
+    accumulation = spec.training.gradient_accumulation_steps
+    if longest > MIN_ANSWER:
+        return (Change(field="grpo.max_completion_length", value=max(MIN_ANSWER, longest // 2)),)
+    if count >= 4 and count % 2 == 0 and accumulation % 2 == 0:
+        return (
+            Change(field="grpo.num_generations", value=count // 2),
+            Change(field="training.gradient_accumulation_steps", value=accumulation // 2),
+        )
     return ()

@@ -221,6 +221,12 @@ class RunSpec(MethodSections, frozen=True, kw_only=True):
     export: ExportSpec = ExportSpec()
 
     @property
+    def with_vllm(self) -> float | None:
+        """The share of the card's memory for vLLM, if it shall write the answers of GRPO."""
+        asked = self.training.method == "grpo" and self.grpo.use_vllm
+        return self.grpo.vllm_gpu_memory_utilization if asked else None
+
+    @property
     def scores(self) -> bool:
         """Whether its model scores texts instead of writing them: it is loaded with a score head."""
         return METHODS[self.training.method].scores

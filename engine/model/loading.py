@@ -4,6 +4,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from engine.hub.retry import with_retries
 from engine.messages.errors import UserError
 from engine.messages.message import say
 from engine.model import hardware, reward_model
+from engine.model.vllm import check_loaded
 from engine.protocol import events as ev
 from engine.runs import manifest
 from engine.runs.gpu import gpu_problem, has_card
@@ -121,10 +123,17 @@ def check_saved(name: str, adapter: Path | None) -> None:
             manifest.require_intact(Path(base).expanduser())
 
 
-def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None, scores: bool = False) -> Loaded:
-    """Load the spec's model, or a trained adapter with its base model; `scores`: as a reward model.
+def load(
+    spec: ModelSpec,
+    record: EventWriter,
+    adapter: Path | None = None,
+    *,
+    scores: bool = False,
+    vllm: dict[str, Any] | None = None,
+) -> Loaded:
+    """Load the spec's model, or a trained adapter with its base model. Raises `UserError`.
 
-    Raises `UserError`.
+    `scores`: as a reward model. `vllm`: the arguments that load it together with vLLM.
     """
     check_gpu(spec.use_cpu)
     spec, dtype = fit_to_hardware(spec, record)
@@ -135,8 +144,9 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None, scor
             "Reward models are trained by TRL with transformers and PEFT: Unsloth's faster layers are not used."
         )
         record.emit(ev.Notice(code="stock_model", message=stock))
-    read = reward_model.load if scores else _load_with_unsloth
+    read = reward_model.load if scores else partial(_load_with_unsloth, vllm=vllm or {})
     model, tokenizer = with_retries(lambda: read(spec, dtype, adapter))
+    check_loaded(model, vllm or {})
     loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit or spec.load_in_8bit, scores=scores)
     if loaded.has_adapter:
         pad_for_training(loaded)
@@ -159,7 +169,9 @@ def load(spec: ModelSpec, record: EventWriter, adapter: Path | None = None, scor
     return loaded
 
 
-def _load_with_unsloth(spec: ModelSpec, dtype: hardware.DtypeName, adapter: Path | None) -> tuple[Any, Any]:
+def _load_with_unsloth(
+    spec: ModelSpec, dtype: hardware.DtypeName, adapter: Path | None, vllm: dict[str, Any]
+) -> tuple[Any, Any]:
     """(model, tokenizer)."""
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=str(adapter) if adapter else spec.model_name,
@@ -168,6 +180,7 @@ def _load_with_unsloth(spec: ModelSpec, dtype: hardware.DtypeName, adapter: Path
         load_in_4bit=spec.load_in_4bit,
         load_in_8bit=spec.load_in_8bit,
         revision=None if adapter else spec.revision or None,
+        **vllm,
     )
     return model, tokenizer
 

@@ -17,6 +17,7 @@ from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.preflight.model import check_model, merged_bytes
 from engine.preflight.rewards import check_rewards
+from engine.preflight.vllm import vllm_problem
 from engine.runs.disk_space import space_problem, write_problem
 
 # A tracker needs any one of its packages. They are not dependencies of Loris.
@@ -61,6 +62,8 @@ def _check_packages(spec: RunSpec) -> list[FieldError]:
                 "The package {package} is not installed: install it, or choose adamw_8bit.", package=package
             )
             errors.append(FieldError("training.optim", message))
+    if spec.training.method == "grpo" and spec.grpo.use_vllm and (problem := vllm_problem()):
+        errors.append(FieldError("grpo.use_vllm", problem))
     return errors
 
 

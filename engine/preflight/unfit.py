@@ -9,7 +9,7 @@ from engine.preflight.check import check_inputs
 
 def why_unfit(spec: RunSpec, loaded: RunSpec) -> UserError | None:
     """Why the spec cannot be used with the model that was loaded for another; None if it can."""
-    if (spec.model, spec.scores) != (loaded.model, loaded.scores):
+    if (spec.model, spec.scores, spec.with_vllm) != (loaded.model, loaded.scores, loaded.with_vllm):
         message = say("Another model is loaded: start a new engine for this one.")
         return UserError("model_changed", message, None, "model.model_name")
     if errors := check_spec(spec) or check_inputs(spec):

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,6 +11,7 @@ import torch
 import torch.distributed
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from engine.config.methods.method import LIGHT_STEPS, History, Light, no_lights
 from engine.messages.message import say
 from engine.model import hardware
 from engine.protocol import events as ev
@@ -22,6 +24,7 @@ if TYPE_CHECKING:  # it imports Unsloth
 # with 260,000 tokens, guessing has a loss of 12.5. It may come down again; after this many logs it does not.
 DIVERGED_LOSS, DIVERGED_FACTOR, DIVERGED_LOGS = 8.0, 3.0, 5
 FIRST_LOGS = 5
+NOTHING_LEARNED = "nothing_learned_yet"
 
 
 def evaluations_without_gain(losses: Sequence[float], threshold: float) -> int:
@@ -42,13 +45,16 @@ class EventCallback(TrainerCallback):
         on_checkpoint: Callable[[int], None],
         is_metric: Callable[[str], bool] = lambda key: False,
         first_loss: "FirstLoss | None" = None,
+        lights: Callable[[History], Iterable[Light]] = no_lights,
     ) -> None:
         """`on_checkpoint`: called with the step of each complete checkpoint; training waits for it.
 
         `is_metric`: whether to report a number of the trainer with each step. `first_loss`: what the trainer
-        measures in the first step.
+        measures in the first step. `lights`: what the metrics of the last steps say.
         """
-        self._is_metric, self._first_loss = is_metric, first_loss
+        self._is_metric, self._first_loss, self._lights = is_metric, first_loss, lights
+        self._history: deque[dict[str, float]] = deque(maxlen=LIGHT_STEPS)
+        self._warned: set[str] = set()  # the metrics whose light was bad
         self._control, self._started, self._on_checkpoint = control, started, on_checkpoint
         self._clock, self._tokens = time.monotonic(), 0
         self._diverged = False
@@ -143,10 +149,21 @@ class EventCallback(TrainerCallback):
                 metrics=metrics or msgspec.UNSET,
             )
         )
+        if metrics:
+            self._history.append(metrics)
+            self._warn_of_bad_lights()
 
-    def _reported(self, logs: Mapping[str, float]) -> dict[str, float]:
+    def _warn_of_bad_lights(self) -> None:
+        """Warn, once for each metric, when the last steps taught nothing."""
+        for light in self._lights(tuple(self._history)):
+            if light.level == "bad" and light.metric not in self._warned:
+                self._warned.add(light.metric)
+                self._control.record.emit(ev.Notice(code=NOTHING_LEARNED, message=light.message, level="warning"))
+
+    def _reported(self, logs: Mapping[str, float | None]) -> dict[str, float]:
         """The training method's own numbers in a log."""
-        return {key: float(value) for key, value in logs.items() if self._is_metric(key) and math.isfinite(value)}
+        own = ((key, value) for key, value in logs.items() if self._is_metric(key) and value is not None)
+        return {key: float(value) for key, value in own if math.isfinite(value)}
 
     def _has_diverged(self, loss: float) -> bool:
         """Whether training cannot recover: the loss is not finite, or far too high for several logs."""

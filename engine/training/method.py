@@ -52,15 +52,17 @@ class TrainingMethod(ABC):
     """One way to train, set up for a spec and its kind of data. Raises `UserError` if they do not fit.
 
     `kind`: how examples are written; `data_kind`: what the rows have. `columns`: those the trainer reads, all of
-    text. `sides`: those of them that are whole training texts. `tokenizer`: the given one, with the chosen chat
-    template. `instruction_part`, `response_part`: the markers that open a question and an answer; empty if nothing
-    is masked by markers.
+    text. `sides`: those of them that are whole training texts. `learns_answers`: whether it learns the answers of
+    the data, rather than the model's own. `tokenizer`: the given one, with the chosen chat template.
+    `instruction_part`, `response_part`: the markers that open a question and an answer; empty if nothing is masked
+    by markers.
     """
 
     trainer_class: ClassVar[Any]
     config_class: ClassVar[Any]
     columns: tuple[str, ...] = ("text",)
     sides: tuple[str, ...] = ("text",)
+    learns_answers: ClassVar[bool] = True
 
     def __init__(
         self, spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int], data_kind: Kind
@@ -159,14 +161,15 @@ class TrainingMethod(ABC):
     def arguments(self, rows: int, record: EventWriter) -> dict[str, Any]:
         """The arguments of `config_class` that only this method sets, for `rows` rows."""
 
-    def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any) -> Any:
-        """The trainer of `trainer_class`, ready to train."""
+    def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any, **named: Any) -> Any:
+        """The trainer of `trainer_class`, ready to train. `named`: further arguments of the class."""
         return with_atomic_checkpoints(self.prepared_trainer_class)(
             model=loaded.model,
             processing_class=self.tokenizer,
             train_dataset=data.train,
             eval_dataset=data.held_out,
             args=config,
+            **named,
         )
 
     @abstractmethod

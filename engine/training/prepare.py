@@ -163,6 +163,7 @@ class RowWriter:
             parts = {finding.part: number for finding in lacking}
             return {
                 **method.for_trainer(made[1]),
+                **({"row": json.dumps(row, ensure_ascii=False, default=str)} if "row" in method.columns else {}),
                 "problem": "",
                 "lacking": json.dumps(parts) if parts else "",
                 "masked": ",".join(map(str, made[0].masked)),

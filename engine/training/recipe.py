@@ -80,6 +80,7 @@ def train(
             on_checkpoint,
             partial(is_metric, spec.training.method),
             trainer.first_loss,
+            METHODS[spec.training.method].lights,
         ),
     )
     progress.stop_early(spec.training.early_stopping_patience, spec.training.early_stopping_threshold)
@@ -175,7 +176,6 @@ def training_arguments(
         eval_steps=t.eval_steps if evaluates else None,
         output_dir=str(folder.checkpoints),
         report_to=t.report_to,
-        include_num_input_tokens_seen="non_padding",
         disable_tqdm=True,
-        **method.arguments(rows, record),
+        **{"include_num_input_tokens_seen": "non_padding", **method.arguments(rows, record)},
     )

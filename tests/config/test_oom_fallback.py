@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine.config.change import apply_changes
+from engine.config.check import check_spec
 from engine.config.oom_fallback import smaller_settings
 from engine.config.run_spec import RunSpec
 from tests.helpers.engine_process import with_changes
@@ -28,3 +30,24 @@ def test_fewer_processes_when_host_memory_ran_out() -> None:
     assert (change.field, change.value) == ("training.dataset_num_proc", 1)
     fewer = smaller_settings(with_changes(spec, training={"dataset_num_proc": 1}), gpu=True, host=True)
     assert fewer[0].field == "training.per_device_train_batch_size"
+
+
+def test_fewer_and_shorter_answers_of_grpo_keep_to_its_rules() -> None:
+    spec = with_changes(
+        RunSpec(), model={"load_in_4bit": True, "max_seq_length": 600},
+        training={"method": "grpo", "per_device_train_batch_size": 12, "gradient_accumulation_steps": 2},
+        grpo={"num_generations": 8, "max_completion_length": 200, "rewards": ("answer",)},
+        dataset={"train_on_responses_only": True},
+    )  # fmt: skip
+    assert not check_spec(spec)
+    path = []
+    while changes := smaller_settings(spec, gpu=True):
+        spec = apply_changes(spec, changes)
+        assert not check_spec(spec)
+        training, grpo = spec.training, spec.grpo
+        path.append((training.per_device_train_batch_size, training.gradient_accumulation_steps,
+                     grpo.max_completion_length, grpo.num_generations, spec.model.max_seq_length))  # fmt: skip
+    assert path == [
+        (6, 4, 200, 8, 600), (3, 8, 200, 8, 600), (1, 24, 200, 8, 600), (1, 24, 100, 8, 600),
+        (1, 24, 64, 8, 600), (1, 12, 64, 4, 600), (1, 6, 64, 2, 600), (1, 6, 64, 2, 300), (1, 6, 64, 2, 256),
+    ]  # fmt: skip

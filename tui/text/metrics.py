@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 
 from engine.config.methods import metric_title
-from tui.text.translation import _
+from tui.text.translation import render
 
 
 def metric_rows(metrics: Mapping[str, float]) -> list[tuple[str, str]]:
     """(title, value) of each, in the order reported."""
-    return [(_(metric_title(key)), f"{value:.4g}") for key, value in metrics.items()]
+    return [(render(metric_title(key)), f"{value:.4g}") for key, value in metrics.items()]
 
 
 def describe_metrics(metrics: Mapping[str, float]) -> list[str]:

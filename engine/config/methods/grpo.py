@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from engine.config.methods import preference
-from engine.config.methods.method import Method, Metric
+from engine.config.methods.method import History, Light, Method, Metric
 from engine.config.rewards import AnyCheck, Python, entry_errors, first_entry_error
 from engine.config.section import EXPLAIN, Section, about
 from engine.messages.message import N_, Message, say
@@ -156,6 +156,7 @@ class GrpoSpec(Section, frozen=True, kw_only=True):
 
 def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
     yield from preference.rules(spec)
+    yield from _unfit_rules(spec)
     training, grpo = spec.training, spec.grpo
     batch = training.per_device_train_batch_size * training.gradient_accumulation_steps
     if batch % grpo.num_generations:
@@ -188,6 +189,117 @@ def _reward_rules(grpo: GrpoSpec) -> Iterable[tuple[str, Message]]:
         yield "grpo.rewards_file", say("The check python needs a file: name it here.")
 
 
+def _unfit_rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
+    """Settings that say nothing here, or that Unsloth would change."""
+    training, grpo = spec.training, spec.grpo
+    loss_only = say(
+        "In GRPO the loss does not say how good the answers are: turn this off, and look at the reward."
+    )
+    for field in ("early_stopping_patience", "load_best_model_at_end"):
+        if getattr(training, field):
+            yield f"training.{field}", loss_only
+    if training.train_sampling_strategy == "group_by_length":
+        yield (
+            "training.train_sampling_strategy",
+            say("GRPO groups the answers by prompt: choose random or sequential."),
+        )
+    if grpo.loss_type == "dr_grpo" and grpo.scale_rewards != "none":
+        yield "grpo.scale_rewards", say("The loss dr_grpo leaves the rewards as they are: set this to none.")
+    if grpo.loss_type == "cispo" and grpo.epsilon_high < 1:
+        message = say("The loss cispo caps whole weights at this, so below 1 it caps all: 5 is usual.")
+        yield "grpo.epsilon_high", message
+    if grpo.use_vllm and spec.model.use_cpu:
+        yield "grpo.use_vllm", say("vLLM needs a GPU: turn one of these off.")
+
+
+# Rules of the lights. A judgement needs this many logged steps.
+JUDGED_STEPS = 5
+ALL, MANY, LONGER = 0.99, 0.5, 2.0
+FAR, TOO_FAR = 1.0, 10.0  # of KL, in nats a token
+
+
+def lights(history: History) -> Iterable[Light]:
+    last = history[-JUDGED_STEPS:]
+    if len(last) < JUDGED_STEPS:
+        return
+    for judge in (_spread, _cut, _reward, _length, _distance):
+        if light := judge(last):
+            yield light
+
+
+def _values(history: History, key: str) -> list[float]:
+    """The values of a metric, empty if a step lacks it."""
+    found = [step[key] for step in history if key in step]
+    return found if len(found) == len(history) else []
+
+
+def _spread(last: History) -> Light | None:
+    key, steps = "frac_reward_zero_std", len(last)
+    if not (values := _values(last, key)):
+        return None
+    if min(values) >= ALL:
+        message = say(
+            "In the last {steps} steps all answers to a prompt had the same reward, so nothing was learned: either "
+            "all are right already, or none is. Change the rewards, or take harder or easier prompts.",
+            steps=steps,
+        )  # fmt: skip
+        return Light(key, "bad", message)
+    if sum(values) / steps > MANY:
+        message = say("Over half of the groups have no spread: little is learned from them.")
+        return Light(key, "doubtful", message)
+    return Light(key, "good", say("Answers to a prompt differ in reward, so there is something to learn."))
+
+
+def _cut(last: History) -> Light | None:
+    key, steps = "completions/clipped_ratio", len(last)
+    if not (values := _values(last, key)):
+        return None
+    if min(values) >= ALL:
+        message = say(
+            "In the last {steps} steps every answer was cut at the longest length, so none learns to end: raise "
+            "max_completion_length.",
+            steps=steps,
+        )  # fmt: skip
+        return Light(key, "bad", message)
+    if sum(values) / steps > MANY / 2:
+        return Light(key, "doubtful", say("Over a quarter of the answers are cut: raise max_completion_length."))
+    return Light(key, "good", say("Most answers end by themselves."))
+
+
+def _reward(last: History) -> Light | None:
+    values, spread = _values(last, "reward"), _values(last, "reward_std")
+    if not values or not spread:
+        return None
+    if values[-1] < values[0] - max(spread):
+        message = say("The reward came down in the last {steps} steps: lower the learning rate.", steps=len(last))
+        return Light("reward", "doubtful", message)
+    return Light("reward", "good", say("The reward rises or holds."))
+
+
+def _length(last: History) -> Light | None:
+    key = "completions/mean_length"
+    if not (values := _values(last, key)):
+        return None
+    if values[-1] > LONGER * values[0] and values == sorted(values):
+        message = say("The answers have doubled in length in {steps} steps: add a check of the length, or beta.",
+                      steps=len(last))  # fmt: skip
+        return Light(key, "doubtful", message)
+    return Light(key, "good", say("The answers keep their length."))
+
+
+def _distance(last: History) -> Light | None:
+    if not (values := _values(last, "kl")):
+        return None
+    mean = sum(values) / len(values)
+    if mean > TOO_FAR:
+        message = say("The model is far from the reference (KL {kl}): raise beta or lower the learning rate.",
+                      kl=round(mean, 2))  # fmt: skip
+        return Light("kl", "bad", message)
+    if mean > FAR:
+        return Light("kl", "doubtful", say("The model moves away from the reference (KL {kl}).", kl=round(mean, 2)))
+    return Light("kl", "good", say("The model stays close to the reference."))
+
+
 METHOD = Method(
     title=N_("Rewards (GRPO)"),
     description=N_(
@@ -203,7 +315,7 @@ METHOD = Method(
         Metric("reward", N_("Reward")),
         Metric("reward_std", N_("Spread of the rewards")),
         Metric("frac_reward_zero_std", N_("Groups without spread")),
-        Metric("rewards/*/mean", N_("Reward of a check")),
+        Metric("rewards/*/mean", N_("Reward of {check}")),
         Metric("completions/mean_length", N_("Length of answers, tokens")),
         Metric("completions/clipped_ratio", N_("Answers that were cut")),
         Metric("kl", N_("Distance from the reference (KL)")),
@@ -215,6 +327,8 @@ METHOD = Method(
         "training.per_device_train_batch_size": 8,
         "training.gradient_accumulation_steps": 1,
         "dataset.train_on_responses_only": True,
+        "dataset.written_with": "chat_template",
     },
     rules=rules,
+    lights=lights,
 )
