@@ -1,6 +1,7 @@
 """Smaller settings for a run that ran out of memory, first those that keep the training result the same."""
 
 from engine.config.change import Change
+from engine.config.resume_rules import rows_follow_length
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
 
@@ -30,8 +31,8 @@ def smaller_settings(spec: RunSpec, gpu: bool, loading: bool = False, host: bool
             Change(field="training.per_device_train_batch_size", value=half),
             Change(field="training.gradient_accumulation_steps", value=total // half),
         )
-    if length > MIN_LENGTH and not loading:
+    if length > MIN_LENGTH and not loading and not rows_follow_length(spec):
         return (Change(field="model.max_seq_length", value=max(MIN_LENGTH, length // 2)),)
-    if gpu and not spec.model.load_in_4bit:
+    if gpu and not spec.model.load_in_4bit and not spec.model.full_finetuning:
         return (Change(field="model.load_in_4bit", value=True),)
     return ()

@@ -84,7 +84,8 @@ def _metadata(spec: RunSpec, kind: str, license: str) -> str:
     values["pipeline_tag"] = "text-generation"
     if not is_local(spec.dataset.path):
         values["datasets"] = [spec.dataset.path]
-    values["tags"] = ["unsloth", "lora", "sft", "loris"]
+    how = "full-finetuning" if spec.model.full_finetuning else "lora"
+    values["tags"] = ["unsloth", how, spec.training.method, "loris"]
     return ModelCardData(**values).to_yaml(original_order=list(values))
 
 
@@ -111,9 +112,11 @@ def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str,
         facts.append((N_("Last loss"), f"{state.loss.values[-1]:.4f}"))
     if len(state.eval_loss):
         facts.append((N_("Loss on held-out examples"), f"{state.eval_loss.values[-1]:.4f}"))
+    if spec.model.full_finetuning:
+        facts.append((N_("Trained"), translate(N_("all weights"))))
+    else:
+        facts += [(N_("Rank"), f"{spec.lora.r}"), (N_("Alpha"), f"{spec.lora.lora_alpha}")]
     facts += [
-        (N_("Rank"), f"{spec.lora.r}"),
-        (N_("Alpha"), f"{spec.lora.lora_alpha}"),
         (N_("Learning rate"), f"{spec.training.learning_rate:g}"),
         (N_("Effective batch"),
          f"{spec.training.per_device_train_batch_size * spec.training.gradient_accumulation_steps}"),

@@ -103,6 +103,15 @@ class TrainingMethod(ABC):
         self.tokenizer(texts[0])  # sets the backend up: no padding, no truncation
         return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=True)]
 
+    @property
+    def divides(self) -> bool:
+        """Whether a text longer than the context is learned in pieces. If not, it is cut."""
+        return False
+
+    def pieces(self, length: int) -> int:
+        """How many rows the trainer gets of a text of this many tokens."""
+        return 1
+
     def encode(self, rows: Sequence[AnyMapping[str, str]]) -> list[tuple[Encoded, ...]]:
         """For each row in the columns of the trainer, its texts as the trainer gets them, one for each side."""
         ids = self.tokens([row[self.sides[0]] for row in rows])

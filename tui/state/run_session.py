@@ -33,6 +33,7 @@ class Answer:
     """`adapter`: whether it answered with an adapter. `note`: such as its speed, or why there is no answer.
 
     `other`: the run folder whose adapter it was, if not this run's. `warning`: why it did not end by itself.
+    `whole`: all weights of the run's model were trained.
     """
 
     adapter: bool
@@ -41,6 +42,7 @@ class Answer:
     failed: bool = False
     other: str = ""
     warning: str = ""
+    whole: bool = False
 
 
 class RunSession(EngineClient):

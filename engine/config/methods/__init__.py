@@ -17,6 +17,7 @@ from engine.config.methods.method import Method
 from engine.config.methods.orpo import OrpoSpec
 from engine.config.methods.reward import RewardSpec
 from engine.config.section import Section
+from engine.messages.message import say
 
 METHODS: dict[str, Method] = {
     "sft": sft.METHOD,
@@ -28,6 +29,7 @@ METHODS: dict[str, Method] = {
     "reward": reward.METHOD,
 }
 FULL_FINETUNING = "model.full_finetuning"
+ADAPTER_GIVEN = say("The model comes with an adapter: turn this off to train that further, or name a whole model.")
 # Where training the whole model differs from training an adapter.
 FULL_DEFAULTS: dict[str, Any] = {"training.learning_rate": 2e-5, "model.load_in_4bit": False}
 
