@@ -61,6 +61,11 @@ from engine.training.recipe import train
 from engine.training.try_rewards import rows_of, try_spec
 
 LEADER = is_main_process()
+NO_BASE = say("All weights were trained, so the base model is not in memory. Load it alone to ask it.")
+WHOLE_MODEL_HINT = say(
+    "Training all weights takes 4 to 8 times the memory of an adapter: turn full_finetuning off, lower the batch "
+    "size or the context length, or choose a smaller model."
+)
 POLL_SECONDS = 1.0
 SAVE_RETRY_SECONDS = 5.0
 IDLE_MINUTES = 30.0
@@ -88,7 +93,7 @@ class Session:
 
     def run(self, *, wait: bool, serve: bool, exit_when_done: bool, resume: bool = False) -> int:
         """Do what the process was started for; returns its exit code. Raises `UserError` and other exceptions."""
-        self._load(self._folder.adapter if serve else None)
+        self._load(self._folder.result if serve else None)
         if serve:
             self._prompt_format = self._recorded_prompt_format()
         elif wait:
@@ -99,7 +104,7 @@ class Session:
         if not serve:
             if not wait:
                 # Without --resume, resume only a training that was interrupted.
-                self._train(resume or not self._folder.adapter.exists())
+                self._train(resume or not self._folder.result.exists())
             if self._control.terminate.is_set():
                 return TERMINATED
             if LEADER:
@@ -114,20 +119,19 @@ class Session:
     def _exit_code(self) -> int:
         return TERMINATED if self._control.terminate.is_set() else COMPLETED
 
-    def _load(self, adapter: Path | None) -> None:
+    def _load(self, result: Path | None) -> None:
+        """Load the model to train, or the result of the run, to answer."""
         self._record.enter("loading")
-        if adapter and not (adapter / "adapter_config.json").is_file():
+        if result and not self._folder.has_result:
             raise UserError(
                 "adapter_missing",
-                say("This run has no trained adapter."),
+                say("This run has no trained model."),
                 say("Train it first, or check engine.log to see why it ended."),
                 "run",
             )
         try:
-            vllm = {} if adapter else vllm_arguments(self._spec)
-            self._loaded = loading.load(
-                self._spec.model, self._record, adapter, scores=self._spec.scores, vllm=vllm
-            )
+            vllm = {} if result else vllm_arguments(self._spec)
+            self._loaded = loading.load(self._spec.model, self._record, result, scores=self._spec.scores, vllm=vllm)
         except UserError:
             raise
         except Exception as error:
@@ -135,7 +139,7 @@ class Session:
         if self._loaded.tokenizer.chat_template:
             self._prompt_format = PromptFormat("messages")
         name = self._spec.model.model_name
-        if kept := read_prompt_format(adapter or Path(name).expanduser()) if adapter or is_local(name) else None:
+        if kept := read_prompt_format(result or Path(name).expanduser()) if result or is_local(name) else None:
             self._prompt_format = kept
 
     def _recorded_prompt_format(self) -> PromptFormat:
@@ -147,7 +151,7 @@ class Session:
         return self._prompt_format
 
     def _train(self, resume: bool) -> None:
-        """Train, save the adapter, answer the test prompts again, deliver. A failed export loses no adapter."""
+        """Train, save the result, answer the test prompts again, deliver. A failed export does not lose it."""
         record = self._record
 
         def ask(data: Prepared) -> None:
@@ -178,7 +182,7 @@ class Session:
             return  # the checkpoint is on disk: a later engine resumes from it
         record.enter("saving")
         if LEADER:
-            self._save_adapter()
+            self._save_result()
             self._delivery().announce()
         gc.collect()
         self._ask_test_prompts(adapter=True)
@@ -201,15 +205,17 @@ class Session:
         if isinstance(failure, OutOfMemory):
             host = failure.code == "out_of_host_memory" and self._record.stage == "preparing"
             failure.changes = smaller_settings(self._spec, has_gpu(), loading, host)
+            if self._spec.model.full_finetuning and not host:
+                failure.hint = WHOLE_MODEL_HINT
         return failure
 
-    def _save_adapter(self) -> None:
-        """Save the adapter. If the disk is full, wait and retry: the only copy is in memory."""
+    def _save_result(self) -> None:
+        """Save the adapter, or the whole model. If the disk is full, wait and retry: the only copy is in memory."""
         deadline = time.monotonic() + idle_limit()
         warned = False
         while True:
             try:
-                self._exports().export_trained_adapter()
+                self._exports().export_result()
                 return
             except Exception as error:
                 why = explain(error)
@@ -219,7 +225,7 @@ class Session:
                 if not warned:
                     warned = True
                     message = say(
-                        "The adapter is not saved yet: {reason} Free some space in {folder}: Loris keeps trying.",
+                        "The result is not saved yet: {reason} Free some space in {folder}: Loris keeps trying.",
                         reason=str(why.message), folder=str(self._folder.path),
                     )  # fmt: skip
                     self._record.emit(ev.Notice(code="save_waits", message=message, level="warning"))
@@ -370,8 +376,12 @@ class Session:
     def _generate(self, job: Job, command: Generate) -> Done:
         if self._loaded.scores:
             raise UserError("not_a_writer", say("A reward model scores answers, it does not write them."))
-        if command.adapter and not self._loaded.has_adapter:
-            raise UserError("not_trained", say("There is no adapter yet: train first."))
+        if command.adapter and not (self._loaded.has_adapter or self._loaded.trained):
+            raise UserError("not_trained", say("Nothing is trained yet: train first."))
+        if self._loaded.trained and not command.adapter:
+            raise UserError("no_base", NO_BASE)
+        if self._loaded.whole and command.other:
+            raise UserError("no_adapters", say("All weights of this run were trained: no other adapter fits them."))
         if not command.messages:
             raise UserError("malformed", say("There is nothing to answer."))
         if job.cancelled.is_set():

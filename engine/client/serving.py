@@ -26,7 +26,7 @@ OnWait = Callable[[Stage, str], None]
 async def wait_for_engine(client: EngineClient, on_wait: OnWait, exports: bool = False) -> None:
     """Return when the attached run's engine accepts requests, or refuses them with a message.
 
-    An engine is started if none is running and there is an adapter to load. `on_wait` is called whenever its
+    An engine is started if none is running and there is a result to load. `on_wait` is called whenever its
     arguments change. `exports`: wait until the engine can export; raise if it is training.
     Raises `UserError` when no engine will answer.
     """
@@ -51,7 +51,7 @@ async def wait_for_engine(client: EngineClient, on_wait: OnWait, exports: bool =
                 "engine_gone",
                 say("The engine did not start. Its log says why: {path}", path=str(client.folder.log)),
             )
-        elif state.trained or client.folder.has_adapter:
+        elif state.trained or client.folder.has_result:
             try:
                 client.serve()
             except OSError as error:
@@ -63,7 +63,7 @@ async def wait_for_engine(client: EngineClient, on_wait: OnWait, exports: bool =
         elif state.failed:
             raise UserError(state.failed.code, state.failed.message, state.failed.hint)
         else:
-            raise EngineGone("engine_gone", say("No engine is running, and this run has no adapter to load."))
+            raise EngineGone("engine_gone", say("No engine is running, and this run has no trained model to load."))
         waits_for: tuple[Stage, str] = ("starting", "") if coming or state.ended else (state.stage, client.log_line)
         if waits_for != reported:
             reported = waits_for
@@ -120,7 +120,7 @@ def find_target(target: str) -> tuple[RunFolder | None, Path | None]:
     for path in (typed, runs_folder() / target):
         if (path / "spec.yaml").is_file():
             run = RunFolder(Path(os.path.realpath(path)))
-            require_adapter(run)
+            require_result(run)
             return run, None
     if any((typed / name).is_file() for name in ("adapter_config.json", "config.json")):
         return None, typed.absolute()
@@ -132,8 +132,8 @@ def find_target(target: str) -> tuple[RunFolder | None, Path | None]:
     )
 
 
-def require_adapter(run: RunFolder) -> None:
-    """Raises `UserError` for a run without an adapter: an engine would need half a minute to find that out."""
-    if not run.has_adapter:
-        message = say("The run {run} has no trained adapter.", run=run.name)
+def require_result(run: RunFolder) -> None:
+    """Raises `UserError` for an untrained run: an engine would need half a minute to find that out."""
+    if not run.has_result:
+        message = say("The run {run} has no trained model.", run=run.name)
         raise UserError("not_trained", message, say("Train it first: loris run SPEC.yaml"), "run")

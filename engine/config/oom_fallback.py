@@ -1,6 +1,7 @@
 """Smaller settings for a run that ran out of memory, first those that keep the training result the same."""
 
 from engine.config.change import Change
+from engine.config.resume_rules import rows_follow_length
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
 
@@ -35,11 +36,11 @@ def smaller_settings(spec: RunSpec, gpu: bool, loading: bool = False, host: bool
         )
     if training.method == "grpo" and not loading and (changes := _smaller_answers(spec)):
         return changes
-    if length > max(MIN_LENGTH, _longest_answer(spec) + 1) and not loading:
+    if length > max(MIN_LENGTH, _longest_answer(spec) + 1) and not loading and not rows_follow_length(spec):
         return (
             Change(field="model.max_seq_length", value=max(MIN_LENGTH, _longest_answer(spec) + 1, length // 2)),
         )
-    if gpu and not spec.model.load_in_4bit:
+    if gpu and not spec.model.load_in_4bit and not spec.model.full_finetuning:
         return (Change(field="model.load_in_4bit", value=True),)
     return ()
 

@@ -33,8 +33,13 @@ PACKAGES = {
     "stable_adamw": ("optimi", "torch-optimi"),
     "grokadamw": ("grokadamw", "grokadamw"),
     "adamw_anyprecision": ("torchdistx", "torchdistx"),
+    "galore": ("galore_torch", "galore-torch"),
+    "apollo": ("apollo_torch", "apollo-torch"),
+    "lomo": ("lomo_optim", "lomo-optim"),
+    "adalomo": ("lomo_optim", "lomo-optim"),
 }
 FULL_MATRICES = ("galore", "apollo", "lomo", "adalomo")  # starts of names
+PROJECTED = ("galore", "apollo")  # of them, those that must be told which layers
 OTHER_HARDWARE = frozenset(("adamw_torch_xla", "adamw_torch_npu_fused"))
 BY_EVALUATION = frozenset(("reduce_lr_on_plateau", "greedy"))  # these follow the loss on the held-out rows
 

@@ -88,7 +88,7 @@ def export_folder_name(kind: str, quantizations: tuple[str, ...] = ()) -> str:
 
 # With several pushed kinds, each has its own repository: the suffix for all kinds but the first.
 REPO_SUFFIXES = MappingProxyType(
-    {"adapter": "LoRA", "merged_16bit": "16bit", "merged_4bit": "bnb-4bit", "gguf": "GGUF"}
+    {"adapter": "LoRA", "model": "model", "merged_16bit": "16bit", "merged_4bit": "bnb-4bit", "gguf": "GGUF"}
 )
 
 

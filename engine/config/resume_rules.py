@@ -4,6 +4,7 @@ import msgspec
 
 from engine.config.either_or import BY_EPOCHS
 from engine.config.fields import FieldError
+from engine.config.methods import FULL_FINETUNING
 from engine.config.run_spec import SECTIONS, RunSpec
 from engine.messages.message import Message, say
 
@@ -21,6 +22,7 @@ CHANGEABLE = frozenset(
     )
 )  # fmt: skip
 CHANGEABLE_SECTIONS = frozenset(("generation", "export"))
+MAKE_ROWS = ("cpt.long_documents", "cpt.chunk_overlap")
 BATCH_FIELDS = ("training.per_device_train_batch_size", "training.gradient_accumulation_steps")
 
 
@@ -80,8 +82,12 @@ def _length(spec: RunSpec) -> tuple[int, float]:
 
 def _change_error(field: str, old: RunSpec, new: RunSpec) -> Message | None:
     section = field.partition(".")[0]
+    if field == "model.max_seq_length" and rows_follow_length(new):
+        return why_fixed("dataset")
     if field in CHANGEABLE or section in CHANGEABLE_SECTIONS:
         return None
+    if section == "lora" and old.model.full_finetuning and new.model.full_finetuning:
+        return None  # not used
     if field == "dataset.missing_parts" and "text" not in (old.dataset.missing_parts, new.dataset.missing_parts):
         return None  # the texts stay as they were
     if field in BATCH_FIELDS:
@@ -94,11 +100,18 @@ def _change_error(field: str, old: RunSpec, new: RunSpec) -> Message | None:
     return why_fixed(field)
 
 
+def rows_follow_length(spec: RunSpec) -> bool:
+    """Whether another context length would make other rows: texts are divided by it."""
+    return spec.training.method == "cpt" and spec.cpt.long_documents == "chunk"
+
+
 def why_fixed(field: str) -> Message:
     """Why a field may not change. Only for fields that may not."""
-    match field.partition(".")[0]:
+    if field == FULL_FINETUNING:
+        return say("A checkpoint is of an adapter or of a whole model: start a new run to change this.")
+    match "dataset" if field in MAKE_ROWS else field.partition(".")[0]:
         case "model":
-            return say("The adapter belongs to the model that it was trained on: start a new run for another.")
+            return say("What was trained belongs to the model it began with: start a new run for another.")
         case "lora":
             return say("The adapter's shape is fixed: start a new run for another.")
         case "dataset":

@@ -1,4 +1,4 @@
-"""Exports the adapter of one checkpoint of a run. Needs no engine."""
+"""Exports the adapter, or the whole model, of one checkpoint of a run. Needs no engine."""
 
 import shutil
 from pathlib import Path
@@ -7,6 +7,7 @@ from engine.export.atomic_folder import atomic_folder
 from engine.export.plan import target_of
 from engine.messages.errors import UserError
 from engine.messages.message import say
+from engine.protocol.events import ExportKind
 from engine.runs import manifest
 from engine.runs.checksums import FORMAT_FILE
 from engine.runs.folder import RunFolder
@@ -14,7 +15,7 @@ from engine.runs.own_files import copy_own
 
 # What a checkpoint also contains, to resume training.
 STATE = ("optimizer*", "scheduler*", "scaler*", "rng_state*", "trainer_state*", "training_args*", manifest.MANIFEST)
-FROM_RUN_ADAPTER = (FORMAT_FILE, "chat_template*")  # in the run's adapter, not in its checkpoints
+FROM_RESULT = (FORMAT_FILE, "chat_template*", "tokenizer.model")  # in the run's result, not in its checkpoints
 
 
 def checkpoint_at(folder: RunFolder, step: int) -> Path | None:
@@ -23,7 +24,7 @@ def checkpoint_at(folder: RunFolder, step: int) -> Path | None:
 
 
 def export_checkpoint_adapter(folder: RunFolder, step: int, typed: str = "") -> Path:
-    """Copy the adapter of this step's checkpoint, with checksums. Raises `UserError`.
+    """Copy the adapter, or model, of this step's checkpoint, with checksums. Raises `UserError`.
 
     `typed`: a new folder, or an existing one, in which it gets the run's name; empty: among the run's exports.
     """
@@ -31,14 +32,15 @@ def export_checkpoint_adapter(folder: RunFolder, step: int, typed: str = "") -> 
     if source is None:
         raise UserError("checkpoint_gone", say("The checkpoint of step {step} is no longer kept.", step=step))
     manifest.require_intact(source)
-    target = target_of("adapter", typed, folder)
+    kind: ExportKind = "adapter" if (source / "adapter_config.json").exists() else "model"
+    target = target_of(kind, typed, folder)
     if not typed.strip() or target.parent.name == folder.name:
-        target = target.with_name(f"adapter-step-{step}")
+        target = target.with_name(f"{kind}-step-{step}")
     try:
         with atomic_folder(target) as temporary:
             copy_own(source, temporary, leave_out=STATE)
-            for pattern in FROM_RUN_ADAPTER:
-                for path in folder.adapter.glob(pattern):
+            for pattern in FROM_RESULT:
+                for path in folder.result.glob(pattern):
                     if not (temporary / path.name).exists():
                         shutil.copy2(path, temporary)
             manifest.seal_export(temporary)

@@ -139,6 +139,29 @@ def compare_weights(model: Any, merged: Path, base: Path) -> WeightsCompared | N
     return WeightsCompared(count, worst, where)
 
 
+def compare_with_memory(model: Any, folder: Path) -> WeightsCompared:
+    """Compare a folder with a model in memory, each of whose weights must be in it, unless the files name theirs
+    in another way. One that is missing differs by infinity."""
+    mine: dict[str, torch.Tensor] = model.state_dict()
+    worst, where, count = 0.0, "", 0
+    with Shards(folder) as saved:
+        named_alike = all(name in mine for name in saved)
+        there = {mine[name].data_ptr() for name in saved if name in mine}
+        for name, weight in model.named_parameters():
+            if named_alike and name not in saved and weight.data_ptr() not in there:  # not tied to another
+                return WeightsCompared(count, math.inf, name)
+        for name in saved:
+            if name not in mine:
+                continue
+            share = math.inf
+            if _shape(saved[name]) == _shape(mine[name]):
+                share = _difference(saved[name], mine[name].detach(), None)
+            count += 1
+            if not share <= worst:
+                worst, where = share, name
+    return WeightsCompared(count, worst if count else math.inf, where)
+
+
 def _trained_in_full(model: Any) -> dict[str, torch.Tensor]:
     """The trained tensors that replace those of the base, by their names in it: biases, embeddings, heads."""
     return {

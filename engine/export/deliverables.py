@@ -6,7 +6,7 @@ from typing import Literal
 
 from engine.config.export import ExportSpec
 from engine.config.quantizations import export_folder_name, repo_name, resolve_quantizations
-from engine.export.plan import already_exported, current_adapter
+from engine.export.plan import already_exported, current_result
 from engine.protocol.events import ExportKind
 from engine.protocol.state import RunState
 from engine.runs.folder import RunFolder
@@ -30,7 +30,8 @@ class Deliverable:
 
 def deliverables(spec: ExportSpec, folder: RunFolder) -> list[Deliverable]:
     """All that the spec asks for, in the order in which it is done."""
-    kinds: list[tuple[ExportKind, tuple[str, ...], Path]] = [("adapter", (), folder.adapter)]
+    result: ExportKind = "model" if folder.model.is_dir() else "adapter"
+    kinds: list[tuple[ExportKind, tuple[str, ...], Path]] = [(result, (), folder.result)]
     if spec.merged_16bit:
         kinds.append(("merged_16bit", (), folder.exports / export_folder_name("merged_16bit")))
     if spec.gguf:
@@ -46,17 +47,17 @@ def deliverables(spec: ExportSpec, folder: RunFolder) -> list[Deliverable]:
 
 
 def undelivered(spec: ExportSpec, folder: RunFolder, state: RunState) -> list[Deliverable]:
-    """What of it is not done, or was done with an earlier adapter."""
+    """What of it is not done, or was done with an earlier result."""
     return [one for one in deliverables(spec, folder) if not _is_done(one, folder, state)]
 
 
 def _is_done(one: Deliverable, folder: RunFolder, state: RunState) -> bool:
     if one.step == "push":
-        adapter = current_adapter(folder, state)
-        return adapter is not None and any(
+        result = current_result(folder, state)
+        return result is not None and any(
             pushed.kind == one.kind
             and f"/{pushed.repo_id}".endswith(f"/{one.target}")
-            and pushed.adapter_sha256 == adapter.adapter_sha256 != ""
+            and pushed.adapter_sha256 == result.adapter_sha256 != ""
             for pushed in state.pushes
         )
     target = Path(one.target) if one.step == "copy" else one.path

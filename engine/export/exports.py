@@ -8,7 +8,6 @@ from pathlib import Path
 from engine.config.quantizations import resolve_quantizations
 from engine.config.run_spec import RunSpec
 from engine.export import ollama
-from engine.export.adapter import export_adapter
 from engine.export.atomic_folder import atomic_folder, refuse_existing
 from engine.export.cancellation import Cancelled, ToolFailed, cancellable
 from engine.export.copy_export import copy_export
@@ -16,10 +15,11 @@ from engine.export.deliverables import Deliverable
 from engine.export.export_job import ExportJob
 from engine.export.gguf import export_gguf
 from engine.export.llama_cpp import find_llama_cpp
-from engine.export.merge import export_merged_4bit, export_merged_16bit
+from engine.export.merge import copy_in_16_bits, export_merged_4bit, export_merged_16bit
 from engine.export.plan import Plan, plan, reusable_merged
+from engine.export.result import export_result
 from engine.export.tool_errors import explain_tool_error
-from engine.export.verify import check_adapter, check_adapter_weights, check_gguf, check_merged
+from engine.export.verify import check_adapter, check_adapter_weights, check_gguf, check_merged, check_model_weights
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
 from engine.model.loading import Loaded
@@ -29,7 +29,6 @@ from engine.protocol import events as ev
 from engine.protocol.commands import Done, Export, ExportProgress, ExportStep
 from engine.protocol.state import RunState, read_state
 from engine.runs import manifest
-from engine.runs.checksums import adapter_digest
 from engine.runs.folder import RunFolder
 from engine.runs.own_files import remove_stale
 from engine.runtime.control import Control, Job
@@ -46,22 +45,32 @@ class Exports:
         self._folder, self._spec, self._loaded, self._prompt_format = folder, spec, loaded, prompt_format
         self._control, self._record = control, control.record
 
-    def export_trained_adapter(self) -> None:
-        """Export the adapter into the run folder, replacing an earlier one. Raises `UserError` or OSError."""
-        started = time.monotonic()
-        self._write_adapter(self._folder.adapter)
-        self._record_export("adapter", self._folder.adapter, started)
+    def export_result(self) -> None:
+        """Export the adapter, or the whole model, into the run folder, replacing an earlier one.
+
+        Raises `UserError` or OSError.
+        """
+        started, whole = time.monotonic(), self._loaded.whole
+        target = self._folder.model if whole else self._folder.adapter
+        verified = self._write_result(target)
+        self._record_export("model" if whole else "adapter", target, started, verified=verified)
 
     def keep_start_adapter(self) -> None:
         """Keep a copy of the adapter that training continues from, to compare with it later. Raises as above."""
-        self._write_adapter(self._folder.start_adapter)
+        self._write_result(self._folder.start_adapter)
 
-    def _write_adapter(self, target: Path) -> None:
+    def _write_result(self, target: Path) -> Message | None:
+        """Returns how it was checked, where there is more to say than that it was."""
+        verified = None
         with atomic_folder(target, replace=True, aside=True, on_kept=self._report_kept) as folder:
-            export_adapter(self._loaded, folder)
+            export_result(self._loaded, folder)
             write_prompt_format(folder, self._prompt_format)
-            check_adapter_weights(self._loaded, folder)
+            if self._loaded.whole:
+                verified = check_model_weights(self._loaded, folder)
+            else:
+                check_adapter_weights(self._loaded, folder)
             manifest.write_manifest(folder)
+        return verified
 
     def handle_export(self, job: Job, command: Export) -> Done:
         """Carry out a client's export and return the reply. Raises `UserError` and whatever the libraries raise."""
@@ -93,17 +102,17 @@ class Exports:
         note = None
         with atomic_folder(planned.target, replace=command.replace, on_kept=self._report_kept) as folder:
             if kind == "adapter":
-                export_adapter(self._loaded, folder)
+                export_result(self._loaded, folder)
                 verified = check_adapter(work, folder)
             elif kind == "merged_16bit":
-                export_merged_16bit(work, folder)
+                self._write_16bit(work, folder)
                 verified = check_merged(work, folder, kind)
             else:
                 merged = reusable_merged(self._folder, state)
                 if merged is None:
                     merged = folder / MERGED
                     merged.mkdir()
-                    export_merged_16bit(work, merged)
+                    self._write_16bit(work, merged)
                 if kind == "merged_4bit":
                     export_merged_4bit(work, merged, folder)
                     verified = check_merged(work, folder, kind, merged)
@@ -121,6 +130,13 @@ class Exports:
         if kind == "gguf":
             note = ollama.create_in_ollama(work, planned.target, command.ollama)
         return planned.target, note
+
+    def _write_16bit(self, work: ExportJob, folder: Path) -> None:
+        """Write the trained model in 16 bits. Raises `Cancelled`, or whatever the libraries raise."""
+        if self._loaded.whole:
+            copy_in_16_bits(work, self._folder.model, folder)
+        else:
+            export_merged_16bit(work, folder)
 
     def copy(self, one: Deliverable, target: Path, replace: bool, cancelled: Callable[[], bool]) -> None:
         """Copy an export to a folder of the user's. Raises `UserError`, `Cancelled` or OSError."""
@@ -144,8 +160,13 @@ class Exports:
             if found.field == "path":
                 refuse_existing(found.target, command.replace)
             needs = "reward_model" if self._loaded.scores else "needs_gpu"
-            code = {"llama_cpp": "llama_cpp", "kind": needs, "quantizations": "quantizations"}.get(found.field)
-            raise UserError(code or "no_room", found.error, None, found.field)
+            codes = {
+                "llama_cpp": "llama_cpp",
+                "kind": needs,
+                "adapter": "no_adapter",
+                "quantizations": "quantizations",
+            }
+            raise UserError(codes.get(found.field, "no_room"), found.error, None, found.field)
         return found
 
     def _report_kept(self, paths: list[Path]) -> None:
@@ -192,6 +213,6 @@ class Exports:
                 seconds=time.monotonic() - started,
                 quantizations=quantizations,
                 verified=verified,
-                adapter_sha256=adapter_digest(self._folder.adapter),
+                adapter_sha256=manifest.result_digest(self._folder.result),
             )
         )

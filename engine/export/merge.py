@@ -14,6 +14,8 @@ from engine.messages.errors import UserError
 from engine.model.loading import QUANTISED, count_parameters
 from engine.runs.checksums import CHECKSUMS
 from engine.runs.disk_usage import size_of
+from engine.runs.manifest import require_intact
+from engine.runs.own_files import copy_own
 from engine.runs.python_process import python
 
 BUFFERS = ".buffers"  # where Unsloth puts what does not fit into the GPU's memory
@@ -70,6 +72,19 @@ def export_merged_scores(work: ExportJob, folder: Path) -> None:
         shutil.rmtree(adapter, ignore_errors=True)
     work.loaded.tokenizer.save_pretrained(str(folder))
     in_16_bits(folder)
+
+
+def copy_in_16_bits(work: ExportJob, model: Path, folder: Path) -> None:
+    """Copy a run's whole model, 32-bit weights rounded to 16. Raises `Cancelled`, `UserError` or OSError."""
+    require_intact(model)
+    expected = size_of(model)
+
+    def tick() -> None:
+        work.step("copying", min(size_of(folder), expected), expected, "bytes")
+
+    with cancellable(work.cancelled, tick):
+        copy_own(model, folder)
+        in_16_bits(folder)
 
 
 def export_merged_4bit(work: ExportJob, merged: Path, folder: Path) -> None:

@@ -1,7 +1,9 @@
 """Where an export goes, its size, the temporary space it needs, and whether that fits. Reads the disks."""
 
+import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from engine.config.quantizations import (
 )
 from engine.export.llama_cpp import find_llama_cpp
 from engine.messages.message import Message, say
-from engine.protocol.events import Exported, ExportKind
+from engine.protocol.events import RESULTS, Exported, ExportKind
 from engine.protocol.state import RunState
 from engine.runs.checksums import CHECKSUMS
 from engine.runs.disk_space import write_problem
@@ -47,8 +49,8 @@ def export_bytes(kind: ExportKind, state: RunState, quantizations: tuple[str, ..
     """Estimated bytes of the result: the adapter's size, or bits per parameter."""
     parameters = state.model.parameters if state.model else 0
     match kind:
-        case "adapter":
-            return next((e.total_bytes for e in reversed(state.exports) if e.kind == "adapter"), 0)
+        case "adapter" | "model":
+            return next((e.total_bytes for e in reversed(state.exports) if e.kind == kind), 0)
         case "merged_16bit":
             return int(parameters * MERGED_BITS / 8)
         case "merged_4bit":
@@ -61,7 +63,7 @@ def temporary_bytes(
 ) -> int:
     """Estimated bytes that it needs in addition, during the export."""
     merged = export_bytes("merged_16bit", state)
-    if kind == "adapter":
+    if kind in RESULTS:
         return 0
     # A model trained in 32 bits is written in 32 first, then converted.
     double = 2 * merged if state.model and state.model.dtype == "float32" else 0
@@ -75,37 +77,46 @@ def temporary_bytes(
 
 
 def reusable_merged(folder: RunFolder, state: RunState) -> Path | None:
-    """A merged 16-bit model of the run, made from the current adapter; None when there is none."""
-    adapter = next((e for e in reversed(state.exports) if e.kind == "adapter" and e.adapter_sha256), None)
-    if adapter is None:
+    """A 16-bit model of the run, made from its current result, or the result itself; None when there is none."""
+    result = current_result(folder, state)
+    if result is None or not result.adapter_sha256:
         return None
+    if result.kind == "model" and _is_in_16_bits(folder.model):
+        return folder.model
     for export in reversed(state.exports):
         path = Path(export.path)
         if (
             export.kind == "merged_16bit"
-            and export.adapter_sha256 == adapter.adapter_sha256
+            and export.adapter_sha256 == result.adapter_sha256
             and (path / "config.json").is_file()
         ):
             return path
     return None
 
 
-def current_adapter(folder: RunFolder, state: RunState) -> Exported | None:
-    """The event of the adapter that is in the run folder."""
-    return next((e for e in reversed(state.exports) if Path(e.path) == folder.adapter), None)
+def _is_in_16_bits(model: Path) -> bool:
+    with suppress(OSError, ValueError, AttributeError):
+        config = json.loads((model / "config.json").read_text("utf-8"))
+        return (config.get("dtype") or config.get("torch_dtype")) in ("bfloat16", "float16")
+    return False
+
+
+def current_result(folder: RunFolder, state: RunState) -> Exported | None:
+    """The event of the result that is in the run folder."""
+    return next((e for e in reversed(state.exports) if Path(e.path) == folder.result), None)
 
 
 def already_exported(
     kind: ExportKind, target: Path, quantizations: tuple[str, ...], folder: RunFolder, state: RunState
 ) -> bool:
-    """Whether the run exported just this to `target`, complete, from the current adapter. See `damaged_files`."""
-    adapter = current_adapter(folder, state)
+    """Whether the run exported just this to `target`, complete, from the current result. See `damaged_files`."""
+    result = current_result(folder, state)
     made = next((e for e in reversed(state.exports) if Path(e.path) == target), None)
     return (
-        adapter is not None
+        result is not None
         and made is not None
         and (made.kind, made.quantizations) == (kind, _named(quantizations))
-        and made.adapter_sha256 == adapter.adapter_sha256 != ""
+        and made.adapter_sha256 == result.adapter_sha256 != ""
         and (target / CHECKSUMS).is_file()
     )
 
@@ -167,6 +178,8 @@ def _problem(
         return "path", message
     if state.model and state.model.scores and kind in ("merged_4bit", "gguf"):
         return "kind", no_scores()
+    if kind in RESULTS and state.whole:
+        return "adapter", say("All weights were trained: there is no adapter. Export the model in 16 bits.")
     if kind == "merged_4bit" and state.model and state.model.device.kind == "cpu":
         return "kind", no_gpu()
     if kind == "gguf":

@@ -16,8 +16,8 @@ from engine.messages.message import say
 from engine.protocol import events as ev
 from engine.protocol.commands import Done, Push, Refused
 from engine.protocol.state import read_state
-from engine.runs.checksums import adapter_digest
 from engine.runs.folder import RunFolder
+from engine.runs.manifest import result_digest
 from engine.runtime.control import Control, Job
 from engine.runtime.explain import explain
 
@@ -108,9 +108,9 @@ class PushQueue:
             return self._runner is not None
 
     def _exported_path(self, kind: ev.ExportKind) -> Path | None:
-        """The run's last export of this kind, if it still exists; for the adapter, the run's own."""
-        if kind == "adapter":
-            return self._folder.adapter
+        """The run's last export of this kind, if it still exists; for the result, the run's own."""
+        if kind in ev.RESULTS:
+            return self._folder.model if kind == "model" else self._folder.adapter
         saved = (Path(e.path) for e in reversed(read_state(self._folder.events).exports) if e.kind == kind)
         return next((path for path in saved if path.is_dir()), None)
 
@@ -167,7 +167,7 @@ class PushQueue:
                 files=result.files,
                 total_bytes=result.total_bytes,
                 seconds=seconds,
-                adapter_sha256=adapter_digest(self._folder.adapter),
+                adapter_sha256=result_digest(self._folder.result),
             )
         )
         return Done(id=number, path=result.url, seconds=seconds)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from engine.config.prompts import as_turn
 from engine.export.cancellation import ToolFailed, cancellable, run_tool
-from engine.export.compare_weights import WeightsCompared, base_weights, compare_weights
+from engine.export.compare_weights import WeightsCompared, base_weights, compare_weights, compare_with_memory
 from engine.export.export_job import ExportJob
 from engine.export.gguf_header import NotGguf, read_header
 from engine.export.merge import base_name, layers_of
@@ -80,6 +80,14 @@ def check_adapter_weights(loaded: Loaded, folder: Path) -> None:
         raise verify_error(say("The saved adapter differs from the one in memory."))
 
 
+def check_model_weights(loaded: Loaded, folder: Path) -> Message:
+    """How a saved whole model was checked. Raises `UserError` unless all its weights equal those in memory."""
+    compared = compare_with_memory(loaded.model, folder)
+    if compared.worst:
+        raise verify_error(say("The saved model differs from the one in memory: {tensor}.", tensor=compared.where))
+    return say("Read back: {tensors} tensors, all equal to those in memory.", tensors=compared.tensors)
+
+
 def check_merged(work: ExportJob, folder: Path, kind: str, merged: Path | None = None) -> Message:
     """Check a merged model: its weights, if the base is on this machine, and its logits, loaded with transformers
     alone in its own process.
@@ -90,7 +98,7 @@ def check_merged(work: ExportJob, folder: Path, kind: str, merged: Path | None =
     compared = check_merged_weights(work, merged or folder)
     four_bits = kind == "merged_4bit"
     if not four_bits and psutil.virtual_memory().available < size_of(folder) * ROOM:
-        return _not_loaded_back(compared)
+        return describe_whole(compared) if work.loaded.whole and compared else _not_loaded_back(compared)
     ids = token_lists(work)
     job, out = folder / ".check.json", folder / ".check.safetensors"
     scores, device = work.loaded.scores, "cuda" if four_bits else "cpu"
@@ -115,6 +123,8 @@ def check_merged(work: ExportJob, folder: Path, kind: str, merged: Path | None =
                 share=round(100 * apart, 1),
             )
         )
+    if work.loaded.whole and compared:
+        return describe_whole(compared, round(100 * apart, 2), in_4_bits=four_bits)
     return describe_loaded_back(compared, round(100 * apart, 2), quantised=quantised, in_4_bits=four_bits)
 
 
@@ -124,6 +134,8 @@ def check_merged_weights(work: ExportJob, merged: Path) -> WeightsCompared | Non
     Raises `UserError` when they differ by more than `MAX_SHARE`, `Cancelled`.
     """
     model = work.loaded.model
+    if work.loaded.whole:
+        return check_rounded_weights(work, merged)
     base = base_weights(base_name(model))
     if base is None or model.config.model_type in MERGED_INTO_4BIT:
         return None
@@ -140,6 +152,15 @@ def check_merged_weights(work: ExportJob, merged: Path) -> WeightsCompared | Non
     return compared
 
 
+def check_rounded_weights(work: ExportJob, folder: Path) -> WeightsCompared:
+    """Compare a whole model in 16 bits with the one in memory. Raises as above."""
+    with cancellable(work.cancelled):
+        compared = compare_with_memory(work.loaded.model, folder)
+    if not compared.worst <= MAX_SHARE:
+        raise verify_error(say("The saved model differs from the one in memory: {tensor}.", tensor=compared.where))
+    return compared
+
+
 def _not_loaded_back(compared: WeightsCompared | None) -> Message:
     if compared is None:
         return say("Not loaded back: this machine has too little free memory for a second copy.")
@@ -147,6 +168,29 @@ def _not_loaded_back(compared: WeightsCompared | None) -> Message:
         "Compared weight by weight with the 16-bit base model and the adapter applied to it: {tensors} tensors, "
             "at most {share}% apart. Not loaded back: too little free memory for a second copy.",
         tensors=compared.tensors, share=round(100 * compared.worst, 2),
+    )  # fmt: skip
+
+
+def describe_whole(compared: WeightsCompared, apart: float | None = None, in_4_bits: bool = False) -> Message:
+    """What was compared of a model whose weights were all trained. `apart`: None if it was not loaded back."""
+    values = {"tensors": compared.tensors, "share": round(100 * compared.worst, 2)}
+    if apart is None:
+        return say(
+            "Compared weight by weight with the model in memory: {tensors} tensors, at most {share}% apart. "
+                "Not loaded back: too little free memory for a second copy.",
+            **values,
+        )  # fmt: skip
+    if in_4_bits:
+        return say(
+            "Loaded back with plain transformers. Before it was rounded to 4 bits, it was compared weight by "
+                "weight with the model in memory: {tensors} tensors, at most {share}% apart. The rounding by "
+                "itself moves logits ({apart}% here), which is usual.",
+            **values, apart=apart,
+        )  # fmt: skip
+    return say(
+        "Loaded back with plain transformers, and compared weight by weight with the model in memory: {tensors} "
+            "tensors, at most {share}% apart; logits within {apart}%.",
+        **values, apart=apart,
     )  # fmt: skip
 
 

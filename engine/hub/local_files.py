@@ -16,7 +16,10 @@ from engine.runs.checksums import damaged_files
 
 CARD = "README.md"
 BLOCK = 1 << 20
-REQUIRED_FILES = {"adapter": "adapter_config.json", "merged_16bit": "config.json", "merged_4bit": "config.json"}
+REQUIRED_FILES = {
+    "adapter": "adapter_config.json", "model": "config.json", "merged_16bit": "config.json",
+    "merged_4bit": "config.json",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

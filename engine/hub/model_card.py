@@ -86,8 +86,8 @@ def _metadata(spec: RunSpec, kind: str, license: str) -> str:
     values["pipeline_tag"] = "text-classification" if scores else "text-generation"
     if not is_local(spec.dataset.path):
         values["datasets"] = [spec.dataset.path]
-    adapter = [] if spec.model.full_finetuning else ["lora"]
-    values["tags"] = ["unsloth", *adapter, spec.training.method, "loris"]
+    how = "full-finetuning" if spec.model.full_finetuning else "lora"
+    values["tags"] = ["unsloth", how, spec.training.method, "loris"]
     return ModelCardData(**values).to_yaml(original_order=list(values))
 
 
@@ -118,8 +118,10 @@ def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str,
         facts.append((N_("Last loss"), f"{state.loss.values[-1]:.4f}"))
     if len(state.eval_loss):
         facts.append((N_("Loss on held-out examples"), f"{state.eval_loss.values[-1]:.4f}"))
-    facts += [(metric_title(key), f"{value:.4f}") for key, value in state.metrics.items()]
-    if not spec.model.full_finetuning:
+    facts += [(metric_title(key).render(translate), f"{value:.4f}") for key, value in state.metrics.items()]
+    if spec.model.full_finetuning:
+        facts.append((N_("Trained"), translate(N_("all weights"))))
+    else:
         facts += [(N_("Rank"), f"{spec.lora.r}"), (N_("Alpha"), f"{spec.lora.lora_alpha}")]
     facts += [
         (N_("Learning rate"), f"{spec.training.learning_rate:g}"),

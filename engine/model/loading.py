@@ -1,4 +1,4 @@
-"""Loads the base model through Unsloth and adds the adapter, as the hardware allows."""
+"""Loads the base model through Unsloth and prepares it, with an adapter or as a whole, as the hardware allows."""
 
 import json
 import re
@@ -16,6 +16,7 @@ from unsloth_zoo.tokenizer_utils import add_new_tokens
 
 from engine.config.local_paths import is_local
 from engine.config.lora import ALL_LINEAR, FULLY_TRAINED, TARGET_MODULES
+from engine.config.methods import ADAPTER_GIVEN, FULL_FINETUNING
 from engine.config.run_spec import LoraSpec, ModelSpec
 from engine.hub.retry import with_retries
 from engine.messages.errors import UserError
@@ -33,10 +34,12 @@ QUANTISED = re.compile(r"(-unsloth)?-bnb-4bit$", re.IGNORECASE)
 
 @dataclass
 class Loaded:
-    """A model with its tokenizer. `model` becomes a PEFT model once `add_adapter` was called.
+    """A model with its tokenizer. `model` becomes a PEFT model once an adapter is added.
 
     `load_in_4bit`: whether its weights were quantised when they were loaded, in 4 bits or in 8. `has_new_tokens`:
-    whether its embeddings grew, and must be trained. `scores`: whether it is a reward model.
+    whether its embeddings grew, and must be trained. `scores`: whether it is a reward model. `whole`: all its
+    weights are trained, without an adapter. `trained`: they are trained, or being trained, so the base is not in
+    memory any more.
     """
 
     model: Any
@@ -45,6 +48,8 @@ class Loaded:
     load_in_4bit: bool
     has_new_tokens: bool = False
     scores: bool = False
+    whole: bool = False
+    trained: bool = False
 
     @property
     def has_adapter(self) -> bool:
@@ -110,13 +115,13 @@ def check_folder(name: str) -> None:
         )
 
 
-def check_saved(name: str, adapter: Path | None) -> None:
+def check_saved(name: str, result: Path | None) -> None:
     """Raises `UserError` if what is to be loaded, an adapter's base included, differs from what Loris saved."""
-    folder = adapter or (Path(name).expanduser() if is_local(name) else None)
+    folder = result or (Path(name).expanduser() if is_local(name) else None)
     if folder is None:
         return
-    resume = say("Resume the run: the adapter is saved again from its newest complete checkpoint.")
-    manifest.require_intact(folder, resume if adapter else None)
+    resume = say("Resume the run: the result is saved again from its newest complete checkpoint.")
+    manifest.require_intact(folder, resume if result else None)
     with suppress(OSError, ValueError, LookupError, TypeError):  # no adapter, or one that cannot be read
         base = json.loads((folder / "adapter_config.json").read_text("utf-8"))["base_model_name_or_path"]
         if is_local(base):
@@ -126,29 +131,35 @@ def check_saved(name: str, adapter: Path | None) -> None:
 def load(
     spec: ModelSpec,
     record: EventWriter,
-    adapter: Path | None = None,
+    result: Path | None = None,
     *,
     scores: bool = False,
     vllm: dict[str, Any] | None = None,
 ) -> Loaded:
-    """Load the spec's model, or a trained adapter with its base model. Raises `UserError`.
+    """Load the spec's model to train it; or the result of a training, an adapter or a whole model, to answer.
 
-    `scores`: as a reward model. `vllm`: the arguments that load it together with vLLM.
+    `scores`: as a reward model. `vllm`: the arguments that load it together with vLLM. Raises `UserError`.
     """
     check_gpu(spec.use_cpu)
     spec, dtype = fit_to_hardware(spec, record)
     check_folder(spec.model_name)
-    check_saved(spec.model_name, adapter)
+    check_saved(spec.model_name, result)
     if scores:
         stock = say(
             "Reward models are trained by TRL with transformers and PEFT: Unsloth's faster layers are not used."
         )
         record.emit(ev.Notice(code="stock_model", message=stock))
+    whole = spec.full_finetuning
     read = reward_model.load if scores else partial(_load_with_unsloth, vllm=vllm or {})
-    model, tokenizer = with_retries(lambda: read(spec, dtype, adapter))
+    model, tokenizer = with_retries(lambda: read(spec, dtype, result))
     check_loaded(model, vllm or {})
-    loaded = Loaded(model, tokenizer, dtype, spec.load_in_4bit or spec.load_in_8bit, scores=scores)
-    if loaded.has_adapter:
+    loaded = Loaded(
+        model, tokenizer, dtype, spec.load_in_4bit or spec.load_in_8bit, scores=scores, whole=whole,
+        trained=whole and result is not None,
+    )  # fmt: skip
+    if loaded.has_adapter and whole:
+        raise UserError("adapter_given", ADAPTER_GIVEN, None, FULL_FINETUNING)
+    if loaded.has_adapter or loaded.trained:
         pad_for_training(loaded)
     elif new := unknown_tokens(tokenizer, spec.new_tokens):
         add_new_tokens(model, tokenizer, new_tokens=new)  # as the mean of all others, to be trained
@@ -170,19 +181,44 @@ def load(
 
 
 def _load_with_unsloth(
-    spec: ModelSpec, dtype: hardware.DtypeName, adapter: Path | None, vllm: dict[str, Any]
+    spec: ModelSpec, dtype: hardware.DtypeName, result: Path | None, vllm: dict[str, Any]
 ) -> tuple[Any, Any]:
     """(model, tokenizer)."""
     model, tokenizer = FastLanguageModel.from_pretrained(
-        model_name=str(adapter) if adapter else spec.model_name,
+        model_name=str(result) if result else spec.model_name,
         max_seq_length=spec.max_seq_length,
         dtype=getattr(torch, dtype),
         load_in_4bit=spec.load_in_4bit,
         load_in_8bit=spec.load_in_8bit,
-        revision=None if adapter else spec.revision or None,
+        revision=None if result else spec.revision or None,
+        full_finetuning=spec.full_finetuning and result is None,
         **vllm,
     )
     return model, tokenizer
+
+
+def prepare_for_training(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: EventWriter) -> None:
+    """Make the weights trainable that the spec trains: all of them, or those of an adapter."""
+    if loaded.whole:
+        train_all_weights(loaded, spec, record)
+    else:
+        add_adapter(loaded, spec, max_seq_length, record)
+    pad_for_training(loaded)
+    trainable, total = count_parameters(loaded.model)
+    record.emit(ev.AdapterAdded(trainable_parameters=trainable, total_parameters=total))
+
+
+def train_all_weights(loaded: Loaded, spec: LoraSpec, record: EventWriter) -> None:
+    """Set a model up that was loaded with `full_finetuning`, and report in which precision its weights are kept."""
+    FastLanguageModel.for_training(loaded.model, use_gradient_checkpointing=spec.use_gradient_checkpointing)
+    loaded.trained = True
+    dtype = str(next(loaded.model.parameters()).dtype).removeprefix("torch.")
+    message = say("All weights are trained, and kept in {dtype}.", dtype=dtype)
+    if dtype == "bfloat16":
+        message = say(
+            "All weights are trained, and kept in bfloat16. float32 is more exact, with twice the memory."
+        )
+    record.emit(ev.Notice(code="whole_model", message=message))
 
 
 def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: EventWriter) -> None:
@@ -213,9 +249,6 @@ def add_adapter(loaded: Loaded, spec: LoraSpec, max_seq_length: int, record: Eve
             use_rslora=spec.use_rslora,
             loftq_config=spec.loftq_config,
         )
-    pad_for_training(loaded)
-    trainable, total = count_parameters(loaded.model)
-    record.emit(ev.AdapterAdded(trainable_parameters=trainable, total_parameters=total))
 
 
 def pad_for_training(loaded: Loaded) -> None:

@@ -15,7 +15,7 @@ from engine.export.llama_cpp import find_llama_cpp
 from engine.hub.errors import token_source
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
-from engine.preflight.model import check_model, merged_bytes
+from engine.preflight.model import check_model, merged_bytes, whole_run_bytes
 from engine.preflight.rewards import check_rewards
 from engine.preflight.vllm import vllm_problem
 from engine.runs.disk_space import space_problem, write_problem
@@ -76,6 +76,8 @@ def _check_folders(spec: RunSpec) -> list[FieldError]:
     output = local_path(spec.training.output_dir) if spec.training.output_dir else runs_folder()
     if message := write_problem(output):
         errors.append(FieldError("training.output_dir", message))
+    elif spec.model.full_finetuning and (message := space_problem(output, whole_run_bytes(spec))):
+        errors.append(FieldError("training.save_total_limit", message))
     elif spec.export.merged_16bit and (message := space_problem(output, merged_bytes(spec.model))):
         errors.append(FieldError("export.merged_16bit", message))
     elif spec.export.gguf and (message := _gguf_error(spec, output)):

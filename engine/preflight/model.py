@@ -9,7 +9,8 @@ import msgspec
 
 from engine.config.fields import FieldError
 from engine.config.local_paths import is_hub_id, is_local, local_path
-from engine.config.run_spec import ModelSpec
+from engine.config.methods import ADAPTER_GIVEN, FULL_FINETUNING
+from engine.config.run_spec import ModelSpec, RunSpec
 from engine.messages.message import Message, say
 from engine.runs.gpu import gpu_problem
 
@@ -20,6 +21,8 @@ _BILLIONS = re.compile(r"(?<![A-Za-z0-9.])(\d+(?:\.\d+)?)[bB](?![A-Za-z0-9])")
 def check_model(model: ModelSpec) -> list[FieldError]:
     """Errors in the model's name, as far as possible without the Hub, and a GPU that it could not be loaded on."""
     errors = [FieldError("model.model_name", message)] if (message := _model_error(model.model_name)) else []
+    if model.full_finetuning and not errors:
+        errors += _whole_model_errors(model.model_name)
     if not model.use_cpu and (problem := gpu_problem()):
         errors.append(FieldError("model.use_cpu", problem))
     return errors
@@ -45,6 +48,18 @@ def _model_error(name: str) -> Message | None:
     if not weight_bytes(path):
         return say("This folder has a config.json and no weights. Was the download cut short?")
     return None
+
+
+def _whole_model_errors(name: str) -> list[FieldError]:
+    """Why not all weights of a model folder can be trained."""
+    if not is_local(name):
+        return []
+    if (local_path(name) / "adapter_config.json").exists():
+        return [FieldError(FULL_FINETUNING, ADAPTER_GIVEN)]
+    if (_read_object(local_path(name) / "config.json") or {}).get("quantization_config"):
+        message = say("This model is quantised: name one in 16 bits to train all of it.")
+        return [FieldError("model.model_name", message)]
+    return []
 
 
 def _adapter_error(config: Path) -> Message | None:
@@ -80,6 +95,17 @@ def parameters_by_name(name: str) -> float | None:
     """The number of parameters in a model's name, such as 3e9 for Llama-3.2-3B; None if there is none."""
     found = _BILLIONS.findall(name.rstrip("/").rpartition("/")[2].replace("-", " ").replace("_", " "))
     return float(found[0]) * 1e9 if found else None
+
+
+def whole_run_bytes(spec: RunSpec) -> int:
+    """The approximate disk space of a run that trains all weights: its checkpoints and its result. 0 if unknown."""
+    model, training = spec.model, spec.training
+    weights = merged_bytes(model) * (2 if model.dtype == "float32" or model.use_cpu else 1)
+    kept = (
+        training.save_total_limit + 1 if training.save_steps else 0
+    )  # an old one goes after a new one is complete
+    checkpoint = weights * (2 if "8bit" in training.optim else 3)  # with what the optimizer keeps of each weight
+    return kept * checkpoint + weights
 
 
 def merged_bytes(model: ModelSpec) -> int:

@@ -226,13 +226,13 @@ class RowCounter:
         if side.answer_at is not None:
             found.answers_at[side.answer_at] += times
         problem = ""
-        if length > self._limit:
+        if length > self._limit and not self._method.divides:
             found.cut.add(number, text, times=times)
             problem = "cut"
         if not learned:
             found.unlearned.add(number, text, times=times)
             problem = "unlearned"
-        elif length <= self._limit and not ends_with_stop(
+        elif length == len(labels) and not ends_with_stop(
             list(islice((label for label in reversed(labels) if label != MASKED), 3)), self._stops
         ):
             found.endless.add(number, text[-SHOWN_VALUE:], times=times)
@@ -256,6 +256,7 @@ class RowCounter:
                 text=text[:SHOWN_CHARACTERS],
                 tokens=tuple(self._views(side)),
                 length=len(side.ids),
+                pieces=self._method.pieces(len(side.ids)),
                 learned=sum(label != MASKED for label in side.labels),
             )
             for text, side in zip(one.texts, sides, strict=True)
@@ -264,7 +265,7 @@ class RowCounter:
         self.found.examples.append(msgspec.structs.replace(shown[0], rejected=other))
 
     def _views(self, side: Encoded) -> Iterator[TokenView]:
-        ids = side.ids[: min(self._limit, SHOWN_TOKENS)]
+        ids = side.ids[: min(len(side.labels), SHOWN_TOKENS)]
         for token, label, part in zip(ids, side.labels, token_texts(self._tokenizer, ids), strict=False):
             yield TokenView(token, part, label != MASKED, token in self._special)
 

@@ -130,6 +130,7 @@ def prove(
         kept_apart_rows=apart.kept_apart if apart else 0,
         tokens=counted.tokens if counted else 0,
         learned_tokens=counted.learned if counted else 0,
+        divided=method.divides if counter else False,
         lengths=tuple(sorted(counted.lengths.items())) if counted else (),
         answers_at=tuple(sorted(counted.answers_at.items())) if counted else (),
         eos_token=eos,

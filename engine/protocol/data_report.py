@@ -51,7 +51,8 @@ class TokenView(msgspec.Struct, frozen=True, array_like=True):
 class ProvenRow(msgspec.Struct, frozen=True, kw_only=True):
     """An example row. `number`: in the data, from 1. `tokens`: after truncation; empty if it failed.
 
-    `length`: tokens before truncation. `rejected`: of a pair, the same for the rejected answer; the row itself is
+    `length`: tokens before truncation. `pieces`: rows that the trainer gets of it; with more than one, nothing is
+    truncated. `rejected`: of a pair, the same for the rejected answer; the row itself is
     the chosen one. `error`: why it cannot be learned.
     """
 
@@ -61,6 +62,7 @@ class ProvenRow(msgspec.Struct, frozen=True, kw_only=True):
     tokens: tuple[TokenView, ...] = ()
     length: int = 0
     learned: int = 0
+    pieces: int = 1
     rejected: "ProvenRow | None" = None
     error: Message | None = None
 
@@ -95,6 +97,7 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     `lacking`: what the texts lack of their rows; empty if everything in a row is in its text.
     `lengths`: (tokens, rows) pairs. `answers_at`: (position of the first learned token, rows) pairs: an answer
     whose first token is cut off is lost completely. `held_out_rows`: of the measured rows, for evaluation;
+    `divided`: texts longer than the context are learned in pieces.
     `kept_apart_rows`: equal to one of them, so on neither side. `peak_bytes`: the peak memory of the process.
     """
 
@@ -124,6 +127,7 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     turns: TurnCounts = TurnCounts()
     tokens: int = 0
     learned_tokens: int = 0
+    divided: bool = False
     lengths: tuple[tuple[int, int], ...] = ()
     answers_at: tuple[tuple[int, int], ...] = ()
     eos_token: str = ""
@@ -188,9 +192,13 @@ def _shuffled(lengths: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
 
 def at_length(report: DataReport, length: int, batch_size: int | None = None) -> AtLength:
     """The figures of a report for another `max_seq_length`, in a few milliseconds."""
-    cut = sum(rows for tokens, rows in report.lengths if tokens > length)
-    lost = sum(rows for position, rows in report.answers_at if position >= length)
-    rows = [min(tokens, length) for tokens in _shuffled(report.lengths)]
+    cut = lost = 0
+    if report.divided:
+        rows = [min(length, tokens - at) for tokens in _shuffled(report.lengths) for at in range(0, tokens, length)]
+    else:
+        cut = sum(rows for tokens, rows in report.lengths if tokens > length)
+        lost = sum(rows for position, rows in report.answers_at if position >= length)
+        rows = [min(tokens, length) for tokens in _shuffled(report.lengths)]
     size = batch_size or report.batch_size
     computed = sum(
         max(batch) * len(batch) for start in range(0, len(rows), size) if (batch := rows[start : start + size])

@@ -27,7 +27,8 @@ Stage = Literal[
     "ended",
 ]
 Outcome = Literal["completed", "stopped"]
-ExportKind = Literal["adapter", "merged_16bit", "merged_4bit", "gguf"]
+ExportKind = Literal["adapter", "model", "merged_16bit", "merged_4bit", "gguf"]
+RESULTS: tuple[ExportKind, ...] = ("adapter", "model")  # what training makes: model if it trained all weights
 CONTINUES_ADAPTER = "adapter_continued"  # the notice of a run that trains an earlier adapter further
 
 
@@ -89,7 +90,7 @@ class ModelLoaded(Event, frozen=True, kw_only=True):
 
 
 class AdapterAdded(Event, frozen=True, kw_only=True):
-    """Numbers of parameters, of the adapter and in total."""
+    """Numbers of parameters that are trained, of an adapter or of the whole model, and in total."""
 
     trainable_parameters: int
     total_parameters: int
@@ -218,10 +219,10 @@ class TrainingFinished(Event, frozen=True, kw_only=True):
 
 
 class Exported(Event, frozen=True, kw_only=True):
-    """An export is complete at `path`. The adapter in the run folder is the first one.
+    """An export is complete at `path`. The result in the run folder is the first one, an adapter or a whole model.
 
     `verified`: how it was checked and the result; None if it was not loaded again.
-    `quantizations`: of a GGUF. `adapter_sha256`: of the adapter that it was made from; empty when unknown.
+    `quantizations`: of a GGUF. `adapter_sha256`: of the result that it was made from; empty when unknown.
     """
 
     kind: ExportKind

@@ -64,7 +64,7 @@ class RunState:
     stopped: ev.Stopped | None = None
     ended: ev.EngineEnded | None = None
     last_event: ev.AnyEvent | None = None
-    unsaved: bool = False  # trained since the adapter was last saved: the one on disk may be older
+    unsaved: bool = False  # trained since the result was last saved: the one on disk may be older
     clock: Clock = field(default_factory=Clock)
 
     def apply(self, event: ev.AnyEvent) -> None:
@@ -122,7 +122,7 @@ class RunState:
                 self.answers.append(event)
             case ev.Exported():
                 self.exports.append(event)
-                self.unsaved = self.unsaved and event.kind != "adapter"
+                self.unsaved = self.unsaved and event.kind not in ev.RESULTS
             case ev.Pushing():
                 self.pushing, self.push_failed = event, None
             case ev.Pushed():
@@ -157,8 +157,18 @@ class RunState:
 
     @property
     def trained(self) -> bool:
-        """Whether a complete adapter was saved."""
-        return any(export.kind == "adapter" for export in self.exports)
+        """Whether a complete result was saved."""
+        return self.result is not None
+
+    @property
+    def result(self) -> ev.Exported | None:
+        """The newest result of training: an adapter, or a whole model."""
+        return next((export for export in reversed(self.exports) if export.kind in ev.RESULTS), None)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the result is a whole model: then neither an adapter nor the base model can answer beside it."""
+        return self.result is not None and self.result.kind == "model"
 
     @property
     def seconds_left(self) -> float | None:

@@ -102,9 +102,19 @@ class RunFolder:
         return self.path / "start-adapter"
 
     @property
-    def has_adapter(self) -> bool:
-        """Whether there is an adapter to load."""
-        return (self.adapter / "adapter_config.json").is_file()
+    def model(self) -> Path:
+        """The whole model with its tokenizer, of a run that trained all weights; exists only when complete."""
+        return self.path / "model"
+
+    @property
+    def result(self) -> Path:
+        """What training made: the whole model if there is one, else the adapter."""
+        return self.model if self.model.is_dir() else self.adapter
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there is a trained adapter or model to load."""
+        return (self.adapter / "adapter_config.json").is_file() or (self.model / "config.json").is_file()
 
     @property
     def exports(self) -> Path:

@@ -51,16 +51,17 @@ def is_frozen(folder: RunFolder) -> bool:
 
 @dataclass(frozen=True)
 class SavedWork:
-    """What is complete on disk once an engine has exited. `checkpoint`: the newest one's step, None without one."""
+    """What is complete on disk once an engine has exited. `checkpoint`: the newest one's step, None without one.
+    `adapter`: whether the result is, an adapter or a whole model."""
 
     checkpoint: int | None
     adapter: bool
 
 
 def saved_work(folder: RunFolder) -> SavedWork:
-    """Check every byte of the newest checkpoint and of the adapter."""
+    """Check every byte of the newest checkpoint and of the result."""
     kept = manifest.newest_checkpoint(folder.checkpoints)
-    complete = folder.adapter.is_dir() and not manifest.find_fault(folder.adapter)
+    complete = folder.result.is_dir() and not manifest.find_fault(folder.result)
     return SavedWork(kept.step if kept else None, complete)
 
 

@@ -1,4 +1,5 @@
-"""Whether a checkpoint or an adapter is complete: a manifest of sizes and hashes, written last, and its checks.
+"""Whether a checkpoint, an adapter or a model is complete: a manifest of sizes and hashes, written last, and its
+checks.
 
 What a killed engine or a full disk left incomplete is never used: it has another name until it is complete, and a
 complete folder lists its files in the manifest.
@@ -16,7 +17,7 @@ import msgspec
 from engine.config.files import read_bytes
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
-from engine.runs.checksums import CHECKSUMS, FORMAT_FILE, damaged_files, sha256, write_checksums
+from engine.runs.checksums import CHECKSUMS, FORMAT_FILE, adapter_digest, damaged_files, sha256, write_checksums
 
 MANIFEST = "loris-manifest.json"
 MAX_BYTES = 16 << 20  # of a manifest
@@ -135,6 +136,18 @@ def read_manifest(folder: Path) -> Manifest | None:
         return msgspec.json.decode(read_bytes(path, MAX_BYTES), type=Manifest)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def result_digest(folder: Path) -> str:
+    """A hash that changes with the weights of a run's result; empty when there are none.
+
+    A whole model is not read again for it: the hash is that of its manifest, which lists those of its files.
+    """
+    if (folder / "adapter_config.json").exists():
+        return adapter_digest(folder)
+    with suppress(OSError):
+        return sha256(folder / MANIFEST)
+    return ""
 
 
 def list_checkpoints(folder: Path, *, hashes: bool = False) -> list[Checkpoint]:

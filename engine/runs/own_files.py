@@ -169,6 +169,7 @@ def remove_run_files(run: RunFolder) -> None:
         for path in _entries(parent) if _is_folder(parent) else ():
             remove_own(path)
     remove_own(run.adapter)
+    remove_own(run.model)
     remove_own(run.start_adapter)
     chats = {path for path in _files_below(run.chats) if _CHAT.fullmatch(path.name)}
     remove_files(run.chats, chats)

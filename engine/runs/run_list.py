@@ -154,7 +154,7 @@ def summarise(folder: RunFolder) -> RunSummary:
         frozen=alive and is_frozen(folder),
         state=name,
         lost=cause.code if cause else None,
-        broken=manifest.is_damaged(folder.adapter),
+        broken=manifest.is_damaged(folder.result),
         title=label.title or fields.name or folder.name,
         model=fields.model,
         dataset=fields.dataset,

@@ -56,7 +56,7 @@ def report_stop(folder: RunFolder, record: EventWriter, mode: StopMode) -> None:
             mode=mode,
             stage=record.stage,
             checkpoint=kept.step if kept else None,
-            adapter=folder.adapter.is_dir(),
+            adapter=folder.result.is_dir(),
         )
     )
 

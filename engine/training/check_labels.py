@@ -44,9 +44,17 @@ def too_many_cut(spec: RunSpec, cut: int, rows: int) -> UserError:
 
 
 def check_labels(
-    trainer: Any, prepared: Prepared, spec: RunSpec, stop_ids: list[int], record: EventWriter
+    trainer: Any,
+    prepared: Prepared,
+    spec: RunSpec,
+    stop_ids: list[int],
+    record: EventWriter,
+    pieces: bool = False,
 ) -> ev.DatasetReady:
-    """Count and check the trainer's rows. Raises `UserError` if training on them cannot work."""
+    """Count and check the trainer's rows. Raises `UserError` if training on them cannot work.
+
+    `pieces`: a row that fills the context may go on in the next one, so it is not cut.
+    """
     tokenizer, rows, limit = trainer.processing_class, trainer.train_dataset, spec.model.max_seq_length
     columns = [name for name in ("input_ids", "labels") if name in rows.column_names]
     stops, tokens, learned, truncated, endless = set(stop_ids), 0, 0, 0, 0
@@ -58,7 +66,7 @@ def check_labels(
             if ends_with_stop(kept, stops):
                 continue
             if len(ids) >= limit:
-                truncated += 1
+                truncated += not pieces
             else:
                 endless += 1
     if not learned:

@@ -13,12 +13,14 @@ FAR, FAR_SHARE = 0.25, 0.1  # from the model's own loss: both absolute and relat
 class FirstLoss:
     """The loss of the first step by the trainer, and by the model itself on the same rows before it."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, unknown: bool = False) -> None:
+        """`unknown`: the model need not know the texts, so a loss worse than guessing is no fault."""
         self.over = False  # whether the first step is over
         self._model = model
         self._trained = self._own = 0.0
         self._tokens = 0
         self._comparable = True
+        self._unknown = unknown
 
     def before(self, batch: dict[str, Any]) -> None:
         """Measure the model's own loss on a batch that is about to be trained on. Never raises."""
@@ -41,7 +43,7 @@ class FirstLoss:
     def warning(self) -> Message | None:
         """What is wrong with the first loss, if anything."""
         guessing = guessing_loss(self._model)
-        if self._trained > guessing + FAR_ABOVE_GUESSING:
+        if not self._unknown and self._trained > guessing + FAR_ABOVE_GUESSING:
             return say(
                 "The first loss is {loss}, worse than guessing ({guessing}): the chat template, the tokenizer or a "
                     "library does not fit this model. What it learns this way is of little use.",

@@ -105,6 +105,15 @@ class TrainingMethod(ABC):
         self.tokenizer(texts[0])  # sets the backend up: no padding, no truncation
         return [encoding.ids for encoding in backend.encode_batch_fast(texts, add_special_tokens=True)]
 
+    @property
+    def divides(self) -> bool:
+        """Whether a text longer than the context is learned in pieces. If not, it is cut."""
+        return False
+
+    def pieces(self, length: int) -> int:
+        """How many rows the trainer gets of a text of this many tokens."""
+        return 1
+
     def encode(self, rows: Sequence[AnyMapping[str, str]]) -> list[tuple[Encoded, ...]]:
         """For each row in the columns of the trainer, its texts as the trainer gets them, one for each side."""
         ids = self.tokens([row[self.sides[0]] for row in rows])
@@ -161,15 +170,20 @@ class TrainingMethod(ABC):
     def arguments(self, rows: int, record: EventWriter) -> dict[str, Any]:
         """The arguments of `config_class` that only this method sets, for `rows` rows."""
 
-    def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any, **named: Any) -> Any:
-        """The trainer of `trainer_class`, ready to train. `named`: further arguments of the class."""
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        """What the class of the trainer needs besides the usual."""
+        return {}
+
+    def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any) -> Any:
+        """The trainer of `trainer_class`, ready to train."""
         return with_atomic_checkpoints(self.prepared_trainer_class)(
             model=loaded.model,
             processing_class=self.tokenizer,
             train_dataset=data.train,
             eval_dataset=data.held_out,
             args=config,
-            **named,
+            **self.trainer_arguments,
         )
 
     @abstractmethod

@@ -9,8 +9,9 @@ from typing import Any
 
 from transformers import PrinterCallback
 
+from engine.config.lora import ALL_LINEAR
 from engine.config.methods import METHODS, is_metric
-from engine.config.optimizers import NEEDS_GPU, ON_CPU, SCHEDULE_ARGUMENTS
+from engine.config.optimizers import NEEDS_GPU, ON_CPU, PROJECTED, SCHEDULE_ARGUMENTS
 from engine.config.run_spec import RunSpec
 from engine.config.sources import eval_source
 from engine.messages.message import say
@@ -36,7 +37,7 @@ def train(
     checkpoint: manifest.Checkpoint | None = None,
     on_checkpoint: Callable[[int], None] = lambda step: None,
 ) -> PromptFormat:
-    """Fine-tune a loaded model by the spec; afterwards the adapter is on `loaded.model`.
+    """Fine-tune a loaded model by the spec; afterwards `loaded.model` is trained, or has a trained adapter.
 
     `before_training`: called with the data while nothing is trained yet; not on a resume.
     `checkpoint`: resume from it. `on_checkpoint`: called with the step of each. Returns the prompt format. Raises
@@ -53,7 +54,7 @@ def train(
     if not checkpoint:
         before_training(data)
 
-    loading.add_adapter(loaded, spec.lora, spec.model.max_seq_length, record)
+    loading.prepare_for_training(loaded, spec.lora, spec.model.max_seq_length, record)
     config = training_arguments(method, loaded, folder, len(data.train), record)
     trainer = method.trainer(loaded, data, config)
     record.emit(method.check(trainer, data, loading.stop_ids(loaded), record))
@@ -70,8 +71,9 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)  # events report every step; the log is for errors
     # With several cards, each sees only its own rows; and a resumed run is not at its first step.
-    comparable = METHODS[spec.training.method].loss_is_likelihood and config.world_size == 1 and not checkpoint
-    trainer.first_loss = FirstLoss(trainer.model) if comparable else None
+    known = METHODS[spec.training.method]
+    comparable = known.loss_is_likelihood and config.world_size == 1 and not checkpoint
+    trainer.first_loss = FirstLoss(trainer.model, unknown=known.kinds == ("text",)) if comparable else None
     trainer.run_control, progress = (
         control,
         EventCallback(
@@ -89,7 +91,7 @@ def train(
     if checkpoint:
         record.emit(ev.Resumed(step=checkpoint.step, path=str(checkpoint.path)))
     seconds, loss = 0.0, None
-    if checkpoint and 0 < spec.training.max_steps <= checkpoint.step:  # only saving the adapter is left
+    if checkpoint and 0 < spec.training.max_steps <= checkpoint.step:  # only saving the result is left
         trainer._load_from_checkpoint(str(checkpoint.path))
         trainer.state.global_step = trainer.state.max_steps = checkpoint.step
     else:
@@ -103,7 +105,7 @@ def train(
     if progress.stopped_early:
         record.emit(early_notice(trainer.state.global_step, spec.training.early_stopping_patience))
     if spec.training.load_best_model_at_end and (best := trainer.load_best()):
-        record.emit(best_notice(best))
+        record.emit(best_notice(best, loaded.whole))
     check_finite(loaded.model, trainer.state.global_step, folder.checkpoints)
     completed = trainer.state.global_step >= trainer.state.max_steps or progress.stopped_early
     outcome: ev.Outcome = "completed" if completed else "stopped"
@@ -130,11 +132,15 @@ def early_notice(step: int, patience: int) -> ev.Notice:
     return ev.Notice(code="stopped_early", message=message)
 
 
-def best_notice(best: manifest.Checkpoint) -> ev.Notice:
+def best_notice(best: manifest.Checkpoint, whole: bool) -> ev.Notice:
+    values = {"step": best.step, "loss": round(best.eval_loss or 0.0, 4)}
     message = say(
-        "The adapter is that of step {step}, whose loss on the held-out rows was the lowest: {loss}.",
-        step=best.step, loss=round(best.eval_loss or 0.0, 4),
-    )  # fmt: skip
+        "The adapter is that of step {step}, whose loss on the held-out rows was the lowest: {loss}.", **values
+    )
+    if whole:
+        message = say(
+            "The model is that of step {step}, whose loss on the held-out rows was the lowest: {loss}.", **values
+        )
     return ev.Notice(code="best_taken", message=message)
 
 
@@ -160,6 +166,7 @@ def training_arguments(
         lr_scheduler_type=t.lr_scheduler_type,
         lr_scheduler_kwargs=SCHEDULE_ARGUMENTS.get(t.lr_scheduler_type),
         optim=optim,
+        optim_target_modules=ALL_LINEAR if optim.startswith(PROJECTED) else None,
         weight_decay=t.weight_decay,
         max_grad_norm=t.max_grad_norm,
         neftune_noise_alpha=t.neftune_noise_alpha or None,

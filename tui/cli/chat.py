@@ -115,6 +115,11 @@ def run_chat(options: argparse.Namespace) -> int:
                     print_error(_("There is no adapter in this folder: only the model itself can answer."))
                     return BAD_INPUT
                 speakers = Speakers.base()
+            if client.state.whole:
+                if options.compare or options.base or other:
+                    print_error(_("All weights of this run were trained: only the trained model can answer."))
+                    return BAD_INPUT
+                speakers = Speakers((("model", True, ""),))
             if client.state.continues_adapter and not all(adapter for _label, adapter, _other in speakers.each):
                 print_error(_("This run trained an earlier adapter further: for the base model, that one answers."))
             chat = Chat(control, generation, speakers, options.json, options.input or "")

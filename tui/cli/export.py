@@ -11,7 +11,7 @@ from pathlib import Path
 
 from engine.client.connection import Connection, Request
 from engine.client.engine_client import EngineClient
-from engine.client.serving import require_adapter, serving
+from engine.client.serving import require_result, serving
 from engine.config.quantizations import export_folder_name, quantization_error, repo_name, resolve_quantizations
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
@@ -46,6 +46,7 @@ OPTIONS = {
     "quantizations": "--gguf",
     "llama_cpp": "--llama-cpp",
     "kind": "--merged-4bit",
+    "adapter": "--adapter",
     "repo_id": "--push",
     "token": "HF_TOKEN",
     "private": "--private",
@@ -86,7 +87,7 @@ def run_export(options: argparse.Namespace) -> int:
         return BAD_INPUT
     if not is_alive(folder):
         try:
-            require_adapter(folder)
+            require_result(folder)
         except UserError as error:
             return fail(error)
     state = read_state(folder.events)

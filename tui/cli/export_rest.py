@@ -6,7 +6,7 @@ import os
 
 from engine.client.connection import Connection
 from engine.client.engine_client import EngineClient
-from engine.client.serving import require_adapter
+from engine.client.serving import require_result
 from engine.config.local_paths import absolute_paths
 from engine.config.spec_files import load_spec
 from engine.export.deliverables import undelivered
@@ -34,7 +34,7 @@ def run_rest(options: argparse.Namespace) -> int:
         folder = find_run(options.run).folder
         spec = absolute_paths(load_spec(folder.spec))
         if not is_alive(folder):
-            require_adapter(folder)
+            require_result(folder)
     except UserError as error:
         return fail(error)
     state = read_state(folder.events)

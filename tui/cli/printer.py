@@ -25,8 +25,8 @@ LINE_SECONDS = 1.0  # between the lines of two steps, so that a quick run does n
 STAGE_LINES = {
     "starting": N_("Starting the engine: importing Unsloth takes 10 to 30 seconds"),
     "loading": N_("Loading the model (the first time, it is downloaded)"),
-    "preparing": N_("Adding the adapter and preparing the data"),
-    "saving": N_("Saving the adapter"),
+    "preparing": N_("Preparing the model and the data"),
+    "saving": N_("Saving what was trained"),
     "exporting": N_("Exporting the model"),
 }
 
@@ -177,6 +177,8 @@ def line_of(event: ev.AnyEvent) -> str:
                 bits=_(", 4-bit") if event.load_in_4bit else "", device=visible(event.device.name),
                 memory=size(event.device.total_bytes),
             )  # fmt: skip
+        case ev.AdapterAdded(trainable_parameters=trained, total_parameters=total) if trained == total:
+            return _("All {total} parameters are trained").format(total=count(total))
         case ev.AdapterAdded(trainable_parameters=trained, total_parameters=total):
             return _("Adapter: {trained} of {total} parameters are trained ({share})").format(
                 trained=count(trained), total=count(total), share=f"{trained / max(1, total):.2%}"
@@ -210,15 +212,15 @@ def line_of(event: ev.AnyEvent) -> str:
 
 
 def final_report(state: RunState) -> list[RenderableType]:
-    """The GPU report, the answers before and after training, and where the adapter is."""
+    """The GPU report, the answers before and after training, and where the result is."""
     parts: list[RenderableType] = []
     if state.finished:
         parts += ["", _gpu_report(state.finished)]
     if answers := _answers(state):
         parts += ["", answers]
-    adapter = next((e for e in reversed(state.exports) if e.kind == "adapter"), None)
-    if adapter:
-        parts += ["", Text(_("The trained adapter is in {path}").format(path=visible(adapter.path)))]
+    if result := state.result:
+        words = _("The trained model is in {path}") if state.whole else _("The trained adapter is in {path}")
+        parts += ["", Text(words.format(path=visible(result.path)))]
     return parts
 
 

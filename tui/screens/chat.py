@@ -31,6 +31,7 @@ from tui.state.chat_turns import (
     messages_for,
     speaker_before,
     speaker_choices,
+    speaker_name,
     takes_input,
 )
 from tui.state.run_session import Answer, Turn
@@ -137,7 +138,8 @@ class ChatScreen(LorisScreen):
     def _describe_speakers(self) -> str:
         if self.who == self._before_and_after:
             return _("both, to compare")
-        return _(" and ").join(speaker.name for speaker in self.who)
+        whole = self.loris.session.state.whole
+        return _(" and ").join(speaker_name(speaker, whole) for speaker in self.who)
 
     def _describe_engine(self) -> str:
         session = self.loris.session
@@ -191,7 +193,9 @@ class ChatScreen(LorisScreen):
     async def _ask(self, asked: Turn, who: tuple[Speaker, ...]) -> None:
         turns = self.loris.session.turns
         before = tuple(turns)
-        turn = Turn(asked.question, [Answer(speaker.adapter, other=speaker.other) for speaker in who], asked.input)
+        whole = self.loris.session.state.whole
+        answers = [Answer(speaker.adapter, other=speaker.other, whole=whole) for speaker in who]
+        turn = Turn(asked.question, answers, asked.input)
         turns.append(turn)
         transcript = self.query_one(Transcript)
         await transcript.add(turn)

@@ -10,7 +10,7 @@ from engine.protocol.commands import ChatMessage, Done, Refused, ShowPrompt
 from tui.dialogs.ask import ChooseDialog
 from tui.dialogs.show import PromptDialog
 from tui.screens.base import LorisScreen
-from tui.state.chat_turns import Speaker, best_answer, can_adapt, messages_for, other_runs
+from tui.state.chat_turns import Speaker, best_answer, can_adapt, lacks_base, messages_for, other_runs
 from tui.state.run_session import RunSession, Turn
 from tui.state.transcripts import append_example, collected_file
 from tui.text.run_states import describe_waiting
@@ -26,6 +26,11 @@ MORE = {
     "collect": N_("Keep the last answer as training data"),
     "clear": N_("Start a new conversation"),
 }
+
+
+NO_BASE = N_(
+    "All weights were trained: there is no base model in memory to compare with. The test prompts have its answers."
+)
 
 
 class ChatMenu:
@@ -48,6 +53,9 @@ class ChatMenu:
         """Whether an adapter can answer too; notifies the user when none can."""
         if not can_adapt(self._session):
             self._screen.notify(_("There is no adapter yet: only the base model answers before training."))
+            return False
+        if lacks_base(self._session):
+            self._screen.notify(_(NO_BASE))
             return False
         return True
 

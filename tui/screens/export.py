@@ -89,7 +89,7 @@ class ExportScreen(LorisScreen):
     def compose(self) -> ComposeResult:
         yield TopBar()
         with ExportForm(id="form", can_focus=False):
-            for kind in KINDS:
+            for kind in KINDS[self.loris.session.state.whole :]:  # a whole model has no adapter
                 yield ExportChoice(kind)
             with Vertical(id="gguf"):
                 quantizations = tuple(QUANTIZATIONS)

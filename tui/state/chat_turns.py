@@ -32,8 +32,13 @@ class Speaker:
 BASE, ADAPTER = Speaker(False), Speaker(True)
 
 
+def speaker_name(speaker: Speaker, whole: bool) -> str:
+    """Who answers, for users. `whole`: the run trained all weights, so there is no adapter."""
+    return _("trained model") if whole and speaker == ADAPTER else speaker.name
+
+
 def can_adapt(session: RunSession) -> bool:
-    """Whether an adapter can answer: this run's, or one that the model came with."""
+    """Whether a trained model can answer: this run's, or an adapter that the model came with."""
     return session.state.trained or bool(session.state.model and session.state.model.has_adapter)
 
 
@@ -44,6 +49,11 @@ def speaker_before(session: RunSession) -> Speaker:
     return BASE
 
 
+def lacks_base(session: RunSession) -> bool:
+    """Whether all weights were trained, so that neither the base model nor another adapter can answer."""
+    return session.state.whole
+
+
 def speaker_choices(other: str, before: Speaker = BASE) -> list[tuple[Speaker, ...]]:
     """The choices of who answers, in the order that the key cycles through. `before`: see `speaker_before`."""
     found: list[tuple[Speaker, ...]] = [(ADAPTER,), (before,), (before, ADAPTER)]
@@ -52,7 +62,8 @@ def speaker_choices(other: str, before: Speaker = BASE) -> list[tuple[Speaker, .
 
 def other_runs(folder: RunFolder | None, model: str) -> list[RunSummary]:
     """The other runs with an adapter on this model. Reads part of each run: call it in a thread."""
-    return [run for run in list_runs() if run.trained and run.model == model and run.folder != folder]
+    return [run for run in list_runs() if run.trained and run.model == model and run.folder != folder
+            and not run.folder.model.is_dir()]  # fmt: skip
 
 
 def messages_for(before: tuple[Turn, ...], asked: Turn, speaker: Speaker) -> tuple[ChatMessage, ...]:

@@ -33,7 +33,7 @@ class Answer:
     """`adapter`: whether it answered with an adapter. `note`: such as its speed, or why there is no answer.
 
     `other`: the run folder whose adapter it was, if not this run's. `warning`: why it did not end by itself.
-    `title`: shown in place of who answered.
+    `title`: shown in place of who answered. `whole`: all weights of the run's model were trained.
     """
 
     adapter: bool
@@ -43,6 +43,7 @@ class Answer:
     other: str = ""
     warning: str = ""
     title: str = ""
+    whole: bool = False
 
 
 class RunSession(EngineClient):

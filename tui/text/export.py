@@ -17,6 +17,7 @@ __all__ = [
 
 FORMATS: dict[ExportKind, str] = {
     "adapter": N_("LoRA adapter"),
+    "model": N_("Whole model"),
     "merged_16bit": N_("Merged 16-bit model"),
     "merged_4bit": N_("Merged 4-bit model"),
     "gguf": N_("GGUF"),

@@ -25,12 +25,12 @@ def describe_run(spec: RunSpec, rows: int) -> list[str]:
         _("Dataset: {path}, split {split}.").format(path=data.path, split=data.split)
         + (" " + _("{rows} rows.").format(rows=rows) if rows else "")
         + (" " + _("Only the answers are learned.") if data.train_on_responses_only else ""),
-        _describe_adapter(lora),
+        _("All weights are trained.") if spec.model.full_finetuning else _describe_adapter(lora),
         _("Training: learning rate {rate}.").format(rate=f"{training.learning_rate:g}")
         + " "
         + describe_training(amounts_of(lambda field: attrgetter(field)(spec), rows)),
     ]
-    then = [_("Then the adapter is saved.")]
+    then = [_("Then the model is saved.") if spec.model.full_finetuning else _("Then the adapter is saved.")]
     if spec.export.merged_16bit:
         then.append(_("The merged 16-bit model is written as well."))
     if spec.export.gguf:

@@ -55,11 +55,11 @@ def survived_lines(survived: SavedWork) -> list[str]:
     """What the run can continue with, one per line."""
     lines = []
     if survived.adapter:
-        lines.append(_("The trained adapter is saved and complete: chat with it or export it from loris."))
+        lines.append(_("What was trained is saved and complete: chat with it or export it from loris."))
     if survived.checkpoint is not None:
         checkpoint = _("The checkpoint of step {step} is complete: resuming starts there.")
         lines.append(checkpoint.format(step=survived.checkpoint))
-    return lines or [_("Nothing was saved yet: neither an adapter nor a checkpoint.")]
+    return lines or [_("Nothing was saved yet: neither a result nor a checkpoint.")]
 
 
 def missing_lines(missing: Sequence[str], run: str) -> list[str]:

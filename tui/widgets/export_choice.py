@@ -20,6 +20,7 @@ USES: dict[ExportKind, str] = {
         "Only what was learned: a small file. For transformers with peft, for vLLM beside its base model, and to "
         "chat or train on later. It was saved in the run's folder when training ended; this copies it elsewhere."
     ),
+    "model": N_("All weights, as they were trained. It was saved in the run's folder when training ended."),
     "merged_16bit": N_(
         "Adapter and base model in one, in 16 bits. For vLLM, plain transformers, and to convert for other "
         "programs. Large: as big as the whole model."

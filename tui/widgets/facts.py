@@ -83,9 +83,9 @@ def report_parts(state: RunState, folder: RunFolder | None = None) -> list[Part]
     parts += _row(_("Training time"), time)
     if done.train_loss is not None:
         parts += _row(_("Mean loss"), f"{done.train_loss:.4f}")
-    if state.trained:
-        adapter = next(export for export in reversed(state.exports) if export.kind == "adapter")
-        parts += _row(_("Adapter"), f"{visible(adapter.path)} ({size(adapter.total_bytes)})")
+    if result := state.result:
+        title = _("Model") if state.whole else _("Adapter")
+        parts += _row(title, f"{visible(result.path)} ({size(result.total_bytes)})")
     return parts
 
 

@@ -123,7 +123,9 @@ class TokenPane(VerticalScroll, can_focus=True):
         words = [_("Row {number}").format(number=row.number) + (f" ({self._position})" if self._position else "")]
         if row.tokens:
             words.append(_("{length} tokens, {learned} learned").format(length=row.length, learned=row.learned))
-            if row.length > len(row.tokens):
+            if row.pieces > 1:
+                words.append(_("in {count} pieces").format(count=row.pieces))
+            elif row.length > len(row.tokens):
                 words.append(_("{count} cut off").format(count=row.length - len(row.tokens)))
         views = " ".join(f"[{_(n)}]" if view == self.view else f" {_(n)} " for view, n in VIEWS.items())
         lines = [" · ".join(words), views]

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Markdown, Static
 
-from tui.state.chat_turns import Speaker
+from tui.state.chat_turns import Speaker, speaker_name
 from tui.state.run_session import Answer, Turn
 from tui.text.sanitize import visible
 
@@ -92,7 +92,7 @@ class AnswerView(Widget):
         if (answer.text, answer.note) == self._shown:
             return
         text = answer.text  # it may grow during the await
-        who = visible(answer.title or Speaker(answer.adapter, answer.other).name)
+        who = visible(answer.title or speaker_name(Speaker(answer.adapter, answer.other), answer.whole))
         note = visible(answer.note)
         if answer.note != self._shown[1] or not self._shown[1]:
             tone = "$text-error" if answer.failed else "not bold $foreground-muted"
@@ -123,7 +123,9 @@ class TurnView(Widget):
         self.turn = turn
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.on_resize)  # the event of the first size can come before the mount, and is lost
+        self.call_after_refresh(
+            self.on_resize
+        )  # the event of the first size can come before the mount, and is lost
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= self.SIDE_BY_SIDE, "-side")

@@ -29,6 +29,7 @@ METHODS: dict[str, Method] = {
     "reward": reward.METHOD,
 }
 FULL_FINETUNING = "model.full_finetuning"
+ADAPTER_GIVEN = say("The model comes with an adapter: turn this off to train that further, or name a whole model.")
 # Where training the whole model differs from training an adapter.
 FULL_DEFAULTS: dict[str, Any] = {"training.learning_rate": 2e-5, "model.load_in_4bit": False}
 

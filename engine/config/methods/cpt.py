@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from engine.config.methods.method import Method
+from engine.config.optimizers import FULL_MATRICES
 from engine.config.section import Section, about
 from engine.messages.message import N_, Message, say
 
@@ -55,6 +56,9 @@ class CptSpec(Section, frozen=True, kw_only=True):
 def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
     if spec.cpt.chunk_overlap >= spec.model.max_seq_length:
         yield "cpt.chunk_overlap", say("The overlap must be shorter than the context length.")
+    if spec.cpt.embedding_learning_rate and spec.training.optim.startswith(FULL_MATRICES):
+        message = say("{optim} has one learning rate for all weights: set this to 0.", optim=spec.training.optim)
+        yield "cpt.embedding_learning_rate", message
 
 
 METHOD = Method(

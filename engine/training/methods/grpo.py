@@ -83,14 +83,18 @@ class GRPO(TrainingMethod):
     def prepared_trainer_class(self) -> Any:
         return type("Answering", (AnsweringTrainer, self.trainer_class), {})
 
-    def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any, **named: Any) -> Any:
+    @property
+    def trainer_arguments(self) -> dict[str, Any]:
+        return {"reward_funcs": self.rewards.functions}
+
+    def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any) -> Any:
         """The trainer, without the prompts that leave no room for an answer. Raises `UserError` if too few fit."""
         needed, held_out = config.generation_batch_size // config.num_generations, data.held_out
         train = self._fitting(data.train)
         if len(train) < needed:
             raise self._too_few(len(train), needed)
         rows = replace(data, train=train, held_out=self._fitting(held_out) if held_out else None)
-        trainer = super().trainer(loaded, rows, config, reward_funcs=self.rewards.functions, **named)
+        trainer = super().trainer(loaded, rows, config)
         trainer.scored = self.rewards
         self.rewards.ends = frozenset((*loading.stop_ids(loaded), self.tokenizer.pad_token_id))
         return trainer

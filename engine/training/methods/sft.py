@@ -116,9 +116,9 @@ class SFT(TrainingMethod):
             "dataset_num_proc": processes(self.spec, rows) or (None if on_cpu else 1),
         }
 
-    def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any, **named: Any) -> Any:
+    def trainer(self, loaded: loading.Loaded, data: Prepared, config: Any) -> Any:
         """The trainer, with everything but the answers masked. Raises `UserError` when nothing is left to learn."""
-        trainer = super().trainer(loaded, data, config, **named)
+        trainer = super().trainer(loaded, data, config)
         if self.response_part:
             try:
                 train_on_responses_only(
