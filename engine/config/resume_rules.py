@@ -4,6 +4,7 @@ import msgspec
 
 from engine.config.either_or import BY_EPOCHS
 from engine.config.fields import FieldError
+from engine.config.methods import METHODS
 from engine.config.run_spec import SECTIONS, RunSpec
 from engine.messages.message import Message, say
 
@@ -17,7 +18,7 @@ CHANGEABLE = frozenset(
         "training.eval_accumulation_steps", "training.load_best_model_at_end", "training.early_stopping_patience",
         "training.early_stopping_threshold",
         "model.load_in_4bit", "model.max_seq_length", "model.use_cpu", "lora.use_gradient_checkpointing",
-        "dataset.max_cut_share",
+        "dataset.max_cut_share", "dpo.precompute_ref_log_probs",
     )
 )  # fmt: skip
 CHANGEABLE_SECTIONS = frozenset(("generation", "export"))
@@ -96,7 +97,10 @@ def _change_error(field: str, old: RunSpec, new: RunSpec) -> Message | None:
 
 def why_fixed(field: str) -> Message:
     """Why a field may not change. Only for fields that may not."""
-    match field.partition(".")[0]:
+    section = field.partition(".")[0]
+    if section in METHODS:
+        return say("It decides what is learned: start a new run to change it.")
+    match section:
         case "model":
             return say("The adapter belongs to the model that it was trained on: start a new run for another.")
         case "lora":
