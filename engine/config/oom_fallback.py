@@ -1,6 +1,7 @@
 """Smaller settings for a run that ran out of memory, first those that keep the training result the same."""
 
 from engine.config.change import Change
+from engine.config.methods.kto import SMALLEST_BATCH
 from engine.config.resume_rules import rows_follow_length
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
@@ -15,6 +16,11 @@ class OutOfMemory(UserError):
     changes: tuple[Change, ...] = ()
 
 
+def smallest_batch(spec: RunSpec) -> int:
+    """The smallest batch on one GPU that the training method can use."""
+    return SMALLEST_BATCH if spec.training.method == "kto" and spec.kto.loss_type == "kto" else 1
+
+
 def smaller_settings(spec: RunSpec, gpu: bool, loading: bool = False, host: bool = False) -> tuple[Change, ...]:
     """Half the batch and twice the accumulation; then half the length; then 4-bit. Empty: nothing left to try.
 
@@ -26,10 +32,11 @@ def smaller_settings(spec: RunSpec, gpu: bool, loading: bool = False, host: bool
     training, length = spec.training, spec.model.max_seq_length
     if host and training.dataset_num_proc > 1:
         return (Change(field="training.dataset_num_proc", value=1),)
-    batch = training.per_device_train_batch_size
-    if batch > 1 and not loading:
-        total = batch * training.gradient_accumulation_steps
-        half = max(size for size in range(1, batch // 2 + 1) if total % size == 0)
+    batch, least = training.per_device_train_batch_size, smallest_batch(spec)
+    total = batch * training.gradient_accumulation_steps
+    halves = [size for size in range(least, batch // 2 + 1) if total % size == 0]
+    if halves and not loading:
+        half = max(halves)
         return (
             Change(field="training.per_device_train_batch_size", value=half),
             Change(field="training.gradient_accumulation_steps", value=total // half),

@@ -4,7 +4,7 @@ import msgspec
 
 from engine.config.either_or import BY_EPOCHS
 from engine.config.fields import FieldError
-from engine.config.methods import FULL_FINETUNING
+from engine.config.methods import FULL_FINETUNING, METHODS
 from engine.config.run_spec import SECTIONS, RunSpec
 from engine.messages.message import Message, say
 
@@ -18,7 +18,7 @@ CHANGEABLE = frozenset(
         "training.eval_accumulation_steps", "training.load_best_model_at_end", "training.early_stopping_patience",
         "training.early_stopping_threshold",
         "model.load_in_4bit", "model.max_seq_length", "model.use_cpu", "lora.use_gradient_checkpointing",
-        "dataset.max_cut_share",
+        "dataset.max_cut_share", "dpo.precompute_ref_log_probs",
     )
 )  # fmt: skip
 CHANGEABLE_SECTIONS = frozenset(("generation", "export"))
@@ -109,7 +109,10 @@ def why_fixed(field: str) -> Message:
     """Why a field may not change. Only for fields that may not."""
     if field == FULL_FINETUNING:
         return say("A checkpoint is of an adapter or of a whole model: start a new run to change this.")
-    match "dataset" if field in MAKE_ROWS else field.partition(".")[0]:
+    section = "dataset" if field in MAKE_ROWS else field.partition(".")[0]
+    if section in METHODS:
+        return say("It decides what is learned: start a new run to change it.")
+    match section:
         case "model":
             return say("What was trained belongs to the model it began with: start a new run for another.")
         case "lora":

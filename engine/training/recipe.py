@@ -25,7 +25,7 @@ from engine.training.callback import EventCallback
 from engine.training.first_loss import FirstLoss
 from engine.training.method import Prepared, TrainingMethod
 from engine.training.prepare import prepare
-from engine.training.trainer import check_finite, diverged
+from engine.training.trainer import check_finite, diverged, drop_reference
 
 
 def train(
@@ -97,6 +97,7 @@ def train(
     else:
         result = trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
         seconds, loss = result.metrics["train_runtime"], result.training_loss
+    drop_reference(loaded.model)
     if progress.diverged:
         raise diverged(trainer.state.global_step, manifest.list_checkpoints(folder.checkpoints))
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # it imports Unsloth
     from engine.training.first_loss import FirstLoss
 
 SPEC = "spec.yaml"
+REFERENCE = "ref"  # TRL's name for its frozen copy of the adapter: what the model was before
 
 
 class _EvaluationStopped(Exception):
@@ -50,6 +51,12 @@ def diverged(step: int, kept: list[manifest.Checkpoint]) -> UserError:
             "Lower the learning rate and train again. The checkpoint of step {step} is good.", step=kept[0].step
         )
     return UserError("diverged", say("The loss diverged at step {step}.", step=step), hint)
+
+
+def drop_reference(model: Any) -> None:
+    """Remove the reference of a preference training: it must not be chatted with or exported."""
+    if REFERENCE in getattr(model, "peft_config", {}):
+        model.delete_adapter(REFERENCE)
 
 
 def with_atomic_checkpoints(trainer_class: Any) -> Any:
@@ -103,6 +110,8 @@ class AtomicCheckpoints(Trainer):
         spec = target.parent.parent / SPEC
         if spec.is_file():  # the settings it was trained with: a resume compares them
             shutil.copyfile(spec, written / SPEC)
+        # A resume makes the reference as the start did: of the adapter before its first step.
+        shutil.rmtree(written / REFERENCE, ignore_errors=True)
         set_usual_modes(written)
         manifest.write_manifest(written, step, self._eval_loss_at(step))
         if broken := manifest.find_fault(written):

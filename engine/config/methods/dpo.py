@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from engine.config.methods.method import Method, Metric
-from engine.config.methods.preference import REWARDS, rules
+from engine.config.methods import preference
+from engine.config.methods.method import History, Light, Method, Metric
+from engine.config.methods.preference_lights import falling_lights, pair_lights
 from engine.config.section import Section, about
-from engine.messages.message import N_
+from engine.messages.message import N_, Message, say
+
+if TYPE_CHECKING:
+    from engine.config.run_spec import RunSpec
+
+SMOOTHED = ("robust", "exo_pair", "aot", "aot_unpaired")  # the losses that read label_smoothing
+NEED_SMOOTHING = ("robust", "exo_pair")
 
 
 class DpoSpec(Section, frozen=True, kw_only=True):
@@ -59,6 +68,24 @@ class DpoSpec(Section, frozen=True, kw_only=True):
     ] = False
 
 
+def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
+    yield from chain(
+        preference.rules(spec), preference.without_dropout(spec), preference.without_adapter_on_head(spec)
+    )
+    loss, smoothing = spec.dpo.loss_type, spec.dpo.label_smoothing
+    if loss in NEED_SMOOTHING and not smoothing:
+        message = say("The loss {loss} needs the share of pairs that may be swapped: set 0.1, say.", loss=loss)
+        yield "dpo.label_smoothing", message
+    if smoothing and loss not in SMOOTHED:
+        message = say("Only these losses use it: {losses}. Set it to 0.", losses=", ".join(SMOOTHED))
+        yield "dpo.label_smoothing", message
+
+
+def lights(history: History) -> Iterable[Light]:
+    """By `pair_lights` and `falling_lights`."""
+    return chain(pair_lights(history), falling_lights(history))
+
+
 METHOD = Method(
     title=N_("Preferences (DPO)"),
     description=N_(
@@ -71,10 +98,11 @@ METHOD = Method(
     kinds=("preference",),
     trainer="engine.training.methods.dpo",
     metrics=(
-        *REWARDS,
+        *preference.REWARDS,
         Metric("logps/chosen", N_("Log-probability, chosen")),
         Metric("logps/rejected", N_("Log-probability, rejected")),
     ),
     defaults={"training.learning_rate": 5e-6, "dataset.train_on_responses_only": True},
     rules=rules,
+    lights=lights,
 )

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from engine.config.methods import preference
-from engine.config.methods.method import Method, Metric
+from engine.config.methods.method import History, Light, Method, Metric
+from engine.config.methods.preference_lights import falling_lights, vote_lights
 from engine.config.section import Section, about
 from engine.messages.message import N_, Message, say
 
 if TYPE_CHECKING:
     from engine.config.run_spec import RunSpec
+
+
+SMALLEST_BATCH = 2  # of the loss kto: each answer is compared with another one of its batch
 
 
 class KtoSpec(Section, frozen=True, kw_only=True):
@@ -57,10 +62,24 @@ class KtoSpec(Section, frozen=True, kw_only=True):
 
 
 def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
-    yield from preference.rules(spec)
-    if spec.kto.loss_type == "kto" and spec.training.per_device_train_batch_size < 2:
+    yield from chain(
+        preference.rules(spec), preference.without_dropout(spec), preference.without_adapter_on_head(spec)
+    )
+    if spec.kto.loss_type != "kto":
+        return
+    if spec.training.per_device_train_batch_size < SMALLEST_BATCH:
         message = say("KTO compares answers within a batch: set 2 or more, or loss_type: apo_zero_unpaired.")
         yield "training.per_device_train_batch_size", message
+    if spec.training.train_sampling_strategy == "random":
+        message = say(
+            "KTO compares each answer with its neighbours: take sequential, and mix good and bad votes in the file."
+        )
+        yield "training.train_sampling_strategy", message
+
+
+def lights(history: History) -> Iterable[Light]:
+    """By `vote_lights` and `falling_lights`."""
+    return chain(vote_lights(history), falling_lights(history))
 
 
 METHOD = Method(
@@ -82,6 +101,12 @@ METHOD = Method(
         Metric("rewards/rejected", N_("Reward, rejected")),
         Metric("kl", N_("Distance from the reference (KL)")),
     ),
-    defaults={"training.learning_rate": 5e-6, "dataset.train_on_responses_only": True},
+    defaults={
+        "training.learning_rate": 5e-6,
+        # TRL's own default. Each vote is paired with its neighbour before training, so the order must stay.
+        "training.train_sampling_strategy": "sequential",
+        "dataset.train_on_responses_only": True,
+    },
     rules=rules,
+    lights=lights,
 )

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated
 
+from engine.config.methods import preference
 from engine.config.methods.method import Method, Metric
-from engine.config.methods.preference import REWARDS, rules
+from engine.config.methods.preference_lights import pair_lights
 from engine.config.section import Section, about
-from engine.messages.message import N_
+from engine.messages.message import N_, Message
+
+if TYPE_CHECKING:
+    from engine.config.run_spec import RunSpec
 
 
 class OrpoSpec(Section, frozen=True, kw_only=True):
@@ -24,6 +30,10 @@ class OrpoSpec(Section, frozen=True, kw_only=True):
     ] = 0.1
 
 
+def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
+    return chain(preference.rules(spec), preference.without_dropout(spec))
+
+
 METHOD = Method(
     title=N_("Answers and preferences at once (ORPO)"),
     description=N_(
@@ -36,10 +46,11 @@ METHOD = Method(
     kinds=("preference",),
     trainer="engine.training.methods.orpo",
     metrics=(
-        *REWARDS,
+        *preference.REWARDS,
         Metric("nll_loss", N_("Loss of the chosen answers")),
         Metric("log_odds_ratio", N_("Log odds ratio")),
     ),
     defaults={"training.learning_rate": 8e-6, "dataset.train_on_responses_only": True},
     rules=rules,
+    lights=pair_lights,
 )

@@ -28,6 +28,29 @@ def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
         message = say("The method {method} always learns the last answer only: turn this off.",
                       method=spec.training.method)  # fmt: skip
         yield "dataset.last_answer_only", message
+    if not spec.dataset.train_on_responses_only:
+        message = say("The method {method} learns from the answers only: turn this on.",
+                      method=spec.training.method)  # fmt: skip
+        yield "dataset.train_on_responses_only", message
     if spec.training.neftune_noise_alpha:
         message = say("NEFTune is for supervised fine-tuning: set it to 0.")
         yield "training.neftune_noise_alpha", message
+    if spec.training.train_sampling_strategy == "group_by_length":
+        message = say("The method {method} cannot sort rows by length: take random or sequential.",
+                      method=spec.training.method)  # fmt: skip
+        yield "training.train_sampling_strategy", message
+
+
+def without_dropout(spec: RunSpec) -> Iterable[tuple[str, Message]]:
+    """TRL trains preferences with all dropout off, so that the same answer has the same reward."""
+    if spec.lora.lora_dropout:
+        yield "lora.lora_dropout", say("The method {method} trains without dropout: set it to 0.",
+                                       method=spec.training.method)  # fmt: skip
+
+
+def without_adapter_on_head(spec: RunSpec) -> Iterable[tuple[str, Message]]:
+    """TRL computes log-probabilities from the weights of lm_head alone: an adapter on it would not be trained."""
+    if "lm_head" in spec.lora.target_modules:
+        message = say("The method {method} cannot train an adapter on lm_head: name it in modules_to_save instead.",
+                      method=spec.training.method)  # fmt: skip
+        yield "lora.target_modules", message
