@@ -129,4 +129,4 @@ def test_without_metrics_none_are_shown(tmp_path: Path) -> None:
     folder.events.write_bytes(b"".join(ev.encode(event) for event in steps_with({})))
     save_spec(folder.spec, RunSpec())
     assert "metrics" not in json.loads(msgspec.json.encode(status_of(folder, now=0.0)))
-    assert metric_title("rewards/unknown") == "rewards/unknown"
+    assert str(metric_title("rewards/unknown")) == "rewards/unknown"

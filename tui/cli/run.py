@@ -16,7 +16,6 @@ from engine.client.connection import CommandRefused, Connection, EngineGone
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import launch, new_run
 from engine.config.fields import FieldError
-from engine.config.presets import shipped_folder
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import add_line_numbers, load_spec
 from engine.messages.exit_codes import (
@@ -74,11 +73,6 @@ def run_file(path: Path, as_json: bool = False, allow_command: bool = False, use
         return Watch(folder, process, printer, path).run()
     finally:
         printer.close()
-
-
-def run_demo(use_cpu: bool = False) -> int:
-    """Train the demo preset, and show the effect."""
-    return run_file(shipped_folder() / "demo.yaml", use_cpu=use_cpu)
 
 
 def choose_printer(as_json: bool) -> Printer:

@@ -17,6 +17,7 @@ from engine.config.methods.method import Method
 from engine.config.methods.orpo import OrpoSpec
 from engine.config.methods.reward import RewardSpec
 from engine.config.section import Section
+from engine.messages.message import Message, say
 
 METHODS: dict[str, Method] = {
     "sft": sft.METHOD,
@@ -54,10 +55,15 @@ def method_defaults(method: str, full_finetuning: bool) -> dict[str, Any]:
     return {**found, **FULL_DEFAULTS} if full_finetuning else found
 
 
-def metric_title(key: str) -> str:
-    """The title of a metric, to be translated; the trainer's own name if no method lists it."""
-    found = (metric.title for method in METHODS.values() for metric in method.metrics if metric.key == key)
-    return next(found, key)
+def metric_title(key: str) -> Message:
+    """The title of a metric; the trainer's own name if no method lists it."""
+    for metric in (metric for method in METHODS.values() for metric in method.metrics):
+        if metric.key == key:
+            return say(metric.title)
+        before, star, after = metric.key.partition("*")
+        if star and fnmatchcase(key, metric.key):
+            return say(metric.title, check=key.removeprefix(before).removesuffix(after))
+    return say("{name}", name=key)
 
 
 def is_metric(method: str, key: str) -> bool:

@@ -159,7 +159,7 @@ METHOD = Method(
         Metric("reward", N_("Reward")),
         Metric("reward_std", N_("Spread of the rewards")),
         Metric("frac_reward_zero_std", N_("Groups without spread")),
-        Metric("rewards/*/mean", N_("Reward of a check")),
+        Metric("rewards/*/mean", N_("Reward of {check}")),
         Metric("completions/mean_length", N_("Length of answers, tokens")),
         Metric("completions/clipped_ratio", N_("Answers that were cut")),
         Metric("kl", N_("Distance from the reference (KL)")),
