@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 SCREENS = {
     "home": ("tui.screens.home:HomeScreen", N_("go to: Home")),
     "model": ("tui.screens.model:ModelScreen", N_("go to: Model")),
+    "method": ("tui.screens.method:MethodScreen", N_("go to: Method")),
     "dataset": ("tui.screens.dataset:DatasetScreen", N_("go to: Dataset")),
     "lora": ("tui.screens.lora:LoraScreen", N_("go to: LoRA")),
     "training": ("tui.screens.training:TrainingScreen", N_("go to: Train")),
@@ -175,6 +176,13 @@ class LorisApp(App[None]):
         from tui.screens.wizard import step_of
 
         self.go(step_of(path), path)
+
+    def open_draft(self, draft: Draft, step: str) -> None:
+        """Start from another draft, on this step of the wizard."""
+        self.draft = draft
+        if self.session.warm and self.session.warm_model != draft.model():
+            self.drop_warm()
+        self.go(step)
 
     def use_language(self, code: str) -> None:
         """Change and save the language, and show the current screen again."""

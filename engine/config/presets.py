@@ -32,6 +32,11 @@ def shipped_folder() -> Path:
     return Path(str(resources.files("presets")))
 
 
+def shipped_preset(stem: str) -> Path:
+    """The file of a preset that comes with Loris; it need not exist."""
+    return shipped_folder() / f"{stem}.yaml"
+
+
 def list_presets() -> list[Preset]:
     """The shipped presets, then the user's, sorted by file name. A broken file is listed with its error."""
     found = []

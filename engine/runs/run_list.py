@@ -70,6 +70,8 @@ class RunSummary:
     broken: bool = False  # its adapter is damaged, as by a disk fault: it is not offered
     lost: ExitCauseCode | None = None  # why the engine of an interrupted run died
     resumable: bool = False  # training can be resumed, and no engine is running
+    method: str = "sft"
+    full_finetuning: bool = False
 
     @property
     def name(self) -> str:
@@ -158,6 +160,8 @@ def summarise(folder: RunFolder) -> RunSummary:
         title=label.title or fields.name or folder.name,
         model=fields.model,
         dataset=fields.dataset,
+        method=fields.method,
+        full_finetuning=fields.full_finetuning,
         steps=state.step.step if state.step else 0,
         total_steps=training.total_steps if training else 0,
         loss=state.step.loss if state.step else None,

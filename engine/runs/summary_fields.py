@@ -1,4 +1,4 @@
-"""A run's name, model and dataset, in `summary.json` next to the spec: fast to read for a list of hundreds."""
+"""A run's name, model, dataset and method, in `summary.json` next to the spec: fast to read for hundreds."""
 
 import hashlib
 from contextlib import suppress
@@ -20,6 +20,8 @@ class SummaryFields(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     model: str = ""
     dataset: str = ""
+    method: str = "sft"
+    full_finetuning: bool = False
     spec_sha256: str
 
 
@@ -31,6 +33,8 @@ def write_run_spec(folder: RunFolder, spec: RunSpec) -> None:
             name=spec.name,
             model=spec.model.model_name,
             dataset=spec.dataset.path,
+            method=spec.training.method,
+            full_finetuning=spec.model.full_finetuning,
             spec_sha256=hashlib.sha256(folder.spec.read_bytes()).hexdigest(),
         )
         write_atomically(folder.summary, msgspec.json.encode(summary).decode())
@@ -59,13 +63,20 @@ def _from_yaml(spec: bytes, sha256: str) -> SummaryFields:
             node = next(below for name, below in node.value if name.value == key)
         return node.value if isinstance(node.value, str) and not node.tag.endswith(":null") else ""
 
+    def optional(node: Any, *keys: str) -> str:
+        try:
+            return value(node, *keys)
+        except StopIteration:
+            return ""
+
     try:
         document = yaml.compose(spec, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        named = any(name.value == "name" for name, _ in document.value)
         return SummaryFields(
-            name=value(document, "name") if named else "",
+            name=optional(document, "name"),
             model=value(document, "model", "model_name"),
             dataset=value(document, "dataset", "path"),
+            method=optional(document, "training", "method") or "sft",
+            full_finetuning=optional(document, "model", "full_finetuning") == "true",
             spec_sha256=sha256,
         )
     except (yaml.YAMLError, StopIteration, ValueError, AttributeError, TypeError, RecursionError):

@@ -85,7 +85,7 @@ async def test_the_data_steps_of_the_notebooks(tmp_path: Path) -> None:
         await settle(pilot)
         await pilot.press("enter")  # the demo is offered first
         await until(pilot, at_step(pilot, "review"))
-        await pilot.press("f3")
+        await pilot.press("f4")
         await until(pilot, at_step(pilot, "dataset"))
 
         # Row 4 and 10: Alpaca with the Chinese prompt; the end is learned, the prompt is not.
@@ -175,7 +175,7 @@ async def test_the_data_steps_of_the_notebooks(tmp_path: Path) -> None:
         await until(pilot, at_step(pilot, "model"))
         await walk_to(pilot, "model.max_seq_length")
         await type_into(pilot, "model.max_seq_length", "16")
-        await pilot.press("f3")
+        await pilot.press("f4")
         await until(pilot, at_step(pilot, "dataset"))
         await settle(pilot)
         await pilot.press("f7")

@@ -22,8 +22,8 @@ def test_what_was_typed_is_what_is_run_in_a_real_terminal(tmp_path: Path) -> Non
         tmux.type(f"{LORIS} demo --lang en\n")
         tmux.wait_for("Start training")
         tmux.keys(
-            "F5", "Down", "Down", *CLEAR, *"90", "Up", "Up", *CLEAR, "3", "Down", *CLEAR, *"150",
-            "F4", *CLEAR, *"64", "Down", *CLEAR, *"128", "F6",
+            "F6", "Down", "Down", *CLEAR, *"90", "Up", "Up", *CLEAR, "3", "Down", *CLEAR, *"150",
+            "F5", *CLEAR, *"64", "Down", *CLEAR, *"128", "F8",
         )  # fmt: skip
         tmux.wait_for("rank 64, alpha 128", "450 examples (3 × 150)", "ends after 90 steps")
     finally:

@@ -17,7 +17,7 @@ from engine.runs.folder import RunFolder
 from tests.helpers.fake_run import FakeBackend
 from tests.helpers.waiting import until
 from tui.app import LorisApp
-from tui.screens.wizard import STEPS, WizardScreen
+from tui.screens.wizard import KEY_OF_STEP, WizardScreen
 from tui.widgets.field import Field
 from tui.widgets.fold import FoldTitle
 
@@ -79,7 +79,7 @@ def at_step(pilot: Pilot[None], name: str) -> Callable[[], bool]:
 async def open_step(pilot: Pilot[None], key: str) -> WizardScreen:
     """Go to a step by its key."""
     await pilot.press(key)
-    await until(pilot, at_step(pilot, list(STEPS)[int(key[1:]) - 2]))
+    await until(pilot, at_step(pilot, next(name for name, its in KEY_OF_STEP.items() if its == key)))
     await settle(pilot)
     return wizard(pilot)
 

@@ -42,7 +42,7 @@ async def test_home_suggests_the_demo_first_and_lists_broken_presets(home: Path)
         await settle(pilot)
         assert wizard(pilot).STEP == "review"
         assert app.draft.preset.name == "demo"
-        await pilot.press(*["escape"] * 5)
+        await pilot.press(*["escape"] * 6)
         await settle(pilot)
         assert isinstance(app.screen, HomeScreen)
 

@@ -101,7 +101,7 @@ async def lengths(pilot: Pilot[None]) -> None:
 
 async def review(pilot: Pilot[None]) -> None:
     await stopped(pilot)
-    await pilot.press("f6")
+    await pilot.press("f8")
     await settle(pilot)
 
 

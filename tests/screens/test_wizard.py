@@ -11,7 +11,10 @@ import pytest
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input
 
+from engine.config.fields import section_fields
+from engine.config.methods import METHODS
 from engine.config.prompt_templates import ALPACA, ALPACA_ZH
+from engine.config.run_spec import SECTIONS
 from engine.config.spec_files import load_spec
 from engine.protocol.commands import Train
 from tests.helpers.fake_run import screen_text
@@ -33,6 +36,7 @@ from tui.dialogs.save_preset import SavePresetDialog
 from tui.dialogs.show import HelpDialog
 from tui.screens.live import LiveScreen
 from tui.screens.wizard import STEPS, step_of
+from tui.state.draft import METHOD
 from tui.widgets.field import Field
 from tui.widgets.list_box import ListBox
 from tui.widgets.preview import Preview
@@ -61,6 +65,8 @@ async def test_from_home_to_training_by_keys(size: tuple[int, int], chat: Path) 
         await pilot.press("tab", "tab")  # past the list of suggestions
         await pilot.press("end", "ctrl+u", *"1024", "down", "space")
         assert wizard(pilot).STEP == "model"
+        await pilot.press("ctrl+n")
+        await until(pilot, at_step(pilot, "method"))
         await pilot.press("ctrl+n")
         await until(pilot, at_step(pilot, "dataset"))
         await type_into(pilot, "dataset.path", str(chat))
@@ -106,11 +112,11 @@ async def test_navigation_and_changing_the_language_lose_nothing() -> None:
         await type_into(pilot, "training.weight_decay", "1e-2")
         await type_into(pilot, "training.seed", "12")
         await open_step(pilot, "f2")
-        await open_step(pilot, "f4")
+        await open_step(pilot, "f5")
         await pilot.press("escape")
         await settle(pilot)
         assert wizard(pilot).STEP == "dataset"
-        await open_step(pilot, "f5")
+        await open_step(pilot, "f6")
         app.use_language("zh")
         await settle(pilot)
         for path, typed in (("learning_rate", "2e-x"), ("weight_decay", "1e-2"), ("seed", "12")):
@@ -158,13 +164,13 @@ async def test_values_that_differ_from_the_preset_are_marked() -> None:
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         assert "All settings are as in the preset." in screen_text(app)
-        await open_step(pilot, "f4")
+        await open_step(pilot, "f5")
         field = await type_into(pilot, "lora.r", "64")
         assert str(field.query_one(".mark").render()) == "•"
-        await open_step(pilot, "f6")
+        await open_step(pilot, "f8")
         assert "Rank (lora.r): 16 → 64" in screen_text(app)
         assert "demo (changed)" in screen_text(app)
-        await open_step(pilot, "f4")
+        await open_step(pilot, "f5")
         field = await type_into(pilot, "lora.r", "16")
         assert str(field.query_one(".mark").render()) == "›"
 
@@ -236,7 +242,7 @@ async def test_presets_are_saved_and_overwritten_only_on_request(home: Path) -> 
     app = LorisApp(language="en", preset="demo", start="review", backend=RecordingBackend())
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await open_step(pilot, "f4")
+        await open_step(pilot, "f5")
         await type_into(pilot, "lora.r", "8")
         for expected in ("", "already exists"):
             await pilot.press("ctrl+s")
@@ -275,19 +281,24 @@ async def test_help_explains_a_field() -> None:
 
 
 async def test_every_field_of_the_spec_is_on_some_step() -> None:
-    from engine.config.fields import section_fields
-    from engine.config.run_spec import sections_of
-
     app = LorisApp(language="en", preset="demo", backend=RecordingBackend())
+    found: set[str] = set()
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        found = set()
         for step in ("model", "dataset", "lora", "training", "review"):
             app.go(step)
             await settle(pilot)
             found |= {field.info.path for field in app.screen.query(Field)}
-    wanted = {info.path for section in sections_of("sft") for info in section_fields(section).values()}
-    assert wanted - found == {"lora.loftq_config", "training.method"}  # each has only one value
+        for method in METHODS:
+            app.draft[METHOD] = method
+            app.go("method")
+            await settle(pilot)
+            shown = {field.info.path for field in app.screen.query(Field)}
+            assert {path.partition(".")[0] for path in shown} <= {method}, "a setting of another method"
+            found |= shown
+    wanted = {info.path for section in SECTIONS for info in section_fields(section).values()}
+    # LoftQ has only one value; the method is chosen in the list of the Method step.
+    assert wanted - found == {"lora.loftq_config", METHOD}
 
 
 # The palette and the imports
@@ -309,7 +320,15 @@ async def test_the_palette_speaks_the_users_language() -> None:
 
 
 def test_every_error_leads_to_a_step() -> None:
-    for path in ("name", "model.dtype", "generation.prompts", "export.copy_to", "training.output_dir"):
+    for path in (
+        "name",
+        "model.dtype",
+        METHOD,
+        "grpo.beta",
+        "generation.prompts",
+        "export.copy_to",
+        "training.output_dir",
+    ):
         assert step_of(path) in STEPS
         assert step_of(path) in SCREENS
 

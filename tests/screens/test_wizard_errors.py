@@ -18,13 +18,13 @@ async def test_errors_are_at_their_fields_and_start_is_refused() -> None:
     app = LorisApp(language="en", preset="demo", start="review", backend=backend)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await open_step(pilot, "f5")
+        await open_step(pilot, "f6")
         field = await type_into(pilot, "training.per_device_train_batch_size", "lots")
         assert "Give a whole number from 1 to 4096." in error_of(field)
         other = await type_into(pilot, "training.max_steps", "3")
         assert error_of(other) == ""
         await type_into(pilot, "training.warmup_steps", "5")
-        await open_step(pilot, "f6")
+        await open_step(pilot, "f8")
         assert "Batch size" in screen_text(app)
         await pilot.press("ctrl+r")
         await settle(pilot)
@@ -42,16 +42,16 @@ async def test_errors_are_at_their_fields_and_start_is_refused() -> None:
 
 
 BAD_PLACES = {
-    "missing dataset": ("f3", [("dataset.path", "gone.jsonl")], "There is no such file."),
-    "empty dataset": ("f3", [("dataset.path", "empty.jsonl")], "This file is empty."),
-    "malformed dataset": ("f3", [("dataset.path", "broken.jsonl")], "Line 1 is not valid JSON"),
+    "missing dataset": ("f4", [("dataset.path", "gone.jsonl")], "There is no such file."),
+    "empty dataset": ("f4", [("dataset.path", "empty.jsonl")], "This file is empty."),
+    "malformed dataset": ("f4", [("dataset.path", "broken.jsonl")], "Line 1 is not valid JSON"),
     "missing column": (
-        "f3",
+        "f4",
         [("dataset.path", "good.jsonl"), ("dataset.output_column", "answer")],
         'There is no column "answer". The columns are: instruction, output.',
     ),
     "no model": ("f2", [("model.model_name", "bare")], "This folder is not a model"),
-    "unwritable output": ("f6", [("training.output_dir", "good.jsonl/runs")], "is a file, not a folder"),
+    "unwritable output": ("f8", [("training.output_dir", "good.jsonl/runs")], "is a file, not a folder"),
 }
 
 
@@ -74,7 +74,7 @@ async def test_preflight_errors_are_at_their_fields(what: str, tmp_path: Path) -
             typed = str(tmp_path / value) if path != "dataset.output_column" else value
             field = await type_into(pilot, path, typed)
         await until(pilot, lambda: words in error_of(field))
-        await open_step(pilot, "f6")
+        await open_step(pilot, "f8")
         await pilot.press("ctrl+r")
         await settle(pilot)
         assert backend.launched in ([], ["wait"]), "nothing is trained"

@@ -75,8 +75,8 @@ async def test_what_is_typed_while_steps_switch_is_kept(pause: float) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, "lora")
         async with slowed(pause):
-            write(pilot, *CLEAR, *"32", "f5", *CLEAR, "4", "down", *CLEAR, "1", "escape", "down", *CLEAR, *"64")
-            write(pilot, "ctrl+n", "down", "down", *CLEAR, *"70", "f6")
+            write(pilot, *CLEAR, *"32", "f6", *CLEAR, "4", "down", *CLEAR, "1", "escape", "down", *CLEAR, *"64")
+            write(pilot, "ctrl+n", "down", "down", *CLEAR, *"70", "f8")
             await until(pilot, lambda: getattr(app.screen, "STEP", "") == "review", seconds=60)
         changes = {change.field: change.after for change in app.draft.changes()}
         assert changes == {
@@ -111,7 +111,7 @@ async def test_a_pasted_text_keeps_its_place_among_the_keys() -> None:
         await opened(pilot, "model")
         write(pilot, *CLEAR)
         app.post_message(events.Paste("owner/"))
-        write(pilot, "x", "f5", *CLEAR)
+        write(pilot, "x", "f6", *CLEAR)
         app.post_message(events.Paste("12"))
         write(pilot, "8")
         await until(pilot, lambda: app.draft["training.per_device_train_batch_size"] == 128)

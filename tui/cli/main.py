@@ -85,11 +85,7 @@ def _command(options: argparse.Namespace) -> int:
 
             return run_rewards(options.spec, options.json, options.cpu, options.allow_rewards)
         case "demo":
-            if _unusable_terminal():
-                from tui.cli.run import run_demo
-
-                return run_demo(options.cpu)
-            return wizard("demo", options.lang, "review")
+            return _demo(options)
         case "data":
             from tui.cli.data import run_data
 
@@ -201,6 +197,13 @@ def parser(given: list[str] | None = None) -> argparse.ArgumentParser:
         _("In a terminal, the wizard opens filled in and ready to start. Elsewhere it trains and prints lines.")
         + "\n"
         + _exit_codes("run"),
+    )
+    demo.add_argument(
+        "method",
+        nargs="?",
+        default="sft",
+        metavar="METHOD",
+        help=_("how to train: sft (the default), full, cpt, dpo, orpo, kto, grpo or reward"),
     )
     _add_cpu(demo)
     run = command("run", _("train as a spec file or preset file says, without the wizard"), _exit_codes("run"))
@@ -321,6 +324,26 @@ def _unusable_terminal() -> str:
             term=os.environ["TERM"]
         )
     return ""
+
+
+def _demo(options: argparse.Namespace) -> int:
+    """The demo of a training method: in the wizard, or without a terminal at once."""
+    from engine.config.presets import shipped_preset
+    from tui.text.errors import print_error
+    from tui.text.method import CHOICES
+    from tui.text.sanitize import visible
+
+    choice = CHOICES.get(options.method)
+    if choice is None or not shipped_preset(choice.preset).is_file():
+        known = ", ".join(name for name, one in CHOICES.items() if shipped_preset(one.preset).is_file())
+        words = _("There is no demo of {method}. There are: {known}.")
+        print_error(words.format(method=visible(options.method), known=known))
+        return BAD_INPUT
+    if _unusable_terminal():
+        from tui.cli.run import run_file
+
+        return run_file(shipped_preset(choice.preset), use_cpu=options.cpu)
+    return wizard(choice.preset, options.lang, "review")
 
 
 def wizard(preset: str | None, language: str | None, start: Literal["home", "review"]) -> int:

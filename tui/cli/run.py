@@ -16,7 +16,6 @@ from engine.client.connection import CommandRefused, Connection, EngineGone
 from engine.client.follow import Follower, LogFollower
 from engine.client.launch import launch, new_run
 from engine.config.fields import FieldError
-from engine.config.presets import shipped_folder
 from engine.config.run_spec import RunSpec
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import add_line_numbers, load_spec
@@ -92,11 +91,6 @@ def load_checked(path: Path, use_cpu: bool, allow_rewards: bool) -> RunSpec:
     if errors:
         raise SpecError(path, add_line_numbers(path, errors))
     return spec
-
-
-def run_demo(use_cpu: bool = False) -> int:
-    """Train the demo preset, and show the effect."""
-    return run_file(shipped_folder() / "demo.yaml", use_cpu=use_cpu)
 
 
 def choose_printer(as_json: bool) -> Printer:

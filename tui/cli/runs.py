@@ -28,6 +28,7 @@ from tui.state.settings import load_settings
 from tui.text.amounts import duration
 from tui.text.errors import fail, print_error
 from tui.text.json_output import to_json
+from tui.text.method import short_name
 from tui.text.run_states import LOST, STATES, describe_stop_phase, missing_lines, survived_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
@@ -49,7 +50,7 @@ def ls(as_json: bool) -> int:
         print_error(_("There are no runs yet. Start one with: loris, or loris run SPEC.yaml"))
         return COMPLETED
     rows = [_row(run, now) for run in runs]
-    heads = (_("RUN"), _("TITLE"), _("STATE"), _("STEP"), _("LOSS"), _("TIME"), _("COST"), _("MODEL"))
+    heads = (_("RUN"), _("TITLE"), _("STATE"), _("STEP"), _("LOSS"), _("TIME"), _("COST"), _("MODEL"), _("METHOD"))
     shown = [column for column in range(len(heads)) if any(row[column] for row in rows)]
     widths = [max(cell_len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
     for row in (heads, *rows):
@@ -69,6 +70,7 @@ def _row(run: RunSummary, now: float) -> tuple[str, ...]:
         duration(seconds) if seconds else "",
         describe_cost(seconds) if seconds else "",
         visible(run.model.rstrip("/").rpartition("/")[2]),
+        visible(short_name(run.method, run.full_finetuning)),
     )
 
 
@@ -76,7 +78,8 @@ def _as_values(run: RunSummary, now: float) -> dict[str, object]:
     seconds = seconds_so_far(run, now)
     return {
         "name": run.name, "path": str(run.folder.path), "title": run.title, "note": run.note,
-        "model": run.model, "dataset": run.dataset, "state": run.state, "alive": run.alive, "frozen": run.frozen,
+        "model": run.model, "dataset": run.dataset, "method": run.method,
+        "full_finetuning": run.full_finetuning, "state": run.state, "alive": run.alive, "frozen": run.frozen,
         "lost": run.lost,
         "step": run.steps, "total_steps": run.total_steps, "loss": run.loss, "checkpoint": run.checkpoint,
         "trained": run.trained, "started": run.started, "seconds": seconds, "cost": cost_of(seconds),

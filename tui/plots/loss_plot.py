@@ -65,12 +65,15 @@ class LossPlot(Widget):
         super().__init__(id=id)
         self.braille = has_unicode() if braille is None else braille
         self._loss, self._eval, self._total = Curve(), Curve(), 0
-        self._done = False
+        self._done, self._metric = False, ""
         self._rows: list[Row] = []
 
-    def show(self, loss: Curve, evaluated: Curve, total_steps: int, done: bool = False) -> None:
-        """Draw these curves. `total_steps` 0: not known yet. `done`: no more steps will come."""
-        self._loss, self._eval, self._total, self._done = loss, evaluated, total_steps, done
+    def show(self, loss: Curve, evaluated: Curve, total_steps: int, done: bool = False, name: str = "") -> None:
+        """Draw these curves. `total_steps` 0: not known yet. `done`: no more steps will come.
+
+        `name`: of another metric that is drawn instead of the loss.
+        """
+        self._loss, self._eval, self._total, self._done, self._metric = loss, evaluated, total_steps, done, name
         self._update()
 
     def on_resize(self) -> None:
@@ -118,7 +121,7 @@ class LossPlot(Widget):
         return rows
 
     def _legend(self) -> list[tuple[str, Ink]]:
-        smooth, each, held_out = _("loss, smoothed"), _("each step"), _("held-out rows")
+        smooth, each, held_out = smoothed(self._metric), _("each step"), _("held-out rows")
         raw, line, mark = ("⠂", "━", "◆") if self.braille else (".", "*", "E")
         parts: list[tuple[str, Ink]] = [
             (f"{line} {smooth} {_number(self._loss.smooth[-1])}", "smooth"),
@@ -178,6 +181,11 @@ class LossPlot(Widget):
             paint = self.get_component_rich_style(f"loss-plot--{ink}") if ink else style
             segments.append(Segment("".join(char for char, _ink in cells), paint))
         return Strip(segments).adjust_cell_length(width, style)
+
+
+def smoothed(name: str) -> str:
+    """The legend of a smoothed curve: of the loss, or of the metric named."""
+    return _("{name}, smoothed").format(name=name) if name else _("loss, smoothed")
 
 
 def as_text(parts: list[tuple[str, Ink]], width: int, indent: int = 0) -> Row:

@@ -5,8 +5,7 @@ from typing import ClassVar
 
 from engine.protocol.curve import Curve
 from tui.plots.curve_canvas import CURVE_INKS, Canvas, Frame, Series, by_column, draw_line, frame_of
-from tui.plots.loss_plot import LossPlot, Row, as_text
-from tui.text.translation import _
+from tui.plots.loss_plot import LossPlot, Row, as_text, smoothed
 
 LETTERS = "ABCDEF"
 BETWEEN_LETTERS = 18  # cells after which a curve repeats its letter
@@ -28,9 +27,9 @@ class OverlayPlot(LossPlot):
     """
     curves: Sequence[Curve] = ()
 
-    def show_curves(self, curves: Sequence[Curve]) -> None:
-        """Draw these curves, smoothed."""
-        self.curves = curves
+    def show_curves(self, curves: Sequence[Curve], name: str = "") -> None:
+        """Draw these curves, smoothed. `name`: of the metric, if they are not losses."""
+        self.curves, self._metric = curves, name
         self._update()
 
     def _picture(self, width: int, height: int) -> list[Row]:
@@ -51,7 +50,7 @@ class OverlayPlot(LossPlot):
             draw_line(canvas, one, frame, CURVE_INKS[number], LETTERS[number].lower())
         for number, one in enumerate(series):
             self._put_letters(canvas, one, frame, number)
-        legend = as_text([("  " + _("loss, smoothed"), "axis")], width)
+        legend = as_text([("  " + smoothed(self._metric), "axis")], width)
         return [legend, *self._with_axes(canvas, ticks, frame, gutter, width)][:height]
 
     def _put_letters(self, canvas: Canvas, series: Series, frame: Frame, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Compares two to six runs: their loss curves in one plot, and the settings in which they differ."""
+"""Compares two to six runs: their curves in one plot, their metrics, and the settings in which they differ."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from textual.content import Content
 from textual.widgets import Footer, Static
 
 from engine.config.fields import field_info
+from engine.config.methods import METHODS
 from engine.config.presets import differences
-from engine.config.run_spec import RunSpec
+from engine.config.run_spec import RunSpec, sections_of
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
 from engine.protocol.state import RunState
@@ -24,13 +25,17 @@ from tui.plots.overlay_plot import LETTERS, OverlayPlot
 from tui.screens.base import LorisScreen
 from tui.state.run_status import describe_cost, state_of
 from tui.text.amounts import duration
+from tui.text.method import short_name
+from tui.text.metrics import LOSS_SAYS_LITTLE, in_order, number, title_of
 from tui.text.run_states import STATES
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _
 from tui.text.values import describe_value
+from tui.widgets.literal_text import LiteralText
 from tui.widgets.top_bar import TopBar
 
 FEWEST, MOST = 2, len(LETTERS)
+LIKELIHOOD = {name for name, method in METHODS.items() if method.loss_is_likelihood}  # their losses are of one kind
 NOT_COMPARED = ("training.output_dir",)  # has no effect on the loss
 
 
@@ -60,6 +65,7 @@ def run_line(letter: str, one: ComparedRun) -> Content:
     state, seconds = one.state, one.state.clock.engine_seconds
     loss = state.step.loss if state.step else None
     facts = (
+        short_name(one.run.method, one.run.full_finetuning),
         _(STATES[one.run.state]),
         "" if loss is None else _("loss {loss}").format(loss=f"{loss:.4f}"),
         _("held-out {loss}").format(loss=f"{state.eval_loss.values[-1]:.4f}") if len(state.eval_loss) else "",
@@ -96,6 +102,7 @@ def difference_parts(compared: Sequence[ComparedRun]) -> list[Content]:
         values = [
             part
             for letter, spec in specs
+            if not section or section in sections_of(spec.training.method)
             for part in ((f"  {letter} ", "bold"), visible(describe_value(getattr(getattr(spec, section), key))))
         ]
         parts.append(
@@ -104,12 +111,47 @@ def difference_parts(compared: Sequence[ComparedRun]) -> list[Content]:
     return parts or [Content(_("All settings are the same: the runs differ only by chance."))]
 
 
+def compared_metric(compared: Sequence[ComparedRun]) -> tuple[str, str]:
+    """(the metric to plot, why), an empty metric for the loss, and an empty reason where that needs none."""
+    methods = {one.run.method for one in compared}
+    if methods <= LIKELIHOOD or (len(methods) == 1 and not methods & set(LOSS_SAYS_LITTLE)):
+        return "", ""
+    common = [
+        key for key in compared[0].state.metric_curves if all(key in one.state.metric_curves for one in compared)
+    ]
+    if common:
+        key = in_order(common)[0]
+        if len(methods) == 1:
+            return key, _("The loss of this method says little: the plot shows {metric}.").format(
+                metric=title_of(key)
+            )
+        words = _("Losses of different methods cannot be compared: the plot shows {metric}.")
+        return key, words.format(metric=title_of(key))
+    return "", _("Losses of different methods cannot be compared, and these have no number in common.")
+
+
+def metric_parts(compared: Sequence[ComparedRun]) -> list[Content]:
+    """The methods' own metrics, each with its newest value in every run that has it."""
+    keys = {key: None for one in compared for key in one.state.metric_curves}
+    parts = []
+    for key in in_order(keys):
+        values = [
+            part
+            for letter, one in zip(LETTERS, compared, strict=False)
+            if key in one.state.metric_curves
+            for part in ((f"  {letter} ", "bold"), number(one.state.metric_curves[key].values[-1]))
+        ]
+        parts.append(Content.assemble(title_of(key), *values))
+    return parts
+
+
 class CompareScreen(LorisScreen):
     """Reads `loris.compared` once, in a thread."""
 
     DEFAULT_CSS = """
     CompareScreen #runs { height: auto; max-height: 6; padding: 0 1; }
     CompareScreen #runs Static { height: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+    CompareScreen #why { padding: 0 1; color: $text-warning; }
     CompareScreen OverlayPlot { height: 2fr; min-height: 8; }
     CompareScreen #settings { height: 1fr; min-height: 4; border-top: solid $foreground 20%; padding: 0 1; }
     CompareScreen #settings Static { height: auto; }
@@ -122,6 +164,7 @@ class CompareScreen(LorisScreen):
     def compose(self) -> ComposeResult:
         yield TopBar()
         yield Vertical(id="runs")
+        yield LiteralText(id="why")
         yield OverlayPlot(has_unicode())
         with VerticalScroll(id="settings"):
             yield Static(_("Where their settings differ"), markup=False, classes="title")
@@ -142,9 +185,16 @@ class CompareScreen(LorisScreen):
             return
         lines = [run_line(letter, one) for letter, one in zip(LETTERS, found, strict=False)]
         self.query_one("#runs").mount_all([Static(line, markup=False) for line in lines])
-        self.query_one(OverlayPlot).show_curves([one.state.loss for one in found])
-        parts = [Static(part, markup=False) for part in difference_parts(found)]
-        self.query_one("#settings").mount_all(parts)
+        key, why = compared_metric(found)
+        curves = [one.state.metric_curves[key] if key else one.state.loss for one in found]
+        self.query_one(OverlayPlot).show_curves(curves, title_of(key) if key else "")
+        self.query_one("#why", LiteralText).set_text(why)
+        if metrics := metric_parts(found):
+            title = Static(_("The methods' numbers, at the last step"), markup=False, classes="title")
+            self.query_one("#settings").mount_all(
+                [title, *(Static(part, markup=False) for part in metrics)], before=0
+            )
+        self.query_one("#settings").mount_all([Static(part, markup=False) for part in difference_parts(found)])
 
     def action_home(self) -> None:
         self.loris.go("home")

@@ -19,20 +19,22 @@ from textual.widgets.option_list import Option
 from engine.config.presets import Preset, list_presets
 from engine.runs.folder import RunFolder
 from engine.runs.run_list import RunSummary, list_runs
-from tui.dialogs.ask import LineDialog
+from tui.dialogs.ask import LineDialog, ListDialog
 from tui.screens.base import LorisScreen, PaletteEntry
 from tui.screens.run_menu import RunMenu
 from tui.state.draft import Draft
 from tui.state.run_status import describe_cost, seconds_so_far
 from tui.state.settings import load_settings, parse_price, save_settings
 from tui.text.amounts import duration
+from tui.text.method import CHOICES, short_name
 from tui.text.run_states import LOST, STATES
 from tui.text.sanitize import visible
 from tui.text.translation import LANGUAGES, N_, _, language
 from tui.widgets.list_box import ListBox
 from tui.widgets.top_bar import TopBar
 
-DEMO = "demo"
+DEMO = CHOICES["sft"].preset
+METHOD_DEMOS = tuple(choice.preset for choice in CHOICES.values() if choice.preset != DEMO)
 REFRESH_SECONDS = 5.0
 MOST_RUNS = 1000
 LABEL_CELLS, LINE_CELLS = 30, 76
@@ -111,7 +113,11 @@ class HomeScreen(LorisScreen):
         listed = [run for run in runs if not run.draft]
         alive = [self._run_entry(run) for run in listed if run.alive]
         over = [self._run_entry(run) for run in listed if not run.alive][:MOST_RUNS]
-        start = [self._preset_entry(preset) for preset in sorted(presets, key=_demo_first)]
+        demos = [preset for preset in presets if preset.shipped and preset.path.stem in METHOD_DEMOS]
+        others = [preset for preset in presets if preset not in demos]
+        start = [self._preset_entry(preset) for preset in sorted(others, key=_demo_first)]
+        if demos:
+            start.insert(1, self._demos(demos))
         if self.loris.draft.changed:
             start.insert(0, self._unfinished())
         start.append(self._scratch())
@@ -180,15 +186,39 @@ class HomeScreen(LorisScreen):
             return HomeRow(f"p{identity}", name, note, about, lambda: self.notify(about, markup=False))
         spec = preset.spec
         described = _(spec.description) if preset.shipped else spec.description
-        is_demo = preset.shipped and preset.path.stem == DEMO
+        is_demo = preset.shipped and preset.path.stem in (DEMO, *METHOD_DEMOS)
         about = described if is_demo else f"{described}\n\n{spec.model.model_name}\n{spec.dataset.path}"
 
         def begin() -> None:
-            self._open_draft(Draft(spec), "review" if is_demo else "model")
+            self.loris.open_draft(Draft(spec), "review" if is_demo else "model")
 
         note = _("try Loris here and now") if is_demo else spec.model.model_name.rpartition("/")[2]
         return HomeRow(
             f"p{identity}", name, " · ".join(filter(None, (whose, visible(note)))), visible(about), begin
+        )
+
+    def _demos(self, presets: list[Preset]) -> HomeRow:
+        """One row for the demos of all methods but the first, which has its own."""
+        by_stem = {preset.path.stem: preset for preset in presets}
+        found = [(choice, by_stem[choice.preset]) for choice in CHOICES.values() if choice.preset in by_stem]
+        names = [short_name(choice.method, choice.full_finetuning) for choice, _preset in found]
+        about = _("One for each other way to train. Each shows its effect in minutes, without a GPU.")
+
+        async def choose() -> None:
+            entries = [self._preset_entry(preset) for _choice, preset in found]
+            lines = [Content(_(choice.title)) for choice, _preset in found]
+            note = _("Enter opens the demo, ready to start. Esc leaves.")
+            dialog = ListDialog(_("Demos"), [entry.id for entry in entries], lines, 0, note)
+            chosen = await self.app.push_screen_wait(dialog)
+            for entry in entries:
+                if entry.id == chosen:
+                    entry.open()
+
+        def open_list() -> None:
+            self.run_worker(choose(), exclusive=True, group="demos")
+
+        return HomeRow(
+            "demos", _("demos of other methods"), ", ".join(names), f"{about}\n\n{', '.join(names)}", open_list
         )
 
     def _scratch(self) -> HomeRow:
@@ -209,6 +239,7 @@ class HomeScreen(LorisScreen):
         if run.lost:
             state += f" ({_(LOST[run.lost])})"
         steps = f"{run.steps}/{run.total_steps}" if run.total_steps else ""
+        method = short_name(run.method, run.full_finetuning)
         loss = _("loss {loss}").format(loss=f"{run.loss:.3f}") if run.loss is not None else ""
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(run.started))
         seconds = seconds_so_far(run, time.time())
@@ -218,25 +249,19 @@ class HomeScreen(LorisScreen):
         about = "\n".join(
             (
                 f"{run.name} · {when}",
-                " · ".join(filter(None, (run.model, run.dataset))),
+                " · ".join(filter(None, (run.model, method, run.dataset))),
                 " · ".join(filter(None, (numbers, took if seconds else ""))),
                 run.note,
             )
         )
         # 80 columns have room for three of these, or for two when the cause of exit is shown.
-        over = (state, "" if run.lost else loss, when[5:])
-        note = " · ".join(filter(None, (state, steps, loss) if run.alive else over))
+        over = (state, "" if run.lost else method or loss, when[5:])
+        note = " · ".join(filter(None, (state, steps, method or loss) if run.alive else over))
         mark = "✓ " if run.folder in self._marked else ""
         return HomeRow(
             "r" + os.fsencode(run.name).hex(), mark + visible(run.title), note, visible(about),
             lambda: self._runs.open(run), run,
         )  # fmt: skip
-
-    def _open_draft(self, draft: Draft, step: str) -> None:
-        self.loris.draft = draft
-        if self.loris.session.warm and self.loris.session.warm_model != draft.model():
-            self.loris.drop_warm()
-        self.loris.go(step)
 
     # Keys
 
@@ -256,7 +281,7 @@ class HomeScreen(LorisScreen):
             entry.open()
 
     def action_scratch(self) -> None:
-        self._open_draft(Draft(), "model")
+        self.loris.open_draft(Draft(), "model")
 
     # Runs
 

@@ -12,17 +12,21 @@ from textual.containers import Vertical
 from textual.notifications import SeverityLevel
 from textual.widgets import ContentSwitcher, Footer, Tab, Tabs
 
+from engine.config.methods import METHODS
+from engine.protocol.curve import Curve
 from tui.plots.loss_plot import LossPlot, has_unicode
 from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
 from tui.screens.leaving import BUSY_STAGES
 from tui.screens.stop_and_resume import StopAndResume
 from tui.state.engine_watch import EngineWatch
 from tui.state.hardware import Monitor
+from tui.text.metrics import LEVELS, LOSS_SAYS_LITTLE, in_order, lights_of, title_of
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
 from tui.widgets import facts
 from tui.widgets.hardware_pane import HardwarePane
 from tui.widgets.log_tail import LogTail
+from tui.widgets.method_facts import method_parts, scored_parts
 from tui.widgets.status_line import StatusLine, progress_of
 from tui.widgets.top_bar import TopBar
 
@@ -34,6 +38,7 @@ PANES = {
     "answers": N_("Answers"),
     "report": N_("Report"),
 }
+METHOD_PANES = {"method": N_("Method"), "scored": N_("Scores")}  # where the method has metrics, or rewards
 TICK_SECONDS = 1.0
 SLOW_TICKS = 2  # everything but the progress is drawn every n ticks: half the traffic on a slow line
 FINISHED = 10  # index of TrainingFinished in the milestones
@@ -73,11 +78,12 @@ class LiveScreen(LorisScreen):
             tooltip=N_("Export, copy and push what is missing"),
         ),
         Binding("p", "samples", N_("Prompts"), id="live.samples", tooltip=N_("Answers at each checkpoint")),
+        Binding("v", "curve", N_("Curve"), id="live.curve", tooltip=N_("Plot another of the method's numbers")),
         Binding("e", "why", N_("Error"), id="live.why", tooltip=N_("Show again what went wrong")),
         Binding("h,escape", "home", N_("Home"), id="live.home", tooltip=N_("Leave; the engine continues")),
         *(
             Binding(str(number), f"pane('{name}')", title, id=f"live.pane.{name}", show=False)
-            for number, (name, title) in enumerate(PANES.items(), start=1)
+            for number, (name, title) in enumerate({**PANES, **METHOD_PANES}.items(), start=1)
         ),
     ]  # fmt: skip
     clock = staticmethod(time.time)
@@ -91,6 +97,17 @@ class LiveScreen(LorisScreen):
         self._notices_shown = 0
         self._watch = EngineWatch(self.loris.session)
         self._run = StopAndResume(self, self._watch)
+        spec = self.loris.session.spec
+        self._method = spec.training.method if spec else "sft"
+        self._plotted: str | None = None  # the metric in the plot, as the user chose it; "" for the loss
+
+    @property
+    def _panes(self) -> dict[str, str]:
+        """The panes of this run, by name. Those of the method come last, so that the numbers of the others stay."""
+        of_method = [name for name in METHOD_PANES if name == "method" or self._method == "grpo"]
+        if not METHODS[self._method].metrics:
+            of_method = []
+        return {**PANES, **{name: METHOD_PANES[name] for name in of_method}}
 
     def compose(self) -> ComposeResult:
         unicode = has_unicode()
@@ -102,10 +119,11 @@ class LiveScreen(LorisScreen):
                 yield HardwarePane(unicode, id="hardware")
                 yield facts.FactsPane(id="side-run")
         with Vertical(id="below"):
-            yield Tabs(*(Tab(f"{n} {_(title)}", id=name) for n, (name, title) in enumerate(PANES.items(), 1)))
+            panes = enumerate(self._panes.items(), 1)
+            yield Tabs(*(Tab(f"{n} {_(title)}", id=name) for n, (name, title) in panes))
             with ContentSwitcher(initial="pane-log"):
                 yield LogTail(id="pane-log")
-                for name in PANES:
+                for name in self._panes:
                     if name != "log":
                         yield facts.FactsPane(id=f"pane-{name}")
         yield Footer(show_command_palette=False)
@@ -147,7 +165,7 @@ class LiveScreen(LorisScreen):
             self.loris.session.folder, self._watch.gone, self._watch.frozen, self._watch.checkpoint,
             state.started, state.stage, state.model, state.adapter, state.dataset, state.training,
             state.finished, state.failed, state.checkpoint, len(state.notices), len(state.answers),
-            len(state.exports), state.undelivered,
+            len(state.exports), state.undelivered, bool(state.metric_curves),
         )  # fmt: skip
 
     def _show_all(self) -> None:
@@ -192,14 +210,38 @@ class LiveScreen(LorisScreen):
         """The log and the run's numbers, which change with every step."""
         session, state = self.loris.session, self.loris.session.state
         self.query_one(LogTail).show(session.log, session.log_total)
+        if "method" in self._panes:
+            self._show_method()
         parts = facts.run_parts(state, session.folder)
         for pane in ("#pane-run", "#side-run"):
             self.query_one(pane, facts.FactsPane).show(parts)
 
-    def _show_plot(self) -> None:
+    def _show_method(self) -> None:
+        """The metrics, with the worst light on the tab: it is seen whichever pane is open."""
         state = self.loris.session.state
+        self.query_one("#pane-method", facts.FactsPane).show(method_parts(self._method, state, has_unicode()))
+        if "scored" in self._panes:
+            self.query_one("#pane-scored", facts.FactsPane).show(scored_parts(state))
+        lights = lights_of(self._method, state)
+        sign = f" {LEVELS[lights[0].level][0]}" if lights else ""
+        words = METHOD_PANES["method"]
+        self.query_one("#method", Tab).label = f"{list(self._panes).index('method') + 1} {_(words)}{sign}"
+
+    def _show_plot(self) -> None:
+        state, key = self.loris.session.state, self._curve_shown
         total = state.training.total_steps if state.training else 0
-        self.query_one(LossPlot).show(state.loss, state.eval_loss, total, done=state.finished is not None)
+        curve, evaluated = (state.metric_curves[key], Curve()) if key else (state.loss, state.eval_loss)
+        name = title_of(key) if key else ""
+        self.query_one(LossPlot).show(curve, evaluated, total, done=state.finished is not None, name=name)
+
+    @property
+    def _curve_shown(self) -> str:
+        """The metric in the plot; empty for the loss."""
+        curves = in_order(self.loris.session.state.metric_curves)
+        wanted = self._plotted
+        if wanted is None and self._method in LOSS_SAYS_LITTLE and curves:
+            wanted = curves[0]
+        return wanted if wanted in curves else ""
 
     @work(exclusive=True, group="hardware")
     async def _read_hardware(self) -> None:
@@ -227,13 +269,23 @@ class LiveScreen(LorisScreen):
                 return bool(state.trained or (action == "chat" and alive and state.stage in ("loading", "ready")))
             case "deliver":
                 return bool(state.undelivered) and (not alive or state.stage in ("serving", "ended"))
+            case "curve":
+                return bool(state.metric_curves)
             case "samples":
                 return any(answer.step is not None for answer in state.answers)
             case "why":
                 return self._run.failure() is not None
         return True
 
+    def action_curve(self) -> None:
+        """Plot the next of the loss and the method's metrics."""
+        names = ["", *in_order(self.loris.session.state.metric_curves)]
+        self._plotted = names[(names.index(self._curve_shown) + 1) % len(names)]
+        self._show_plot()
+
     def action_pane(self, name: str) -> None:
+        if name not in self._panes:
+            return
         self.query_one(Tabs).active = name
         self.query_one(f"#pane-{name}").focus()  # so that the arrow keys scroll this pane
 

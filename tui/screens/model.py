@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import OptionList, Static
 
+from engine.config.methods import FULL_FINETUNING
 from engine.config.run_spec import ModelSpec
 from engine.messages.message import Message
 from engine.preflight.model import check_model
@@ -29,12 +30,19 @@ class ModelScreen(WizardScreen):
     """Leaving for the next step starts the engine, so that it is ready when the forms are filled in."""
 
     STEP = "model"
-    INTRO = N_("Which model to start from? You train a small adapter on top of it.")
+    INTRO = N_("Which model to start from? The next step chooses how it learns.")
     FIELDS = (NAME, "model.max_seq_length", "model.load_in_4bit")
     FOLDS = (
         (
             N_("More model settings"),
-            ("model.load_in_8bit", "model.dtype", "model.revision", "model.new_tokens", "model.use_cpu"),
+            (
+                FULL_FINETUNING,
+                "model.load_in_8bit",
+                "model.dtype",
+                "model.revision",
+                "model.new_tokens",
+                "model.use_cpu",
+            ),
         ),
     )
     DEFAULT_CSS = """
@@ -52,7 +60,7 @@ class ModelScreen(WizardScreen):
         name, *others = super().form()
         yield name
         yield Static(
-            _("Suggestions, with the GPU memory that training takes. Enter takes one."),
+            _("Suggestions, with the GPU memory that SFT with LoRA takes. Enter takes one."),
             markup=False,
             id="suggested",
         )
@@ -84,10 +92,10 @@ class ModelScreen(WizardScreen):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         quantised = self.loris.draft["model.load_in_4bit"] is True
         self.field_at(NAME).put(self._models[event.option_index].hub_id(quantised))
-        self.notify(_("Selected. Ctrl+N goes to the dataset."), timeout=3)
+        self.notify(_("Selected. Ctrl+N goes to the method."), timeout=3)
 
     def edited(self, path: str) -> None:
-        if path == "model.load_in_4bit" and self._models:
+        if path in ("model.load_in_4bit", FULL_FINETUNING) and self._models:
             self._show_models(self._models)
         self.check_disk_soon()
 

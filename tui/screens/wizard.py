@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import ClassVar
 
+import msgspec
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,14 +13,15 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
-from engine.config.either_or import PAIRED
 from engine.config.fields import FieldInfo, field_info
+from engine.config.methods import METHODS
 from engine.config.run_spec import ModelSpec
 from engine.messages.message import Message
 from tui.dialogs.ask import ChooseDialog
 from tui.dialogs.save_preset import SavePresetDialog
 from tui.dialogs.show import HelpDialog
 from tui.screens.base import LorisScreen, PaletteEntry, RunChanged
+from tui.state.draft import METHOD
 from tui.state.run_session import RunSession
 from tui.text.translation import N_, _, render
 from tui.widgets.field import Field, field_id
@@ -30,24 +32,27 @@ from tui.widgets.top_bar import TopBar
 
 STEPS = {
     "model": N_("Model"),
+    "method": N_("Method"),
     "dataset": N_("Dataset"),
     "lora": N_("LoRA"),
     "training": N_("Train"),
     "review": N_("Review"),
 }
 DEBOUNCE_SECONDS = 0.5  # without a keystroke, before the disk is checked
-FIRST_STEP_KEY = 2  # F2 to F6 arrive over SSH and in tmux, unlike many Alt and Ctrl keys
+# Function keys arrive over SSH and in tmux, unlike many Alt and Ctrl keys. F1 is the help, F7 the proof.
+KEY_OF_STEP = dict(zip(STEPS, ("f2", "f3", "f4", "f5", "f6", "f8"), strict=True))
 STEP_KEYS = [
-    Binding(f"f{number}", f"step('{name}')", title, show=False, id=f"step.{name}")
-    for number, (name, title) in enumerate(STEPS.items(), FIRST_STEP_KEY)
+    Binding(key, f"step('{name}')", STEPS[name], show=False, id=f"step.{name}") for name, key in KEY_OF_STEP.items()
 ]
 # Fields on another step than the one named like their section.
-MOVED = {"training.output_dir": "review"}
+MOVED = {"training.output_dir": "review", METHOD: "method"}
 
 
 def step_of(path: str) -> str:
     """The step that has a field; the run's name and the settings of its end are on the review."""
     section = path.partition(".")[0]
+    if section in METHODS:
+        return "method"
     return MOVED.get(path, section if section in STEPS else "review")
 
 
@@ -95,7 +100,7 @@ class WizardScreen(LorisScreen):
             "f2",
             "step('model')",
             N_("Any step"),
-            key_display="F2-F6",
+            key_display="F2-F8",
             id="step.model",
             tooltip=N_("Go to any step"),
         ),
@@ -203,7 +208,7 @@ class WizardScreen(LorisScreen):
         errors = draft.errors()
         for field in self.query(Field):
             path = field.info.path
-            if path in PAIRED and not draft.is_typed(path):
+            if not draft.is_typed(path):
                 field.follow(draft.as_typed(path))
             field.show_state(render(errors[path]) if path in errors else "", draft.differs(path))
         for fold in self.query(Fold):
@@ -228,8 +233,8 @@ class WizardScreen(LorisScreen):
     def _steps(self, errors: dict[str, Message]) -> list[WizardStep]:
         wrong = [step_of(path) for path in errors]
         return [
-            WizardStep(name, title, f"F{number}", name == self.STEP, wrong.count(name))
-            for number, (name, title) in enumerate(STEPS.items(), FIRST_STEP_KEY)
+            WizardStep(name, title, KEY_OF_STEP[name].upper(), name == self.STEP, wrong.count(name))
+            for name, title in STEPS.items()
         ]
 
     def _show_engine(self) -> None:
@@ -251,23 +256,27 @@ class WizardScreen(LorisScreen):
         if self.focused is not None:
             for node in self.focused.ancestors_with_self:
                 if isinstance(node, Field):
-                    return node.info
+                    return msgspec.structs.replace(node.info, default=self.loris.draft.usual(node.info.path))
         return None
+
+    def explanation(self) -> Content:
+        """What the help explains while no field has the focus."""
+        return Content(_(self.INTRO))
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         info = self._focused_info()
-        moving = _("↑ ↓ or Tab moves, Enter opens or presses, F2 to F6 go to a step. Nothing is lost on the way.")
+        moving = _("↑ ↓ or Tab moves, Enter opens or presses, F2 to F8 go to a step. Nothing is lost on the way.")
         self.query_one(HelpPane).show(help_content(info) if info else Content.styled(moving, "dim"))
         self.query_one(HelpLines).show(info, moving)
 
     def action_help(self) -> None:
         info = self._focused_info()
-        content = help_content(info) if info else Content(_(self.INTRO))
+        content = help_content(info) if info else self.explanation()
         keys = [
             ("↑ ↓ Tab", _("from field to field")),
             ("← → Space", _("choose a value, switch on or off")),
             ("Enter", _("open suggestions, or go to the next field")),
-            ("F2-F6", _("go to any step; nothing is lost")),
+            ("F2-F8", _("go to any step, F7 to the proof; nothing is lost")),
             *(
                 (self.app.get_key_display(active.binding), active.tooltip)
                 for active in self.active_bindings.values()

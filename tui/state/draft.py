@@ -64,9 +64,10 @@ class Draft:
         return any(self.differs(path) for path in (*self._typed, *PAIRED) if self._is_used(path))
 
     def changes(self) -> list[Difference]:
-        """The changes to the preset, in the order of the wizard, including invalid values."""
+        """The changes to the preset: the method, then in the order of the wizard, including invalid values."""
         sections = sections_of(self[METHOD])
         paths = [info.path for section in sections for info in section_fields(section).values()]
+        paths.sort(key=lambda path: path != METHOD)
         return [Difference(path, self._of_preset(path), self[path]) for path in paths if self.differs(path)]
 
     def mark_saved(self, preset: RunSpec) -> None:
@@ -76,9 +77,7 @@ class Draft:
 
     def values(self) -> dict[str, Any]:
         """Nested plain values, as in YAML, with the typed ones in place."""
-        values = to_values(self.preset)
-        for section in SECTIONS.keys() - set(sections_of(self[METHOD])):  # of the preset's method
-            values.pop(section, None)
+        values = self._preset_values()
         for path in (*self._following(), *PAIRED, *filter(self._is_used, self._typed)):
             section, _, key = path.rpartition(".")
             (values.setdefault(section, {}) if section else values)[key] = self[path]
@@ -101,13 +100,24 @@ class Draft:
 
     def valid_parts(self) -> RunSpec:
         """A spec of the sections that have no errors, the preset's in place of the others."""
-        values = to_values(self.preset)
+        values = self._preset_values()
         mine = self.values()
         for section in SECTIONS.keys() & mine.keys():
             if build_spec({section: mine[section]})[0] is not None:
                 values[section] = mine[section]
         spec, _ = build_spec(values)
         return spec or self.preset
+
+    def usual(self, path: str) -> Any:
+        """The field's default under the chosen training method."""
+        return self._method_defaults[1].get(path, field_info(path).default)
+
+    def _preset_values(self) -> dict[str, Any]:
+        """The preset's, without the settings of a training method that is no longer chosen."""
+        used = sections_of(self[METHOD])
+        return {
+            name: value for name, value in to_values(self.preset).items() if name not in SECTIONS or name in used
+        }
 
     def _untyped(self, path: str) -> Any:
         """The value of a field that the user did not type: the preset's, or what follows from another one."""

@@ -6,6 +6,7 @@ import msgspec
 
 from engine.client.follow import Follower, LogFollower
 from engine.config.change import Change
+from engine.config.methods.method import Level
 from engine.messages.exit_codes import FAILED, exit_code_of
 from engine.protocol.events import AnyEvent
 from engine.protocol.state import RunState
@@ -14,7 +15,8 @@ from engine.runs.folder import RunFolder
 from engine.runs.run_list import RunStateName, RunSummary, summarise
 from tui.state.settings import load_settings
 from tui.text.amounts import duration, time_left
-from tui.text.metrics import describe_metrics
+from tui.text.method import short_name
+from tui.text.metrics import LEVELS, describe_metrics, lights_of
 from tui.text.run import describe_changes
 from tui.text.run_states import STATES, missing_lines
 from tui.text.sanitize import visible
@@ -37,12 +39,21 @@ class FailureReport(msgspec.Struct, frozen=True, kw_only=True):
     log: tuple[str, ...] = ()
 
 
+class LightReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a metric says about the training. `level` bad: nothing is learned."""
+
+    metric: str
+    level: Level
+    message: str
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Times in seconds; `started` and `last_event` since 1970. None when not known.
 
     `seconds`: how long its engines ran, which is what a rented GPU costs. `checkpoint`: the step of the newest
     complete one, from which `loris resume` continues. `metrics`: the training method's own of the newest step, by
-    the trainer's names; left out when there are none. `undelivered`: what the spec asks for after training and is
+    the trainer's names; `eval_metrics`: of the last evaluation; `lights`: what the last steps say, the worst first.
+    All three are left out when there are none. `undelivered`: what the spec asks for after training and is
     not done, as "merged_16bit" or "merged_16bit → ann/model-16bit".
     """
 
@@ -72,7 +83,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     stop_mode: str = ""
     exit_code: int | None = None
     failure: FailureReport | None = None
+    method: str = "sft"
+    full_finetuning: bool = False
     metrics: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    eval_metrics: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    lights: tuple[LightReport, ...] | msgspec.UnsetType = msgspec.UNSET
     undelivered: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -121,9 +136,20 @@ def status_of(folder: RunFolder, run: RunSummary | None = None, now: float | Non
         stop_mode=state.stopped.mode if state.stopped else "",
         exit_code=None if run.alive else _exit_code(run, state),
         failure=_failure(folder, run, state),
+        method=run.method,
+        full_finetuning=run.full_finetuning,
         metrics=state.metrics or msgspec.UNSET,
+        eval_metrics=state.eval_metrics or msgspec.UNSET,
+        lights=_lights(run.method, state) or msgspec.UNSET,
         undelivered=state.undelivered,
         warnings=tuple(render(one.message) for one in state.notices if one.level == "warning"),
+    )
+
+
+def _lights(method: str, state: RunState) -> tuple[LightReport, ...]:
+    return tuple(
+        LightReport(metric=light.metric, level=light.level, message=render(light.message))
+        for light in lights_of(method, state)
     )
 
 
@@ -203,13 +229,17 @@ def status_lines(status: Status) -> list[str]:
     word = _(STATES[status.state])
     if status.frozen:
         word += " · " + _("frozen: its process was stopped by a signal")
+    method = short_name(status.method, status.full_finetuning)
     lines = [f"{visible(status.title)}  {word}", "  " + visible(status.path)]
-    lines.append("  " + visible(" · ".join(filter(None, (status.model, status.dataset)))))
+    lines.append("  " + visible(" · ".join(filter(None, (status.model, method, status.dataset)))))
     if status.total_steps:
         step = _("step {step}/{total}").format(step=status.step, total=status.total_steps)
         loss = "" if status.loss is None else _("loss {loss}").format(loss=f"{status.loss:.4f}")
         held = "" if status.eval_loss is None else _("held-out loss {loss}").format(loss=f"{status.eval_loss:.4f}")
         lines.append("  " + " · ".join(filter(None, (step, loss, held, *describe_metrics(status.metrics or {})))))
+    for light in status.lights or ():
+        sign, level, _style = LEVELS[light.level]
+        lines.append(f"  {sign} {_(level)}: {visible(light.message)}")
     times = [_("time {time}").format(time=duration(status.seconds))]
     if status.seconds_left is not None:
         times.append(_("about {time} left").format(time=time_left(status.seconds_left)))

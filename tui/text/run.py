@@ -7,6 +7,7 @@ from engine.config.fields import field_info
 from engine.config.lora import ALL_LINEAR
 from engine.config.presets import Difference
 from engine.config.run_spec import TARGET_MODULES, LoraSpec, RunSpec
+from tui.text.method import choice_of
 from tui.text.sanitize import visible
 from tui.text.training import amounts_of, describe_training
 from tui.text.translation import _
@@ -15,22 +16,24 @@ from tui.text.values import describe_value
 
 def describe_run(spec: RunSpec, rows: int) -> list[str]:
     """One line per part of the run. `rows`: in the dataset's file, or 0 when not known."""
-    data, lora, training = spec.dataset, spec.lora, spec.training
+    data, lora, training, full = spec.dataset, spec.lora, spec.training, spec.model.full_finetuning
     quantised = _("in 8 bits") if spec.model.load_in_8bit else _("in full precision")
     bits = _("in 4 bits") if spec.model.load_in_4bit else quantised
+    choice = choice_of(training.method, full)
     lines = [
+        _("Method: {method}.").format(method=_(choice.title)),
         _("Model: {model}, loaded {bits}, texts up to {length} tokens.").format(
             model=spec.model.model_name, bits=bits, length=spec.model.max_seq_length
         ),
         _("Dataset: {path}, split {split}.").format(path=data.path, split=data.split)
         + (" " + _("{rows} rows.").format(rows=rows) if rows else "")
         + (" " + _("Only the answers are learned.") if data.train_on_responses_only else ""),
-        _("All weights are trained.") if spec.model.full_finetuning else _describe_adapter(lora),
+        _("The whole model is trained, without an adapter.") if full else _describe_adapter(lora),
         _("Training: learning rate {rate}.").format(rate=f"{training.learning_rate:g}")
         + " "
         + describe_training(amounts_of(lambda field: attrgetter(field)(spec), rows)),
     ]
-    then = [_("Then the model is saved.") if spec.model.full_finetuning else _("Then the adapter is saved.")]
+    then = [_("Then the model is saved.") if full else _("Then the adapter is saved.")]
     if spec.export.merged_16bit:
         then.append(_("The merged 16-bit model is written as well."))
     if spec.export.gguf:

@@ -11,7 +11,7 @@ from engine.protocol.events import Answered
 from engine.protocol.state import RunState
 from engine.runs.folder import RunFolder
 from tui.text.amounts import GB, count, rate, size
-from tui.text.metrics import metric_rows
+from tui.text.metrics import MOST_IN_A_LINE, in_order, number, title_of
 from tui.text.run_states import missing_lines
 from tui.text.sanitize import visible
 from tui.text.translation import _, render
@@ -110,8 +110,8 @@ def run_parts(state: RunState, folder: RunFolder | None) -> list[Part]:
         parts += _row(_("Epoch"), f"{state.step.epoch:.2f}")
         if state.step.grad_norm is not None:
             parts += _row(_("Gradient norm"), f"{state.step.grad_norm:.3g}")
-    for title, value in metric_rows(state.metrics):
-        parts += _row(title, value)
+    for key in in_order(state.metrics)[:MOST_IN_A_LINE]:
+        parts += _row(title_of(key), number(state.metrics[key]))
     if state.checkpoint:
         parts += _row(_("Last checkpoint"), visible(state.checkpoint.path))
     if folder:
