@@ -24,6 +24,7 @@ from engine.protocol.state import read_state
 from engine.runs.folder import RunFolder
 from tests.helpers.script_process import json_lines, outputs, start
 
+PLAIN = "../../bench/plain_methods.py"
 STEPS, WARM_STEPS = 20, 5  # the first steps compile, and are not counted
 GB = 1 << 30
 LONG = "because the sum of these two numbers is found by counting on from the first of them, one by one. " * 4
@@ -85,8 +86,8 @@ def without_loris(spec: RunSpec, place: Path) -> tuple[list[float], list[float],
     """The same of a plain script."""
     file = place / "plain.yaml"
     save_spec(file, spec)
-    [output] = outputs(start("train_methods_without_loris.py", place, [file], compiled=True))
-    [losses, _metrics, seconds, peak] = json_lines(output)[-1]
+    [output] = outputs(start(PLAIN, place, [file], compiled=True))
+    [losses, seconds, peak] = json_lines(output)[-1]
     return losses, seconds[WARM_STEPS + 1 :], peak
 
 
