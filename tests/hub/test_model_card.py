@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from engine.config.prompt_templates import ALPACA_ZH, before_answer, fill
-from engine.config.run_spec import DatasetSpec, GenerationSpec, ModelSpec, RunSpec
+from engine.config.run_spec import DatasetSpec, GenerationSpec, ModelSpec, RunSpec, TrainingSpec
 from engine.config.spec_files import save_spec
 from engine.hub.model_card import draft_card
 from engine.protocol import events as ev
@@ -123,3 +123,13 @@ def test_no_local_path_is_shown(run: RunFolder, tmp_path: Path) -> None:
 
 def test_a_run_without_a_spec(tmp_path: Path) -> None:
     assert draft_card(RunFolder(tmp_path), "adapter", "ann/mine").startswith("---\n")
+
+
+def test_a_reward_model_is_described_as_one(run: RunFolder) -> None:
+    save_spec(run.spec, RunSpec(training=TrainingSpec(method="reward")))
+    card = draft_card(run, "adapter", "ann/judge")
+    assert metadata(card)["pipeline_tag"] == "text-classification"
+    assert "A reward model on" in card
+    assert "AutoPeftModelForSequenceClassification" in card
+    assert '"role": "assistant"' in card
+    assert "generat" not in card

@@ -123,7 +123,9 @@ class TurnView(Widget):
         self.turn = turn
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.on_resize)  # the event of the first size can come before the mount, and is lost
+        self.call_after_refresh(
+            self.on_resize
+        )  # the event of the first size can come before the mount, and is lost
 
     def on_resize(self) -> None:
         self.set_class(self.size.width >= self.SIDE_BY_SIDE, "-side")
