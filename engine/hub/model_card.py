@@ -82,12 +82,13 @@ def _metadata(spec: RunSpec, kind: str, license: str) -> str:
         values["base_model"] = spec.model.model_name
         values["base_model_relation"] = _RELATION.get(kind, "finetune")
     values["library_name"] = {"adapter": "peft", "gguf": "gguf"}.get(kind, "transformers")
-    scores = spec.training.method == "reward"
-    values["pipeline_tag"] = "text-classification" if scores else "text-generation"
+    values["pipeline_tag"] = "text-classification" if spec.scores else "text-generation"
     if not is_local(spec.dataset.path):
         values["datasets"] = [spec.dataset.path]
     how = "full-finetuning" if spec.model.full_finetuning else "lora"
-    values["tags"] = ["unsloth", how, spec.training.method, "loris"]
+    values["tags"] = (
+        [how, "reward-model", "loris"] if spec.scores else ["unsloth", how, spec.training.method, "loris"]
+    )
     return ModelCardData(**values).to_yaml(original_order=list(values))
 
 
@@ -99,6 +100,8 @@ def _body(spec: RunSpec, state: RunState, kind: str, repo_id: str, license: str,
         "adapter": N_("A LoRA adapter for {base}, trained with Unsloth through Loris."),
         "gguf": N_("{base}, fine-tuned with Unsloth through Loris, as GGUF for llama.cpp and Ollama."),
     }.get(kind, N_("{base}, fine-tuned with Unsloth through Loris."))
+    if spec.scores:
+        what = N_("A reward model on {base}, trained with TRL through Loris: it scores answers.")
     base, data = public_name(spec.model.model_name), public_name(spec.dataset.path)
     parts = [f"# {repo_id.rpartition('/')[2]}", text(what, base=base)]
     if spec.description:
@@ -146,58 +149,49 @@ def _usage(spec: RunSpec, trained_on: str, kind: str, repo_id: str) -> str:
     """Code to run the model, the same in every language. `trained_on`: the prompt format of the training."""
     if kind == "gguf":
         return f"```sh\nllama-cli -hf {repo_id}\nollama run hf.co/{repo_id}\n```"
-    if spec.training.method == "reward":
-        return _scoring(kind, repo_id)
+    task = "SequenceClassification" if spec.scores else "CausalLM"
+    labels = ", num_labels=1" if spec.scores else ""
     if kind == "adapter":
-        lines = ["from peft import AutoPeftModelForCausalLM", "from transformers import AutoTokenizer", "",
-                 f'model = AutoPeftModelForCausalLM.from_pretrained("{repo_id}", device_map="auto")']  # fmt: skip
+        lines = [f"from peft import AutoPeftModelFor{task}", "from transformers import AutoTokenizer", "",
+                 f'model = AutoPeftModelFor{task}.from_pretrained("{repo_id}", device_map="auto"{labels})'
+                 ]  # fmt: skip
     else:
-        lines = ["from transformers import AutoModelForCausalLM, AutoTokenizer", "",
-                 f'model = AutoModelForCausalLM.from_pretrained("{repo_id}", device_map="auto")']  # fmt: skip
-    lines += [
-        f'tokenizer = AutoTokenizer.from_pretrained("{repo_id}")',
-        *_input_lines(spec, trained_on),
-        "output = model.generate(**inputs.to(model.device), max_new_tokens=128)",
-        "print(tokenizer.decode(output[0], skip_special_tokens=True))",
-    ]
-    return "\n".join(["```python", *lines, "```"])
-
-
-def _scoring(kind: str, repo_id: str) -> str:
-    """Code to score an answer."""
-    package, name = ("peft", "AutoPeftModelForSequenceClassification")
-    if kind != "adapter":
-        package, name = "transformers", "AutoModelForSequenceClassification"
-    lines = [
-        f"from {package} import {name}",
-        "from transformers import AutoTokenizer",
-        "",
-        f'model = {name}.from_pretrained("{repo_id}", num_labels=1, device_map="auto")',
-        f'tokenizer = AutoTokenizer.from_pretrained("{repo_id}")',
-        'turns = [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]',
-        'inputs = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True)',
-        "print(model(**inputs.to(model.device)).logits.item())  # the score",
-    ]
+        lines = [f"from transformers import AutoModelFor{task}, AutoTokenizer", "",
+                 f'model = AutoModelFor{task}.from_pretrained("{repo_id}", device_map="auto")']  # fmt: skip
+    lines += [f'tokenizer = AutoTokenizer.from_pretrained("{repo_id}")', *_input_lines(spec, trained_on)]
+    if spec.scores:
+        lines.append("print(model(**inputs.to(model.device)).logits[0, 0].item())")
+    else:
+        lines += [
+            "output = model.generate(**inputs.to(model.device), max_new_tokens=128)",
+            "print(tokenizer.decode(output[0], skip_special_tokens=True))",
+        ]
     return "\n".join(["```python", *lines, "```"])
 
 
 def _input_lines(spec: RunSpec, trained_on: str) -> list[str]:
-    """The lines that define `inputs` for a question, in the prompt format of the training."""
+    """The lines that define `inputs` for a question, in the prompt format of the training.
+
+    A reward model also needs the answer that it scores.
+    """
+    answer = "I am Loris." if spec.scores else ""
     asked = as_turn((spec.generation.prompts or ("Who are you?",))[0])
     question, extra = asked["content"], asked.get("input", "")
     if trained_on not in ("alpaca", "plain"):
-        turns = json.dumps([{"role": "user", "content": join_input(question, extra)}], ensure_ascii=False)
+        turns = [{"role": "user", "content": join_input(question, extra)}]
+        turns += [{"role": "assistant", "content": answer}] * bool(answer)
+        prompted = "" if answer else "add_generation_prompt=True, "
         return [
-            f"messages = {turns}",
-            'inputs = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", '
-            "return_dict=True)",
+            f"messages = {json.dumps(turns, ensure_ascii=False)}",
+            f'inputs = tokenizer.apply_chat_template(messages, {prompted}return_tensors="pt", return_dict=True)',
         ]
     text = join_input(question, extra)
     if trained_on == "alpaca":
         place, instruction = question_placeholder(spec.dataset)
         template = before_answer(spec.dataset.prompt_template)
         values = fill_question(template, question, extra, placeholder=place, instruction=instruction)
-        text = fill(template, **values)
+        text = fill(template, **values) + answer
     plain = '"""' not in text and "\\" not in text and "```" not in text and not text.endswith('"')
     quoted = f'"""{text}"""' if plain and "\n" in text else json.dumps(text, ensure_ascii=False)
-    return [f"prompt = {quoted}", 'inputs = tokenizer(prompt, return_tensors="pt")']
+    end = " + tokenizer.eos_token" if answer else ""
+    return [f"prompt = {quoted}", f'inputs = tokenizer(prompt{end}, return_tensors="pt")']

@@ -102,7 +102,8 @@ def train(spec: RunSpec) -> tuple[list[float], list[float], int]:
     def chat(row: dict[str, Any]) -> dict[str, Any]:
         if method == "sft":
             turns = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["answer"]}]
-            return {"text": tokenizer.apply_chat_template(turns, tokenize=False)}
+            text = tokenizer.apply_chat_template(turns, tokenize=False)
+            return {"text": text.removeprefix(tokenizer.bos_token)}
         if method == "cpt":
             return {"text": row["text"] + tokenizer.eos_token}
         return {k: [{"role": ROLES[k], "content": v}] if k in ROLES else v for k, v in row.items()}

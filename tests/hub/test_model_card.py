@@ -58,7 +58,7 @@ def test_a_reward_models_card_says_how_to_score(run: RunFolder, kind: str) -> No
     card = draft_card(run, kind, "ann/mine")
     found = metadata(card)
     assert found["pipeline_tag"] == "text-classification"
-    assert found["tags"] == ["unsloth", "lora", "reward", "loris"]
+    assert found["tags"] == ["lora", "reward-model", "loris"]
     assert "| Method | Reward model |" in card.splitlines()
     assert "ForSequenceClassification" in card
     assert "generate" not in card
@@ -67,7 +67,7 @@ def test_a_reward_models_card_says_how_to_score(run: RunFolder, kind: str) -> No
 def test_the_card_of_a_full_fine_tuning_names_no_adapter(run: RunFolder) -> None:
     save_spec(run.spec, RunSpec(model=ModelSpec(model_name="a/b", full_finetuning=True, load_in_4bit=False)))
     card = draft_card(run, "merged_16bit", "ann/mine")
-    assert metadata(card)["tags"] == ["unsloth", "sft", "loris"]
+    assert metadata(card)["tags"] == ["unsloth", "full-finetuning", "sft", "loris"]
     assert "Rank" not in card
 
 
@@ -142,3 +142,13 @@ def test_no_local_path_is_shown(run: RunFolder, tmp_path: Path) -> None:
 
 def test_a_run_without_a_spec(tmp_path: Path) -> None:
     assert draft_card(RunFolder(tmp_path), "adapter", "ann/mine").startswith("---\n")
+
+
+def test_a_reward_model_is_described_as_one(run: RunFolder) -> None:
+    save_spec(run.spec, RunSpec(training=TrainingSpec(method="reward")))
+    card = draft_card(run, "adapter", "ann/judge")
+    assert metadata(card)["pipeline_tag"] == "text-classification"
+    assert "A reward model on" in card
+    assert "AutoPeftModelForSequenceClassification" in card
+    assert '"role": "assistant"' in card
+    assert "generat" not in card
