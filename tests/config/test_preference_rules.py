@@ -53,7 +53,7 @@ OWN: dict[str, list[Wrong]] = {
         ({"dpo": {"loss_type": "exo_pair"}}, "", "dpo.label_smoothing", "needs the share"),
         ({"dpo": {"label_smoothing": 0.1}}, "", "dpo.label_smoothing", "Only these losses"),
         ({"dpo": {"loss_type": "robust", "label_smoothing": 0.5}}, "", "dpo.label_smoothing", ""),
-        ({"lora": {"target_modules": ["q_proj", "lm_head"]}}, "", "lora.target_modules", "modules_to_save"),
+        ({"lora": {"target_modules": ["q_proj", "lm_head"]}}, "", "lora.target_modules", "leave it out"),
         ({"kto": {"beta": 0.2}}, "", "kto.*", ""),
     ],
     "orpo": [
@@ -70,7 +70,7 @@ OWN: dict[str, list[Wrong]] = {
         ({"kto": {"undesirable_weight": -1}}, "", "kto.undesirable_weight", ""),
         ({"training": {"per_device_train_batch_size": 1}}, "", "training.per_device_train_batch_size", "2 or more"),
         ({"training": {"train_sampling_strategy": "random"}}, "", SAMPLING, "neighbours"),
-        ({"lora": {"target_modules": ["q_proj", "lm_head"]}}, "", "lora.target_modules", "modules_to_save"),
+        ({"lora": {"target_modules": ["q_proj", "lm_head"]}}, "", "lora.target_modules", "leave it out"),
         ({"dataset": {"label_column": "vote"}}, "", "dataset.label_column", "no column"),
         ({"dpo": {"beta": 0.2}}, "", "dpo.*", ""),
     ],

@@ -51,6 +51,6 @@ def without_dropout(spec: RunSpec) -> Iterable[tuple[str, Message]]:
 def without_adapter_on_head(spec: RunSpec) -> Iterable[tuple[str, Message]]:
     """TRL computes log-probabilities from the weights of lm_head alone: an adapter on it would not be trained."""
     if "lm_head" in spec.lora.target_modules:
-        message = say("The method {method} cannot train an adapter on lm_head: name it in modules_to_save instead.",
+        message = say("The method {method} cannot train an adapter on lm_head: leave it out.",
                       method=spec.training.method)  # fmt: skip
         yield "lora.target_modules", message
