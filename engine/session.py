@@ -120,7 +120,7 @@ class Session:
             )
         try:
             vllm = {} if adapter else vllm_arguments(self._spec)
-            self._loaded = loading.load(self._spec.model, self._record, adapter, vllm)
+            self._loaded = loading.load(self._spec.model, self._record, adapter, vllm=vllm)
         except UserError:
             raise
         except Exception as error:
