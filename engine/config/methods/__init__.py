@@ -63,7 +63,7 @@ def metric_title(key: str) -> Message:
         before, star, after = metric.key.partition("*")
         if star and fnmatchcase(key, metric.key):
             return say(metric.title, check=key.removeprefix(before).removesuffix(after))
-    return Message(key)
+    return say("{name}", name=key)
 
 
 def is_metric(method: str, key: str) -> bool:
