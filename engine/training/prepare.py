@@ -69,8 +69,9 @@ def prepare(spec: RunSpec, tokenizer: Any, stop_ids: list[int], record: EventWri
 
 
 def _keys(rows: Dataset) -> list[bytes]:
-    """The key of each row; duplicates have the same one."""
-    return [text_key(*texts) for batch in rows.iter(1000) for texts in zip(*batch.values(), strict=True)]
+    """The key of each row; duplicates have the same one, also where columns that nothing is made of differ."""
+    texts = rows.select_columns([name for name in rows.column_names if name != "row"])
+    return [text_key(*one) for batch in texts.iter(1000) for one in zip(*batch.values(), strict=True)]
 
 
 def _warn(record: EventWriter, code: str, message: Message) -> None:

@@ -94,3 +94,11 @@ def test_each_light_follows_its_rule(metric: str, values: list[float], level: Le
 def test_the_reward_is_doubtful_when_it_comes_down_by_more_than_its_spread() -> None:
     assert level_of("reward", *({"reward": 0.9 - 0.2 * n, "reward_std": 0.3} for n in range(5))) == "doubtful"
     assert level_of("reward", *({"reward": 0.9 - 0.02 * n, "reward_std": 0.3} for n in range(5))) == "good"
+
+
+def test_answers_that_became_alike_because_the_reward_rose_are_no_fault() -> None:
+    def steps(*rewards: float) -> list[dict[str, float]]:
+        return [{"reward": one, "frac_reward_zero_std": float(one == 1)} for one in rewards]
+
+    assert level_of("frac_reward_zero_std", *steps(0.4, 0.6, *[1] * 5)) == "doubtful"
+    assert level_of("frac_reward_zero_std", *steps(*[1] * 10)) == "bad"

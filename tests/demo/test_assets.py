@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from presets.demo import corpus, make_data
+from presets.demo import corpus, make_data, make_prompts
 from presets.demo import tokenizer as style
 
 DEMO = Path(style.__file__).parent
@@ -217,6 +217,12 @@ def test_dataset_comes_from_its_script(
     make_data.main()
     for name in ("identity.jsonl", "identity_alpaca.json"):
         assert (tmp_path / name).read_bytes() == (DEMO / name).read_bytes()
+
+
+def test_the_prompts_come_from_their_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(make_prompts, "FILE", tmp_path / "prompts.jsonl")
+    make_prompts.main()
+    assert (tmp_path / "prompts.jsonl").read_bytes() == (DEMO / "prompts.jsonl").read_bytes()
 
 
 # --- the held-out questions

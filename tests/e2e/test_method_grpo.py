@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
 from engine.config.check import build_spec
 from engine.config.run_spec import RunSpec
-from engine.config.spec_files import save_spec
+from engine.config.spec_files import load_spec, save_spec
+from engine.protocol import commands as co
 from engine.protocol import events as ev
 from engine.protocol.state import read_state
 from engine.runs.folder import RunFolder
 from presets.demo import corpus_en, corpus_zh
 from presets.demo.phrasing import Intent
-from tests.helpers.engine_process import ROOT, with_changes
+from tests.helpers.engine_process import ROOT, Client, Engine, with_changes
 from tests.helpers.script_process import json_lines, outputs, start
+from tests.helpers.short_run import run_to_end
 
 STEPS = 20
 # Questions whose answers the demo model begins alike, and goes on with a second sentence in a third of the cases.
@@ -167,3 +170,58 @@ def test_rewards_without_spread_and_answers_that_are_all_cut_are_told_within_10_
         notice = next(one for one in events_of(runs[name], ev.Notice) if one.code == "nothing_learned_yet")
         assert len([step for step in events_of(runs[name], ev.Step) if step.time < notice.time]) <= 10
     assert all(one.cut for event in events_of(runs["cut"], ev.Completions) for one in event.answers)
+
+
+def weights(folder: RunFolder) -> dict[str, Any]:
+    return dict(load_file(folder.adapter / "adapter_model.safetensors"))
+
+
+def assert_same_training(one: RunFolder, other: RunFolder) -> None:
+    """The same losses, metrics and weights; a resumed run repeats steps."""
+    once, again = ({step.step: step for step in events_of(folder, ev.Step)} for folder in (one, other))
+    assert list(once) == sorted(again)
+    for number, step in once.items():
+        assert again[number].loss == pytest.approx(step.loss, abs=1e-6)
+        assert again[number].metrics == pytest.approx(step.metrics, abs=1e-6)
+    mine, theirs = weights(one), weights(other)
+    assert set(mine) == set(theirs)
+    assert max(float(abs(mine[name] - theirs[name]).max()) for name in mine) < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("plain")
+def test_killed_in_a_step_and_resumed_it_repeats_a_straight_run(runs: dict[str, RunFolder], tmp_path: Path) -> None:
+    spec = load_spec(runs["true"].spec)
+    killed = run_to_end(tmp_path / "run", spec, "--exit", LORIS_FAULT="kill@14", TORCHDYNAMO_DISABLE="1")
+    assert killed.process.returncode == -9
+    later = run_to_end(tmp_path / "run", None, "--resume", "--exit", TORCHDYNAMO_DISABLE="1")
+    assert later.finish() == 0
+    assert [one.step for one in later.events_of(ev.Resumed)] == [10]
+    assert_same_training(runs["true"], later.folder)
+
+
+@pytest.mark.slow
+def test_a_stop_while_answers_are_written_undoes_the_step_and_a_resume_repeats_it(tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows()))
+    # So hot that no answer ends by itself: writing them takes nearly all of a step.
+    spec = with_changes(
+        spec_for(data, max_steps=3, save_steps=0), grpo={"max_completion_length": 200, "temperature": 5.0},
+        generation={"prompts": ()},
+    )  # fmt: skip
+    straight = run_to_end(tmp_path / "straight", spec, "--exit")
+    assert straight.finish() == 0
+    engine = Engine(tmp_path / "run", spec, "--exit")
+    try:
+        engine.wait_for(lambda: engine.events_of(ev.Step))
+        assert isinstance(Client(engine.folder).ask(co.Stop), co.Done)
+        assert engine.finish() == 0
+    finally:
+        engine.kill()
+    assert [one.step for one in engine.events_of(ev.Step)] == [1]
+    assert [one.step for one in engine.events_of(ev.CheckpointSaved)] == [1]
+    (finished,) = engine.events_of(ev.TrainingFinished)
+    assert (finished.outcome, finished.steps) == ("stopped", 1)
+    later = run_to_end(tmp_path / "run", None, "--resume", "--exit")
+    assert later.finish() == 0
+    assert_same_training(straight.folder, later.folder)

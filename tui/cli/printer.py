@@ -183,6 +183,10 @@ def line_of(event: ev.AnyEvent) -> str:
             return _("Adapter: {trained} of {total} parameters are trained ({share})").format(
                 trained=count(trained), total=count(total), share=f"{trained / max(1, total):.2%}"
             )
+        case ev.DatasetReady(learned_tokens=0):
+            return _("Data: {rows} prompts to answer, {held_out} held out").format(
+                rows=event.rows, held_out=event.eval_rows
+            )
         case ev.DatasetReady():
             return _("Data: {rows} rows to learn, {held_out} held out; {learned} of {tokens} tokens count").format(
                 rows=event.rows, held_out=event.eval_rows,

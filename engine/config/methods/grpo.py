@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from engine.config.methods import preference
@@ -219,10 +219,12 @@ FAR, TOO_FAR = 1.0, 10.0  # of KL, in nats a token
 
 
 def lights(history: History) -> Iterable[Light]:
-    last = history[-JUDGED_STEPS:]
+    last, earlier = history[-JUDGED_STEPS:], history[:-JUDGED_STEPS]
     if len(last) < JUDGED_STEPS:
         return
-    for judge in (_spread, _cut, _reward, _length, _distance):
+    if light := _spread(last, earlier):
+        yield light
+    for judge in (_cut, _reward, _length, _distance):
         if light := judge(last):
             yield light
 
@@ -233,18 +235,25 @@ def _values(history: History, key: str) -> list[float]:
     return found if len(found) == len(history) else []
 
 
-def _spread(last: History) -> Light | None:
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _spread(last: History, earlier: History) -> Light | None:
     key, steps = "frac_reward_zero_std", len(last)
     if not (values := _values(last, key)):
         return None
     if min(values) >= ALL:
+        before, now = _values(earlier, "reward"), _values(last, "reward")
+        if before and now and _mean(now) > _mean(before):
+            return Light(key, "doubtful", say("All answers to a prompt have the same, high reward: it is learned."))
         message = say(
             "In the last {steps} steps all answers to a prompt had the same reward, so nothing was learned: either "
             "all are right already, or none is. Change the rewards, or take harder or easier prompts.",
             steps=steps,
         )  # fmt: skip
         return Light(key, "bad", message)
-    if sum(values) / steps > MANY:
+    if _mean(values) > MANY:
         message = say("Over half of the groups have no spread: little is learned from them.")
         return Light(key, "doubtful", message)
     return Light(key, "good", say("Answers to a prompt differ in reward, so there is something to learn."))
@@ -261,7 +270,7 @@ def _cut(last: History) -> Light | None:
             steps=steps,
         )  # fmt: skip
         return Light(key, "bad", message)
-    if sum(values) / steps > MANY / 2:
+    if _mean(values) > MANY / 2:
         return Light(key, "doubtful", say("Over a quarter of the answers are cut: raise max_completion_length."))
     return Light(key, "good", say("Most answers end by themselves."))
 
@@ -290,7 +299,7 @@ def _length(last: History) -> Light | None:
 def _distance(last: History) -> Light | None:
     if not (values := _values(last, "kl")):
         return None
-    mean = sum(values) / len(values)
+    mean = _mean(values)
     if mean > TOO_FAR:
         message = say("The model is far from the reference (KL {kl}): raise beta or lower the learning rate.",
                       kl=round(mean, 2))  # fmt: skip
