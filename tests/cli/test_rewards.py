@@ -85,7 +85,7 @@ def test_answers_and_scores_are_a_table(
     lines = [line.split() for line in printed.splitlines()]
     assert lines[0] == ["Prompts", "and", "answers", "answer", "format", "sum"]
     assert lines[2] == ["one", "[red]␛[0m", "1", "–", "1"]  # neither markup nor an escape sequence of the model's
-    assert lines[3] == ["✂", "two", "0", "–", "0"]
+    assert lines[3] == ["~", "two", "0", "–", "0"]
     assert "for 1 of 2 prompts" in printed
 
 

@@ -51,7 +51,7 @@ class RewardsTrialDialog(Modal[None]):
             yield table
             with VerticalScroll(can_focus=False):
                 yield Static("", markup=False, id="whole")
-            yield Static(_("↑ ↓ shows an answer in full, Esc closes. ✂: it was cut."), markup=False, classes="note")
+            yield Static(_("↑ ↓ shows an answer in full, Esc closes. ~: it was cut."), markup=False, classes="note")
 
     def on_mount(self) -> None:
         self.query_one(DataTable).focus()
@@ -80,9 +80,11 @@ class RewardsTrialDialog(Modal[None]):
 
     def _show(self, trial: ev.Completions | None, nothing: Message | None) -> None:
         """The table, and why nothing can be learned."""
-        if trial is None or not self.is_mounted:
-            return
-        self._say("✗ " + render(nothing) if nothing else describe_spread(trial), wrong=nothing is not None)
+        if trial is not None:
+            self._say("✗ " + render(nothing) if nothing else describe_spread(trial), wrong=nothing is not None)
+            self.call_after_refresh(self._fill, trial)  # its width is known only once it is laid out
+
+    def _fill(self, trial: ev.Completions) -> None:
         table, headers = self.query_one(DataTable), headers_of(trial)
         cells = answer_cells(headers, table.size.width)
         table.add_column(_("Prompts and answers"), width=cells)

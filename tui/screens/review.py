@@ -80,7 +80,7 @@ class ReviewScreen(WizardScreen):
         Binding(
             "ctrl+t",
             "try_rewards",
-            N_("Try rewards"),
+            N_("Rewards"),
             id="review.rewards",
             tooltip=N_("Score answers of the model"),
         ),

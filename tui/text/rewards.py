@@ -11,7 +11,7 @@ from tui.text.translation import _
 SAME = 1e-9
 NAME_CELLS, SCORE_CELLS = 12, 5  # of the columns with scores
 LEAST_CELLS = 20  # of the column with answers
-CUT = "✂ "  # before an answer that was cut
+CUT = "~ "  # before an answer that was cut
 
 
 def groups_of(trial: ev.Completions) -> list[list[ev.ScoredAnswer]]:
