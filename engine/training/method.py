@@ -52,15 +52,17 @@ class TrainingMethod(ABC):
     """One way to train, set up for a spec and its kind of data. Raises `UserError` if they do not fit.
 
     `kind`: how examples are written; `data_kind`: what the rows have. `columns`: those the trainer reads, all of
-    text. `sides`: those of them that are whole training texts. `tokenizer`: the given one, with the chosen chat
-    template. `instruction_part`, `response_part`: the markers that open a question and an answer; empty if nothing
-    is masked by markers.
+    text. `sides`: those of them that are whole training texts. `learns_answers`: whether it learns the answers of
+    the data, rather than the model's own. `tokenizer`: the given one, with the chosen chat template.
+    `instruction_part`, `response_part`: the markers that open a question and an answer; empty if nothing is masked
+    by markers.
     """
 
     trainer_class: ClassVar[Any]
     config_class: ClassVar[Any]
     columns: tuple[str, ...] = ("text",)
     sides: tuple[str, ...] = ("text",)
+    learns_answers: ClassVar[bool] = True
 
     def __init__(
         self, spec: RunSpec, kind: PromptFormatName, tokenizer: Any, stop_ids: list[int], data_kind: Kind
@@ -186,7 +188,7 @@ class Prepared:
 
 
 class RowProblem(msgspec.Struct, frozen=True):
-    """Why a row is left out. `empty`: it only has no answer."""
+    """Why a row is left out. `empty`: it only has no answer, or none that is better."""
 
     code: str
     message: Message
@@ -215,7 +217,7 @@ def convert(
         example = mapping.example(row)
         return example, make(example)
     except BadRow as bad:
-        return RowProblem("bad_row", bad.describe(number), bad.field, bad.empty)
+        return RowProblem("tie" if bad.tied else "bad_row", bad.describe(number), bad.field, bad.empty)
     except UserError as why:  # the template rejects it
         message = say(
             "Row {row}: {reason} The row is: {value}", row=number, reason=str(why.message), value=shorten(row)
