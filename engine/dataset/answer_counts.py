@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from engine.config.fields import FieldError
 from engine.dataset.answers import PairMapping
 from engine.dataset.column_names import PAIRS
-from engine.dataset.mapping import Example, Mapping, Row
+from engine.dataset.mapping import Example, Mapping, Row, shorten
 from engine.messages.message import say
 
 
 @dataclass
 class FirstRow:
-    """How many rows, and the number of the first one."""
+    """How many rows, the number of the first one, and its answer."""
 
     count: int = 0
     row: int = 0
+    value: str = ""
 
-    def add(self, row: int, times: int = 1) -> None:
-        self.row = self.row or row
+    def add(self, row: int, value: str, times: int) -> None:
+        if not self.count:
+            self.row, self.value = row, shorten(value)
         self.count += times
 
 
@@ -30,34 +32,42 @@ class AnswerCounts:
 
     def __init__(self) -> None:
         self.pairs = self.scored = 0
+        self.mapping: Mapping | None = None  # of the last row
         self.equal, self.longer, self.swapped, self.level = FirstRow(), FirstRow(), FirstRow(), FirstRow()
         self.good, self.bad = FirstRow(), FirstRow()
 
     def add(self, number: int, row: Row, mapping: Mapping, example: Example, times: int = 1) -> None:
         """Count a row. `number`: of the row, from 1. `times`: how many times training uses it."""
+        self.mapping = mapping
         if example.good is not None:
-            (self.good if example.good else self.bad).add(number, times)
+            (self.good if example.good else self.bad).add(number, example.answer, times)
         if example.rejected is None:
             return
         self.pairs += times
         chosen, rejected = example.answer, example.rejected.answer
         if chosen.strip() == rejected.strip():
-            self.equal.add(number, times)
+            self.equal.add(number, chosen, times)
         elif len(chosen) > len(rejected):
-            self.longer.add(number, times)
+            self.longer.add(number, chosen, times)
         margin = mapping.margin(row) if isinstance(mapping, PairMapping) else None
         if margin is not None:
             self.scored += times
             if margin <= 0:
-                (self.swapped if margin else self.level).add(number, times)
+                (self.swapped if margin else self.level).add(number, chosen, times)
+
+    @property
+    def compared(self) -> int:
+        """How many rows have answers to compare or votes."""
+        return self.pairs + self.good.count + self.bad.count
 
     @property
     def are_swapped(self) -> bool:
         """Whether the scores of most pairs prefer the rejected answer."""
         return 2 * self.swapped.count > self.scored
 
-    def error(self, mapping: Mapping, *, all_votes: bool) -> FieldError | None:
+    def error(self, *, all_votes: bool) -> FieldError | None:
         """Why nothing can be learned from these answers, or None. `all_votes`: no other ones follow."""
+        mapping = self.mapping
         if self.pairs and self.equal.count == self.pairs:
             message = say("Chosen and rejected are equal in every row: there is nothing to prefer.")
             return FieldError("dataset.rejected_column", message)
@@ -73,7 +83,7 @@ class AnswerCounts:
                 "for the better ones.", chosen=mapping.output, rejected=mapping.rejected,
             )  # fmt: skip
             return FieldError("dataset.chosen_column", message)
-        if all_votes and mapping.kind == "votes" and bool(self.good.count) != bool(self.bad.count):
+        if all_votes and bool(self.good.count) != bool(self.bad.count):
             message = (
                 say("Every vote is good: KTO needs bad answers too. To learn good ones alone, use sft.")
                 if self.good.count

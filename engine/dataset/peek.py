@@ -183,7 +183,7 @@ def _check_rows(
                     left_out = left_out or FieldError(bad.field, bad.describe(number))
     if usable:
         all_votes = file.ended and not data.mix and place.field == "dataset.path"
-        unfit = counts.error(found.mapping, all_votes=all_votes)
+        unfit = counts.error(all_votes=all_votes)
         return [unfit] if unfit else []
     if empty and empty.tied:
         message = say("No row has a better answer: all scores are equal, or no answer is named as the better one.")
