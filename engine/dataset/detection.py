@@ -104,7 +104,7 @@ def _settings_of(data: DatasetSpec, place: SpecSource, rows: Sequence[Row]) -> D
 # What data of a kind is, and what to do where the method learns from another kind.
 OTHER_DATA: dict[str, str] = {
     "alpaca": N_("This is question/answer data. {instead}"),
-    "messages": N_("These are chats with one answer each. {instead}"),
+    "messages": N_("These are chats. {instead}"),
     "text": N_("This is plain text. {instead}"),
     "preference": N_("This is preference data: chosen and rejected answers. {instead}"),
     "votes": N_("These are votes on single answers. {instead}"),
