@@ -43,6 +43,16 @@ class Columns:
         found = {name: self.count(name) for name in self.named(names) if name != exclude}
         return next((name for name, count in found.items() if is_enough(count, max(found.values()))), "")
 
+    def together(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The columns with all these names, if a row has them all filled; else empty."""
+        found = tuple(self._plain.get(name, "") for name in names)
+        return found if self.count(*found) else ()
+
+    def present(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The columns with all these names, filled or not; else empty."""
+        found = self.named(names)
+        return tuple(found) if len(found) == len(names) else ()
+
     def count(self, *names: str) -> int:
         """In how many rows all these columns are filled."""
         if not names:

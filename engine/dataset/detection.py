@@ -10,27 +10,32 @@ from engine.config.methods import METHODS
 from engine.config.role_names import role_names
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import READING, SpecSource
+from engine.dataset.answer_detection import (
+    find_pairs,
+    find_prompts,
+    find_votes,
+    is_chat,
+    named_pair,
+    prompts,
+    votes,
+)
+from engine.dataset.answers import PairMapping, PromptMapping, VoteMapping
+from engine.dataset.column_names import (
+    ANSWERS,
+    CHAT_NAMES,
+    CONTEXTS,
+    MESSAGE_COLUMNS,
+    PAIRS,
+    QUESTIONS,
+    SYSTEM_NAMES,
+    TEXT_NAMES,
+)
 from engine.dataset.columns import Columns, is_enough
-from engine.dataset.mapping import BAD, GOOD, Kind, Mapping, Row, columns_in, is_template
+from engine.dataset.mapping import Kind, Mapping, Row, columns_in, is_template
 from engine.dataset.turn_shapes import HISTORY_NAMES, TOOL_NAMES, has_texts_as_turns
 from engine.dataset.turns import parse_json
-from engine.messages.message import Message, say
+from engine.messages.message import N_, Message, say
 
-MESSAGE_COLUMNS = ("messages", "conversations")
-CHAT_NAMES = (*MESSAGE_COLUMNS, "contents", "conversation", "dialogue", "dialog", "chat", "turns", "对话")
-TEXT_NAMES = ("text", "content", "文本", "内容")
-SYSTEM_NAMES = ("system", "system_prompt", "systeminstruction", "system_instruction", "系统")
-# Most certain names first. A context is a third column that goes with a question.
-QUESTIONS = (
-    "instruction", "instructions", "question", "prompt", "query", "problem", "request", "user", "human", "input",
-    "source", "title", "问题", "指令", "提问", "问",
-)  # fmt: skip
-ANSWERS = (
-    "output", "outputs", "response", "answer", "completion", "solution", "reply", "target", "assistant", "answers",
-    "summary", "回答", "答案", "输出", "回复", "答",
-)  # fmt: skip
-LABELS = ("label", "vote", "rating", "feedback", "thumbs", "标签", "评价")
-CONTEXTS = ("input", "inputs", "context", "passage", "background", "document", "article", "输入", "上下文")
 HISTORY = " with history"  # of a variant: pairs with earlier turns
 GUESS = 0.6  # a format of which Loris is not surer than this is a guess, of which the report warns
 KNOWN_PAIRS = {
@@ -70,7 +75,8 @@ def detect(rows: Sequence[Row], data: DatasetSpec, method: str = "sft") -> Detec
     `method`: the training method; a format that it does not support is reported as a problem.
     """
     columns = Columns(rows)
-    found = _from_settings(columns, data) or _guess(columns, data, METHODS[method].kinds)
+    kinds = METHODS[method].kinds
+    found = _from_settings(columns, data, kinds) or _guess(columns, data, kinds)
     problem = found.problem or _missing_column(found.mapping, columns, data) or _unsupported(found, method)
     return msgspec.structs.replace(found, problem=problem)
 
@@ -95,23 +101,36 @@ def _settings_of(data: DatasetSpec, place: SpecSource, rows: Sequence[Row]) -> D
     return msgspec.structs.replace(data, **settings, **own)
 
 
+# What data of a kind is, and what to do where the method learns from another kind.
+OTHER_DATA: dict[str, str] = {
+    "alpaca": N_("This is question/answer data. {instead}"),
+    "messages": N_("These are chats. {instead}"),
+    "text": N_("This is plain text. {instead}"),
+    "preference": N_("This is preference data: chosen and rejected answers. {instead}"),
+    "votes": N_("These are votes on single answers. {instead}"),
+    "prompts": N_("These are prompts without answers. {instead}"),
+}
+
+
 def _unsupported(found: Detected, method: str) -> FieldError | None:
     """Why the training method does not support these rows, or None."""
-    if found.kind in METHODS[method].kinds:
+    wanted = METHODS[method].kinds
+    if found.kind in wanted or found.kind == "unknown":
         return None
-    if found.kind == "preference":
+    fitting = ", ".join(name for name, one in METHODS.items() if found.kind in one.kinds)
+    if found.kind == "preference" and found.alternatives:
         settings = ", ".join(f"{key}: {value}" for key, value in found.alternatives[0].settings.items())
-        message = say(
-            "This is preference data for DPO (chosen and rejected answers). To learn the chosen answers "
-            "alone, set {settings}.",
-            settings=settings,
-        )
+        instead = say("Use a method that compares answers ({methods}), or set {settings} to learn the chosen ones "
+                      "alone.", methods=fitting, settings=settings)  # fmt: skip
+    elif "votes" in wanted and found.kind in ("alpaca", "messages"):
+        instead = say("Use {methods}, or add a column of votes (true or false), or rejected answers.",
+                      methods=fitting)  # fmt: skip
+    elif "preference" in wanted and found.kind in ("alpaca", "messages"):
+        instead = say("Use {methods}, or add rejected answers.", methods=fitting)
     else:
-        message = say(
-            "The method {method} learns from data of another kind: {kinds}.",
-            method=method, kinds=", ".join(METHODS[method].kinds),
-        )  # fmt: skip
-    return FieldError("dataset.format", message)
+        instead = say("Use {methods}: {method} learns from {kinds}.",
+                      methods=fitting, method=method, kinds=", ".join(wanted))  # fmt: skip
+    return FieldError("dataset.format", say(OTHER_DATA[found.kind], instead=str(instead)))
 
 
 def _is_set(data: DatasetSpec, key: str) -> bool:
@@ -119,19 +138,22 @@ def _is_set(data: DatasetSpec, key: str) -> bool:
     return bool(getattr(data, f"{key}_column") != key)
 
 
-def _from_settings(columns: Columns, data: DatasetSpec) -> Detected | None:
-    """The format that the settings choose, or None."""
+def _from_settings(columns: Columns, data: DatasetSpec, kinds: Sequence[str]) -> Detected | None:
+    """The format that the settings choose, or None. `kinds`: those that the training method accepts."""
     why = say("Set by the dataset settings.")
     if data.format == "messages":
         return _chat(columns, data, why, 1.0)
     if data.format == "text":
         return _plain_text(columns, data, why, 1.0)
     if data.format == "preference" or "auto" not in (data.chosen_column, data.rejected_column):
-        return _preference(columns, data)
+        named = (data.chosen_column, data.rejected_column) != ("auto", "auto")
+        return _preference((not named and find_pairs(columns, data)) or named_pair(columns, data), columns)
     if data.format == "votes" or data.label_column != "auto":
-        return _votes(columns, data)
+        return _votes(votes(columns, data), columns)
     if data.format == "prompts":
-        return _prompts(columns, data, why)
+        return _prompts(prompts(columns, data))
+    if data.format == "auto" and "text" not in kinds:
+        return None  # the columns that are set are of pairs, votes or prompts
     if data.format == "alpaca" or _is_set(data, "output"):
         return _pair(columns, data, why)
     if data.messages_column != "auto":
@@ -150,24 +172,28 @@ def _guess(columns: Columns, data: DatasetSpec, kinds: Sequence[str]) -> Detecte
     """
     found = [(one, _rows_fitting(one.mapping, columns)) for one in _candidates(columns, data, kinds)]
     most = max(count for _, count in found)
-    return next(one for one, count in found if is_enough(count, most))
+    best = next(one for one, count in found if is_enough(count, most))
+    if best.kind not in kinds and "preference" in kinds and any(map(columns.present, PAIRS)):
+        return _preference(named_pair(columns, data), columns)  # one side is empty, which is the thing to say
+    return best
 
 
 def _rows_fitting(mapping: Mapping, columns: Columns) -> int:
     """How many rows have the columns that this mapping needs."""
-    needed = (
-        mapping.instruction, mapping.output, mapping.rejected, mapping.label, mapping.text, *mapping.turns,
-        *mapping.rejected_turns,
-    )  # fmt: skip
-    return 0 if mapping.kind == "unknown" else columns.count(*(name for one in needed for name in columns_in(one)))
+    needed = [name for one in mapping.fillers for name in columns_in(one)]
+    return 0 if mapping.kind == "unknown" else columns.count(*needed)
 
 
 def _candidates(columns: Columns, data: DatasetSpec, kinds: Sequence[str]) -> Iterator[Detected]:
     """The formats that fit, the most certain one first."""
-    if columns.count(*(columns.find((name,)) for name in ("chosen", "rejected"))):
-        yield _preference(columns, data)
-    if "votes" in kinds and columns.find(ANSWERS) and _is_votes(columns):  # else a label may mean anything
-        yield _votes(columns, data)
+    compares = "preference" in kinds
+    # Other names may mean anything where answers are not compared.
+    if pairs := find_pairs(columns, data) if compares else columns.together(PAIRS[0]) and named_pair(columns, data):
+        yield _preference(pairs, columns)
+    if ("votes" in kinds or compares) and (found := find_votes(columns, data)):
+        yield _votes(found, columns)
+    if "prompts" in kinds and (asked := find_prompts(columns, data)):
+        yield _prompts(asked)
     chat = columns.find(CHAT_NAMES)
     if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat, texts=True)):
         has_turns = columns.has_turns(chat)
@@ -193,8 +219,6 @@ def _candidates(columns: Columns, data: DatasetSpec, kinds: Sequence[str]) -> It
     if turns := next((name for name in columns.names if columns.has_turns(name)), ""):
         why = say('"{column}" contains lists of turns.', column=turns)
         yield _chat(columns, data, why, 0.9, turns)
-    if "prompts" in kinds and _prompt_column(columns, data) in columns:
-        yield _prompts(columns, data, say("Prompts without answers."))
     yield _text_or_guess(columns, data)
 
 
@@ -343,98 +367,97 @@ def _pair(columns: Columns, data: DatasetSpec, forced: Message | None) -> Detect
     )
 
 
-def _preference(columns: Columns, data: DatasetSpec) -> Detected:
-    """A chosen and a rejected answer: texts and a prompt, or turns, with the prompt's apart or not."""
-    chosen = columns.find(("chosen",)) if data.chosen_column == "auto" else data.chosen_column
-    rejected = columns.find(("rejected",)) if data.rejected_column == "auto" else data.rejected_column
-    prompt = _prompt_column(columns, data)
-    settings = {"format": "alpaca", "instruction_column": prompt, "output_column": chosen}
-    turns: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-    if columns.has_turns(chosen):
-        first = (prompt,) if prompt and columns.has_turns(prompt) else ()
-        turns, others = (*first, chosen), (*first, rejected)
-        settings = {"format": "messages", "messages_column": "+".join(turns)}
-    mapping = Mapping(
-        kind="preference", instruction="" if turns else prompt, output="" if turns else chosen,
-        rejected="" if turns else rejected, turns=turns, rejected_turns=others, system=_system(columns, data),
-        tools=columns.find(TOOL_NAMES), roles=tuple(role_names(data.role_names).items()),
-    )  # fmt: skip
+def _preference(mapping: PairMapping, columns: Columns) -> Detected:
+    names = ", ".join(mapping.answers)
+    alternatives: tuple[Alternative, ...] = ()
+    if mapping.winner:
+        why = say('"{column}" says which of {names} is the better answer.', column=mapping.winner, names=names)
+    elif mapping.answers:
+        why = say("Scores say which of the answers is better: {names}.", names=names)
+    else:
+        why = say('"{chosen}" has the better answers, "{rejected}" the worse ones.',
+                  chosen=mapping.output, rejected=mapping.rejected)  # fmt: skip
+        alternatives = (Alternative(say("Learn only the chosen answers"), _as_answers(mapping, columns)),)
+    if not mapping.instruction and not is_chat(mapping, columns):
+        why = say("A guess: what both answers begin with is the prompt.")
+        return Detected(mapping=mapping, variant="preference", confidence=GUESS, why=why, alternatives=alternatives)
+    confidence = 0.9 if mapping.answers else 1.0
     return Detected(
-        mapping=mapping,
-        variant="preference",
-        confidence=1.0,
-        why=say("Preference data: each row has a chosen and a rejected answer, for DPO."),
-        alternatives=(Alternative(say("Learn only the chosen answers"), settings),),
+        mapping=mapping, variant="preference", confidence=confidence, why=why, alternatives=alternatives
     )
 
 
-def _prompt_column(columns: Columns, data: DatasetSpec) -> str:
-    if _is_set(data, "instruction"):
-        return data.instruction_column
-    return columns.find(("prompt", "question", "instruction", "input", "query", "问题", "指令"))
+def _as_answers(mapping: Mapping, columns: Columns) -> dict[str, str]:
+    """The settings that read prompts and answers as questions and answers."""
+    prompt, answer = mapping.instruction, mapping.output
+    if not columns.has_turns(answer):
+        return {"format": "alpaca", "instruction_column": prompt, "output_column": answer}
+    names = [name for name in (prompt, answer) if name and columns.has_turns(name)]
+    return {"format": "messages", "messages_column": "+".join(names)}
 
 
-def _is_votes(columns: Columns) -> bool:
-    """Whether the column of votes has nothing but votes."""
-    label = columns.find(LABELS)
-    values = columns.values(label) if label else []
-    return bool(values) and all(str(value).strip().lower() in GOOD | BAD for value in values)
-
-
-def _votes(columns: Columns, data: DatasetSpec) -> Detected:
-    """An answer, and whether it was good."""
-    label = columns.find(LABELS) if data.label_column == "auto" else data.label_column
-    answer = data.output_column if _is_set(data, "output") else columns.find(ANSWERS)
-    prompt = _prompt_column(columns, data)
-    as_turns = columns.has_turns(answer)
-    first = (prompt,) if prompt and columns.has_turns(prompt) else ()
-    mapping = Mapping(
-        kind="votes", instruction="" if as_turns else prompt, output="" if as_turns else answer, label=label,
-        turns=(*first, answer) if as_turns else (), system=_system(columns, data),
-        tools=columns.find(TOOL_NAMES), roles=tuple(role_names(data.role_names).items()),
-    )  # fmt: skip
-    settings = {"format": "messages", "messages_column": "+".join(mapping.turns)}
-    if not as_turns:
-        settings = {"format": "alpaca", "instruction_column": prompt, "output_column": answer}
+def _votes(mapping: VoteMapping, columns: Columns) -> Detected:
     return Detected(
         mapping=mapping,
         variant="votes",
-        confidence=1.0 if label and answer else 0.0,
-        why=say("Votes: each row has an answer and whether it was good, for KTO."),
-        alternatives=(Alternative(say("Learn all answers, whatever the vote"), settings),),
+        confidence=1.0 if mapping.label and mapping.output else 0.0,
+        why=say('"{column}" says whether an answer was good.', column=mapping.label),
+        alternatives=(Alternative(say("Learn all answers, whatever the vote"), _as_answers(mapping, columns)),),
     )
 
 
-def _prompts(columns: Columns, data: DatasetSpec, why: Message) -> Detected:
-    """Prompts without answers, as texts or turns."""
-    prompt = _prompt_column(columns, data) or next((name for name in columns.names if columns.is_text(name)), "")
-    turns = next((name for name in (prompt, *columns.names) if name and columns.has_turns(name)), "")
-    mapping = Mapping(
-        kind="prompts", instruction="" if turns else prompt, turns=(turns,) if turns else (),
-        input="" if turns else _context(columns, data, prompt, ""), system=_system(columns, data),
-        roles=tuple(role_names(data.role_names).items()),
-    )  # fmt: skip
+def _prompts(mapping: PromptMapping) -> Detected:
+    """Prompts, to which the model itself writes the answers."""
+    if mapping.output:
+        why = say('"{prompt}" has the prompts, "{answer}" the right answers.',
+                  prompt=mapping.instruction, answer=mapping.output)  # fmt: skip
+    else:
+        why = say('"{prompt}" has the prompts.', prompt=mapping.instruction)
     return Detected(mapping=mapping, variant="prompts", confidence=0.9, why=why)
+
+
+def _missing_of_answers(mapping: Mapping, columns: Columns, data: DatasetSpec) -> FieldError | None:
+    """An error for the first column that pairs, votes or prompts need and the rows lack, or None."""
+    names = ", ".join(columns.names)
+    roles = {"instruction": mapping.instruction}
+    if isinstance(mapping, PairMapping) and not mapping.answers:
+        roles |= {"chosen": mapping.output, "rejected": mapping.rejected}
+    elif isinstance(mapping, VoteMapping):
+        roles |= {"output": mapping.output, "label": mapping.label}
+    elif isinstance(mapping, PromptMapping):
+        roles |= {"output": mapping.output}
+    asked = {
+        "instruction": say("Name the column with the prompts. The columns are: {columns}.", columns=names),
+        "output": say("Name the column with the answers. The columns are: {columns}.", columns=names),
+        "label": say("Name the column with the votes. The columns are: {columns}.", columns=names),
+        "chosen": say("Name the column with the better answers. The columns are: {columns}.", columns=names),
+        "rejected": say("Name the column with the worse answers. The columns are: {columns}.", columns=names),
+    }
+    optional = ("instruction",) if isinstance(mapping, (PairMapping, VoteMapping)) else ("output",)
+    for role, filler in roles.items():
+        if not filler and role not in optional:
+            return FieldError(f"dataset.{role}_column", asked[role])
+        for name in () if filler.startswith("=") else columns_in(filler):
+            if name not in columns:
+                automatic = getattr(data, f"{role}_column") == "auto"
+                message = asked[role] if automatic else no_such_column(name, columns.names)
+                return FieldError(f"dataset.{role}_column", message)
+    return None
+
+
+def _template_for_chats(mapping: Mapping, columns: Columns, data: DatasetSpec) -> FieldError | None:
+    """An error if turns shall be written with the prompt template, which has no place for them, or None."""
+    answers = isinstance(mapping, (PairMapping, VoteMapping, PromptMapping))
+    if data.written_with != "prompt_template" or not answers or not is_chat(mapping, columns):
+        return None
+    message = say("These are chats: choose the chat template. A prompt template cannot hold a chat.")
+    return FieldError("dataset.written_with", message)
 
 
 def _missing_column(mapping: Mapping, columns: Columns, data: DatasetSpec) -> FieldError | None:
     """An error for the first column that the mapping needs and the rows lack, or None."""
-    if mapping.kind == "preference":
-        sides = {
-            "chosen": (mapping.output, *mapping.turns),
-            "rejected": (mapping.rejected, *mapping.rejected_turns),
-        }
-        for role, names in sides.items():
-            if not any(names):
-                message = say("Name the column with the {role} answers. The columns are: {columns}.",
-                              role=role, columns=", ".join(columns.names))  # fmt: skip
-                return FieldError(f"dataset.{role}_column", message)
-    if mapping.kind == "votes" and not mapping.label:
-        message = say(
-            "Name the column with the votes. The columns are: {columns}.", columns=", ".join(columns.names)
-        )
-        return FieldError("dataset.label_column", message)
+    if mapping.kind in ("preference", "votes", "prompts"):
+        return _missing_of_answers(mapping, columns, data) or _template_for_chats(mapping, columns, data)
     if mapping.kind == "messages":
         for name in mapping.turns:
             if name not in columns:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping as AnyMapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -24,25 +24,6 @@ Row = AnyMapping[str, Any]
 # answer and whether it was good; prompts: nothing but the question.
 Kind = Literal["alpaca", "messages", "text", "preference", "votes", "prompts", "unknown"]
 
-GOOD = frozenset(("true", "1", "1.0", "yes", "good", "up", "upvote", "thumbs_up", "like", "desirable", "👍", "好"))
-BAD = frozenset(
-    (
-        "false",
-        "0",
-        "0.0",
-        "-1",
-        "-1.0",
-        "no",
-        "bad",
-        "down",
-        "downvote",
-        "thumbs_down",
-        "dislike",
-        "undesirable",
-        "👎",
-        "差",
-    )
-)
 MAX_SHOWN = 60  # characters of a bad value
 _COLUMN = re.compile(r"\{([^{}]+)\}")
 
@@ -82,10 +63,13 @@ class Example(msgspec.Struct, frozen=True):
 
 
 class BadRow(Exception):
-    """A row that gives no example. `empty`: it only lacks an answer. `field`: the setting to blame."""
+    """A row that gives no example. `empty`: it only lacks an answer. `tied`: no answer is better. `field`: the
+    setting to blame."""
 
-    def __init__(self, field: str, template: str, *, empty: bool = False, **values: Any) -> None:
-        self.field, self.empty = field, empty
+    def __init__(
+        self, field: str, template: str, *, empty: bool = False, tied: bool = False, **values: Any
+    ) -> None:
+        self.field, self.empty, self.tied = field, empty, tied
         self._template, self.values = template, values
         super().__init__(template)
 
@@ -132,20 +116,16 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
 
     `turns`: the columns whose turns, concatenated, are the conversation. `tools`: the column with the tools.
     `history`: the column with the turns before the question of a pair. `roles`: (name, role) of names in turns.
-    In preference data, `output` or `turns` are of the chosen answer, `rejected` or `rejected_turns` of the other.
-    `label`: of a vote.
+    Pairs, votes and prompts have subclasses, in `engine.dataset.answers`.
     """
 
     kind: Kind
     instruction: str = ""
     input: str = ""
     output: str = ""
-    rejected: str = ""
-    label: str = ""
     system: str = ""
     text: str = ""
     turns: tuple[str, ...] = ()
-    rejected_turns: tuple[str, ...] = ()
     tools: str = ""
     history: str = ""
     roles: tuple[tuple[str, str], ...] = ()
@@ -159,14 +139,11 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
                 return self._text(row)
             case "alpaca":
                 return self._pair(row)
-            case "preference":
-                return self._preference(row)
-            case "votes":
-                answered = self._chat(row) if self.turns else self._pair(row)
-                return msgspec.structs.replace(answered, good=self._vote(row))
-            case "prompts":
-                return self._prompt(row)
         raise ValueError(f"no example can be made of {self.kind}")
+
+    def sides(self, row: Row) -> tuple["Side", ...]:
+        """The texts that are made of a row, one unless it is a pair. Raises `BadRow`."""
+        return (Side(row, self),)
 
     def _pair(self, row: Row) -> Example:
         require_columns(row, self.instruction, "dataset.instruction_column")
@@ -178,47 +155,6 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
                 empty=True, column=self.output,
             )  # fmt: skip
         pair = {"instruction": fill(self.instruction, row), "input": fill(self.input, row), "output": answer}
-        if system := fill(self.system, row):
-            pair["system"] = system
-        return Example(pair=pair)
-
-    def _preference(self, row: Row) -> Example:
-        """The example with the chosen answer, which has the one with the rejected answer. Raises `BadRow`."""
-        if self.turns:
-            chosen = self._chat(row)
-            other = msgspec.structs.replace(self, turns=self.rejected_turns)._chat(row)
-        else:
-            chosen = self._pair(row)
-            require_columns(row, self.rejected, "dataset.rejected_column")
-            other = msgspec.structs.replace(self, output=self.rejected)._pair(row)
-        return msgspec.structs.replace(chosen, rejected=other)
-
-    def _vote(self, row: Row) -> bool:
-        """Whether the answer was good. Raises `BadRow`."""
-        require_columns(row, self.label, "dataset.label_column")
-        found = as_string(row.get(self.label)).strip().lower()
-        if found in GOOD:
-            return True
-        if found in BAD:
-            return False
-        raise BadRow(
-            "dataset.label_column", N_("Row {row}: {column} must be true or false, not {value}."),
-            column=self.label, value=shorten(row.get(self.label)),
-        )  # fmt: skip
-
-    def _prompt(self, row: Row) -> Example:
-        """A question without an answer. Raises `BadRow`."""
-        if self.turns:
-            turns = normalize_turns(self.raw_turns(row))
-            return Example(turns=[*turns, {"role": "assistant", "content": ""}])
-        require_columns(row, self.instruction, "dataset.instruction_column")
-        question = fill(self.instruction, row)
-        if not question.strip():
-            raise BadRow(
-                "dataset.instruction_column", N_("Row {row} has no prompt: {column} is empty."),
-                empty=True, column=self.instruction,
-            )  # fmt: skip
-        pair = {"instruction": question, "input": fill(self.input, row), "output": ""}
         if system := fill(self.system, row):
             pair["system"] = system
         return Example(pair=pair)
@@ -240,18 +176,15 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
         return Example(text=text)
 
     @property
+    def fillers(self) -> tuple[str, ...]:
+        """What fills the roles of which a row needs all."""
+        return (self.instruction, self.output, self.text, *self.turns)
+
+    @property
     def columns(self) -> set[str]:
         """The columns that are used."""
-        fillers = (
-            self.instruction, self.input, self.output, self.rejected, self.label, self.system, self.text,
-        )  # fmt: skip
-        return {
-            *self.turns,
-            *self.rejected_turns,
-            self.tools,
-            self.history,
-            *(name for one in fillers for name in columns_in(one)),
-        } - {""}
+        fillers = (*self.fillers, self.input, self.system, self.tools, self.history)
+        return {name for one in fillers for name in columns_in(one)}
 
     def raw_turns(self, row: Row) -> list[Any]:
         """The turns of a row with role and content, and all their other keys. Raises `BadRow`."""
@@ -315,6 +248,13 @@ class Mapping(msgspec.Struct, frozen=True, kw_only=True):
             [turn] = as_turns([{"role": "system", **found}])
             return as_string(turn["content"])
         return fill(self.system, row)
+
+
+class Side(NamedTuple):
+    """A text that is made of a row: the mapping of its columns, in a row that has them."""
+
+    row: Row
+    mapping: Mapping
 
 
 def require_columns(row: Row, filler: str, field: str) -> None:

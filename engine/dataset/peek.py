@@ -8,6 +8,7 @@ from engine.config.fields import FieldError
 from engine.config.local_paths import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source, SpecSource, eval_source, main_source, parse_split, training_sources
+from engine.dataset.answer_counts import AnswerCounts
 from engine.dataset.detection import Detected, common_prompt_format, detect, detect_source
 from engine.dataset.limits import LOOK_BYTES, LOOK_SECONDS, DataError
 from engine.dataset.mapping import BadRow, Kind
@@ -167,10 +168,11 @@ def _check_rows(
     if found.problem:
         return [found.problem]
     usable, empty, left_out = 0, None, None
+    counts = AnswerCounts()
     for rows in (first, numbered):
         for number, row in rows:
             try:
-                found.mapping.example(row)
+                counts.add(number, row, found.mapping, found.mapping.example(row))
                 usable += 1
             except BadRow as bad:
                 if bad.empty:
@@ -180,7 +182,12 @@ def _check_rows(
                 else:
                     left_out = left_out or FieldError(bad.field, bad.describe(number))
     if usable:
-        return []
+        all_votes = file.ended and not data.mix and place.field == "dataset.path"
+        unfit = counts.error(all_votes=all_votes)
+        return [unfit] if unfit else []
+    if empty and empty.tied:
+        message = say("No row has a better answer: all scores are equal, or no answer is named as the better one.")
+        return [FieldError(empty.field, message)]
     if empty and not left_out:
         column = str(empty.values["column"])
         return [FieldError(empty.field, say('"{column}" is empty in every row.', column=column))]

@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from engine.dataset.answer_counts import AnswerCounts
 from engine.dataset.mapping import BadRow, Example, Mapping, Row
 from engine.messages.message import Message
 from engine.model.logits import MASKED
 from engine.proof.tried_fixes import tried_fixes
 from engine.proof.usage import Usage
-from engine.protocol.data_report import Fix, LackingRows, ProvenRow, TokenView
+from engine.protocol.data_report import AnswerSummary, Fix, LackingRows, ProvenRow, TokenView
 from engine.training.check_labels import ends_with_stop
 from engine.training.hold_out import text_key
 from engine.training.method import Encoded, RowProblem, TrainingMethod, convert, incomplete
@@ -63,6 +64,10 @@ class RowCounts:
     unlearned: RowIssue = field(default_factory=RowIssue)
     cut: RowIssue = field(default_factory=RowIssue)
     endless: RowIssue = field(default_factory=RowIssue)
+    tied: RowIssue = field(default_factory=RowIssue)  # left out: none of their answers is better
+    no_room: RowIssue = field(default_factory=RowIssue)  # prompts that leave no room for an answer
+    answers: AnswerCounts = field(default_factory=AnswerCounts)
+    learned_by_side: Counter[int] = field(default_factory=Counter)  # tokens; side 0 has the chosen answers
     marked: RowIssue = field(default_factory=RowIssue)
     lacking: dict[Part, RowIssue] = field(default_factory=lambda: defaultdict(RowIssue))
     overlap: RowIssue = field(default_factory=RowIssue)  # rows of the evaluation data that are trained on
@@ -70,6 +75,19 @@ class RowCounts:
     keys: list[bytes] = field(default_factory=list)  # of each row that can be trained on; duplicates have the same
     drawn: list[int] = field(default_factory=list)  # these rows as indices into `keys`, one of weight 2 twice
     examples: list[ProvenRow] = field(default_factory=list)
+
+    @property
+    def answer_summary(self) -> AnswerSummary:
+        counts, by_side = self.answers, self.learned_by_side
+        return AnswerSummary(
+            pairs=counts.pairs,
+            equal=counts.equal.count,
+            chosen_longer=counts.longer.count,
+            chosen_tokens=by_side[0] / counts.pairs if counts.pairs else 0.0,
+            rejected_tokens=by_side[1] / counts.pairs if counts.pairs else 0.0,
+            good=counts.good.count,
+            bad=counts.bad.count,
+        )
 
     @property
     def lacking_rows(self) -> tuple[LackingRows, ...]:
@@ -133,6 +151,7 @@ class RowCounter:
                 if not isinstance(found, BadRow):
                     self._count_usage(row, mapping, None)
                 issue = self.found.empty if made.empty else self.found.bad
+                issue = self.found.tied if made.code == "tie" else issue
                 if made.code == "template_refused" and not issue.count:
                     issue.fixes = tried_fixes(self._method, row, mapping, None)
                 issue.add(number, _raw(row), made.message, made.field, times)
@@ -175,8 +194,7 @@ class RowCounter:
         return self.found
 
     def _find_markers(self, number: int, example: Example, times: int) -> None:
-        contents = [*example.pair.values(), example.text, *(str(turn.get("content", "")) for turn in example.turns)]
-        for content in contents:
+        for content in (text for side in filter(None, (example, example.rejected)) for text in _contents(side)):
             if found := next((marker for marker in self._markers if marker in content), None):
                 self.found.marked.add(number, found, times=times)
                 return
@@ -211,33 +229,36 @@ class RowCounter:
         return False
 
     def _count_row(self, one: _PendingRow, sides: tuple[Encoded, ...]) -> None:
-        problem = ""
-        for text, side in zip(one.texts, sides, strict=True):
-            problem = self._count_side(one.number, text, one.times, side) or problem
-        self._show(one, sides, problem)
+        found, times = self.found, one.times
+        found.answers.add(one.number, one.row, one.mapping, one.example, times)
+        found.lengths[max(len(side.ids) for side in sides)] += times
+        starts = [side.answer_at for side in sides if side.answer_at is not None]
+        if starts:
+            found.answers_at[max(starts)] += times
+        problems: dict[str, str] = {}
+        for place, (text, side) in enumerate(zip(one.texts, sides, strict=True)):
+            learned = len(side.labels) - side.labels.count(MASKED)
+            found.tokens += len(side.labels) * times
+            found.learned += learned * times
+            found.learned_by_side[place] += learned * times
+            problems = {**self._problems_of_side(text, side, learned), **problems}
+        for problem, value in problems.items():
+            getattr(found, problem).add(one.number, value, times=times)
+        self._show(one, sides, next(reversed(problems), ""))
 
-    def _count_side(self, number: int, text: str, times: int, side: Encoded) -> str:
-        """Count one text of a row; returns its problem, if any."""
-        found, length, labels = self.found, len(side.ids), side.labels
-        found.lengths[length] += times
-        found.tokens += len(labels) * times
-        learned = len(labels) - labels.count(MASKED)
-        found.learned += learned * times
-        if side.answer_at is not None:
-            found.answers_at[side.answer_at] += times
-        problem = ""
-        if length > self._limit and not self._method.divides:
-            found.cut.add(number, text, times=times)
-            problem = "cut"
+    def _problems_of_side(self, text: str, side: Encoded, learned: int) -> dict[str, str]:
+        """The problems of one text of a row, by the names of their counts, each with what to show of the text."""
+        length, labels = len(side.ids), side.labels
+        if not self._method.learns_answers:
+            room = self._limit - self._method.spec.grpo.max_completion_length
+            return {"no_room": text} if length > room else {}
+        problems = {"cut": text} if length > self._limit and not self._method.divides else {}
+        last = islice((label for label in reversed(labels) if label != MASKED), 3)
         if not learned:
-            found.unlearned.add(number, text, times=times)
-            problem = "unlearned"
-        elif length == len(labels) and not ends_with_stop(
-            list(islice((label for label in reversed(labels) if label != MASKED), 3)), self._stops
-        ):
-            found.endless.add(number, text[-SHOWN_VALUE:], times=times)
-            problem = "endless"
-        return problem
+            problems["unlearned"] = text
+        elif length == len(labels) and not ends_with_stop(list(last), self._stops):
+            problems["endless"] = text[-SHOWN_VALUE:]
+        return problems
 
     def _should_show(self, problem: str) -> bool:
         """Whether an example is among the first, or among the first with its problem."""
@@ -273,6 +294,12 @@ class RowCounter:
         self._problem_counts["bad"] += 1
         if self._problem_counts["bad"] <= SHOWN_OF_A_KIND:
             self.found.examples.append(ProvenRow(number=number, raw=_raw(row), error=message))
+
+
+def _contents(example: Example) -> Iterator[str]:
+    """The texts of an example, as they are in its row."""
+    yield from (*example.pair.values(), example.text)
+    yield from (str(turn.get("content", "")) for turn in example.turns)
 
 
 def token_texts(tokenizer: Any, ids: Sequence[int]) -> list[str]:

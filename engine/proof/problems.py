@@ -11,13 +11,12 @@ from engine.dataset.detection import GUESS, Detected
 from engine.dataset.mapping import BadRow, Row
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
+from engine.proof.answer_problems import LENGTH, SHARES, answer_problems, context_length_for
 from engine.proof.measure import RowCounts, RowIssue
 from engine.protocol.data_report import DataProblem, Fix
 from engine.training.hold_out import HeldOut, describe_kept_apart, describe_overlap
-from engine.training.row_check import COUNTED, STOPS
+from engine.training.row_check import COUNTED, STOPS, TIES
 
-LENGTH = "model.max_seq_length"
-MOST_LENGTH = 131_072
 LEARN_ANSWERS = Fix(say("Learn the answers only"), {"dataset.train_on_responses_only": True})
 LEARN_ALL = Fix(say("Learn all of each text"), {"dataset.train_on_responses_only": False})
 LEAVE_OUT = Fix(say("Leave these rows out, and list them in dropped.jsonl"), {"dataset.drop_bad_rows": True})
@@ -34,21 +33,26 @@ def problems_of(found: RowCounts, spec: RunSpec, *, train_on_all: bool, eos: str
         *unlearned,
         *([] if all_cut_off else _cut(found, spec)),
         *_endless(found, spec, eos),
+        *answer_problems(found, spec),
     ]
     if not found.lengths and not any(problem.level == "stop" for problem in problems):
         message = (
-            say(
+            say(TIES, count=found.tied.count)
+            if found.tied.count and not found.bad.message
+            else say(
                 "Every row is left out: nothing would be learned. The first: {reason}",
                 reason=str(found.bad.message),
             )
             if found.bad.message
             else say("No row of the dataset has an answer.")
         )
-        issue = found.bad if found.bad.message else found.empty
+        issue = found.bad if found.bad.message else found.tied if found.tied.count else found.empty
         problems.append(_problem("dataset_empty", "stop", issue, message, (), "dataset.path"))
     elif found.empty.count:
         message = say("Rows without an answer: {count}. They are left out.", count=found.empty.count)
         problems.append(_problem("rows_empty", "warning", found.empty, message, ()))
+    if found.tied.count and found.lengths:
+        problems.append(_problem("rows_tied", "warning", found.tied, say(TIES, count=found.tied.count), ()))
     if found.duplicate.count:
         message = say("Duplicate rows: {count}.", count=found.duplicate.count)
         problems.append(_problem("rows_duplicate", "warning", found.duplicate, message, ()))
@@ -124,20 +128,10 @@ def _incomplete_rows(found: RowCounts, spec: RunSpec) -> Iterator[DataProblem]:
             yield _problem(f"row_lacks_{part}", "warning", issue, message, issue.fixes)
 
 
-def context_length_for(found: RowCounts, share: float) -> int:
-    """The context length that fits all rows but a share of them, in steps of 64."""
-    left = sum(found.lengths.values()) * share
-    for length in sorted(found.lengths, reverse=True):
-        left -= found.lengths[length]
-        if left < 0:
-            return min(MOST_LENGTH, -(-length // 64) * 64)
-    return 64
-
-
 def _longer_context(found: RowCounts, spec: RunSpec) -> tuple[Fix, ...]:
     """Fixes that raise the context length: to fit 99 % of the rows, and all of them."""
     wanted = dict.fromkeys(
-        length for share in (0.01, 0.0) if (length := context_length_for(found, share)) > spec.model.max_seq_length
+        length for share in SHARES if (length := context_length_for(found, share)) > spec.model.max_seq_length
     )
     return tuple(Fix(say("Set the context length to {length}", length=n), {LENGTH: n}) for n in wanted)
 
@@ -149,6 +143,9 @@ def _unlearned(found: RowCounts, spec: RunSpec, train_on_all: bool) -> list[Data
     cut_off = sum(rows for at, rows in found.answers_at.items() if at >= spec.model.max_seq_length)
     if found.unlearned.count < measured:
         message = say("Rows with nothing to learn: {count}. They only cost time.", count=found.unlearned.count)
+        if cut_off and found.answers.compared:
+            message = say("Prompts that fill the context before an answer: {count}. Such rows teach nothing.",
+                          count=found.unlearned.count)  # fmt: skip
         fixes = _longer_context(found, spec) if cut_off else ()
         return [_problem("rows_unlearned", "warning", found.unlearned, message, fixes)]
     if cut_off:

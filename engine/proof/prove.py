@@ -30,7 +30,7 @@ from engine.proof.problems import (
 )
 from engine.proof.sample import Numbered, Sample
 from engine.proof.tokenizers import TokenizerCache
-from engine.protocol.data_report import DataProblem, DataReport, ProofProgress, TurnCounts
+from engine.protocol.data_report import AnswerSummary, DataProblem, DataReport, ProofProgress, TurnCounts
 from engine.training.hold_out import HeldOut, hold_out
 from engine.training.methods import method_for
 
@@ -126,6 +126,9 @@ def prove(
         lacking=counted.lacking_rows if counted else (),
         unused=counted.usage.unused if counted else (),
         turns=counted.usage.turns if counted else TurnCounts(),
+        answers=counted.answer_summary if counted else AnswerSummary(),
+        tied_rows=counted.tied.count if counted else 0,
+        learns_answers=method.learns_answers if counter else True,
         held_out_rows=len(apart.held_out) if apart else 0,
         kept_apart_rows=apart.kept_apart if apart else 0,
         tokens=counted.tokens if counted else 0,

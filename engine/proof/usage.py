@@ -7,8 +7,8 @@ from typing import Any
 
 from engine.dataset.columns import is_empty
 from engine.dataset.mapping import Example, Mapping, Row
-from engine.dataset.turn_shapes import USED_KEYS
-from engine.dataset.turns import parse_json
+from engine.dataset.turn_shapes import USED_KEYS, as_turns
+from engine.dataset.turns import is_conversation, parse_json
 from engine.protocol.data_report import TurnCounts, Unused
 
 
@@ -31,12 +31,21 @@ class Usage:
         self.keys.update({key for turn in raw for key, value in turn.items() if not is_empty(value)})
         if example is None:
             self.dropped += len(raw)
-        elif mapping.kind == "messages":
-            answers = sum(turn["role"] == "assistant" for turn in example.turns)
-            learned = len(example.turns) if learn_all else answers - len(example.masked)
-            self.learned += learned
-            self.masked += len(example.turns) - learned
-            self.dropped += example.dropped_turns
+            return
+        for side in filter(None, (example, example.rejected)):
+            self._count_turns(side, mapping, learn_all)
+
+    def _count_turns(self, example: Example, mapping: Mapping, learn_all: bool) -> None:
+        turns = example.turns
+        answers = sum(turn["role"] == "assistant" for turn in turns)
+        learned = len(turns) if learn_all else answers - len(example.masked)
+        if mapping.kind in ("preference", "votes"):
+            learned = min(1, len(turns))
+        elif mapping.kind == "prompts":
+            turns, learned = turns[:-1], 0
+        self.learned += learned
+        self.masked += len(turns) - learned
+        self.dropped += example.dropped_turns
 
     @property
     def unused(self) -> tuple[Unused, ...]:
@@ -54,6 +63,9 @@ class Usage:
 
 def _raw_turns(row: Row, mapping: Mapping) -> list[AnyMapping[str, Any]]:
     """The turns as they are in a row, also in one that cannot be used."""
-    found = [parse_json(row.get(name)) for name in mapping.turns]
+    names = mapping.turns
+    if mapping.kind in ("preference", "votes", "prompts"):
+        names = tuple(name for name in mapping.fillers if is_conversation(as_turns(row.get(name))))
+    found = [parse_json(row.get(name)) for name in names]
     turns = [turn for value in found if isinstance(value, list) for turn in value]
     return [turn if isinstance(turn, AnyMapping) else {"content": turn} for turn in turns]

@@ -90,15 +90,30 @@ class TurnCounts(msgspec.Struct, frozen=True):
     dropped: int = 0
 
 
+class AnswerSummary(msgspec.Struct, frozen=True):
+    """The measured pairs and votes. Tokens are the mean of what is learned in a chosen or a rejected answer."""
+
+    pairs: int = 0
+    equal: int = 0
+    chosen_longer: int = 0
+    chosen_tokens: float = 0.0
+    rejected_tokens: float = 0.0
+    good: int = 0
+    bad: int = 0
+
+
 class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag=True):
     """See the module. `rows_total`: in the data, an estimate unless `exact`. `rows`: measured. `taken`: rows that
     training uses after weights and `sample_rows`, None if it uses each row once.
 
     `lacking`: what the texts lack of their rows; empty if everything in a row is in its text.
-    `lengths`: (tokens, rows) pairs. `answers_at`: (position of the first learned token, rows) pairs: an answer
-    whose first token is cut off is lost completely. `held_out_rows`: of the measured rows, for evaluation;
-    `divided`: texts longer than the context are learned in pieces.
-    `kept_apart_rows`: equal to one of them, so on neither side. `peak_bytes`: the peak memory of the process.
+    `answers`: of pairs and votes. `tied_rows`: left out, as none of their answers is better. `learns_answers`:
+    whether training learns the answers of the data, rather than the model's own. `divided`: texts longer than the
+    context are learned in pieces.
+    `lengths`: (tokens, rows) pairs; of a pair, the longer side counts. `answers_at`: (position of the first
+    learned token, rows) pairs: an answer whose first token is cut off is lost completely. `held_out_rows`: of the
+    measured rows, for evaluation; `kept_apart_rows`: equal to one of them, so on neither side. `peak_bytes`: the
+    peak memory of the process.
     """
 
     number: int = 0
@@ -125,6 +140,9 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", ta
     kept_apart_rows: int = 0
     unused: tuple[Unused, ...] = ()
     turns: TurnCounts = TurnCounts()
+    answers: AnswerSummary = AnswerSummary()
+    tied_rows: int = 0
+    learns_answers: bool = True
     tokens: int = 0
     learned_tokens: int = 0
     divided: bool = False

@@ -203,7 +203,7 @@ class Prepared:
 
 
 class RowProblem(msgspec.Struct, frozen=True):
-    """Why a row is left out. `empty`: it only has no answer."""
+    """Why a row is left out. `empty`: it only has no answer, or none that is better."""
 
     code: str
     message: Message
@@ -232,7 +232,7 @@ def convert(
         example = mapping.example(row)
         return example, make(example)
     except BadRow as bad:
-        return RowProblem("bad_row", bad.describe(number), bad.field, bad.empty)
+        return RowProblem("tie" if bad.tied else "bad_row", bad.describe(number), bad.field, bad.empty)
     except UserError as why:  # the template rejects it
         message = say(
             "Row {row}: {reason} The row is: {value}", row=number, reason=str(why.message), value=shorten(row)

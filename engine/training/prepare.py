@@ -26,7 +26,7 @@ from engine.training.hold_out import describe_kept_apart, describe_overlap, hold
 from engine.training.load_rows import SourceRows, decode_record, fetch
 from engine.training.method import Prepared, RowProblem, TrainingMethod, convert, incomplete, processes
 from engine.training.methods import method_for
-from engine.training.row_check import COUNTED, Finding, Part
+from engine.training.row_check import COUNTED, TIES, Finding, Part
 
 IS_RANK_0 = os.environ.get("RANK", "0") == "0"  # under torchrun only one rank writes files
 
@@ -100,7 +100,7 @@ class RowWriter:
         self._file = RunFolder(record.folder).dropped
         if IS_RANK_0:
             self._file.unlink(missing_ok=True)
-        self._empty = self._bad = 0
+        self._empty = self._tied = self._bad = 0
         self._lacking: dict[Part, tuple[int, int]] = {}  # rows, and the number of the first
         self.example_raw = ""
 
@@ -218,7 +218,8 @@ class RowWriter:
                     "value": row,
                 }
                 file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
-                self._empty += problem.empty
+                self._tied += problem.code == "tie"
+                self._empty += problem.empty and problem.code != "tie"
                 self._bad += not problem.empty
 
     def report_left_out(self) -> None:
@@ -229,6 +230,9 @@ class RowWriter:
         if self._empty:
             message = say("Rows without an answer left out: {count}.", count=self._empty)
             _warn(self._record, "rows_left_out", message)
+        if self._tied:
+            message = say(TIES, count=self._tied)
+            _warn(self._record, "ties_left_out", message)
         if self._bad:
             message = say("Bad rows left out: {count}. They are in {file}.", count=self._bad, file=str(self._file))
             _warn(self._record, "bad_rows_left_out", message)

@@ -37,6 +37,7 @@ COUNTED: dict[Part, str] = {
     "characters": N_("Rows with characters that the tokenizer cannot write: {count}, from row {row} on."),
     "json_answer": N_("Rows whose answer is a list or an object, learned as JSON: {count}, from row {row} on."),
 }
+TIES = N_("Rows left out, because none of their answers is better: {count}.")
 THOUGHT_NAMES = (*THOUGHT_KEYS, "cot", "chain_of_thought", "complex_cot", "think", "思考", "思维链")
 
 _TAGS = "think|thinking|thought|reasoning"
@@ -74,13 +75,27 @@ def check_row(
 ) -> list[Finding]:
     """What of a row its text lacks. `decoded`: the text as decoded from its tokens, which may lack more.
 
-    `last_answer_only`: only the last answer is learned, so a template may leave out thoughts before it.
+    `last_answer_only`: only the last answer is learned, so a template may leave out thoughts before it. It is so
+    wherever answers are compared or voted on. The text of a pair has both its sides.
     """
+    last_only = last_answer_only or mapping.kind in ("preference", "votes")
+    found = [
+        finding
+        for side in mapping.sides(row)
+        for finding in _check_side(*side, text, decoded, last_answer_only=last_only)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _check_side(
+    row: Row, mapping: Mapping, text: str, decoded: str | None, *, last_answer_only: bool
+) -> list[Finding]:
     turns = _turns(row, mapping)
-    answered = len(turns) if mapping.history else len(to_last_answer([turn for _, turn in turns]))
+    unanswered = mapping.history or mapping.kind == "prompts"
+    answered = len(turns) if unanswered else len(to_last_answer([turn for _, turn in turns]))
     last = answered + 1 if mapping.history else answered  # the number of the last answer
     pieces = [piece for n, turn in enumerate(turns[:answered], 1) for piece in _turn_pieces(*turn, n)]
-    if mapping.kind != "messages" or mapping.history:
+    if not mapping.turns:
         pieces += _pair_pieces(row, mapping)
     if mapping.kind != "text":
         known = {(piece.part, value) for piece in pieces for value in piece.values}

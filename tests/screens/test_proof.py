@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
-from engine.protocol.data_report import at_length
+from engine.protocol.data_report import AnswerSummary, at_length
 from tests.helpers.fake_prover import FAILED, LENGTHS, MEASURING, REPORT, STOPPED, FakeProver, proven
 from tests.helpers.fake_run import screen_text
 from tests.helpers.waiting import until
@@ -14,6 +15,7 @@ from tui.app import LorisApp
 from tui.plots.length_plot import LengthPlot, columns, length_covering
 from tui.screens.live import LiveScreen
 from tui.screens.proof import ProofScreen
+from tui.text.proof import facts
 from tui.widgets.problem_list import ProblemList
 from tui.widgets.token_view import LEARNED, MASKED, TokenPane, token_lines
 
@@ -250,3 +252,41 @@ async def test_the_worker_ends_with_the_app() -> None:
         assert isinstance(app.screen.query_one(TokenPane), TokenPane)
         await pilot.press("ctrl+q")
     assert prover.closed
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_both_sides_of_a_pair_are_shown_with_their_lengths(size: tuple[int, int]) -> None:
+    pair = msgspec.structs.replace(
+        proven(1, answer="Hello there."), rejected=proven(1, answer="Go away now please.")
+    )
+    summary = AnswerSummary(pairs=90, equal=2, chosen_longer=45, chosen_tokens=12.4, rejected_tokens=9.6, good=0)
+    report = msgspec.structs.replace(REPORT, examples=(pair,), answers=summary, tied_rows=3)
+    app = app_with(FakeProver(lambda spec: [report]))
+    async with app.run_test(size=size) as pilot:
+        await open_proof(pilot, app)
+        await until(pilot, lambda: "✓ chosen" in shown(pilot))
+        pane = pilot.app.screen.query_one(TokenPane)
+        text = str(pane._body.render())
+        chosen, rejected = text.split("✗ rejected")
+        assert "Hello there." in chosen
+        assert "Go away now please." in rejected
+        for side, row in ((chosen, pair), (rejected, pair.rejected)):
+            assert row
+            assert f"{row.length} tokens, {row.learned} learned" in side
+            assert LEARNED in side
+            assert MASKED in side
+        await pilot.press("v")
+        assert LEARNED not in str(pane._body.render())
+        assert "<|im_start|>assistant\n Go away" in str(pane._body.render())
+    lines = "\n".join(facts(report))
+    assert "Pairs: 90; 2 of equal answers. Chosen is the longer one in 50%." in lines
+    assert "Mean tokens learned: 12 of a chosen answer, 10 of a rejected one." in lines
+    assert "no answer is better: 3 rows" in lines
+
+
+def test_votes_and_prompts_in_sentences() -> None:
+    votes = msgspec.structs.replace(REPORT, answers=AnswerSummary(good=3, bad=1))
+    assert "Votes: 3 good, 1 bad (75% good)." in facts(votes)
+    prompts = "\n".join(facts(msgspec.structs.replace(REPORT, learns_answers=False)))
+    assert "The model writes the answers itself." in prompts
+    assert "lose their whole answer" not in prompts

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from engine.config.run_spec import DatasetSpec
+from engine.dataset.detection import detect
 from engine.dataset.mapping import Mapping
 from engine.training.row_check import Finding, check_row, split_thoughts
 
@@ -172,3 +174,24 @@ def test_the_finding_names_the_row_and_the_value() -> None:
 )
 def test_thoughts_are_split_from_answers(content: str, thoughts: list[str], texts: list[str]) -> None:
     assert split_thoughts(content) == (thoughts, texts)
+
+
+def asked(mapping_of: dict[str, Any], method: str) -> Mapping:
+    return detect([mapping_of], DatasetSpec(), method).mapping
+
+
+def test_pairs_votes_and_prompts_are_compared_with_the_texts_of_their_sides() -> None:
+    pair = {"prompt": [USER], "chosen": [ANSWER], "rejected": [ANSWER | {"content": "No idea."}]}
+    chosen, rejected = plain(USER, ANSWER), plain(USER, pair["rejected"][0])
+    mapping = asked(pair, "dpo")
+    assert parts(pair, chosen + rejected, mapping) == []
+    assert parts(pair, chosen, mapping) == [("turn", 2), ("empty_answer", 2)]
+    scored = {"question": "Warm?", "answers": ["No.", "Yes.", "So."], "scores": [1, 3, 2]}
+    assert parts(scored, "Warm? Yes. Warm? No.", asked(scored, "dpo")) == []  # the third answer is not used
+    assert parts(scored, "Warm? Yes. Warm?", asked(scored, "dpo")) == [("column", 0)]
+    vote = {"prompt": "Warm?", "completion": "Yes.", "label": True}
+    assert parts(vote, "Warm? Yes.", asked(vote, "kto")) == []
+    assert parts(vote, "Warm?", asked(vote, "kto")) == [("column", 0)]
+    prompt = {"prompt": [{"role": "system", "content": "Be brief."}, USER], "answer": "21"}
+    assert parts(prompt, plain(*prompt["prompt"]), asked(prompt, "grpo")) == []  # the model writes the answer
+    assert parts(prompt, plain(USER), asked(prompt, "grpo")) == [("system", 1)]

@@ -109,13 +109,23 @@ def show(report: DataReport, console: Console) -> None:
         console.print()
         title = _("Row {row} as it is learned; what is underlined counts")
         console.print(Text(title.format(row=first.number), style="bold"))
-        text = Text()
-        for token in first.tokens:
-            text.append(visible(token.text), style="bold underline green" if token.learned else "dim")
-        console.print(text)
+        if first.rejected:
+            console.print(Text(_("✓ chosen"), style="bold green"))
+        console.print(_learned(first))
+        if first.rejected:
+            console.print(Text(_("✗ rejected"), style="bold red"))
+            console.print(_learned(first.rejected))
     if report.problems:
         console.print()
         console.print(problems_table(report.problems))
+
+
+def _learned(row: ProvenRow) -> Text:
+    """The tokens of a row, or of one side of a pair; those learned are underlined."""
+    text = Text()
+    for token in row.tokens:
+        text.append(visible(token.text), style="bold underline green" if token.learned else "dim")
+    return text
 
 
 def problems_table(problems: tuple[DataProblem, ...]) -> Table:

@@ -13,8 +13,10 @@ from textual.widget import Widget
 from textual.worker import get_current_worker
 
 from engine.config.local_paths import DATA_SUFFIXES, is_local
+from engine.config.methods import METHODS
 from engine.config.prompt_templates import PROMPT_TEMPLATES
 from engine.config.run_spec import DatasetSpec
+from engine.dataset.answers import PairMapping
 from engine.dataset.detection import Detected, detect
 from engine.dataset.peek import Peek, check_dataset
 from engine.hub.search import DatasetPage, search_datasets
@@ -36,8 +38,14 @@ CONFIG, SPLIT = "dataset.name", "dataset.split"
 PROMPT = "dataset.prompt_template"
 COLUMNS = ("dataset.instruction_column", "dataset.input_column", "dataset.output_column")
 MESSAGES = "dataset.messages_column"
-AUTO_COLUMNS = (MESSAGES, "dataset.system_column", "dataset.text_column")
-ROLES = (*COLUMNS, "dataset.system_column", "dataset.text_column")  # filled by a column, a template or a constant
+ANSWER_COLUMNS = ("dataset.chosen_column", "dataset.rejected_column", "dataset.label_column")
+AUTO_COLUMNS = (MESSAGES, "dataset.system_column", "dataset.text_column", *ANSWER_COLUMNS)
+ROLES = (
+    *COLUMNS,
+    "dataset.system_column",
+    "dataset.text_column",
+    *ANSWER_COLUMNS,
+)  # filled by a column, a template or a constant
 HUB_DEBOUNCE_SECONDS = 0.8  # without a keystroke, before the Hub is queried
 # Names that Unsloth's get_chat_template supports and that are used in practice.
 CHAT_TEMPLATES = (
@@ -52,7 +60,12 @@ def found_fillers(found: Detected | None, data: DatasetSpec) -> dict[str, str]:
     if found:
         for path in ROLES:
             key = path.partition(".")[2]
-            filler = str(getattr(found.mapping, key.removesuffix("_column")))
+            # Only pairs have a rejected answer, and their output is the chosen one; only votes have a label.
+            role = {"chosen": "output"}.get(key.removesuffix("_column"), key.removesuffix("_column"))
+            of_pair = isinstance(found.mapping, PairMapping)
+            if role == "output" and (key == "chosen_column") != of_pair:
+                continue
+            filler = str(getattr(found.mapping, role, ""))
             fillers[path] = filler if filler != getattr(data, key) and filler else ""
     return fillers
 
@@ -84,6 +97,7 @@ class DatasetScreen(WizardScreen):
                 "dataset.response_part",
             ),
         ),
+        (N_("Preferences and votes: columns"), ANSWER_COLUMNS),
         (
             N_("More dataset settings"),
             (
@@ -187,17 +201,21 @@ class DatasetScreen(WizardScreen):
         self.field_at(SPLIT).offer([one.name for one in config.splits] if config else ())
         self.query_one(Preview).show(seen, data)
         self._seen = seen
-        self.show_preflight_errors(found, among=(PATH, "dataset.split", MESSAGES, *COLUMNS))
+        self.show_preflight_errors(found, among=(PATH, "dataset.split", MESSAGES, *COLUMNS, *ANSWER_COLUMNS))
 
     def checked(self, errors: dict[str, Message]) -> None:
         self.field_at(CONFIG).display = not is_local(str(self.loris.draft[PATH]))
         kind = self.loris.draft["dataset.format"]
         if kind == "auto" and self._seen:
             kind = self._seen.format
-        for number, counts in enumerate(("alpaca", "messages")):
+        for number, counts in enumerate((("alpaca",), ("messages",), ("preference", "votes"))):
             fold = self.query_one(f"#fold-{number}", Fold)
-            if kind == counts and not any(field.info.path in errors for field in fold.query(Field)):
+            if kind in counts and not any(field.info.path in errors for field in fold.query(Field)):
                 fold.set_note(_("(these count for this data)"))
+        answers = self.query_one("#fold-2", Fold)
+        compared = {"preference", "votes"} & set(METHODS[self.loris.draft.valid_parts().training.method].kinds)
+        set_here = any(self.loris.draft.differs(path) or path in errors for path in ANSWER_COLUMNS)
+        answers.display = bool(compared) or set_here
 
     def on_field_asked(self, event: Field.Asked) -> None:
         """Roles open the mapping dialog once the columns are known."""
@@ -206,13 +224,14 @@ class DatasetScreen(WizardScreen):
             return  # the wizard's own handler is called next
         event.prevent_default()
         event.stop()
-        data, rows = self.loris.draft.valid_parts().dataset, list(seen.rows)
+        spec, rows = self.loris.draft.valid_parts(), list(seen.rows)
+        data, method = spec.dataset, spec.training.method
         row = rows[min(self.query_one(Preview).at, len(rows) - 1)]
         key = path.partition(".")[2]
 
         def example(filler: str) -> Content:
             changed = msgspec.structs.replace(data, **{key: filler})
-            parts = learned_parts(row, changed, detect(rows, changed))
+            parts = learned_parts(row, changed, detect(rows, changed, method))
             if not parts:
                 return Content(_("No example can be made this way."))
             return Content.assemble((parts[0][0].lstrip("\n"), parts[0][1]), *parts[1:])

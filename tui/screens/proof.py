@@ -308,6 +308,6 @@ def _headline(report: DataReport) -> Content:
         verdict = ("✓ " + _("good to train"), "bold $text-success")
     about = f"  {visible(report.path)}: {describe_rows(report)} · {visible(report.variant)}"
     share = report.learned_tokens / report.tokens if report.tokens else 0.0
-    learned = " · " + _("{share:.0%} of the tokens learned").format(share=share) if report.tokens else ""
+    learned = " · " + _("{share:.0%} of the tokens learned").format(share=share) if report.learned_tokens else ""
     lacking = describe_lacking(report)
     return Content.assemble(verdict, about, learned, (f"\n{visible(lacking)}" if lacking else "", "$text-muted"))

@@ -70,9 +70,15 @@ def facts(report: DataReport) -> list[str]:
 def numbers(report: DataReport, now: AtLength) -> list[str]:
     """The counts, one per line, at a context length."""
     share = report.learned_tokens / report.tokens if report.tokens else 0.0
+    tokens = _("Tokens: {tokens}; {share:.0%} of them learned.").format(tokens=count(report.tokens), share=share)
+    if not report.learns_answers:
+        tokens = _("Tokens of the prompts: {tokens}. The model writes the answers itself.").format(
+            tokens=count(report.tokens)
+        )
     lines = [
-        _("Tokens: {tokens}; {share:.0%} of them learned.").format(tokens=count(report.tokens), share=share),
-        *length_lines(now),
+        tokens,
+        *_answers(report),
+        *length_lines(now, report.learns_answers),
         _("Rows: {empty} empty, {duplicates} duplicate, {bad} bad, {unlearned} with nothing to learn.").format(
             empty=report.empty_rows, duplicates=report.duplicate_rows, bad=report.bad_rows,
             unlearned=report.unlearned_rows,
@@ -106,6 +112,25 @@ def numbers(report: DataReport, now: AtLength) -> list[str]:
     return lines
 
 
+def _answers(report: DataReport) -> list[str]:
+    """What is compared in pairs and votes."""
+    found, lines = report.answers, []
+    if found.pairs:
+        words = _("Pairs: {pairs}; {equal} of equal answers. Chosen is the longer one in {longer:.0%}.")
+        lines.append(
+            words.format(pairs=count(found.pairs), equal=found.equal, longer=found.chosen_longer / found.pairs)
+        )
+        words = _("Mean tokens learned: {chosen:.0f} of a chosen answer, {rejected:.0f} of a rejected one.")
+        lines.append(words.format(chosen=found.chosen_tokens, rejected=found.rejected_tokens))
+    if report.tied_rows:
+        lines.append(_("Left out, because no answer is better: {rows} rows.").format(rows=count(report.tied_rows)))
+    if found.good or found.bad:
+        words = _("Votes: {good} good, {bad} bad ({share:.0%} good).")
+        share = found.good / (found.good + found.bad)
+        lines.append(words.format(good=count(found.good), bad=count(found.bad), share=share))
+    return lines
+
+
 def describe_lacking(report: DataReport) -> str:
     """Whether everything in the rows is in their texts, or what is not; "" if no text was made."""
     if not report.tokens:
@@ -132,8 +157,10 @@ def _unused(report: DataReport) -> list[str]:
     return lines
 
 
-def length_lines(now: AtLength) -> list[str]:
-    """The effect of a context length."""
+def length_lines(now: AtLength, learns_answers: bool = True) -> list[str]:
+    """The effect of a context length. `learns_answers`: False if the model writes the answers."""
+    if not learns_answers:
+        return []
     return [
         _("At {length} tokens: {cut} rows are cut, {lost} lose their whole answer.").format(
             length=now.length, cut=now.rows_cut, lost=now.answers_lost

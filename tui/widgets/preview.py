@@ -13,7 +13,7 @@ from textual.widgets import Static
 from engine.config.prompt_templates import PLACEHOLDERS, fill
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.detection import Detected
-from engine.dataset.mapping import BadRow
+from engine.dataset.mapping import BadRow, Example
 from engine.dataset.peek import Peek
 from tui.text.sanitize import visible
 from tui.text.translation import N_, _, render
@@ -116,12 +116,14 @@ def row_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None, nu
 def learned_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None, number: int = 1) -> list[Part]:
     """A row as it is learned, without what only the tokenizer's template adds."""
     parts: list[Part] = []
-    if found is None or found.problem or found.kind not in ("alpaca", "messages", "text"):
+    if found is None or found.problem or found.kind == "unknown":
         return parts
     try:
         example = found.mapping.example(row)
     except BadRow as bad:
         return [*parts, ("\n✗ " + visible(render(bad.describe(number))), "$text-error")]
+    if found.kind in ("preference", "votes", "prompts"):
+        return _answer_parts(example)
     if example.pair and data.written_with != "chat_template":
         text = fill(data.prompt_template, **{name: example.pair.get(name, "") for name in PLACEHOLDERS})
     elif example.text:
@@ -131,6 +133,27 @@ def learned_parts(row: dict[str, Any], data: DatasetSpec, found: Detected | None
         text = "\n".join(f"{turn['role']}: {turn['content']}" for turn in example.as_chat())
     parts += [("\n" + _("As it is learned:") + "\n", "bold"), (visible(text[:LONGEST]), "")]
     return [*parts, (" " + _("<end of sequence>"), "dim")]
+
+
+def _answer_parts(example: Example) -> list[Part]:
+    """The prompt, and the answers that are compared, voted on or checked."""
+    prompt = "\n".join(f"{turn['role']}: {turn['content']}" for turn in example.as_chat()[:-1])
+    parts = [("\n" + _("As it is learned:") + "\n", "bold"), (visible(prompt[:LONGEST]), "")]
+    head, style = _("the right answer"), "bold"
+    if example.rejected:
+        head, style = _("✓ chosen"), "bold $text-success"
+    elif example.good is not None:
+        head = _("✓ a good answer") if example.good else _("✗ a bad answer")
+        style = "bold $text-success" if example.good else "bold $text-error"
+    if not example.answer:
+        return [*parts, ("\n" + _("The model writes the answer."), "dim")]
+    parts += [(f"\n{head}: ", style), (visible(example.answer[:LONGEST]), "")]
+    if example.rejected:
+        parts += [
+            ("\n" + _("✗ rejected") + ": ", "bold $text-error"),
+            (visible(example.rejected.answer[:LONGEST]), ""),
+        ]
+    return parts
 
 
 def _short(value: Any) -> str:

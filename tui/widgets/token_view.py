@@ -67,6 +67,16 @@ def _wrapped(pieces: Iterable[Part], width: int) -> Iterator[list[Part]]:
         yield line
 
 
+def _measures(row: ProvenRow) -> str:
+    """How many tokens a text has, and what becomes of them."""
+    words = _("{length} tokens, {learned} learned").format(length=row.length, learned=row.learned)
+    if row.pieces > 1:
+        words += " · " + _("in {count} pieces").format(count=row.pieces)
+    elif row.length > len(row.tokens):
+        words += " · " + _("{count} cut off").format(count=row.length - len(row.tokens))
+    return words
+
+
 class TokenPane(VerticalScroll, can_focus=True):
     """One row in one of `VIEWS`. Left and right post `Turned` to request another row."""
 
@@ -121,12 +131,10 @@ class TokenPane(VerticalScroll, can_focus=True):
 
     def _heading(self, row: ProvenRow) -> Content:
         words = [_("Row {number}").format(number=row.number) + (f" ({self._position})" if self._position else "")]
-        if row.tokens:
-            words.append(_("{length} tokens, {learned} learned").format(length=row.length, learned=row.learned))
-            if row.pieces > 1:
-                words.append(_("in {count} pieces").format(count=row.pieces))
-            elif row.length > len(row.tokens):
-                words.append(_("{count} cut off").format(count=row.length - len(row.tokens)))
+        if row.rejected:
+            words.append(_("a pair, chosen and rejected"))
+        elif row.tokens:
+            words.append(_measures(row))
         views = " ".join(f"[{_(n)}]" if view == self.view else f" {_(n)} " for view, n in VIEWS.items())
         lines = [" · ".join(words), views]
         if self.view == "tokens":
@@ -137,11 +145,21 @@ class TokenPane(VerticalScroll, can_focus=True):
         error = [(f"✗ {visible(render(row.error))}\n", "$text-error")] if row.error else []
         if self.view == "raw" or (row.error and not row.text):
             return Content.assemble(*error, visible(row.raw))
+        if row.rejected is None:
+            return Content.assemble(*error, self._side(row))
+        sides = ((_("✓ chosen"), "bold $text-success", row), (_("✗ rejected"), "bold $text-error", row.rejected))
+        parts = [
+            Content.assemble((f"{name} · {_measures(side)}\n", style), self._side(side))
+            for name, style, side in sides
+        ]
+        return Content.assemble(*error, Content("\n\n").join(parts))
+
+    def _side(self, row: ProvenRow) -> Content:
+        """The text of a row, or of one side of a pair."""
         if self.view == "text":
-            return Content.assemble(*error, visible(row.text))
+            return Content(visible(row.text))
         width = max(10, self.scrollable_content_region.width)
-        lines = token_lines(row.tokens, width, self.edges)
-        return Content.assemble(*error, Content("\n").join(lines))
+        return Content("\n").join(token_lines(row.tokens, width, self.edges))
 
     def action_turn(self, by: int) -> None:
         self.post_message(self.Turned(by))
