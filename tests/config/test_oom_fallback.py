@@ -28,3 +28,15 @@ def test_fewer_processes_when_host_memory_ran_out() -> None:
     assert (change.field, change.value) == ("training.dataset_num_proc", 1)
     fewer = smaller_settings(with_changes(spec, training={"dataset_num_proc": 1}), gpu=True, host=True)
     assert fewer[0].field == "training.per_device_train_batch_size"
+
+
+def test_a_whole_model_is_never_loaded_in_4_bits_and_pieces_keep_their_length() -> None:
+    least = {"per_device_train_batch_size": 1}
+    whole = with_changes(RunSpec(), model={"full_finetuning": True, "load_in_4bit": False}, training=least)
+    (shorter,) = smaller_settings(whole, gpu=True)
+    assert shorter.field == "model.max_seq_length"
+    assert not smaller_settings(with_changes(whole, model={"max_seq_length": 256}), gpu=True)
+    pieces = with_changes(RunSpec(), training={**least, "method": "cpt"})
+    assert not smaller_settings(pieces, gpu=True), "another length would make other rows"
+    cut = with_changes(pieces, cpt={"long_documents": "cut"})
+    assert smaller_settings(cut, gpu=True)[0].field == "model.max_seq_length"
