@@ -60,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("run_dir", type=Path, help="the run folder, with spec.yaml in it")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--wait", action="store_true", help="load the base model, then wait for commands")
-    mode.add_argument("--serve", action="store_true", help="load an earlier run's adapter and answer")
+    mode.add_argument("--serve", action="store_true", help="load an earlier run's result and answer")
     mode.add_argument("--resume", action="store_true", help="go on from the newest whole checkpoint")
     parser.add_argument("--exit", action="store_true", help="end when training and exports are done")
     parser.add_argument("--caller", type=int, metavar="PID", help="end once this parent process is gone")

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from engine.config.either_or import both_given, complete
 from engine.config.fields import MOST_CHARACTERS, FieldError, did_you_mean, parse_field, section_fields
 from engine.config.lora import ALL_LINEAR, FULLY_TRAINED, LoraSpec
@@ -22,6 +24,7 @@ RENAMED = {
     "training.max_length": "model.max_seq_length",
 }
 
+GRADIENT_CHECKPOINTING = "lora.use_gradient_checkpointing"  # the only one of lora that training all weights uses
 MOST_UNKNOWN = 20  # unknown settings of a section that are reported one by one: a file may have thousands
 
 
@@ -166,6 +169,19 @@ def _full_finetuning_errors(spec: RunSpec) -> Iterator[FieldError]:
     if spec.model.model_name.lower().endswith("bnb-4bit"):
         message = say("This model is stored in 4 bits: name the one without bnb-4bit to train all of it.")
         yield FieldError("model.model_name", message)
+
+
+def unused_settings(spec: RunSpec) -> list[str]:
+    """The settings of an adapter that were changed, in a spec that trains all weights. They have no effect."""
+    if not spec.model.full_finetuning:
+        return []
+    defaults = method_defaults(spec.training.method, full_finetuning=True)
+    return [
+        path
+        for name, value in msgspec.structs.asdict(spec.lora).items()
+        if (path := f"lora.{name}") != GRADIENT_CHECKPOINTING
+        and value != defaults.get(path, getattr(LoraSpec(), name))
+    ]
 
 
 def _lora_errors(lora: LoraSpec) -> Iterator[tuple[str, Message]]:

@@ -78,7 +78,7 @@ def temporary_bytes(
 
 def reusable_merged(folder: RunFolder, state: RunState) -> Path | None:
     """A 16-bit model of the run, made from its current result, or the result itself; None when there is none."""
-    result = current_result(folder, state)
+    result = state.result
     if result is None or not result.adapter_sha256:
         return None
     if result.kind == "model" and _is_in_16_bits(folder.model):

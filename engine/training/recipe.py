@@ -1,4 +1,4 @@
-"""Fine-tuning from top to bottom, as the Unsloth notebooks do it: data, adapter, trainer, check, train.
+"""Fine-tuning from top to bottom, as the Unsloth notebooks do it: data, model, trainer, check, train.
 
 What differs between training methods is in `engine.training.method`.
 """
@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import PrinterCallback
 
+from engine.config.check import unused_settings
 from engine.config.lora import ALL_LINEAR
 from engine.config.methods import METHODS, is_metric
 from engine.config.optimizers import NEEDS_GPU, ON_CPU, PROJECTED, SCHEDULE_ARGUMENTS
@@ -54,6 +55,11 @@ def train(
     if not checkpoint:
         before_training(data)
 
+    if unused := unused_settings(spec):
+        message = say(
+            "All weights are trained, so these settings have no effect: {names}.", names=", ".join(unused)
+        )
+        record.emit(ev.Notice(code="lora_unused", message=message))
     loading.prepare_for_training(loaded, spec.lora, spec.model.max_seq_length, record)
     config = training_arguments(method, loaded, folder, len(data.train), record)
     trainer = method.trainer(loaded, data, config)

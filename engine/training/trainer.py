@@ -204,7 +204,7 @@ class AtomicCheckpoints(Trainer):
 
 
 def check_finite(model: Any, step: int, folder: Path) -> None:
-    """Raises `UserError` if a trained weight is not finite: the adapter is not saved."""
+    """Raises `UserError` if a trained weight is not finite: the result is not saved."""
     if bad := first_non_finite(model):
-        sys.stderr.write(f"{bad} is not finite: no adapter is saved\n")
+        sys.stderr.write(f"{bad} is not finite: nothing is saved\n")
         raise diverged(step, manifest.list_checkpoints(folder))

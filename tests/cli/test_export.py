@@ -31,7 +31,7 @@ def test_the_command_refuses_in_a_line(tmp_path: Path, capsys: pytest.CaptureFix
     run.mkdir()
     (run / "spec.yaml").write_text("{}")
     assert 'There is no run "gone"' in refused("gone", "--adapter")
-    assert refused(str(run), "--adapter").startswith("The run run has no trained adapter.")
+    assert refused(str(run), "--adapter").startswith("The run run has no trained model.")
     (run / "spec.yaml").write_text("model: [")
     assert refused(str(run), "--adapter").startswith(f"{run / 'spec.yaml'}:1: ")
     (run / "spec.yaml").write_text("{}")

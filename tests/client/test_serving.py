@@ -137,13 +137,13 @@ async def test_process_that_cannot_be_created(trained: RunFolder, fake_engine: p
 
 
 async def test_run_without_an_adapter_starts_nothing(folder: RunFolder) -> None:
-    with pytest.raises(UserError, match="No engine is running, and this run has no adapter to load"):
+    with pytest.raises(UserError, match="No engine is running, and this run has no trained model to load"):
         async with serving(folder, RecordedStages()):
             pytest.fail("there is nothing to load")
     assert not folder.lock.exists()
     with pytest.raises(UserError) as found:
         find_target(folder.name)
-    assert str(found.value) == f"The run {folder.name} has no trained adapter."
+    assert str(found.value) == f"The run {folder.name} has no trained model."
     assert main(["--lang", "en", "chat", folder.name, "--prompt", "Hi"]) == 2
 
 

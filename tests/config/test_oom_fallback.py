@@ -51,3 +51,15 @@ def test_fewer_and_shorter_answers_of_grpo_keep_to_its_rules() -> None:
         (6, 4, 200, 8, 600), (3, 8, 200, 8, 600), (1, 24, 200, 8, 600), (1, 24, 100, 8, 600),
         (1, 24, 64, 8, 600), (1, 12, 64, 4, 600), (1, 6, 64, 2, 600), (1, 6, 64, 2, 300), (1, 6, 64, 2, 256),
     ]  # fmt: skip
+
+
+def test_a_whole_model_is_never_loaded_in_4_bits_and_pieces_keep_their_length() -> None:
+    least = {"per_device_train_batch_size": 1}
+    whole = with_changes(RunSpec(), model={"full_finetuning": True, "load_in_4bit": False}, training=least)
+    (shorter,) = smaller_settings(whole, gpu=True)
+    assert shorter.field == "model.max_seq_length"
+    assert not smaller_settings(with_changes(whole, model={"max_seq_length": 256}), gpu=True)
+    pieces = with_changes(RunSpec(), training={**least, "method": "cpt"})
+    assert not smaller_settings(pieces, gpu=True), "another length would make other rows"
+    cut = with_changes(pieces, cpt={"long_documents": "cut"})
+    assert smaller_settings(cut, gpu=True)[0].field == "model.max_seq_length"

@@ -44,3 +44,20 @@ def test_fewer_epochs_than_were_trained_are_refused_as_fewer_steps_are():
         more = with_changes(old, training={"max_steps": -1, "num_train_epochs": 2.0})
         assert resume_errors(old, more, step=30, epochs=1.5) == []
     assert resume_errors(by_epochs, by_epochs, step=90, epochs=3.0) == []
+
+
+def test_a_run_stays_with_all_weights_or_an_adapter_and_with_its_pieces() -> None:
+    whole = with_changes(RunSpec(), model={"full_finetuning": True, "load_in_4bit": False})
+    (refused,) = resume_errors(whole, with_changes(whole, model={"full_finetuning": False}), step=1)
+    assert refused.field == "model.full_finetuning"
+    assert "start a new run" in str(refused.message)
+    assert resume_errors(whole, with_changes(whole, lora={"r": 8}), step=1) == [], "it is not used"
+    pieces = with_changes(RunSpec(), training={"method": "cpt"})
+    for section, field, value in (
+        ("model", "max_seq_length", 512), ("cpt", "chunk_overlap", 8), ("cpt", "long_documents", "cut"),
+    ):  # fmt: skip
+        (refused,) = resume_errors(pieces, with_changes(pieces, **{section: {field: value}}), step=1)
+        assert "order of the rows" in str(refused.message) or field == "long_documents"
+        assert refused.field == f"{section}.{field}"
+    cut = with_changes(pieces, cpt={"long_documents": "cut"})
+    assert resume_errors(cut, with_changes(cut, model={"max_seq_length": 512}), step=1) == []

@@ -150,7 +150,7 @@ def test_hang_up_by_the_end_of_the_tmux_server_and_a_stop_from_another_login(log
     is_shown(login(), "demo")
     assert f"* {run.name}" in loris("ls")
     assert "Unsloth" in loris("logs", run.name)
-    assert "The trained adapter is saved and complete" in loris("stop", run.name)
+    assert "What was trained is saved and complete" in loris("stop", run.name)
     last = status(run.name)
     assert (last["state"], last["alive"], last["trained"]) == ("stopped", False, True)
     check_files(run.folder)

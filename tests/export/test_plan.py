@@ -131,3 +131,19 @@ def test_a_target_that_is_not_utf8_is_refused_in_words(tmp_path: Path) -> None:
     found = plan("adapter", str(tmp_path / os.fsdecode("用户".encode("gbk"))), folder, state_of())
     assert found.field == "path"
     assert "is not UTF-8" in str(found.error)
+
+
+def test_a_whole_model_has_no_adapter_and_is_reused_if_it_has_16_bits(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.model.mkdir()
+    saved = ev.Exported(kind="model", path=str(folder.model), total_bytes=5, seconds=1, adapter_sha256="def")
+    state = fold([state_of().model or saved, saved])
+    assert state.trained
+    assert state.whole
+    assert folder.result == folder.model
+    for kind in ("adapter", "model"):
+        assert plan(kind, "", folder, state).field == "adapter"
+    assert plan("merged_16bit", "", folder, state).error is None
+    for dtype, reused in (("float32", None), ("bfloat16", folder.model)):
+        (folder.model / "config.json").write_text(f'{{"dtype": "{dtype}"}}')
+        assert reusable_merged(folder, state) == reused

@@ -289,6 +289,23 @@ async def test_adapter_that_was_loaded_without_training_answers(backend: FakeBac
         assert "I am Loris." in screen_text(app)
 
 
+async def test_a_model_whose_weights_were_all_trained_answers_alone(backend: FakeBackend) -> None:
+    whole = [
+        msgspec.structs.replace(event, kind="model") if isinstance(event, ev.Exported) else event
+        for event in fake_run.finished()
+    ]
+    app = app_on("chat", backend, whole)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await shown(pilot, "Answers: trained model")
+        for key in ("ctrl+t", "ctrl+r"):
+            await pilot.press(key)
+            await shown(pilot, "All weights were trained")
+        assert backend.asked == []
+        await pilot.press(*"who?", "enter")
+        await until(pilot, idle(pilot))
+        assert "trained model  " in screen_text(app)
+
+
 async def test_text_that_grows_while_it_is_laid_out_stays_whole() -> None:
     """As on a busy machine: several pieces come before the first is on the screen."""
 

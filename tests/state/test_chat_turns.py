@@ -14,7 +14,7 @@ from engine.protocol.state import RunState, fold
 from engine.runs.folder import RunFolder
 from tests.helpers.run_events import SAVED, STARTED
 from tui.screens.prompt_table import Column
-from tui.state.chat_turns import ADAPTER, BASE, speaker_before, speaker_choices
+from tui.state.chat_turns import ADAPTER, BASE, speaker_before, speaker_choices, speaker_name
 
 CONTINUES = ev.Notice(code=ev.CONTINUES_ADAPTER, message=say("m"))
 
@@ -43,3 +43,9 @@ def test_before_training_an_adapter_answers_if_training_continues_from_it(
 def test_the_table_of_prompts_names_what_answered_before_training() -> None:
     assert Column(None, False).title(fold([STARTED, SAVED])) == "base model"
     assert Column(None, False).title(fold([STARTED, CONTINUES])) == "before training"
+
+
+def test_a_whole_model_answers_by_its_own_name() -> None:
+    assert speaker_name(ADAPTER, whole=True) == "trained model"
+    assert speaker_name(ADAPTER, whole=False) == "with the adapter"
+    assert speaker_name(BASE, whole=True) == "base model"

@@ -198,6 +198,8 @@ class PromptTableScreen(LorisScreen):
         path = checkpoint_at(session.folder, column.step)
         if path is None:
             self.notify(self._describe_column(column))
+        elif session.state.whole:
+            self.notify(_("All weights were trained: a checkpoint cannot answer beside the model. Keep it with s."))
         elif not session.state.trained:
             self.notify(_("Wait until training is over: then you can chat with the checkpoints."))
         else:
@@ -211,8 +213,12 @@ class PromptTableScreen(LorisScreen):
             if column is not None and column.adapter:
                 self.loris.go("save")
             return
-        title = _("Copy the adapter of step {step} into the folder").format(step=column.step)
-        typed = await self.app.push_screen_wait(LineDialog(title, "", _("Empty: the run's own folder.")))
+        title = _("Copy the adapter of step {step} into the folder")
+        if session.spec and session.spec.model.full_finetuning:
+            title = _("Copy the model of step {step} into the folder")
+        typed = await self.app.push_screen_wait(
+            LineDialog(title.format(step=column.step), "", _("Empty: the run's own folder."))
+        )
         if typed is None:
             return
         try:

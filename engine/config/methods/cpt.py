@@ -56,6 +56,8 @@ class CptSpec(Section, frozen=True, kw_only=True):
 def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
     if spec.cpt.chunk_overlap >= spec.model.max_seq_length:
         yield "cpt.chunk_overlap", say("The overlap must be shorter than the context length.")
+    if spec.dataset.train_on_responses_only:
+        yield "dataset.train_on_responses_only", say("Whole texts are learned, not answers: turn this off.")
     if spec.cpt.embedding_learning_rate and spec.training.optim.startswith(FULL_MATRICES):
         message = say("{optim} has one learning rate for all weights: set this to 0.", optim=spec.training.optim)
         yield "cpt.embedding_learning_rate", message
