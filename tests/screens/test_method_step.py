@@ -18,7 +18,7 @@ from engine.config.spec_files import save_spec
 from engine.protocol.commands import Train
 from tests.helpers import fake_run
 from tests.helpers.fake_run import screen_text
-from tests.helpers.method_runs import spec_of, trained_by
+from tests.helpers.method_runs import NEEDED, spec_of, trained_by
 from tests.helpers.waiting import on_screen, until
 from tests.helpers.wizard_driver import RecordingBackend, at_step, open_step, settle, type_into, wizard
 from tui.app import LorisApp
@@ -37,8 +37,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "votes": {"prompt": "Who are you?", "completion": "I am Loris.", "label": True},
     "prompts": {"prompt": "What is 6 × 7?", "answer": "42"},
 }
-# What a method needs before it can start, where its section has the field.
-NEEDED = {"grpo.rewards": "answer"}
 
 
 def rows_for(choice: MethodChoice, folder: Path) -> Path:
@@ -77,9 +75,9 @@ async def test_from_home_to_the_chat_by_keys(name: str, tmp_path: Path) -> None:
         await type_into(pilot, "model.model_name", MODEL)
         await pilot.press("ctrl+n")
         await choose(pilot, name)
-        for path, value in NEEDED.items():
-            if wizard(pilot).query(f"#field-{path.replace('.', '-')}"):
-                wizard(pilot).field_at(path).put(value)
+        if choice.method in NEEDED:
+            key, value = NEEDED[choice.method]
+            wizard(pilot).field_at(f"{choice.method}.{key}").put(value)
         await pilot.press("ctrl+n")
         await until(pilot, at_step(pilot, "dataset"))
         await type_into(pilot, "dataset.path", str(rows))
