@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import pytest
 
 from engine.config.check import build_spec
+from engine.config.fields import section_fields
 from engine.config.methods import METHODS
 from engine.config.methods.method import History, Light
 from engine.config.run_spec import RunSpec
-from engine.config.spec_files import to_values
 from engine.messages.message import say
 from engine.protocol import events as ev
 from tests.helpers import fake_run
 
+# What a method needs before it can start: (field, value as typed), where its section has the field.
+NEEDED = {"grpo": ("rewards", "answer")} if "rewards" in section_fields("grpo") else {}
 WITH_METRICS = [name for name, method in METHODS.items() if method.metrics]
 
 
 def spec_of(method: str, full_finetuning: bool = False) -> RunSpec:
     """The spec of the fake run, trained by this method with its own defaults."""
-    values = to_values(fake_run.SPEC)
-    found, errors = build_spec(
-        {
-            "name": method,
-            "model": {"model_name": values["model"]["model_name"], "full_finetuning": full_finetuning},
-            "dataset": {"path": "data/rows.jsonl"},
-            "training": {"method": method},
-        }
-    )
+    name = fake_run.SPEC.model.model_name
+    values: dict[str, Any] = {
+        "name": method,
+        "model": {
+            "model_name": name.removesuffix("-bnb-4bit") if full_finetuning else name,
+            "full_finetuning": full_finetuning,
+        },
+        "dataset": {"path": "data/rows.jsonl"},
+        "training": {"method": method},
+    }
+    if method in NEEDED:
+        key, value = NEEDED[method]
+        values[method] = {key: [value]}
+    found, errors = build_spec(values)
     assert found is not None, errors
     return found
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from engine.config import presets
 from engine.config.fields import section_fields
@@ -17,7 +18,7 @@ from engine.config.spec_files import save_spec
 from engine.protocol.commands import Train
 from tests.helpers import fake_run
 from tests.helpers.fake_run import screen_text
-from tests.helpers.method_runs import spec_of, trained_by
+from tests.helpers.method_runs import NEEDED, spec_of, trained_by
 from tests.helpers.waiting import on_screen, until
 from tests.helpers.wizard_driver import RecordingBackend, at_step, open_step, settle, type_into, wizard
 from tui.app import LorisApp
@@ -26,6 +27,7 @@ from tui.screens.live import LiveScreen
 from tui.state.draft import METHOD, Draft
 from tui.text.method import CHOICES, MethodChoice
 from tui.widgets.field import Field
+from tui.widgets.help_pane import HelpPane
 
 MODEL = "unsloth/Qwen2-1.5B-Instruct"
 ROWS: dict[str, dict[str, Any]] = {
@@ -35,8 +37,6 @@ ROWS: dict[str, dict[str, Any]] = {
     "votes": {"prompt": "Who are you?", "completion": "I am Loris.", "label": True},
     "prompts": {"prompt": "What is 6 × 7?", "answer": "42"},
 }
-# What a method needs before it can start, where its section has the field.
-NEEDED = {"grpo.rewards": "answer"}
 
 
 def rows_for(choice: MethodChoice, folder: Path) -> Path:
@@ -57,6 +57,11 @@ async def choose(pilot: Pilot[None], name: str) -> None:
     await settle(pilot)
 
 
+def help_beside(pilot: Pilot[None]) -> str:
+    """The help next to the form of a wide screen."""
+    return str(pilot.app.screen.query_one(HelpPane).query_one(Static).render())
+
+
 @pytest.mark.parametrize("name", CHOICES)
 async def test_from_home_to_the_chat_by_keys(name: str, tmp_path: Path) -> None:
     choice = CHOICES[name]
@@ -70,9 +75,9 @@ async def test_from_home_to_the_chat_by_keys(name: str, tmp_path: Path) -> None:
         await type_into(pilot, "model.model_name", MODEL)
         await pilot.press("ctrl+n")
         await choose(pilot, name)
-        for path, value in NEEDED.items():
-            if wizard(pilot).query(f"#field-{path.replace('.', '-')}"):
-                wizard(pilot).field_at(path).put(value)
+        if choice.method in NEEDED:
+            key, value = NEEDED[choice.method]
+            wizard(pilot).field_at(f"{choice.method}.{key}").put(value)
         await pilot.press("ctrl+n")
         await until(pilot, at_step(pilot, "dataset"))
         await type_into(pilot, "dataset.path", str(rows))
@@ -125,21 +130,20 @@ async def test_settings_follow_the_method_and_come_back() -> None:
         await type_into(pilot, "training.gradient_accumulation_steps", "2")
         await open_step(pilot, "f3")
         await choose(pilot, "cpt")
-        assert "Learning rate 5e-05, Rank 128" in " ".join(screen_text(app).split())
+        assert "It sets, in other steps: Learning rate 5e-05, Rank 128," in help_beside(pilot)
         await choose(pilot, "grpo")
-        shown = " ".join(screen_text(app).split())
-        assert "Batch size 8" in shown
-        assert "stay: Gradient accumulation 2. Usual here: Gradient accumulation 1." in shown
+        assert "Batch size 8" in help_beside(pilot)
+        assert "stay: Gradient accumulation 2. Usual here: Gradient accumulation 1." in help_beside(pilot)
         training = await open_step(pilot, "f6")
         assert training.field_at("training.learning_rate").value == "5e-06"
         assert training.field_at("training.gradient_accumulation_steps").value == "2", "the user's own stays"
         training.focus_field("training.learning_rate")
         await pilot.pause()
-        assert "Default 5e-06" in " ".join(screen_text(app).split()), "the help knows the method's default"
+        assert "Default  5e-06" in help_beside(pilot), "the help knows the method's default"
         await open_step(pilot, "f3")
         await choose(pilot, "sft")
         assert app.draft["training.learning_rate"] == RunSpec().training.learning_rate
-        assert "It sets" not in screen_text(app)
+        assert "It sets" not in help_beside(pilot)
 
 
 async def test_only_the_fields_of_the_chosen_method_are_shown() -> None:
@@ -185,7 +189,7 @@ async def test_an_adapter_is_not_offered_where_the_whole_model_is_trained() -> N
         assert "lora_alpha" not in screen_text(app)
         review = await open_step(pilot, "f8")
         assert "without an adapter" in " ".join(screen_text(app).split())
-        assert review.loris.draft.errors() == {} or "dataset.path" in review.loris.draft.errors()
+        assert FULL_FINETUNING not in review.loris.draft.errors()
 
 
 async def test_the_demo_of_a_method_is_loaded_by_a_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

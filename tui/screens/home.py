@@ -201,25 +201,18 @@ class HomeScreen(LorisScreen):
         """One row for the demos of all methods but the first, which has its own."""
         by_stem = {preset.path.stem: preset for preset in presets}
         found = [(choice, by_stem[choice.preset]) for choice in CHOICES.values() if choice.preset in by_stem]
-        names = [short_name(choice.method, choice.full_finetuning) for choice, _preset in found]
+        names = ", ".join(choice.name for choice, _preset in found)  # as `loris demo` takes them
         about = _("One for each other way to train. Each shows its effect in minutes, without a GPU.")
 
-        async def choose() -> None:
+        def open_list() -> None:
             entries = [self._preset_entry(preset) for _choice, preset in found]
             lines = [Content(_(choice.title)) for choice, _preset in found]
+            by_id = {entry.id: entry for entry in entries}
             note = _("Enter opens the demo, ready to start. Esc leaves.")
-            dialog = ListDialog(_("Demos"), [entry.id for entry in entries], lines, 0, note)
-            chosen = await self.app.push_screen_wait(dialog)
-            for entry in entries:
-                if entry.id == chosen:
-                    entry.open()
+            dialog = ListDialog(_("Demos"), list(by_id), lines, 0, note)
+            self.app.push_screen(dialog, lambda chosen: by_id[chosen].open() if chosen else None)
 
-        def open_list() -> None:
-            self.run_worker(choose(), exclusive=True, group="demos")
-
-        return HomeRow(
-            "demos", _("demos of other methods"), ", ".join(names), f"{about}\n\n{', '.join(names)}", open_list
-        )
+        return HomeRow("demos", _("demos of other methods"), names, about, open_list)
 
     def _scratch(self) -> HomeRow:
         about = _("All settings with the usual values: choose the model first.")

@@ -26,7 +26,6 @@ from tui.text.sanitize import visible
 from tui.text.translation import N_, _
 from tui.widgets.fold import Fold
 from tui.widgets.list_box import ListBox
-from tui.widgets.literal_text import LiteralText
 
 FIRST_FIELDS = 6  # of a method; the others are folded
 
@@ -38,8 +37,11 @@ class MethodScreen(WizardScreen):
     INTRO = N_("How shall the model learn? Enter chooses a method; the other steps follow it.")
     DEFAULT_CSS = """
     MethodScreen #methods.-textual-compact { height: auto; background: $surface; }
+    MethodScreen.-narrow #intro { margin-bottom: 0; }
     MethodScreen #about-method { height: auto; margin: 1 0 0 2; }
     MethodScreen #method-fields { height: auto; margin-top: 1; }
+    MethodScreen Field .label { width: 28; }
+    MethodScreen Field .error { margin-left: 30; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+t", "demo", N_("Demo"), id="method.demo", tooltip=N_("Load the demo of the method")),
@@ -48,7 +50,6 @@ class MethodScreen(WizardScreen):
     def form(self) -> Iterable[Widget]:
         yield ListBox(id="methods")
         yield Static("", markup=False, id="about-method")
-        yield LiteralText(id="follows", classes="note")
         with Vertical(id="method-fields"):
             yield from self._fields()
 
@@ -119,14 +120,16 @@ class MethodScreen(WizardScreen):
         words = _("Ctrl+T loads {name}: ready to start, on a tiny model").format(name=choice.preset)
         return describe_choice(choice, words if demo.is_file() else "")
 
-    def checked(self, errors: dict[str, Message]) -> None:
+    def hint(self) -> str:
+        """What the chosen method changes in other steps."""
         draft = self.loris.draft
         lines = describe_method_settings(draft.__getitem__, self._chosen)
         if draft[FULL_FINETUNING] is True and not self._chosen.full_finetuning:
             lines.insert(0, _("The whole model is trained, as set on the Model step."))
-        follows = self.query_one("#follows", LiteralText)
-        follows.set_text(visible("\n".join(lines)))
-        follows.display = bool(lines)
+        return visible("\n".join(lines)) or super().hint()
+
+    def checked(self, errors: dict[str, Message]) -> None:
+        self.show_help()
 
     # The demo, and the engine
 

@@ -263,11 +263,18 @@ class WizardScreen(LorisScreen):
         """What the help explains while no field has the focus."""
         return Content(_(self.INTRO))
 
-    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+    def hint(self) -> str:
+        """What the help says next to the form while no field has the focus."""
+        return _("↑ ↓ or Tab moves, Enter opens or presses, F2 to F8 go to a step. Nothing is lost on the way.")
+
+    def show_help(self) -> None:
+        """Explain what has the focus."""
         info = self._focused_info()
-        moving = _("↑ ↓ or Tab moves, Enter opens or presses, F2 to F8 go to a step. Nothing is lost on the way.")
-        self.query_one(HelpPane).show(help_content(info) if info else Content.styled(moving, "dim"))
-        self.query_one(HelpLines).show(info, moving)
+        self.query_one(HelpPane).show(help_content(info) if info else Content(self.hint()))
+        self.query_one(HelpLines).show(info, self.hint())
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        self.show_help()
 
     def action_help(self) -> None:
         info = self._focused_info()

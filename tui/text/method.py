@@ -77,7 +77,7 @@ def describe_choice(choice: MethodChoice, demo: str) -> Content:
     if demo:
         rows.append((_("Demo"), demo))
     facts = [part for label, words in rows for part in (("\n" + label + "  ", "dim"), words)]
-    return Content.assemble((_(choice.title), "bold"), "\n", _(choice.description), *facts)
+    return Content.assemble(_(choice.description), *facts)
 
 
 def describe_method_settings(value: Callable[[str], Any], choice: MethodChoice) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from functools import cache
 
 from engine.config.methods import METHODS, metric_title
 from engine.config.methods.method import Level, Light
@@ -24,7 +23,6 @@ LEVELS: dict[Level, tuple[str, str, str]] = {
 _WORST_FIRST: tuple[Level, ...] = ("bad", "doubtful", "good")
 
 
-@cache
 def _place(key: str) -> int:
     """How far in front a method lists this metric; the last place for one of a later Loris."""
     places = (

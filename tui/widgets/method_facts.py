@@ -14,7 +14,7 @@ from tui.text.sanitize import visible
 from tui.text.translation import _, render
 from tui.widgets.facts import MUTED, Part
 
-TITLE_CELLS, VALUE_CELLS, CURVE_CELLS = 30, 10, 18
+TITLE_CELLS, VALUE_CELLS, CURVE_CELLS = 32, 9, 14  # three values fit into 80 columns
 
 
 def method_parts(method: str, state: RunState, unicode: bool = True) -> list[Part]:
@@ -28,7 +28,7 @@ def method_parts(method: str, state: RunState, unicode: bool = True) -> list[Par
         parts += _light(light)
     signs = {light.metric: light for light in reversed(lights)}
     held_out = _("held-out") if state.eval_metrics else ""
-    heads = (_("now"), _("at the start"), *filter(None, (held_out,)))
+    heads = (_("now"), _("start"), *filter(None, (held_out,)))
     parts.append((" " * (TITLE_CELLS + 3) + "".join(map(_cell, heads)) + "\n", MUTED))
     for key in in_order(curves):
         curve = curves[key]
