@@ -61,7 +61,7 @@ def spec_for(name: str, model: Path, data: Path) -> RunSpec:
     }  # fmt: skip
     if method == "grpo":
         values["grpo"] = {"num_generations": 8, "max_completion_length": 64,
-                          "rewards": [{"check": "length", "low": 8, "high": 400}]}  # fmt: skip
+                          "rewards": [{"check": "length", "unit": "characters", "min": 8, "max": 400}]}  # fmt: skip
     spec, errors = build_spec(values)
     assert not errors, errors
     assert spec
