@@ -118,7 +118,10 @@ def _unsupported(found: Detected, method: str) -> FieldError | None:
     if found.kind in wanted or found.kind == "unknown":
         return None
     fitting = ", ".join(name for name, one in METHODS.items() if found.kind in one.kinds)
-    if found.kind == "preference" and found.alternatives:
+    if found.kind == "preference" and "prompts" in wanted:
+        instead = say("Use a method that compares answers ({methods}), or set format: prompts to use only the "
+                      "prompts.", methods=fitting)  # fmt: skip
+    elif found.kind == "preference" and "alpaca" in wanted and found.alternatives:
         settings = ", ".join(f"{key}: {value}" for key, value in found.alternatives[0].settings.items())
         instead = say("Use a method that compares answers ({methods}), or set {settings} to learn the chosen ones "
                       "alone.", methods=fitting, settings=settings)  # fmt: skip

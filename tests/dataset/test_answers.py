@@ -83,7 +83,7 @@ UNFIT: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any], str, str]] = {
     "texts for ORPO": ("orpo", [{"text": "Once."}], {}, "format", "This is plain text. Use sft, cpt"),
     "votes for DPO": ("dpo", [vote(), vote(label=False)], {}, "format", "votes on single answers. Use kto"),
     "pairs for SFT": ("sft", [good()], {}, "format", "(dpo, orpo, kto, reward), or set format: alpaca"),
-    "pairs for GRPO": ("grpo", [good()], {}, "format", "(dpo, orpo, kto, reward)"),
+    "pairs for GRPO": ("grpo", [good()], {}, "format", "or set format: prompts"),
     "questions and answers for KTO": ("kto", [QA], {}, "format", "add a column of votes"),
     "good votes only": ("kto", [vote(), vote(label="up")], {}, "label_column", "Every vote is good"),
     "bad votes only": ("kto", [vote(label=0)], {}, "label_column", "Every vote is bad"),
@@ -118,6 +118,12 @@ def test_ties_and_level_scores() -> None:
     assert (caught.value.tied, caught.value.empty) == (True, True)
     named = good(score_chosen=2, score_rejected=2)  # the columns say which is better
     assert detect([named], DatasetSpec(), "dpo").mapping.example(named).answer == "Yo"
+
+
+def test_the_prompts_of_pairs_can_be_used_alone() -> None:
+    found = detect([good()], DatasetSpec(format="prompts"), "grpo")
+    assert found.problem is None
+    assert (found.mapping.example(good()).pair["instruction"], found.mapping.example(good()).answer) == ("Hi", "")
 
 
 def test_sft_ignores_the_names_of_other_methods() -> None:
