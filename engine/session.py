@@ -19,17 +19,17 @@ from engine.export.exports import Exports
 from engine.export.push_queue import PushQueue
 from engine.inference.generate import answer_prompts, generate
 from engine.inference.other_adapter import OtherAdapter
+from engine.inference.scoring import score_answers
 from engine.messages.errors import UserError, last_line
 from engine.messages.exit_codes import COMPLETED, TERMINATED, UNDELIVERED
 from engine.messages.message import N_, say
 from engine.model import loading
 from engine.model.hardware import has_gpu
-from engine.model.reward_model import has_trained_head, scores_of
 from engine.model.vllm import vllm_arguments
 from engine.preflight.tested_versions import changed_since
 from engine.preflight.unfit import why_unfit
 from engine.prompting.format_file import read_prompt_format
-from engine.prompting.prompt_format import PromptFormat, encode, prompt_format_for
+from engine.prompting.prompt_format import PromptFormat, prompt_format_for
 from engine.protocol import events as ev
 from engine.protocol.commands import (
     ChatMessage,
@@ -317,7 +317,10 @@ class Session:
         command, stage = job.command, self._record.stage
         try:
             if isinstance(command, Score):
-                return self._score(command)
+                found = score_answers(
+                    self._loaded, self._prompt_format, self._spec, command.prompt, command.answers
+                )
+                return Done(id=command.id, scores=found)
             if isinstance(command, Generate):
                 return self._generate(job, command)
             if isinstance(command, Export):
@@ -406,25 +409,6 @@ class Session:
             prompt_tokens=answer.prompt_tokens,
             context_tokens=answer.context_tokens,
         )
-
-    def _score(self, command: Score) -> Done:
-        if not self._loaded.scores:
-            raise UserError(
-                "not_a_reward_model", say("This model writes answers: only a reward model scores them.")
-            )
-        if not has_trained_head(self._loaded.model):
-            raise UserError("not_trained", say("There is nothing to score with yet: train first."))
-        limit, system = self._spec.model.max_seq_length, self._spec.generation.system_prompt
-        tokenizer, ids = self._loaded.tokenizer, []
-        for answer in command.answers:
-            ids.append(
-                encode(tokenizer, self._prompt_format.answered_text(tokenizer, command.prompt, answer, system))
-            )
-            if len(ids[-1]) > limit:
-                message = say("Prompt and answer have {tokens} tokens; the model was trained on at most {limit}.",
-                              tokens=len(ids[-1]), limit=limit)  # fmt: skip
-                raise UserError("prompt_too_long", message)
-        return Done(id=command.id, scores=tuple(scores_of(self._loaded.model, ids)))
 
     def _start_adapter(self) -> str:
         """The folder of the adapter that training continued from; empty if it began with the base model."""
