@@ -208,7 +208,8 @@ def test_a_stop_while_answers_are_written_undoes_the_step_and_a_resume_repeats_i
     data.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows()))
     # So hot that no answer ends by itself: writing them takes nearly all of a step.
     spec = with_changes(
-        spec_for(data, max_steps=2, save_steps=0, per_device_train_batch_size=8), generation={"prompts": ()},
+        spec_for(data, max_steps=2, warmup_steps=0, save_steps=0, per_device_train_batch_size=8),
+        generation={"prompts": ()},
         grpo={
             "max_completion_length": 96, "temperature": 5.0,
             "rewards": ('{"check": "similarity", "by": "characters"}',),
