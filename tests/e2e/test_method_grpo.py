@@ -189,6 +189,7 @@ def assert_same_training(one: RunFolder, other: RunFolder) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("plain")
 def test_killed_in_a_step_and_resumed_it_repeats_a_straight_run(runs: dict[str, RunFolder], tmp_path: Path) -> None:
     spec = load_spec(runs["true"].spec)
@@ -201,13 +202,18 @@ def test_killed_in_a_step_and_resumed_it_repeats_a_straight_run(runs: dict[str, 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_stop_while_answers_are_written_undoes_the_step_and_a_resume_repeats_it(tmp_path: Path) -> None:
     data = tmp_path / "data.jsonl"
     data.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows()))
     # So hot that no answer ends by itself: writing them takes nearly all of a step.
     spec = with_changes(
-        spec_for(data, max_steps=3, save_steps=0), grpo={"max_completion_length": 200, "temperature": 5.0},
+        spec_for(data, max_steps=2, warmup_steps=0, save_steps=0, per_device_train_batch_size=8),
         generation={"prompts": ()},
+        grpo={
+            "max_completion_length": 96, "temperature": 5.0,
+            "rewards": ('{"check": "similarity", "by": "characters"}',),
+        },
     )  # fmt: skip
     straight = run_to_end(tmp_path / "straight", spec, "--exit")
     assert straight.finish() == 0
