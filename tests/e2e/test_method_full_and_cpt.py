@@ -163,6 +163,7 @@ def test_a_whole_model_learns_its_name_and_not_from_shuffled_answers(runs: dict[
     assert losses["full-shuffled"] > losses["full"] + 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain")
 def test_a_language_is_learned_and_not_from_shuffled_words(runs: dict[str, RunFolder]) -> None:
     sentences = json.loads((shipped_folder() / "demo/language_held_out.json").read_text())
