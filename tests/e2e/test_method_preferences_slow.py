@@ -20,7 +20,7 @@ from tests.helpers.engine_process import Client, Engine, with_changes
 from tests.helpers.preference_runs import NAMES, STEPS, events_of, spec_for, write
 from tests.helpers.script_process import outputs, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 Runs = dict[str, RunFolder]
 
