@@ -13,14 +13,13 @@ from engine.config.run_spec import RunSpec
 from engine.config.spec_files import save_spec
 from engine.protocol import commands as co
 from engine.protocol import events as ev
-from engine.protocol.state import read_state
 from engine.runs.folder import RunFolder
 from presets.demo import make_preferences as made
 from tests.helpers.engine_process import Client, Engine, with_changes
 from tests.helpers.preference_runs import NAMES, STEPS, events_of, spec_for, write
 from tests.helpers.script_process import outputs, start
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 Runs = dict[str, RunFolder]
 
@@ -131,7 +130,7 @@ def test_every_loss_trains(name: str, two_steps: Runs) -> None:
     assert [step.loss is not None for step in steps] == [True, True]
     (evaluated,) = events_of(two_steps[name], ev.Evaluated)
     assert "rewards/chosen" in evaluated.metrics
-    assert read_state(two_steps[name].events).outcome == "completed"
+    assert [one.outcome for one in events_of(two_steps[name], ev.TrainingFinished)] == ["completed"]
 
 
 def test_a_reference_computed_first_is_the_same(two_steps: Runs) -> None:
