@@ -103,7 +103,7 @@ def two_steps(place: Path) -> Runs:
     """Two steps with each loss, with the reference computed first, with votes of pairs, and with cut rows."""
     folder = place / "losses"
     folder.mkdir()
-    short = {"max_steps": 2, "eval_steps": 2, "save_steps": 0}
+    short = {"max_steps": 2, "warmup_steps": 0, "eval_steps": 2, "save_steps": 0}
     dpo, kto = (
         with_changes(spec_for(name, folder), training=short, generation={"prompts": ()}) for name in ("dpo", "kto")
     )
