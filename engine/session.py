@@ -4,14 +4,13 @@ import gc
 import os
 import time
 import traceback
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 import unsloth  # noqa: F401  before transformers, trl and peft, which it patches
 
 from engine.config.local_paths import absolute_paths, is_local
-from engine.config.oom_fallback import OutOfMemory, smaller_settings
+from engine.config.oom_fallback import WHOLE_MODEL_HINT, OutOfMemory, smaller_settings
 from engine.config.run_spec import RunSpec
 from engine.export.deliverables import Deliverable
 from engine.export.delivery import Delivery
@@ -19,6 +18,7 @@ from engine.export.exports import Exports
 from engine.export.push_queue import PushQueue
 from engine.inference.generate import answer_prompts, generate
 from engine.inference.other_adapter import OtherAdapter
+from engine.inference.question import as_dicts, check_question
 from engine.inference.scoring import score_answers
 from engine.messages.errors import UserError, last_line
 from engine.messages.exit_codes import COMPLETED, TERMINATED, UNDELIVERED
@@ -32,7 +32,6 @@ from engine.prompting.format_file import read_prompt_format
 from engine.prompting.prompt_format import PromptFormat, prompt_format_for
 from engine.protocol import events as ev
 from engine.protocol.commands import (
-    ChatMessage,
     Deliver,
     Done,
     Export,
@@ -61,13 +60,7 @@ from engine.training.recipe import train
 from engine.training.try_rewards import rows_of, try_spec
 
 LEADER = is_main_process()
-NO_BASE = say("All weights were trained, so the base model is not in memory. Load it alone to ask it.")
-WHOLE_MODEL_HINT = say(
-    "Training all weights takes 4 to 8 times the memory of an adapter: turn full_finetuning off, lower the batch "
-    "size or the context length, or choose a smaller model."
-)
-POLL_SECONDS = 1.0
-SAVE_RETRY_SECONDS = 5.0
+POLL_SECONDS, SAVE_RETRY_SECONDS = 1.0, 5.0
 IDLE_MINUTES = 30.0
 
 
@@ -377,16 +370,7 @@ class Session:
         return Exports(self._folder, self._spec, self._loaded, self._prompt_format, self._control)
 
     def _generate(self, job: Job, command: Generate) -> Done:
-        if self._loaded.scores:
-            raise UserError("not_a_writer", say("A reward model scores answers, it does not write them."))
-        if command.adapter and not (self._loaded.has_adapter or self._loaded.trained):
-            raise UserError("not_trained", say("Nothing is trained yet: train first."))
-        if self._loaded.trained and not command.adapter:
-            raise UserError("no_base", NO_BASE)
-        if self._loaded.whole and command.other:
-            raise UserError("no_adapters", say("All weights of this run were trained: no other adapter fits them."))
-        if not command.messages:
-            raise UserError("malformed", say("There is nothing to answer."))
+        check_question(command, self._loaded)
         if job.cancelled.is_set():
             return Done(id=command.id, finish_reason="cancelled")
         other = command.other if command.adapter else self._start_adapter()
@@ -414,11 +398,3 @@ class Session:
         """The folder of the adapter that training continued from; empty if it began with the base model."""
         kept = self._folder.start_adapter
         return str(kept) if kept.is_dir() else ""
-
-
-def as_dicts(messages: Sequence[ChatMessage]) -> list[dict[str, str]]:
-    """Turns in the form that chat templates expect."""
-    return [
-        {"role": message.role, "content": message.content, **({"input": message.input} if message.input else {})}
-        for message in messages
-    ]

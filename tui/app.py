@@ -20,7 +20,7 @@ from engine.config.presets import find_preset
 from engine.config.spec_error import SpecError
 from engine.config.spec_files import load_spec
 from engine.messages.errors import UserError
-from engine.messages.message import Message, say
+from engine.messages.message import Message
 from engine.protocol.commands import Refused
 from engine.runs.consent import give_consent
 from engine.runs.run_list import delete_drafts, list_runs
@@ -31,7 +31,7 @@ from tui.state.engine_watch import EndBell
 from tui.state.proof_session import ProofSession, Prover
 from tui.state.run_session import RunSession
 from tui.state.settings import load_settings, save_settings
-from tui.text.errors import describe_error
+from tui.text.errors import describe_error, startup_error
 from tui.text.sanitize import VisibleFilter, visible
 from tui.text.translation import LANGUAGES, N_, _, language, language_of_locale, render, set_language
 from tui.widgets.key_queue import PALETTE, KeyQueue
@@ -235,7 +235,7 @@ class LorisApp(App[None]):
             self.draft.reported_errors.update({one.field: one.message for one in error.errors})
             self.notify(render(error.errors[0].message), severity="error", markup=False)
         except (UserError, OSError) as error:
-            self.notify(render(_startup_error(error)), severity="error", markup=False)
+            self.notify(render(startup_error(error)), severity="error", markup=False)
         self.screen.post_message(RunChanged())
         return self.session.warm
 
@@ -305,7 +305,7 @@ class LorisApp(App[None]):
             self.draft.reported_errors.update({one.field: one.message for one in error.errors})
             self._refused(error.errors[0].message)
         except (UserError, OSError) as error:
-            self._refused(_startup_error(error))
+            self._refused(startup_error(error))
 
     def _refused(self, why: Message) -> None:
         """Return to the review, which lists what is wrong."""
@@ -392,10 +392,3 @@ class LorisApp(App[None]):
         )
         yield SystemCommand(_("theme: choose"), _("Change the colours"), self.action_change_theme)
         yield SystemCommand(_("quit"), _("Leave Loris; a run continues"), self.action_quit)
-
-
-def _startup_error(error: UserError | OSError) -> Message:
-    """Why something failed, as a message."""
-    if isinstance(error, UserError):
-        return error.message
-    return say("The engine could not be started: {reason}", reason=error.strerror or str(error))

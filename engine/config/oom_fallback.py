@@ -5,7 +5,12 @@ from engine.config.methods.kto import SMALLEST_BATCH
 from engine.config.resume_rules import rows_follow_length
 from engine.config.run_spec import RunSpec
 from engine.messages.errors import UserError
+from engine.messages.message import say
 
+WHOLE_MODEL_HINT = say(
+    "Training all weights takes 4 to 8 times the memory of an adapter: turn full_finetuning off, lower the batch "
+    "size or the context length, or choose a smaller model."
+)
 MIN_LENGTH = 256  # tokens; below that, most answers would be cut off
 MIN_ANSWER = 64  # tokens of an answer that the model writes in training
 

@@ -37,7 +37,7 @@ class Check(ObjectLine, frozen=True, kw_only=True, omit_defaults=True, tag_field
         return None
 
 
-class Answer(Check, frozen=True, kw_only=True):
+class RightAnswer(Check, frozen=True, kw_only=True, tag="answer"):
     """The answer is the reference. auto: as numbers if the reference is one. `tolerance`: between numbers."""
 
     mode: Literal["auto", "exact", "number"] = "auto"
@@ -149,10 +149,10 @@ class Python(Check, frozen=True, kw_only=True):
     function: str = ""
 
 
-AnyCheck = Answer | Regex | Json | Length | Language | Forbidden | Format | Similarity | RewardModel | Python
+AnyCheck = RightAnswer | Regex | Json | Length | Language | Forbidden | Format | Similarity | RewardModel | Python
 CHECKS: dict[str, type[AnyCheck]] = {
     str(kind.__struct_config__.tag): kind
-    for kind in (Answer, Regex, Json, Length, Language, Forbidden, Format, Similarity, RewardModel, Python)
+    for kind in (RightAnswer, Regex, Json, Length, Language, Forbidden, Format, Similarity, RewardModel, Python)
 }
 
 

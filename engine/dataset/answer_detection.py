@@ -25,9 +25,11 @@ from engine.dataset.column_names import (
     WINNERS,
 )
 from engine.dataset.columns import Columns
+from engine.dataset.detected import GUESS, Alternative, Detected
 from engine.dataset.mapping import Mapping
 from engine.dataset.turn_shapes import TOOL_NAMES
 from engine.dataset.turns import parse_json
+from engine.messages.message import say
 
 # How a column names the better one of two answers, besides by their names.
 CHOICES = (("0", "1"), ("1", "2"), ("a", "b"), ("model_a", "model_b"), ("first", "second"), ("left", "right"))
@@ -185,3 +187,52 @@ def is_chat(mapping: Mapping, columns: Columns) -> bool:
         for name in mapping.fillers
         if name in columns
     )
+
+
+def detected_pairs(mapping: PairMapping, columns: Columns) -> Detected:
+    names = ", ".join(mapping.answers)
+    alternatives: tuple[Alternative, ...] = ()
+    if mapping.winner:
+        why = say('"{column}" says which of {names} is the better answer.', column=mapping.winner, names=names)
+    elif mapping.answers:
+        why = say("Scores say which of the answers is better: {names}.", names=names)
+    else:
+        why = say('"{chosen}" has the better answers, "{rejected}" the worse ones.',
+                  chosen=mapping.output, rejected=mapping.rejected)  # fmt: skip
+        alternatives = (Alternative(say("Learn only the chosen answers"), _as_answers(mapping, columns)),)
+    if not mapping.instruction and not is_chat(mapping, columns):
+        why = say("A guess: what both answers begin with is the prompt.")
+        return Detected(mapping=mapping, variant="preference", confidence=GUESS, why=why, alternatives=alternatives)
+    confidence = 0.9 if mapping.answers else 1.0
+    return Detected(
+        mapping=mapping, variant="preference", confidence=confidence, why=why, alternatives=alternatives
+    )
+
+
+def _as_answers(mapping: Mapping, columns: Columns) -> dict[str, str]:
+    """The settings that read prompts and answers as questions and answers."""
+    prompt, answer = mapping.instruction, mapping.output
+    if not columns.has_turns(answer):
+        return {"format": "alpaca", "instruction_column": prompt, "output_column": answer}
+    names = [name for name in (prompt, answer) if name and columns.has_turns(name)]
+    return {"format": "messages", "messages_column": "+".join(names)}
+
+
+def detected_votes(mapping: VoteMapping, columns: Columns) -> Detected:
+    return Detected(
+        mapping=mapping,
+        variant="votes",
+        confidence=1.0 if mapping.label and mapping.output else 0.0,
+        why=say('"{column}" says whether an answer was good.', column=mapping.label),
+        alternatives=(Alternative(say("Learn all answers, whatever the vote"), _as_answers(mapping, columns)),),
+    )
+
+
+def detected_prompts(mapping: PromptMapping) -> Detected:
+    """Prompts, to which the model itself writes the answers."""
+    if mapping.output:
+        why = say('"{prompt}" has the prompts, "{answer}" the right answers.',
+                  prompt=mapping.instruction, answer=mapping.output)  # fmt: skip
+    else:
+        why = say('"{prompt}" has the prompts.', prompt=mapping.instruction)
+    return Detected(mapping=mapping, variant="prompts", confidence=0.9, why=why)

@@ -5,21 +5,22 @@ from typing import Any, Literal
 
 import msgspec
 
-from engine.config.fields import FieldError, did_you_mean
+from engine.config.fields import FieldError
 from engine.config.methods import METHODS
 from engine.config.role_names import role_names
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import READING, SpecSource
 from engine.dataset.answer_detection import (
+    detected_pairs,
+    detected_prompts,
+    detected_votes,
     find_pairs,
     find_prompts,
     find_votes,
-    is_chat,
     named_pair,
     prompts,
     votes,
 )
-from engine.dataset.answers import PairMapping, PromptMapping, VoteMapping
 from engine.dataset.column_names import (
     ANSWERS,
     CHAT_NAMES,
@@ -31,13 +32,14 @@ from engine.dataset.column_names import (
     TEXT_NAMES,
 )
 from engine.dataset.columns import Columns, is_enough
+from engine.dataset.detected import GUESS, Alternative, Detected
 from engine.dataset.mapping import Kind, Mapping, Row, columns_in, is_template
+from engine.dataset.missing_columns import missing_column
 from engine.dataset.turn_shapes import HISTORY_NAMES, TOOL_NAMES, has_texts_as_turns
 from engine.dataset.turns import parse_json
 from engine.messages.message import N_, Message, say
 
 HISTORY = " with history"  # of a variant: pairs with earlier turns
-GUESS = 0.6  # a format of which Loris is not surer than this is a guess, of which the report warns
 KNOWN_PAIRS = {
     ("instruction", "output"), ("prompt", "completion"), ("question", "answer"), ("prompt", "response"),
     ("instruction", "response"), ("query", "response"), ("input", "output"), ("问题", "回答"),
@@ -45,28 +47,6 @@ KNOWN_PAIRS = {
 
 
 PromptFormatName = Literal["alpaca", "messages", "plain"]
-
-
-class Alternative(msgspec.Struct, frozen=True):
-    """Another way to read the same rows: the dataset settings that select it."""
-
-    label: Message
-    settings: dict[str, str]
-
-
-class Detected(msgspec.Struct, frozen=True, kw_only=True):
-    """The format of some rows. `confidence`: 0 to 1. `problem`: why they cannot be used."""
-
-    mapping: Mapping
-    variant: str
-    confidence: float
-    why: Message
-    alternatives: tuple[Alternative, ...] = ()
-    problem: FieldError | None = None
-
-    @property
-    def kind(self) -> Kind:
-        return self.mapping.kind
 
 
 def detect(rows: Sequence[Row], data: DatasetSpec, method: str = "sft") -> Detected:
@@ -77,7 +57,7 @@ def detect(rows: Sequence[Row], data: DatasetSpec, method: str = "sft") -> Detec
     columns = Columns(rows)
     kinds = METHODS[method].kinds
     found = _from_settings(columns, data, kinds) or _guess(columns, data, kinds)
-    problem = found.problem or _missing_column(found.mapping, columns, data) or _unsupported(found, method)
+    problem = found.problem or missing_column(found.mapping, columns, data) or _unsupported(found, method)
     return msgspec.structs.replace(found, problem=problem)
 
 
@@ -150,11 +130,11 @@ def _from_settings(columns: Columns, data: DatasetSpec, kinds: Sequence[str]) ->
         return _plain_text(columns, data, why, 1.0)
     if data.format == "preference" or "auto" not in (data.chosen_column, data.rejected_column):
         named = (data.chosen_column, data.rejected_column) != ("auto", "auto")
-        return _preference((not named and find_pairs(columns, data)) or named_pair(columns, data), columns)
+        return detected_pairs((not named and find_pairs(columns, data)) or named_pair(columns, data), columns)
     if data.format == "votes" or data.label_column != "auto":
-        return _votes(votes(columns, data), columns)
+        return detected_votes(votes(columns, data), columns)
     if data.format == "prompts":
-        return _prompts(prompts(columns, data))
+        return detected_prompts(prompts(columns, data))
     if data.format == "auto" and "text" not in kinds:
         return None  # the columns that are set are of pairs, votes or prompts
     if data.format == "alpaca" or _is_set(data, "output"):
@@ -177,7 +157,7 @@ def _guess(columns: Columns, data: DatasetSpec, kinds: Sequence[str]) -> Detecte
     most = max(count for _, count in found)
     best = next(one for one, count in found if is_enough(count, most))
     if best.kind not in kinds and "preference" in kinds and any(map(columns.present, PAIRS)):
-        return _preference(named_pair(columns, data), columns)  # one side is empty, which is the thing to say
+        return detected_pairs(named_pair(columns, data), columns)  # one side is empty, which is the thing to say
     return best
 
 
@@ -192,11 +172,11 @@ def _candidates(columns: Columns, data: DatasetSpec, kinds: Sequence[str]) -> It
     compares = "preference" in kinds
     # Other names may mean anything where answers are not compared.
     if pairs := find_pairs(columns, data) if compares else columns.together(PAIRS[0]) and named_pair(columns, data):
-        yield _preference(pairs, columns)
+        yield detected_pairs(pairs, columns)
     if ("votes" in kinds or compares) and (found := find_votes(columns, data)):
-        yield _votes(found, columns)
+        yield detected_votes(found, columns)
     if "prompts" in kinds and (asked := find_prompts(columns, data)):
-        yield _prompts(asked)
+        yield detected_prompts(asked)
     chat = columns.find(CHAT_NAMES)
     if chat and "output" not in columns and (chat in MESSAGE_COLUMNS or columns.has_turns(chat, texts=True)):
         has_turns = columns.has_turns(chat)
@@ -370,125 +350,6 @@ def _pair(columns: Columns, data: DatasetSpec, forced: Message | None) -> Detect
     )
 
 
-def _preference(mapping: PairMapping, columns: Columns) -> Detected:
-    names = ", ".join(mapping.answers)
-    alternatives: tuple[Alternative, ...] = ()
-    if mapping.winner:
-        why = say('"{column}" says which of {names} is the better answer.', column=mapping.winner, names=names)
-    elif mapping.answers:
-        why = say("Scores say which of the answers is better: {names}.", names=names)
-    else:
-        why = say('"{chosen}" has the better answers, "{rejected}" the worse ones.',
-                  chosen=mapping.output, rejected=mapping.rejected)  # fmt: skip
-        alternatives = (Alternative(say("Learn only the chosen answers"), _as_answers(mapping, columns)),)
-    if not mapping.instruction and not is_chat(mapping, columns):
-        why = say("A guess: what both answers begin with is the prompt.")
-        return Detected(mapping=mapping, variant="preference", confidence=GUESS, why=why, alternatives=alternatives)
-    confidence = 0.9 if mapping.answers else 1.0
-    return Detected(
-        mapping=mapping, variant="preference", confidence=confidence, why=why, alternatives=alternatives
-    )
-
-
-def _as_answers(mapping: Mapping, columns: Columns) -> dict[str, str]:
-    """The settings that read prompts and answers as questions and answers."""
-    prompt, answer = mapping.instruction, mapping.output
-    if not columns.has_turns(answer):
-        return {"format": "alpaca", "instruction_column": prompt, "output_column": answer}
-    names = [name for name in (prompt, answer) if name and columns.has_turns(name)]
-    return {"format": "messages", "messages_column": "+".join(names)}
-
-
-def _votes(mapping: VoteMapping, columns: Columns) -> Detected:
-    return Detected(
-        mapping=mapping,
-        variant="votes",
-        confidence=1.0 if mapping.label and mapping.output else 0.0,
-        why=say('"{column}" says whether an answer was good.', column=mapping.label),
-        alternatives=(Alternative(say("Learn all answers, whatever the vote"), _as_answers(mapping, columns)),),
-    )
-
-
-def _prompts(mapping: PromptMapping) -> Detected:
-    """Prompts, to which the model itself writes the answers."""
-    if mapping.output:
-        why = say('"{prompt}" has the prompts, "{answer}" the right answers.',
-                  prompt=mapping.instruction, answer=mapping.output)  # fmt: skip
-    else:
-        why = say('"{prompt}" has the prompts.', prompt=mapping.instruction)
-    return Detected(mapping=mapping, variant="prompts", confidence=0.9, why=why)
-
-
-def _missing_of_answers(mapping: Mapping, columns: Columns, data: DatasetSpec) -> FieldError | None:
-    """An error for the first column that pairs, votes or prompts need and the rows lack, or None."""
-    names = ", ".join(columns.names)
-    roles = {"instruction": mapping.instruction}
-    if isinstance(mapping, PairMapping) and not mapping.answers:
-        roles |= {"chosen": mapping.output, "rejected": mapping.rejected}
-    elif isinstance(mapping, VoteMapping):
-        roles |= {"output": mapping.output, "label": mapping.label}
-    elif isinstance(mapping, PromptMapping):
-        roles |= {"output": mapping.output}
-    asked = {
-        "instruction": say("Name the column with the prompts. The columns are: {columns}.", columns=names),
-        "output": say("Name the column with the answers. The columns are: {columns}.", columns=names),
-        "label": say("Name the column with the votes. The columns are: {columns}.", columns=names),
-        "chosen": say("Name the column with the better answers. The columns are: {columns}.", columns=names),
-        "rejected": say("Name the column with the worse answers. The columns are: {columns}.", columns=names),
-    }
-    optional = ("instruction",) if isinstance(mapping, (PairMapping, VoteMapping)) else ("output",)
-    for role, filler in roles.items():
-        if not filler and role not in optional:
-            return FieldError(f"dataset.{role}_column", asked[role])
-        for name in () if filler.startswith("=") else columns_in(filler):
-            if name not in columns:
-                automatic = getattr(data, f"{role}_column") == "auto"
-                message = asked[role] if automatic else no_such_column(name, columns.names)
-                return FieldError(f"dataset.{role}_column", message)
-    return None
-
-
-def _template_for_chats(mapping: Mapping, columns: Columns, data: DatasetSpec) -> FieldError | None:
-    """An error if turns shall be written with the prompt template, which has no place for them, or None."""
-    answers = isinstance(mapping, (PairMapping, VoteMapping, PromptMapping))
-    if data.written_with != "prompt_template" or not answers or not is_chat(mapping, columns):
-        return None
-    message = say("These are chats: choose the chat template. A prompt template cannot hold a chat.")
-    return FieldError("dataset.written_with", message)
-
-
-def _missing_column(mapping: Mapping, columns: Columns, data: DatasetSpec) -> FieldError | None:
-    """An error for the first column that the mapping needs and the rows lack, or None."""
-    if mapping.kind in ("preference", "votes", "prompts"):
-        return _missing_of_answers(mapping, columns, data) or _template_for_chats(mapping, columns, data)
-    if mapping.kind == "messages":
-        for name in mapping.turns:
-            if name not in columns:
-                if data.messages_column != "auto":
-                    return FieldError("dataset.messages_column", no_such_column(name, columns.names))
-                message = say(
-                    "There is no column messages or conversations. The columns are: {columns}.",
-                    columns=", ".join(columns.names),
-                )
-                return FieldError("dataset.messages_column", message)
-    pair = mapping.kind == "alpaca" or mapping.history
-    roles = ["text"] if mapping.kind == "text" else ["instruction", "input", "output"] if pair else []
-    if pair and not mapping.output:
-        message = say(
-            "Name the column with the answers. The columns are: {columns}.", columns=", ".join(columns.names)
-        )
-        return FieldError("dataset.output_column", message)
-    if mapping.kind in ("alpaca", "messages", "text"):
-        for role in (*roles, "system"):
-            filler = getattr(mapping, role)
-            if filler.startswith("="):
-                continue  # a constant can contain braces
-            for name in columns_in(filler):
-                if name not in columns:
-                    return FieldError(f"dataset.{role}_column", no_such_column(name, columns.names))
-    return None
-
-
 def common_prompt_format(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[PromptFormatName, FieldError | None]:
     """(the prompt format for the examples of all sources, an error if they do not fit together)."""
     if answers := set(kinds) & {"preference", "votes", "prompts"}:
@@ -506,14 +367,3 @@ def common_prompt_format(kinds: Sequence[Kind], data: DatasetSpec) -> tuple[Prom
         wrong = data.written_with == "prompt_template" and "alpaca" in kinds
         return "messages", FieldError("dataset.written_with", clash) if wrong else None
     return "messages" if data.written_with == "chat_template" else "alpaca", None
-
-
-def no_such_column(name: str, columns: Sequence[str]) -> Message:
-    """An error that lists the existing columns and suggests a similar name."""
-    known = ", ".join(columns)
-    if near := did_you_mean(name, list(columns)):
-        return say(
-            'There is no column "{name}". Did you mean {near}? The columns are: {columns}.',
-            name=name, near=near, columns=known,
-        )  # fmt: skip
-    return say('There is no column "{name}". The columns are: {columns}.', name=name, columns=known)

@@ -9,7 +9,8 @@ from engine.config.local_paths import is_hub_id, is_local
 from engine.config.run_spec import DatasetSpec
 from engine.config.sources import Source, SpecSource, eval_source, main_source, parse_split, training_sources
 from engine.dataset.answer_counts import AnswerCounts
-from engine.dataset.detection import Detected, common_prompt_format, detect, detect_source
+from engine.dataset.detected import Detected
+from engine.dataset.detection import common_prompt_format, detect, detect_source
 from engine.dataset.limits import LOOK_BYTES, LOOK_SECONDS, DataError
 from engine.dataset.mapping import BadRow, Kind
 from engine.dataset.open_source import open_source, slice_rows

@@ -7,7 +7,7 @@ import msgspec
 
 from engine.config.fields import FieldError
 from engine.config.run_spec import RunSpec
-from engine.dataset.detection import GUESS, Detected
+from engine.dataset.detected import GUESS, Detected
 from engine.dataset.mapping import BadRow, Row
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say

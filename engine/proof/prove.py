@@ -11,7 +11,8 @@ import msgspec
 
 from engine.config.run_spec import RunSpec
 from engine.config.sources import SpecSource, eval_source, training_sources
-from engine.dataset.detection import Detected, common_prompt_format, detect_source
+from engine.dataset.detected import Detected
+from engine.dataset.detection import common_prompt_format, detect_source
 from engine.dataset.limits import LOOK_BYTES
 from engine.dataset.mapping import BadRow
 from engine.dataset.peek import DETECTED_ROWS

@@ -15,10 +15,10 @@ from engine.config.run_spec import RunSpec
 from engine.config.schema_file import schema_of
 from engine.messages.errors import UserError
 from engine.rewards import checks
-from engine.rewards.reward import Reward, Sample
+from engine.rewards.reward import AnswerSample, Reward
 from engine.rewards.user_file import UserFile
 
-Scores = Callable[[Sequence[Sample]], list[float | None]]
+Scores = Callable[[Sequence[AnswerSample]], list[float | None]]
 
 
 def rewards_for(spec: RunSpec, folder: Path) -> list[Reward]:
@@ -57,7 +57,7 @@ def _scores(check: AnyCheck, spec: RunSpec) -> Scores:
 
 def _score(check: AnyCheck, spec: RunSpec) -> checks.Score:
     match check:
-        case settings.Answer():
+        case settings.RightAnswer():
             return checks.answer(check)
         case settings.Regex():
             return checks.regex(check)
@@ -98,7 +98,7 @@ def _reward_model(check: settings.RewardModel, spec: RunSpec) -> Scores:
     except UserError as error:
         raise UserError(error.code, error.message, error.hint, "grpo.rewards") from error
 
-    def score(samples: Sequence[Sample]) -> list[float | None]:
+    def score(samples: Sequence[AnswerSample]) -> list[float | None]:
         pairs = [(question_of(sample, spec), sample.completion) for sample in samples]
         return [_sigmoid(value) for value in scorer(pairs)]
 

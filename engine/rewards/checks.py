@@ -13,19 +13,19 @@ from engine.config import rewards as settings
 from engine.config.json_schema import is_valid
 from engine.config.scripts import SCRIPTS
 from engine.rewards.final_answer import as_number, final_part, numbers_in, same_number, same_text
-from engine.rewards.reward import Sample
+from engine.rewards.reward import AnswerSample
 
-Score = Callable[[Sample], float | None]
+Score = Callable[[AnswerSample], float | None]
 MOST_COMPARED = 4000  # characters: difflib takes the square of it
 _HAN = r"㐀-䶿一-鿿豈-﫿぀-ヿ"  # written without spaces: each character counts as a word
 _WORD = re.compile(rf"[{_HAN}]|[^\W{_HAN}]+")
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL)
 
 
-def answer(check: settings.Answer) -> Score:
+def answer(check: settings.RightAnswer) -> Score:
     """1 if the final answer is the reference; None without a reference."""
 
-    def score(sample: Sample) -> float | None:
+    def score(sample: AnswerSample) -> float | None:
         reference = final_part(sample.answer).strip()
         if not reference:
             return None
@@ -48,7 +48,7 @@ def regex(check: settings.Regex) -> Score:
 def json_text(check: settings.Json, schema: dict[str, Any] | None) -> Score:
     """1 if the answer is JSON that fits the schema. `schema`: inline or from the file."""
 
-    def score(sample: Sample) -> float:
+    def score(sample: AnswerSample) -> float:
         fenced = _FENCED.findall(sample.completion)
         try:
             value = json.loads(fenced[0] if fenced else sample.completion, parse_constant=_refuse)
@@ -75,7 +75,7 @@ def length(check: settings.Length, count_tokens: Callable[[str], int]) -> Score:
     }  # fmt: skip
     count = units[check.unit]
 
-    def score(sample: Sample) -> float:
+    def score(sample: AnswerSample) -> float:
         size = count(sample.completion)
         outside = max(check.min - size, size - check.max if check.max else 0, 0)
         return max(0.0, 1 - outside / check.soft) if check.soft else float(not outside)
@@ -87,7 +87,7 @@ def language(check: settings.Language) -> Score:
     """The share of letters in the script of the language; 0 without a letter. Digits and signs do not count."""
     script = SCRIPTS[check.language]
 
-    def score(sample: Sample) -> float:
+    def score(sample: AnswerSample) -> float:
         letters = [sign for sign in sample.completion if sign.isalpha()]
         return sum(script.match(sign) is not None for sign in letters) / len(letters) if letters else 0.0
 
@@ -113,7 +113,7 @@ def tags(check: settings.Format) -> Score:
     pattern = re.compile(r"\s*".join(["", *(f"<{tag}>.*?</{tag}>" for tag in check.tags), ""]), re.DOTALL)
     marks = [mark for tag in check.tags for mark in (f"<{tag}>", f"</{tag}>")]
 
-    def score(sample: Sample) -> float:
+    def score(sample: AnswerSample) -> float:
         opened = marks[0] if sample.prompt.rstrip().endswith(marks[0]) else ""
         text = opened + sample.completion
         return float(all(text.count(mark) == 1 for mark in marks) and pattern.fullmatch(text) is not None)

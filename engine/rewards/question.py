@@ -3,10 +3,10 @@
 from engine.config.run_spec import RunSpec
 from engine.dataset.detection import detect
 from engine.dataset.mapping import BadRow
-from engine.rewards.reward import Sample
+from engine.rewards.reward import AnswerSample
 
 
-def question_of(sample: Sample, spec: RunSpec) -> str:
+def question_of(sample: AnswerSample, spec: RunSpec) -> str:
     """The question in the sample's row; the prompt if the row has none."""
     found = detect([sample.row], spec.dataset, spec.training.method) if sample.row else None
     if found is None or found.problem:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 
-class Sample(NamedTuple):
+class AnswerSample(NamedTuple):
     """An answer to score. `prompt`: as the model got it. `completion`: decoded without special tokens.
 
     `answer`: the reference, empty if there is none. `row`: the row of the dataset.
@@ -24,4 +24,4 @@ class Reward:
 
     name: str
     weight: float
-    score: Callable[[Sequence[Sample]], list[float | None]]
+    score: Callable[[Sequence[AnswerSample]], list[float | None]]

@@ -22,7 +22,7 @@ from engine.model.loading import Loaded, stop_ids
 from engine.prompting.prompt_format import encode
 from engine.protocol import events as ev
 from engine.rewards.build import rewards_for
-from engine.rewards.reward import Reward, Sample
+from engine.rewards.reward import AnswerSample, Reward
 from engine.runtime.event_writer import EventWriter
 
 PROMPTS = 8
@@ -48,7 +48,7 @@ def try_rewards(
     the user's file fails. Reports nothing if cancelled.
     """
     rewards = rewards_for(spec, record.folder)
-    samples: list[Sample] = []
+    samples: list[AnswerSample] = []
     cut: list[bool] = []
     counts: list[int] = []
     room = spec.model.max_seq_length - spec.grpo.max_completion_length
@@ -61,7 +61,7 @@ def try_rewards(
             if cancelled():
                 return None
             row = json.loads(example["row"])
-            samples += [Sample(example["prompt"], text, example["answer"], row) for text, _ in answers]
+            samples += [AnswerSample(example["prompt"], text, example["answer"], row) for text, _ in answers]
             cut += [was_cut for _, was_cut in answers]
             counts.append(len(answers))
     scored = score(rewards, samples, cut)
@@ -109,7 +109,7 @@ def _text(tokenizer: Any, ids: list[int], stops: set[int]) -> tuple[str, bool]:
     return tokenizer.decode(ids[:end], skip_special_tokens=True), end is None
 
 
-def score(rewards: Sequence[Reward], samples: Sequence[Sample], cut: Sequence[bool]) -> list[ev.ScoredAnswer]:
+def score(rewards: Sequence[Reward], samples: Sequence[AnswerSample], cut: Sequence[bool]) -> list[ev.ScoredAnswer]:
     """The answers with their scores. Raises `UserError`."""
     scores = {reward.name: reward.score(samples) for reward in rewards}
     weights = {reward.name: reward.weight for reward in rewards}

@@ -18,8 +18,8 @@ from engine.config.methods.grpo import GrpoSpec
 from engine.config.reward_file import FIELD, functions_in, read_reward_file
 from engine.messages.errors import UserError
 from engine.messages.message import Message, say
-from engine.rewards.reward import Sample
-from engine.rewards.worker import Call, Reply, Start
+from engine.rewards.reward import AnswerSample
+from engine.rewards.worker import Call, Start, WorkerReply
 from engine.runs.consent import are_rewards_allowed
 from engine.runs.folder import RunFolder
 from engine.runs.python_process import environment, python
@@ -45,7 +45,7 @@ class UserFile:
             copy.write_bytes(self._content)
         self._process: _Process | None = None
 
-    def scores(self, function: str) -> Callable[[Sequence[Sample]], list[float | None]]:
+    def scores(self, function: str) -> Callable[[Sequence[AnswerSample]], list[float | None]]:
         """Scores by one of the functions. Raises `UserError`, as its calls do."""
         if function not in self.functions:
             raise self._wrong(say(
@@ -53,7 +53,7 @@ class UserFile:
                 function=function, names=", ".join(self.functions),
             ))  # fmt: skip
 
-        def score(samples: Sequence[Sample]) -> list[float | None]:
+        def score(samples: Sequence[AnswerSample]) -> list[float | None]:
             process = self._process or self._start()
             calls = [samples] if process.takes_lists[function] else [[sample] for sample in samples]
             return [value for call in calls for value in self._call(process, function, call)]
@@ -64,15 +64,15 @@ class UserFile:
         self._process = process = _Process()
         limit = IMPORT_SECONDS + self._timeout
         reply = process.ask(Start(self._content, str(self._path), self.functions), limit)
-        if isinstance(reply, Reply) and not reply.error:
+        if isinstance(reply, WorkerReply) and not reply.error:
             process.takes_lists = reply.takes_lists
             return process
         self.close()
         raise self._failed(reply, "", limit)
 
-    def _call(self, process: _Process, function: str, samples: Sequence[Sample]) -> list[float | None]:
+    def _call(self, process: _Process, function: str, samples: Sequence[AnswerSample]) -> list[float | None]:
         reply = process.ask(Call(function, list(samples)), self._timeout)
-        if isinstance(reply, Reply) and not (reply.error or reply.wrong):
+        if isinstance(reply, WorkerReply) and not (reply.error or reply.wrong):
             if len(reply.scores) == len(samples):
                 return reply.scores
             raise self._wrong(say(
@@ -82,7 +82,7 @@ class UserFile:
         self.close()
         raise self._failed(reply, function, self._timeout)
 
-    def _failed(self, reply: Reply | int | None, function: str, limit: float) -> UserError:
+    def _failed(self, reply: WorkerReply | int | None, function: str, limit: float) -> UserError:
         """The error for a reply with one, an exit code, or None for no reply in time."""
         where = function or "its import"
         if reply is None:
@@ -134,7 +134,7 @@ class _Process:
         assert self._child.stdout
         os.set_blocking(self._child.stdout.fileno(), False)
 
-    def ask(self, request: Start | Call, seconds: float) -> Reply | int | None:
+    def ask(self, request: Start | Call, seconds: float) -> WorkerReply | int | None:
         """The reply; the exit code if the worker ended; None if it took longer than `seconds`."""
         assert self._child.stdin
         with suppress(OSError):  # it has ended: reading will tell
@@ -143,7 +143,7 @@ class _Process:
         line = self._read_line(time.monotonic() + seconds)
         if line is None:
             return None
-        return msgspec.json.decode(line, type=Reply) if line else self._child.wait()
+        return msgspec.json.decode(line, type=WorkerReply) if line else self._child.wait()
 
     def _read_line(self, deadline: float) -> bytes | None:
         """The next line; empty if the worker ended, None if it took too long."""

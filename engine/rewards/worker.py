@@ -20,7 +20,7 @@ from typing import IO, Any
 import msgspec
 
 from engine.messages.message import Message, say
-from engine.rewards.reward import Sample
+from engine.rewards.reward import AnswerSample
 
 MODULE = "rewards_file"
 NAMES = ("prompt", "completion", "answer", "row")  # what a function can ask for, of one answer
@@ -40,10 +40,10 @@ class Call(msgspec.Struct, frozen=True):
     """Score these answers by a function; one, unless it takes lists."""
 
     function: str
-    samples: list[Sample]
+    samples: list[AnswerSample]
 
 
-class Reply(msgspec.Struct, frozen=True):
+class WorkerReply(msgspec.Struct, frozen=True):
     """`takes_lists`: to `Start`, for each function, whether it takes lists as TRL's do. `scores`: to `Call`.
 
     `wrong`: why what a function asks for or returned cannot be used; a template with {file} and {function}.
@@ -93,24 +93,24 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _reply(replies: IO[bytes], reply: Reply) -> None:
+def _reply(replies: IO[bytes], reply: WorkerReply) -> None:
     replies.write(msgspec.json.encode(reply) + b"\n")
     replies.flush()
 
 
-def _load(module: ModuleType, start: Start) -> Reply:
+def _load(module: ModuleType, start: Start) -> WorkerReply:
     try:
         exec(compile(start.content, start.path, "exec"), module.__dict__)
-        return Reply(takes_lists={name: _takes_lists(getattr(module, name)) for name in start.functions})
+        return WorkerReply(takes_lists={name: _takes_lists(getattr(module, name)) for name in start.functions})
     except BaseException as error:  # SystemExit too: the reply says so
-        return Reply(error=_describe(error), line=_line(error, start.path))
+        return WorkerReply(error=_describe(error), line=_line(error, start.path))
 
 
 def _takes_lists(function: Callable[..., object]) -> bool:
     return any(name in inspect.signature(function).parameters for name in LIST_NAMES)
 
 
-def _call(module: ModuleType, path: str, call: Call) -> Reply:
+def _call(module: ModuleType, path: str, call: Call) -> WorkerReply:
     function = getattr(module, call.function)
     try:
         if _takes_lists(function):
@@ -119,16 +119,16 @@ def _call(module: ModuleType, path: str, call: Call) -> Reply:
                 raise Unusable(
                     say("{file}: {function} returned {value}, not a list of numbers.", value=_shown(returned))
                 )
-            return Reply(scores=[_score(value) for value in returned])
+            return WorkerReply(scores=[_score(value) for value in returned])
         values = call.samples[0]._asdict()
-        return Reply(scores=[_score(function(**_arguments(function, values))) for _ in call.samples])
+        return WorkerReply(scores=[_score(function(**_arguments(function, values))) for _ in call.samples])
     except Unusable as error:
-        return Reply(wrong=error.message)
+        return WorkerReply(wrong=error.message)
     except BaseException as error:
-        return Reply(error=_describe(error), line=_line(error, path))
+        return WorkerReply(error=_describe(error), line=_line(error, path))
 
 
-def _columns(samples: Sequence[Sample]) -> dict[str, list[Any]]:
+def _columns(samples: Sequence[AnswerSample]) -> dict[str, list[Any]]:
     """The samples as TRL gives them: lists, with the columns of the rows."""
     rows = [sample.row for sample in samples]
     columns = {name: [row.get(name) for row in rows] for name in dict.fromkeys(key for row in rows for key in row)}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.protocol import events as ev
-from engine.rewards import Reward, Sample
+from engine.rewards import AnswerSample, Reward
 
 SHOWN_CHARACTERS = 500  # of a prompt and of an answer in an event
 
@@ -19,7 +19,7 @@ class RewardFunctions:
         self.rewards, self._tokenizer = rewards, tokenizer
         self.functions = [self._function(reward) for reward in rewards]
         self.weights = [reward.weight for reward in rewards]
-        self._samples: list[Sample] = []
+        self._samples: list[AnswerSample] = []
         self._cut: list[bool] = []
         self._scores: dict[str, list[float | None]] = {}
 
@@ -29,7 +29,7 @@ class RewardFunctions:
             answer: list[str], row: list[str], **_: Any,
         ) -> list[float | None]:  # fmt: skip
             rows = map(json.loads, row)
-            self._samples = [Sample(*one) for one in zip(prompts, completions, answer, rows, strict=True)]
+            self._samples = [AnswerSample(*one) for one in zip(prompts, completions, answer, rows, strict=True)]
             self._cut = [ids[-1] not in self.ends for ids in completion_ids]
             self._scores[reward.name] = reward.score(self._samples)
             return self._scores[reward.name]

@@ -29,7 +29,7 @@ WRONG: dict[str, tuple[dict[str, dict[str, object]], str]] = {
     "early stopping": ({"training": {"early_stopping_patience": 2, "eval_steps": 5}}, r"patience: .* the reward"),
     "order": ({"training": {"train_sampling_strategy": "group_by_length"}}, r"strategy: .* random or sequential"),
     "pairs": ({"dataset": {"path": "./pairs.jsonl"}}, r"dataset.format: "),
-    "texts": ({"dataset": {"path": "./texts.jsonl"}}, r"dataset.format: The method grpo learns from data"),
+    "texts": ({"dataset": {"path": "./texts.jsonl"}}, r"dataset.format: This is plain text"),
     "vllm": ({"grpo": {"use_vllm": True}}, r"grpo.use_vllm: vLLM is not installed"),
     "vllm on the processor": (
         {"grpo": {"use_vllm": True}, "model": {"use_cpu": True}}, r"grpo.use_vllm: vLLM needs a GPU",

@@ -32,7 +32,7 @@ def margins(monkeypatch: pytest.MonkeyPatch) -> Method:
     method = Method(
         title="Margins", description="", data="", memory="", preset="", kinds=("preference",),
         trainer="tests.nowhere",
-        metrics=(Metric("rewards/margins", "Margin of the rewards"),),
+        metrics=(Metric("test/margins", "Margin of the rewards"),),
         rules=lambda spec: [("training.packing", say("No."))] if spec.training.packing else [],
     )  # fmt: skip
     monkeypatch.setitem(METHODS, "margins", method)
@@ -107,9 +107,9 @@ def test_a_step_without_metrics_has_no_such_field() -> None:
 
 
 def test_metrics_are_shown_by_their_titles(margins: Method, tmp_path: Path) -> None:
-    events = steps_with({"rewards/margins": 0.5}, {"rewards/margins": 0.75})
+    events = steps_with({"test/margins": 0.5}, {"test/margins": 0.75})
     state = fold(events)
-    assert state.metrics == {"rewards/margins": 0.75}
+    assert state.metrics == {"test/margins": 0.75}
     shown = "Margin of the rewards 0.75"
     assert shown in step_facts(state)
     assert shown in progress_of(state, alive=True, now=0.0).facts
@@ -118,7 +118,7 @@ def test_metrics_are_shown_by_their_titles(margins: Method, tmp_path: Path) -> N
     folder.events.write_bytes(b"".join(ev.encode(event) for event in events))
     save_spec(folder.spec, RunSpec())
     status = status_of(folder, now=0.0)
-    assert json.loads(msgspec.json.encode(status))["metrics"] == {"rewards/margins": 0.75}
+    assert json.loads(msgspec.json.encode(status))["metrics"] == {"test/margins": 0.75}
     assert any(shown in line for line in status_lines(status))
 
 

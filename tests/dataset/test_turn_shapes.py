@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from engine.config.run_spec import DatasetSpec
-from engine.dataset.detection import GUESS, detect
+from engine.dataset.detected import GUESS
+from engine.dataset.detection import detect
 from engine.dataset.mapping import BadRow
 from engine.dataset.turn_shapes import as_tools, as_turns
 from engine.dataset.turns import Turn

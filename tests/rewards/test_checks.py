@@ -9,11 +9,11 @@ import pytest
 from engine.config import rewards as settings
 from engine.config.json_schema import is_valid
 from engine.rewards import checks
-from engine.rewards.reward import Sample
+from engine.rewards.reward import AnswerSample
 
 
-def sample(completion: str, answer: str = "", prompt: str = "Q", **row: Any) -> Sample:
-    return Sample(prompt, completion, answer, row)
+def sample(completion: str, answer: str = "", prompt: str = "Q", **row: Any) -> AnswerSample:
+    return AnswerSample(prompt, completion, answer, row)
 
 
 @pytest.mark.parametrize(
@@ -60,13 +60,13 @@ def sample(completion: str, answer: str = "", prompt: str = "Q", **row: Any) -> 
     ],
 )  # fmt: skip
 def test_answer(completion: str, reference: str, score: float | None) -> None:
-    assert checks.answer(settings.Answer())(sample(completion, reference)) == score
+    assert checks.answer(settings.RightAnswer())(sample(completion, reference)) == score
 
 
 def test_answer_by_mode_and_tolerance() -> None:
-    assert checks.answer(settings.Answer(mode="exact"))(sample("It is 18", "18")) == 0
-    assert checks.answer(settings.Answer(mode="number"))(sample("Paris", "Paris")) is None
-    near = checks.answer(settings.Answer(tolerance=0.01))
+    assert checks.answer(settings.RightAnswer(mode="exact"))(sample("It is 18", "18")) == 0
+    assert checks.answer(settings.RightAnswer(mode="number"))(sample("Paris", "Paris")) is None
+    near = checks.answer(settings.RightAnswer(tolerance=0.01))
     assert near(sample("3.14159", "3.14")) == 1
     assert near(sample("3.2", "3.14")) == 0
 

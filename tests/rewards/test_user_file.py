@@ -10,12 +10,12 @@ import pytest
 
 from engine.config.check import build_spec
 from engine.messages.errors import UserError
-from engine.rewards import Reward, Sample, rewards_for
+from engine.rewards import AnswerSample, Reward, rewards_for
 from engine.runs.consent import allow_rewards
 from engine.runs.folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("home")
-SAMPLES = [Sample("Q", "one", "1", {"level": 3}), Sample("Q", "three", "", {"level": 4})]
+SAMPLES = [AnswerSample("Q", "one", "1", {"level": 3}), AnswerSample("Q", "three", "", {"level": 4})]
 
 
 def rewards_in(place: Path, code: str, rewards: Sequence[object] = (), timeout: float = 10.0) -> list[Reward]:

@@ -85,7 +85,9 @@ def _command(options: argparse.Namespace) -> int:
 
             return run_rewards(options.spec, options.json, options.cpu, options.allow_rewards)
         case "demo":
-            return _demo(options)
+            from tui.cli.demo import run_demo
+
+            return run_demo(options)
         case "data":
             from tui.cli.data import run_data
 
@@ -103,6 +105,8 @@ def _command(options: argparse.Namespace) -> int:
 
             return run_export(options)
         case "presets":
+            from tui.cli.presets import list_presets
+
             return list_presets()
         case "attach":
             return attach(options.run, options.lang)
@@ -315,7 +319,7 @@ def _all_terminals() -> bool:
     return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
-def _unusable_terminal() -> str:
+def unusable_terminal() -> str:
     """Why the wizard cannot be shown here; empty when it can."""
     if not _all_terminals():
         return _("The wizard needs a terminal. Without one, use: loris run SPEC.yaml")
@@ -326,35 +330,13 @@ def _unusable_terminal() -> str:
     return ""
 
 
-def _demo(options: argparse.Namespace) -> int:
-    """The demo of a training method: in the wizard, or without a terminal at once."""
-    from engine.config.presets import shipped_preset
-    from tui.text.errors import print_error
-    from tui.text.method import CHOICES
-    from tui.text.sanitize import visible
-
-    choice = CHOICES.get(options.method)
-    if choice is None or not shipped_preset(choice.preset).is_file():
-        known = ", ".join(name for name, one in CHOICES.items() if shipped_preset(one.preset).is_file())
-        words = _("There is no demo of {method}. There are: {known}.")
-        print_error(words.format(method=visible(options.method), known=known))
-        return BAD_INPUT
-    if _unusable_terminal():
-        from tui.cli.run import run_file
-
-        return run_file(shipped_preset(choice.preset), use_cpu=options.cpu)
-    return wizard(choice.preset, options.lang, "review")
-
-
 def wizard(preset: str | None, language: str | None, start: Literal["home", "review"]) -> int:
     """Open the wizard; returns when the user leaves it."""
-    if why := _unusable_terminal():
+    if why := unusable_terminal():
         print(why, file=sys.stderr)  # noqa: T201
         return BAD_INPUT
-    sys.stderr.write(
-        _("Loris is starting...") + "\r"
-    )  # importing the wizard takes a moment, on a cold disk seconds
-    sys.stderr.flush()
+    # Importing the wizard takes a moment, on a cold disk seconds.
+    print(_("Loris is starting..."), end="\r", file=sys.stderr, flush=True)  # noqa: T201
     if preset and (why := _preset_error(preset)):
         from tui.text.sanitize import visible
 
@@ -370,7 +352,7 @@ def wizard(preset: str | None, language: str | None, start: Literal["home", "rev
 
 def attach(run: str, language: str | None) -> int:
     """Open the screen of a run; returns when the user leaves it."""
-    if why := _unusable_terminal():
+    if why := unusable_terminal():
         print(why, file=sys.stderr)  # noqa: T201
         return BAD_INPUT
     from engine.messages.errors import UserError
@@ -404,19 +386,3 @@ def _preset_error(name: str) -> str:
     if suggestion:
         return _('There is no preset "{name}". Did you mean {near}?').format(name=name, near=suggestion)
     return _('There is no preset "{name}". See: loris presets').format(name=name)
-
-
-def list_presets() -> int:
-    """Print every preset: name, path, description."""
-    from engine.config.presets import list_presets as all_presets
-    from tui.text.errors import error_lines, print_error
-    from tui.text.sanitize import visible
-
-    for preset in all_presets():
-        print(visible(f"{preset.name}  {preset.path}"))  # noqa: T201
-        if preset.error:
-            print_error("\n".join(error_lines(preset.path, preset.error.errors)))
-        elif preset.spec and preset.spec.description:
-            description = preset.spec.description
-            print("    " + visible(_(description) if preset.shipped else description))  # noqa: T201
-    return COMPLETED

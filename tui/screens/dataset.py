@@ -17,7 +17,8 @@ from engine.config.methods import METHODS
 from engine.config.prompt_templates import PROMPT_TEMPLATES
 from engine.config.run_spec import DatasetSpec
 from engine.dataset.answers import PairMapping
-from engine.dataset.detection import Detected, detect
+from engine.dataset.detected import Detected
+from engine.dataset.detection import detect
 from engine.dataset.peek import Peek, check_dataset
 from engine.hub.search import DatasetPage, search_datasets
 from engine.messages.message import Message

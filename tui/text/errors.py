@@ -6,7 +6,7 @@ from pathlib import Path
 from engine.config.fields import FieldError
 from engine.config.spec_error import SpecError
 from engine.messages.errors import UserError
-from engine.messages.message import Message
+from engine.messages.message import Message, say
 from tui.text.sanitize import visible
 from tui.text.translation import render
 
@@ -51,3 +51,10 @@ def fail(error: UserError, path: Path | None = None) -> int:
         lines = [visible(": ".join(filter(None, (option, words))))]
     print_error("\n".join(lines))
     return error.exit_code
+
+
+def startup_error(error: UserError | OSError) -> Message:
+    """Why something failed, as a message."""
+    if isinstance(error, UserError):
+        return error.message
+    return say("The engine could not be started: {reason}", reason=error.strerror or str(error))

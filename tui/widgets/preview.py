@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from engine.config.prompt_templates import PLACEHOLDERS, fill
 from engine.config.run_spec import DatasetSpec
-from engine.dataset.detection import Detected
+from engine.dataset.detected import Detected
 from engine.dataset.mapping import BadRow, Example
 from engine.dataset.peek import Peek
 from tui.text.sanitize import visible

@@ -20,7 +20,7 @@ from engine.training.pairs import PairMethod
 PAIRS_SCORED = 64  # held-out pairs that are scored before and after training
 
 
-class Reward(PairMethod):
+class RewardMethod(PairMethod):
     """Trains with `trl.RewardTrainer`."""
 
     trainer_class, config_class = RewardTrainer, RewardConfig
@@ -108,4 +108,4 @@ def _right(margins: list[float]) -> int:
     return sum(margin > 0 for margin in margins)
 
 
-METHOD = Reward
+METHOD = RewardMethod
