@@ -17,7 +17,7 @@ from engine.config.paths import user_presets_folder
 from engine.config.presets import save_preset
 from engine.config.run_spec import RunSpec
 from engine.messages import exit_codes as codes
-from tui.cli import main, run
+from tui.cli import main, run, wizard
 from tui.text.translation import language
 
 CALL = "import sys; from tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -44,7 +44,7 @@ class FakeApp:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """A terminal in which the wizard opens at once; the ways in which it was opened."""
     monkeypatch.setitem(sys.modules, "tui.app", types.SimpleNamespace(LorisApp=FakeApp))
-    monkeypatch.setattr(main, "_all_terminals", lambda: True)
+    monkeypatch.setattr(wizard, "_all_terminals", lambda: True)
     monkeypatch.setenv("TERM", "xterm-256color")
     FakeApp.opened = []
     return FakeApp.opened

@@ -4,8 +4,8 @@ import argparse
 
 from engine.config.presets import shipped_preset
 from engine.messages.exit_codes import BAD_INPUT
-from tui.cli.main import unusable_terminal, wizard
 from tui.cli.run import run_file
+from tui.cli.wizard import unusable_terminal, wizard
 from tui.text.errors import print_error
 from tui.text.method import CHOICES
 from tui.text.sanitize import visible
