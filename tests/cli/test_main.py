@@ -17,7 +17,7 @@ from engine.config.paths import user_presets_folder
 from engine.config.presets import save_preset
 from engine.config.run_spec import RunSpec
 from engine.messages import exit_codes as codes
-from tui.cli import main, run, wizard
+from tui.cli import demo, main, presets, wizard
 from tui.text.translation import language
 
 CALL = "import sys; from tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
@@ -71,7 +71,7 @@ def test_demo_opens_ready_to_start(opened: list[dict[str, object]]):
 
 def test_demo_without_a_terminal_trains(monkeypatch: pytest.MonkeyPatch):
     asked: list[Path] = []
-    monkeypatch.setattr(run, "run_file", lambda path, use_cpu: asked.append(path) or 0)
+    monkeypatch.setattr(demo, "run_file", lambda path, use_cpu: asked.append(path) or 0)
     assert main.main(["demo"]) == 0
     assert asked[0].name == "demo.yaml"
 
@@ -238,7 +238,7 @@ def test_a_log_on_a_full_disk_is_no_traceback(monkeypatch: pytest.MonkeyPatch, c
     def full() -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(main, "list_presets", full)
+    monkeypatch.setattr(presets, "list_presets", full)
     monkeypatch.setattr(os, "dup2", lambda *_: None)
     assert main.main(["presets"]) == 1
     assert "Nothing more can be written here: No space left on device" in capfd.readouterr().err
