@@ -17,7 +17,7 @@ from engine.config.paths import user_presets_folder
 from engine.config.presets import save_preset
 from engine.config.run_spec import RunSpec
 from engine.messages import exit_codes as codes
-from tui.cli import demo, main, presets, wizard
+from tui.cli import demo, main, presets, run, wizard
 from tui.text.translation import language
 
 CALL = "import sys; from tui.cli.main import main; sys.exit(main(sys.argv[1:]))"
