@@ -28,14 +28,9 @@ class RewardMethod(PairMethod):
     def token_columns(self, sides: tuple[Encoded, ...]) -> dict[str, list[int]]:
         return {f"{name}_ids": side.ids for name, side in zip(self.sides, sides, strict=True)}
 
-    def tokenize(self, rows: Dataset) -> Dataset:
-        """As TRL does: without the rows that have a text longer than the context."""
-        limit = self.spec.model.max_seq_length
-        return (
-            super()
-            .tokenize(rows)
-            .filter(lambda row: max(map(len, (row["chosen_ids"], row["rejected_ids"]))) <= limit)
-        )
+    def has_answers(self, row: dict[str, Any]) -> bool:
+        """Whether both texts fit into the context: TRL leaves other rows out."""
+        return max(len(row["chosen_ids"]), len(row["rejected_ids"])) <= self.spec.model.max_seq_length
 
     def arguments(self, rows: int, record: EventWriter) -> dict[str, Any]:
         return {
