@@ -14,7 +14,7 @@ from engine.runs.run_list import summarise
 from tests.helpers import fake_run
 from tests.helpers.method_runs import WITH_METRICS, fix_lights, metrics_at, spec_of, trained_by
 from tests.helpers.runs_on_home import made
-from tui.cli import main, run
+from tui.cli import demo, main
 from tui.cli.printer import step_facts
 from tui.text.method import CHOICES
 
@@ -108,7 +108,7 @@ def demos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_the_demo_of_a_method(words: list[str], stem: str, demos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Path] = []
-    monkeypatch.setattr(run, "run_file", lambda path, use_cpu: asked.append(path) or 0)  # type: ignore[func-returns-value]
+    monkeypatch.setattr(demo, "run_file", lambda path, use_cpu: asked.append(path) or 0)  # type: ignore[func-returns-value]
     assert main.main(["demo", *words]) == 0
     assert asked == [demos / f"{stem}.yaml"]
 

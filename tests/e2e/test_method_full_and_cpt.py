@@ -131,6 +131,7 @@ def plain(runs: dict[str, RunFolder]) -> dict[str, list[float]]:
     return dict(zip(COMPARED, json_lines(outputs(loris, script)[1]), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMPARED)
 def test_losses_equal_a_plain_scripts(name: str, runs: dict[str, RunFolder], plain: dict[str, list[float]]) -> None:
     losses = list(read_state(runs[name].events).loss.values)
@@ -147,6 +148,7 @@ def loss_of(model: Any, tokenizer: Any, prompt: str, text: str) -> float:
     return float(torch.nn.functional.cross_entropy(logits[len(before) - 1 :], ids[0, len(before) :]))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain")
 def test_a_whole_model_learns_its_name_and_not_from_shuffled_answers(runs: dict[str, RunFolder]) -> None:
     tokenizer = AutoTokenizer.from_pretrained(runs["full"].model)
@@ -190,6 +192,7 @@ def test_a_language_is_learned_and_not_from_shuffled_words(tmp_path: Path) -> No
     assert losses["shuffled"] > losses["true"] + 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain")
 def test_long_texts_are_learned_in_pieces(runs: dict[str, RunFolder]) -> None:
     state = read_state(runs["pieces"].events)
@@ -200,6 +203,7 @@ def test_long_texts_are_learned_in_pieces(runs: dict[str, RunFolder]) -> None:
     assert notice.message.values["count"] == 6
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain")
 def test_the_whole_model_is_saved_as_it_was_checked(runs: dict[str, RunFolder]) -> None:
     run = runs["full"]
@@ -219,6 +223,7 @@ def test_the_whole_model_is_saved_as_it_was_checked(runs: dict[str, RunFolder]) 
     assert plan("adapter", "", run, state).field == "adapter"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain")
 def test_the_model_in_16_bits_answers_in_plain_transformers_as_in_the_chat(runs: dict[str, RunFolder]) -> None:
     run = runs["full"]
@@ -255,6 +260,7 @@ def test_the_model_in_16_bits_answers_in_plain_transformers_as_in_the_chat(runs:
     assert tokenizer.decode(made[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True) == said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("plain")
 def test_a_later_run_starts_from_the_whole_model(runs: dict[str, RunFolder]) -> None:
     state = read_state(runs["after"].events)

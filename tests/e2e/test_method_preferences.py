@@ -51,6 +51,7 @@ def own(name: str, logged: dict[str, float], prefix: str = "") -> dict[str, floa
     return {one.key: logged[prefix + one.key] for one in METHODS[name].metrics if prefix + one.key in logged}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_losses_and_metrics_equal_a_plain_script(name: str, trained: Trained) -> None:
     steps = events_of(trained[0][name, "true"], ev.Step)
@@ -76,6 +77,7 @@ def preferred(state: RunState, adapter: bool) -> float:
     return sum(one.answer.strip() == wanted[one.prompt] for one in answers) / len(answers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_held_out_answers_move_and_do_not_if_the_data_is_shuffled(name: str, folders: Runs) -> None:
     true, by_lot = (read_state(folders[name, kind].events) for kind in ("true", "shuffled"))
@@ -87,6 +89,7 @@ def test_held_out_answers_move_and_do_not_if_the_data_is_shuffled(name: str, fol
     assert margins[0] > 4 * margins[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reference_is_in_no_file(name: str, folders: Runs) -> None:
     folder = folders[name, "true"]

@@ -102,6 +102,7 @@ def states(runs: dict[str, RunFolder], plain: list[dict[str, float]]) -> dict[st
     return {name: read_state(folder.events) for name, folder in runs.items()}
 
 
+@pytest.mark.slow
 def test_losses_and_metrics_equal_those_of_trl(runs: dict[str, RunFolder], plain: list[dict[str, float]]) -> None:
     lines = runs["true"].events.read_bytes().splitlines()
     steps = [event for line in lines if isinstance(event := ev.decode(line), ev.Step)]
@@ -115,6 +116,7 @@ def told_apart(state: RunState) -> dict[str, Any]:
     return dict(notice.message.values)
 
 
+@pytest.mark.slow
 def test_it_tells_held_out_pairs_apart_unless_they_are_shuffled(states: dict[str, RunState]) -> None:
     true, shuffled = told_apart(states["true"]), told_apart(states["shuffled"])
     assert true["count"] == HELD_OUT
@@ -136,6 +138,7 @@ def served(runs: dict[str, RunFolder], plain: list[dict[str, float]]) -> Iterato
         engine.kill()
 
 
+@pytest.mark.slow
 def test_a_served_run_scores_answers(served: Client) -> None:
     answers = ("The capital of France is Paris.", "法国的首都是巴黎。")
     done = served.ask(co.Score, prompt="What is the capital of France?", answers=answers)
@@ -150,6 +153,7 @@ def test_a_served_run_scores_answers(served: Client) -> None:
     assert swapped.scores[1] > swapped.scores[0] + 1
 
 
+@pytest.mark.slow
 def test_a_served_run_refuses_what_it_cannot_do(served: Client) -> None:
     _, refused = served.chat("Who are you?", adapter=True)
     assert isinstance(refused, co.Refused)
@@ -163,6 +167,7 @@ def test_a_served_run_refuses_what_it_cannot_do(served: Client) -> None:
     assert refused.code == "prompt_too_long"
 
 
+@pytest.mark.slow
 def test_an_exported_adapter_is_loaded_back_and_compared(served: Client, tmp_path: Path) -> None:
     done = served.ask(co.Export, kind="adapter", path=str(tmp_path / "adapter"))
     assert isinstance(done, co.Done)
@@ -211,7 +216,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "foreign": ({"dpo": {"beta": 0.2}}, "dpo", "reward"),
     "typo": ({"reward": {"center_reward": 0.1}}, "reward.center_reward", "Did you mean"),
-    "no pairs": ({"dataset": {"path": "./alpaca.jsonl"}}, "dataset.format", "preference"),
+    "no pairs": ({"dataset": {"path": "./alpaca.jsonl"}}, "dataset.format", "rejected answers"),
     "no such column": ({"dataset": {"rejected_column": "worse"}}, "dataset.rejected_column", "worse"),
 }  # fmt: skip
 

@@ -31,7 +31,7 @@ def test_early_stopping_keeps_the_best_checkpoint(demo: RunSpec, tmp_path: Path)
     assert ("best_taken" in notices) == (best != 6)
     if best != 6:
         assert f"that of step {best}" in notices["best_taken"]
-    assert engine.folder.has_adapter
+    assert engine.folder.has_result
 
 
 def test_checkpoints_by_epoch(demo: RunSpec, tmp_path: Path) -> None:

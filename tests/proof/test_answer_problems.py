@@ -61,7 +61,9 @@ def test_prompts_without_room_for_an_answer(share: float, level: str) -> None:
     found = RowCounts(lengths=RowCounts().lengths)
     found.lengths.update({100: 1, 400: 1})
     found.no_room.add(2, "long")
-    spec = spec_of("grpo", model={"max_seq_length": 512}, dataset={"max_cut_share": share})
+    spec = spec_of(
+        "grpo", model={"max_seq_length": 512}, dataset={"max_cut_share": share}, grpo={"rewards": ("answer",)}
+    )
     (problem,) = answer_problems(found, spec)
     assert (problem.code, problem.level, problem.row) == ("no_room", level, 2)
     assert problem.field == "grpo.max_completion_length"

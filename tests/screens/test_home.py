@@ -35,7 +35,7 @@ async def test_home_suggests_the_demo_first_and_lists_broken_presets(home: Path)
         assert "✗ cannot be used" in text
         assert SHOWN_NASTY[:20] in text
         assert "\x1b]0" not in text
-        await pilot.press(*["down"] * 4)
+        await pilot.press(*["down"] * 5)
         await settle(pilot)
         assert "broken.yaml:2: lora.r" in screen_text(app)
         await pilot.press("home", "enter")
