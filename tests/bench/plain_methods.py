@@ -15,7 +15,7 @@ from unsloth import FastLanguageModel, UnslothTrainer, UnslothTrainingArguments 
 import torch
 import trl
 from datasets import load_dataset
-from peft import LoraConfig
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BitsAndBytesConfig, TrainerCallback
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 from unsloth.chat_templates import train_on_responses_only
@@ -76,11 +76,10 @@ def load(spec: RunSpec) -> tuple[Any, Any, dict[str, Any]]:
             **({"quantization_config": quantised, "device_map": {"": 0}} if in_4bit else {}),
         )  # fmt: skip
         tokenizer = AutoTokenizer.from_pretrained(m.model_name)
-        return (
-            model,
-            tokenizer,
-            {"peft_config": LoraConfig(task_type="SEQ_CLS", modules_to_save=["score"], **adapter)},
-        )
+        model.config.pad_token_id = tokenizer.pad_token_id
+        # Not by `peft_config`: Unsloth's check of quantised models comes before the trainer adds the adapter.
+        head = LoraConfig(task_type="SEQ_CLS", modules_to_save=["score"], **adapter)
+        return get_peft_model(model, head), tokenizer, {}
     model, tokenizer = FastLanguageModel.from_pretrained(
         model_name=m.model_name, max_seq_length=m.max_seq_length, dtype=None if GPU else torch.float32,
         load_in_4bit=in_4bit, full_finetuning=m.full_finetuning,

@@ -18,6 +18,37 @@ if TYPE_CHECKING:
 class GrpoSpec(Section, frozen=True, kw_only=True):
     """The arguments of `trl.GRPOConfig` that only it has, and the rewards."""
 
+    rewards: Annotated[
+        tuple[str | AnyCheck, ...],
+        about(
+            N_("Rewards"),
+            N_(
+                "The checks that score an answer, each from 0 to 1, one a line: answer, regex, json, length, "
+                "language, forbidden, format, similarity, reward_model, python. With settings: "
+                '{"check": "regex", "pattern": "...", "weight": 0.5}'
+            ),
+            extra={EXPLAIN: first_entry_error},
+        ),
+    ] = ()
+    rewards_file: Annotated[
+        str,
+        about(
+            N_("Rewards in Python"),
+            N_(
+                "A Python file of yours with functions such as def short(completion, answer, row), each returning "
+                "a number. You are shown it once, and confirm that it may run on this machine."
+            ),
+        ),
+    ] = ""
+    rewards_timeout: Annotated[
+        float,
+        about(
+            N_("Time limit of a reward"),
+            N_("The seconds that one call of a function in your Python file may take before the run ends."),
+            gt=0,
+            le=3600,
+        ),
+    ] = 10.0
     num_generations: Annotated[
         int,
         about(
@@ -121,37 +152,6 @@ class GrpoSpec(Section, frozen=True, kw_only=True):
             lt=1,
         ),
     ] = 0.5
-    rewards: Annotated[
-        tuple[str | AnyCheck, ...],
-        about(
-            N_("Rewards"),
-            N_(
-                "The checks that score an answer, each from 0 to 1, one a line: answer, regex, json, length, "
-                "language, forbidden, format, similarity, reward_model, python. With settings: "
-                '{"check": "regex", "pattern": "...", "weight": 0.5}'
-            ),
-            extra={EXPLAIN: first_entry_error},
-        ),
-    ] = ()
-    rewards_file: Annotated[
-        str,
-        about(
-            N_("Rewards in Python"),
-            N_(
-                "A Python file of yours with functions such as def short(completion, answer, row), each returning "
-                "a number. You are shown it once, and confirm that it may run on this machine."
-            ),
-        ),
-    ] = ""
-    rewards_timeout: Annotated[
-        float,
-        about(
-            N_("Time limit of a reward"),
-            N_("The seconds that one call of a function in your Python file may take before the run ends."),
-            gt=0,
-            le=3600,
-        ),
-    ] = 10.0
 
 
 def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
