@@ -189,7 +189,7 @@ def test_a_language_is_learned_and_not_from_shuffled_words(tmp_path: Path) -> No
     }
     print(losses)  # noqa: T201
     assert losses["true"] < losses["base"] - 3
-    assert losses["shuffled"] > losses["true"] + 0.3
+    assert losses["shuffled"] > losses["true"] + 0.2
 
 
 @pytest.mark.slow
