@@ -88,7 +88,7 @@ def train(
             on_checkpoint,
             partial(is_metric, spec.training.method),
             trainer.first_loss,
-            METHODS[spec.training.method].lights,
+            known.lights,
         ),
     )
     progress.stop_early(spec.training.early_stopping_patience, spec.training.early_stopping_threshold)

@@ -96,9 +96,8 @@ METHOD = Method(
     kinds=("votes", "preference"),
     trainer="engine.training.methods.kto",
     metrics=(
-        Metric("rewards/margins", N_("Reward margin")),
-        Metric("rewards/chosen", N_("Reward, chosen")),
-        Metric("rewards/rejected", N_("Reward, rejected")),
+        preference.MARGIN,
+        *preference.SIDES,
         Metric("kl", N_("Distance from the reference (KL)")),
     ),
     defaults={

@@ -11,12 +11,9 @@ from engine.messages.message import N_, Message, say
 if TYPE_CHECKING:
     from engine.config.run_spec import RunSpec
 
-REWARDS = (
-    Metric("rewards/margins", N_("Reward margin")),
-    Metric("rewards/accuracies", N_("Pairs told apart")),
-    Metric("rewards/chosen", N_("Reward, chosen")),
-    Metric("rewards/rejected", N_("Reward, rejected")),
-)
+MARGIN = Metric("rewards/margins", N_("Reward margin"))
+SIDES = (Metric("rewards/chosen", N_("Reward, chosen")), Metric("rewards/rejected", N_("Reward, rejected")))
+REWARDS = (MARGIN, Metric("rewards/accuracies", N_("Pairs told apart")), *SIDES)
 
 
 def rules(spec: RunSpec) -> Iterable[tuple[str, Message]]:
